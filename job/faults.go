@@ -1,0 +1,183 @@
+package job
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Fault is one thing wrong with a request: where (an RFC 6901 JSON pointer) and what.
+type Fault struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+	Kind    Kind   `json:"-"` // Invalid or TooLarge
+}
+
+// Faults returns everything that is wrong with s, in the order of the fields;
+// none means that s may be accepted as far as the request alone can tell.
+// Whether voice, upload and callback host exist and are allowed is asked elsewhere.
+func (s *Spec) Faults(l Limits) []Fault {
+	var f faults
+	s.inputFaults(&f, l)
+	if s.Speed != 0 && (s.Speed < 0.5 || s.Speed > 2) {
+		f.add("/speed", "must be from 0.5 to 2.0, is %v", s.Speed)
+	}
+	if s.Language != "" && !validLanguage(s.Language) {
+		f.add("/language", "%q is not a BCP 47 language tag such as en or pt-BR", s.Language)
+	}
+	if s.Class != "" && s.Class != Bulk && s.Class != Interactive {
+		f.add("/class", "must be interactive or bulk, is %q", s.Class)
+	}
+	if s.Priority < -10 || s.Priority > 10 {
+		f.add("/priority", "must be from -10 to 10, is %d", s.Priority)
+	}
+	if s.OnFailure != "" && s.OnFailure != FailJob && s.OnFailure != AllowPartial {
+		f.add("/on_failure", "must be fail or partial, is %q", s.OnFailure)
+	}
+	for i, name := range s.Output.Formats {
+		if !slices.Contains(Formats(), name) {
+			f.add(fmt.Sprintf("/output/formats/%d", i), "format %q is not known; known: %s", name, strings.Join(Formats(), ", "))
+		}
+	}
+	s.pauseFaults(&f)
+	s.callbackFaults(&f)
+	s.labelFaults(&f, l)
+	return f
+}
+
+type faults []Fault
+
+func (f *faults) add(pointer, format string, args ...any) {
+	*f = append(*f, Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: Invalid})
+}
+
+func (f *faults) tooLarge(pointer, format string, args ...any) {
+	*f = append(*f, Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: TooLarge})
+}
+
+func (s *Spec) inputFaults(f *faults, l Limits) {
+	set := 0
+	for _, is := range []bool{s.Input.Text != "", s.Input.Segments != nil, s.Input.Upload != ""} {
+		if is {
+			set++
+		}
+	}
+	switch {
+	case set == 0:
+		f.add("/input", "there is nothing to speak: give text, segments or upload")
+		return
+	case set > 1:
+		f.add("/input", "give exactly one of text, segments and upload")
+	}
+	if s.Input.Media != "" && !slices.Contains(MediaTypes(), s.Input.Media) {
+		f.add("/input/media_type", "%q cannot be read; known: %s", s.Input.Media, strings.Join(MediaTypes(), ", "))
+	}
+	if s.Input.Media == MediaEPUB && s.Input.Upload == "" {
+		f.add("/input/media_type", "an EPUB must be uploaded: POST /v1/uploads")
+	}
+	if s.Input.Text != "" {
+		textFaults(f, "/input/text", s.Input.Text, l.TextBytes)
+	}
+	if s.Input.Segments != nil && len(s.Input.Segments) == 0 {
+		f.add("/input/segments", "there is nothing to speak: the list is empty")
+	}
+	if len(s.Input.Segments) > l.Segments {
+		f.tooLarge("/input/segments", "%d segments; at most %d", len(s.Input.Segments), l.Segments)
+		return
+	}
+	total := 0
+	for i, g := range s.Input.Segments {
+		textFaults(f, fmt.Sprintf("/input/segments/%d/text", i), g.Text, l.TextBytes)
+		total += len(g.Text)
+	}
+	if total > l.TextBytes {
+		f.tooLarge("/input/segments", "%d bytes of text in all; at most %d inline, upload more", total, l.TextBytes)
+	}
+}
+
+func textFaults(f *faults, pointer, text string, limit int) {
+	switch {
+	case len(text) > limit:
+		f.tooLarge(pointer, "%d bytes; at most %d inline, upload more", len(text), limit)
+	case !utf8.ValidString(text):
+		f.add(pointer, "is not UTF-8")
+	case strings.IndexFunc(text, isForbiddenControl) >= 0:
+		f.add(pointer, "has the control character %U", []rune(text[strings.IndexFunc(text, isForbiddenControl):])[0])
+	case strings.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0:
+		f.add(pointer, "has no letter or digit to speak")
+	}
+}
+
+func isForbiddenControl(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+}
+
+func (s *Spec) pauseFaults(f *faults) {
+	p := s.Output.Pauses
+	if p == nil {
+		return
+	}
+	for _, v := range []struct {
+		name    string
+		seconds float64
+	}{{"sentence", p.Sentence}, {"paragraph", p.Paragraph}, {"chapter", p.Chapter}} {
+		if !(v.seconds >= 0 && v.seconds <= 10) {
+			f.add("/output/pauses/"+v.name, "must be from 0 to 10 seconds, is %v", v.seconds)
+		}
+	}
+}
+
+func (s *Spec) callbackFaults(f *faults) {
+	if s.Callback == nil {
+		return
+	}
+	u, err := url.Parse(s.Callback.URL)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		f.add("/callback/url", "must be an absolute http or https URL")
+	case u.User != nil:
+		f.add("/callback/url", "must not carry a user name or password")
+	case len(s.Callback.URL) > 2048:
+		f.add("/callback/url", "is longer than 2048 bytes")
+	}
+	for i, e := range s.Callback.Events {
+		if !slices.Contains(Events(), e) {
+			f.add(fmt.Sprintf("/callback/events/%d", i), "event %q is not known; known: %s", e, strings.Join(Events(), ", "))
+		}
+	}
+}
+
+func (s *Spec) labelFaults(f *faults, l Limits) {
+	if len(s.Labels) > l.Labels {
+		f.tooLarge("/labels", "%d labels; at most %d", len(s.Labels), l.Labels)
+		return
+	}
+	for k, v := range s.Labels {
+		if k == "" || len(k) > l.LabelBytes || len(v) > l.LabelBytes || strings.IndexFunc(k+v, unicode.IsControl) >= 0 {
+			f.add("/labels/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(k), "key and value must have 1 to %d bytes and no control characters", l.LabelBytes)
+		}
+	}
+}
+
+// validLanguage accepts the shape of a BCP 47 tag (RFC 5646): subtags of 1 to
+// 8 letters or digits, the first of 2 to 8 letters.
+func validLanguage(tag string) bool {
+	for i, sub := range strings.Split(tag, "-") {
+		if sub == "" || len(sub) > 8 {
+			return false
+		}
+		for _, c := range sub {
+			letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+			if !letter && (i == 0 || c < '0' || c > '9') {
+				return false
+			}
+		}
+		if i == 0 && len(sub) < 2 {
+			return false
+		}
+	}
+	return true
+}
