@@ -1,0 +1,82 @@
+# Every target sets up what it needs; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+MODULES := api e2e gateway job migrations platform scheduler voicemill worker
+PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
+TOOLS := $(CURDIR)/.cache/tools
+GOLANGCI_VERSION := v2.15.0
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+DIR ?=
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: ## Install the programs that running needs and that are missing
+	@scripts/setup run
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup test
+
+.PHONY: build
+build: ## Build the binaries into bin/
+	@mkdir -p bin
+	$(GO_BUILD) -o bin/voicemill ./voicemill/cmd/voicemill
+	$(GO_BUILD) -o bin/gateway ./gateway/cmd/gateway
+	$(GO_BUILD) -o bin/scheduler ./scheduler/cmd/scheduler
+	$(GO_BUILD) -o bin/worker ./worker/cmd/worker
+	$(GO_BUILD) -o bin/voicemill-espeak ./worker/cmd/voicemill-espeak
+
+.PHONY: demo
+demo: setup build ## Turn a book into audio and show it happening (KEEP=1 leaves it running)
+	@bin/voicemill demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup-test ## Every test: race detector on, random order
+	go test -race -shuffle=on -timeout=12m $(PACKAGES)
+
+.PHONY: check
+check: test lint arch modules generated ## Everything that CI runs
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	GOWORK=off GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## Lint and check the formatting of every module
+	$< run $(PACKAGES)
+
+.PHONY: arch
+arch: ## Check the dependency direction; never cached
+	go test -count=1 ./e2e/arch
+
+.PHONY: modules
+modules: ## Check that every go.mod is tidy and stands without go.work
+	@for m in $(MODULES); do echo "$$m"; (cd $$m && GOWORK=off go mod tidy -diff && GOWORK=off go build ./...); done
+
+.PHONY: generate
+generate: ## Write the generated code again
+	go generate $(PACKAGES)
+
+.PHONY: generated
+generated: generate ## Check that the generated code is what its sources say
+	git diff --exit-code
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: check-books
+check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
+	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }
+	@go run ./scheduler/cmd/checkbooks "$(DIR)"
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
