@@ -1,0 +1,38 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// Each is the body of Synthesize for a driver whose backend takes one request
+// at a time: it runs one for every request of batch, all at once, and gathers
+// the results. op names the driver in errors. calls must be what the driver's
+// Close closes; one must honour its ctx and do its own waiting for capacity.
+func Each(ctx context.Context, op string, calls *Calls, maxBatch int, batch []Request, one func(context.Context, *Request) Result) ([]Result, error) {
+	if len(batch) == 0 || len(batch) > maxBatch {
+		return nil, &job.Error{Op: op, Kind: job.Invalid, Err: fmt.Errorf("batch of %d requests; want 1 to %d", len(batch), maxBatch)}
+	}
+	ctx, end, ok := calls.Begin(ctx)
+	if !ok {
+		return nil, CallError(op, ErrClosed)
+	}
+	defer end()
+	results := make([]Result, len(batch))
+	var wg sync.WaitGroup
+	for i := range batch {
+		wg.Go(func() { results[i] = one(ctx, &batch[i]) })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		for i := range results {
+			if results[i].Err != nil { // the end of ctx may have caused it
+				return nil, CallError(op, context.Cause(ctx))
+			}
+		}
+	}
+	return results, nil
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// Engine speaks one backend's protocol. It is safe for concurrent use; up to
+// Info().Window requests are worked on at once and further ones wait.
+type Engine interface {
+	// Info describes the engine. It does not change while the engine lives; the
+	// caller must not modify the slices in it.
+	Info() Info
+
+	// Synthesize speaks every request of batch and returns one Result for each,
+	// in the same order. A request that fails sets its Result.Err, always a
+	// *job.Error, and leaves the others alone. The error is for the whole call:
+	// ctx ended (it wraps the cause of ctx), the engine was closed ([ErrClosed]),
+	// or the batch was empty or larger than Info().MaxBatch; the results are then
+	// nil. Synthesize returns promptly when ctx is done.
+	Synthesize(ctx context.Context, batch []Request) ([]Result, error)
+
+	// Close ends calls in progress, releases what the engine holds and returns
+	// when that is done. A second call does nothing.
+	Close() error
+}
+
+// Info describes an engine.
+type Info struct {
+	Name         string  // the driver, such as "espeak-ng": a metric label
+	Model        string  // what shapes the audio beside the request: software and version, or model; part of a rendition's key
+	Rate         int     // sample rate of every Audio, in Hz
+	Voices       []Voice // the voices a Request may name
+	MaxBatch     int     // most requests in one call, at least 1
+	Window       int     // how many requests are worked on at once
+	MaxTextBytes int     // longest Request.Text
+}
+
+// Voice is one voice of an engine.
+type Voice struct {
+	Name     string // what a Request names, such as "narrator-en"
+	Language string // BCP 47, such as "en-GB"; empty when the voice speaks any
+}
+
+// Request is one text to speak.
+type Request struct {
+	ID             string  // for logs and errors; the engine does not read it
+	Text           string  // UTF-8, at least one character that is not space
+	Voice          string  // one of Info().Voices; empty picks one by Language
+	Language       string  // BCP 47; empty leaves it to the voice
+	Speed          float64 // 1 is normal, 0.25 to 4; 0 counts as 1
+	Seed           int64   // makes sampling repeatable where the backend can; 0 is a seed too
+	Seconds        float64 // predicted length of the audio; sets the time-out, 0 is unknown
+	Pronunciations []Pronunciation
+}
+
+// Pronunciation says how a part of a Request's text sounds. Drivers that
+// cannot express it read the text as written.
+type Pronunciation struct {
+	Start, End int    // byte range in Request.Text; ranges are in order and do not overlap
+	Alphabet   string // "ipa" or "x-sampa"
+	Phonemes   string
+}
+
+// Result is the answer to one Request. Either Err is set, or Audio has samples.
+type Result struct {
+	Audio     Audio
+	Sentences []Mark // in order; empty when the backend tells no times
+	Words     []Mark // in order; empty when the backend tells no times
+	Backend   string // which process or address answered, for logs and health; may be set beside Err
+	Err       error  // a *job.Error
+}
+
+// Audio is mono 16-bit sound.
+type Audio struct {
+	Rate    int // Hz
+	Samples []int16
+}
+
+// Seconds returns the length of a in seconds.
+func (a Audio) Seconds() float64 {
+	if a.Rate <= 0 {
+		return 0
+	}
+	return float64(len(a.Samples)) / float64(a.Rate)
+}
+
+// Duration returns the length of a.
+func (a Audio) Duration() time.Duration {
+	return time.Duration(a.Seconds() * float64(time.Second))
+}
+
+// Mark says when a part of the text begins to sound.
+type Mark struct {
+	Start, End int   // byte range in Request.Text
+	Sample     int64 // first sample, at Audio.Rate
+}

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// ErrClosed is wrapped by the error of a call to an engine that was closed.
+var ErrClosed = errors.New("engine is closed")
+
+// ErrPoison is wrapped by the error of a request whose text ended the engine's
+// process more than once. Trying it again on the same kind of engine is waste.
+var ErrPoison = errors.New("the text ended the engine more than once")
+
+// BusyError is the cause of an Overloaded failure when the backend said how
+// long to stay away.
+type BusyError struct {
+	After time.Duration // as asked for by the backend; more than zero
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("backend asks to come back after %s", e.After)
+}
+
+// RetryAfter returns how long the backend that caused err asked to be left
+// alone. ok is false if it did not ask.
+func RetryAfter(err error) (after time.Duration, ok bool) {
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		return busy.After, true
+	}
+	return 0, false
+}
+
+// CallError returns the error for a whole call that ended because of cause:
+// the end of a context, or [ErrClosed]. It counts as retryable, since nothing
+// is known against the requests.
+func CallError(op string, cause error) error {
+	return &job.Error{Op: op, Kind: job.Unavailable, Err: cause}
+}

@@ -1,0 +1,35 @@
+package espeak_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engine/enginetest"
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak"
+)
+
+func open(t testing.TB, cfg espeak.Config) *espeak.Engine {
+	t.Helper()
+	if cfg.Helper == "" {
+		cfg.Helper = helperPath
+	}
+	e, err := espeak.New(t.Context(), cfg)
+	require.NoError(t, err, "espeak-ng is needed: apt-get install espeak-ng")
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	return e
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]espeak.Config{
+		"native rate":                {},
+		"resampled, a single helper": {Rate: 24000, Helpers: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			enginetest.Run(t, func(t *testing.T) engine.Engine { return open(t, cfg) })
+		})
+	}
+}

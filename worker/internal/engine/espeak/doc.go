@@ -1,0 +1,35 @@
+// Package espeak is the engine that needs no GPU: espeak-ng, called through its
+// library, with the time of every word and sentence.
+//
+// The library runs in helper processes, the binary voicemill-espeak
+// (cmd/voicemill-espeak), because it is not safe for concurrent use, may crash
+// on odd input, and would make the worker a dynamically linked program. The
+// [Engine] owns a pool of Config.Helpers of them. A helper does one text at a
+// time over the protocol of package wire.
+//
+//	idle ──request──▶ busy ──done──▶ idle
+//	                   │ exits, hangs, breaks the protocol, or the caller leaves
+//	                   ▼
+//	                 killed ──back-off──▶ started for the next request
+//
+// A helper that dies or answers nonsense fails the one request it had, with
+// kind Engine; the next request starts a new one, after a back-off that doubles
+// while starts keep failing. A helper that answers no more is killed at the
+// request's deadline, max(Config.MinTimeout, Request.Seconds). One that died
+// while idle is replaced without anybody noticing. A text that ended a helper
+// twice is reported with [engine.ErrPoison].
+//
+// The same request always yields the same samples, whatever was spoken before
+// and by which helper.
+//
+// What the engine makes of a request:
+//   - Speed becomes words per minute, 175 at normal speed, held within the
+//     library's 80 to 450.
+//   - Seed is not used; there is nothing random.
+//   - Control and private-use characters are read as spaces: the library takes
+//     some of them for commands.
+//   - Pronunciations in IPA or X-SAMPA are translated to the library's phoneme
+//     names where each symbol has one, and ignored otherwise.
+//   - A text without letters and digits for which the library makes no sound is
+//     0.2 s of silence. For any other text no sound is a failure.
+package espeak

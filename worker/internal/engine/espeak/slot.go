@@ -1,0 +1,110 @@
+package espeak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+)
+
+// recycleAfter is how many requests one process answers: a process keeps about
+// half a kilobyte of each.
+const recycleAfter = 20_000
+
+// slot is a place for one helper. Who took it from Engine.free owns it until it
+// is put back.
+type slot struct {
+	path     string
+	cfg      Config
+	helper   *helper // nil before the first request and after a failure
+	served   int     // requests that helper answered
+	failures int     // starts and answers that failed in a row
+	notUntil time.Time
+}
+
+// ready makes sure that there is a live helper, starting one if need be. ctx
+// bounds back-off and start.
+func (s *slot) ready(ctx context.Context) error {
+	if s.helper != nil && (!s.helper.alive() || s.served >= recycleAfter) {
+		s.retire()
+	}
+	if s.helper != nil {
+		return nil
+	}
+	if err := waitUntil(ctx, s.notUntil); err != nil {
+		return err
+	}
+	h, err := startHelper(ctx, s.path, s.cfg)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.failed()
+		}
+		return err
+	}
+	s.cfg.Logger.DebugContext(ctx, "helper started", slog.Int("pid", h.pid), slog.String("library", h.hello.Library))
+	s.helper, s.served = h, 0
+	return nil
+}
+
+// speak has q answered by the helper that ready made sure of. Any error, the end
+// of ctx included, costs the helper.
+func (s *slot) speak(ctx context.Context, q wire.Request) (answer, error) {
+	maxSamples := int64(s.cfg.MaxAudio/time.Second) * nativeRate
+	a, err := s.helper.speak(ctx, q, maxSamples)
+	if err != nil {
+		s.retire()
+		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errHung) { // else the caller left
+			s.failed()
+		}
+		return answer{}, err
+	}
+	s.served++
+	s.failures = 0
+	return a, nil
+}
+
+func (s *slot) failed() {
+	s.failures++
+	s.notUntil = time.Now().Add(backoff(s.failures))
+}
+
+func (s *slot) retire() {
+	if s.helper != nil {
+		s.helper.stop()
+		s.helper = nil
+	}
+}
+
+// startError tells a helper that could not be started from one that failed.
+type startError struct{ err error }
+
+func (e *startError) Error() string { return fmt.Sprintf("no helper: %v", e.err) }
+func (e *startError) Unwrap() error { return e.err }
+
+// backoff is how long a slot rests after so many failures in a row. The first
+// is free: it was probably the text.
+func backoff(failures int) time.Duration {
+	const first, longest = 100 * time.Millisecond, 10 * time.Second
+	if failures < 2 {
+		return 0
+	}
+	return min(first<<min(failures-2, 20), longest)
+}
+
+func waitUntil(ctx context.Context, at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
