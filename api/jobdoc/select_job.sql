@@ -1,0 +1,25 @@
+select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.language,
+       j.segments_total, j.segments_done, j.segments_reused, j.segments_failed, j.chapters_total, j.chapters_ready,
+       j.characters, j.predicted_seconds, j.done_seconds, j.audio_seconds, j.reused_seconds, j.gpu_seconds,
+       j.error_kind, j.error_detail, j.accepted_at, j.started_at, j.finished_at,
+       (select json_agg(json_build_object(
+                   'ordinal', c.ordinal, 'title', c.title, 'state', c.state,
+                   'audio_seconds', coalesce(c.audio_samples::double precision / nullif(c.sample_rate, 0), 0),
+                   'artifact', coalesce(c.artifact, ''),
+                   'error', case when c.error_kind is null then null
+                                 else json_build_object('kind', c.error_kind, 'detail', coalesce(c.error_detail, '')) end)
+                   order by c.ordinal)
+        from chapters c where c.job_id = j.id),
+       (select json_agg(json_build_object(
+                   'name', a.name, 'media_type', a.media_type, 'bytes', a.bytes, 'sha256', encode(a.sha256, 'hex'),
+                   'audio_seconds', coalesce(a.audio_seconds, 0))
+                   order by a.name)
+        from artifacts a where a.job_id = j.id),
+       (select json_agg(json_build_object(
+                   'segment', f.n, 'chapter', f.chapter, 'kind', f.error_kind, 'detail', coalesce(f.error_detail, ''),
+                   'attempts', f.attempt)
+                   order by f.n)
+        from (select n, chapter, error_kind, error_detail, attempt
+              from segments s where s.job_id = j.id and s.state = 'failed' order by n limit 100) f)
+from jobs j
+where j.id = $1
