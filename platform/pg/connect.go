@@ -1,0 +1,130 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/voicemill/voicemill/platform/config"
+)
+
+// Pool is a pool of connections, safe for concurrent use. Whoever called
+// [Connect] closes it.
+type Pool = pgxpool.Pool
+
+const (
+	defaultMaxConns    = 12
+	defaultConnectWait = 30 * time.Second
+	dialTimeout        = 5 * time.Second
+	// A transaction that waits for its client this long has lost it.
+	idleInTransaction = "60s"
+)
+
+var errConnectTimeout = errors.New("database did not answer in time")
+
+// Config says where the database is. The zero value of every field but DSN
+// means its default.
+type Config struct {
+	DSN         config.Secret `help:"Postgres connection string: a URL or key=value pairs." placeholder:"DSN"`
+	MaxConns    int32         `help:"Connections of this process at most." default:"12"`
+	ConnectWait time.Duration `help:"How long a start waits for a database that is away." default:"30s"`
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	if c.DSN.IsZero() {
+		return errors.New("pg: no connection string (dsn) given")
+	}
+	if c.MaxConns < 0 {
+		return fmt.Errorf("pg: max_conns is %d; it must be positive", c.MaxConns)
+	}
+	if c.ConnectWait < 0 {
+		return fmt.Errorf("pg: connect_wait is %s; it must be positive", c.ConnectWait)
+	}
+	return nil
+}
+
+// Connect returns a pool whose database has answered once. While the database
+// is away it tries again, for cfg.ConnectWait or until ctx is done; a refused
+// password or an unknown database ends it at once. The caller closes the pool.
+// Each error is logged when it differs from the one before.
+func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	pc, err := pgxpool.ParseConfig(cfg.DSN.Reveal())
+	if err != nil {
+		return nil, errors.New("pg: the connection string (dsn) cannot be read") // err may quote it
+	}
+	pc.MaxConns = defaultMaxConns
+	if cfg.MaxConns > 0 {
+		pc.MaxConns = cfg.MaxConns
+	}
+	pc.MaxConnLifetime = time.Hour
+	pc.MaxConnLifetimeJitter = 10 * time.Minute
+	pc.MaxConnIdleTime = 5 * time.Minute
+	pc.ConnConfig.ConnectTimeout = dialTimeout
+	setDefault(pc.ConnConfig.RuntimeParams, "application_name", "voicemill")
+	setDefault(pc.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", idleInTransaction)
+
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("pg: open the pool: %w", err)
+	}
+	wait := defaultConnectWait
+	if cfg.ConnectWait > 0 {
+		wait = cfg.ConnectWait
+	}
+	if err := awaitAnswer(ctx, pool, wait, log); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+func setDefault(params map[string]string, name, value string) {
+	if _, ok := params[name]; !ok {
+		params[name] = value
+	}
+}
+
+func awaitAnswer(ctx context.Context, pool *Pool, wait time.Duration, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errConnectTimeout)
+	defer cancel()
+	last := ""
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := pool.Ping(ctx)
+		if err == nil || refusedForGood(err) {
+			return Classify(err)
+		}
+		if ctx.Err() == nil && err.Error() != last {
+			last = err.Error()
+			log.WarnContext(ctx, "database does not answer yet", slog.String("error", last))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return Classify(fmt.Errorf("%w: %w", context.Cause(ctx), err))
+		}
+	}
+}
+
+// refusedForGood reports whether another try at connecting would meet the same answer.
+func refusedForGood(err error) bool {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return false
+	}
+	switch pe.Code[:2] {
+	case "28", "3D": // authorization, unknown database
+		return true
+	}
+	return false
+}

@@ -1,0 +1,32 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// stopWithin bounds the stop of the shared programs.
+const stopWithin = 30 * time.Second
+
+// Main runs the tests of a package, stops the shared programs and fails if a
+// goroutine is left behind. It does not return. ignore adds to what goleak
+// looks past.
+func Main(m *testing.M, ignore ...goleak.Option) {
+	code := m.Run()
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	err := shared.stop(ctx)
+	cancel()
+	if err == nil && code == 0 {
+		err = goleak.Find(ignore...)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testkit: %v\n", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,133 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/embed/pgd"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+const (
+	templateDB  = "voicemill_template"
+	startWithin = 90 * time.Second
+)
+
+// server is the one Postgres of this test process.
+type server struct {
+	once      sync.Once
+	pgd       *pgd.Server
+	admin     *pg.Pool
+	dir       *tempDir
+	err       error
+	databases atomic.Int64
+}
+
+//nolint:gochecknoglobals // one server a test process is the point; tests come from many packages' functions
+var shared server
+
+// Postgres returns a pool on a database of the test's own, with the migrated
+// schema and nothing in it. Pool and database go when the test ends.
+func Postgres(tb testing.TB) *pg.Pool {
+	tb.Helper()
+	pool, err := pg.Connect(tb.Context(), pg.Config{DSN: config.NewSecret(PostgresDSN(tb))}, Log(tb))
+	if err != nil {
+		tb.Fatalf("connect to the test's database: %v", err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+// PostgresDSN is [Postgres] for a test that connects by itself.
+func PostgresDSN(tb testing.TB) string {
+	tb.Helper()
+	return database(tb, " template "+templateDB)
+}
+
+// EmptyPostgresDSN is [PostgresDSN] with a database without the schema.
+func EmptyPostgresDSN(tb testing.TB) string {
+	tb.Helper()
+	return database(tb, "")
+}
+
+func database(tb testing.TB, option string) string {
+	tb.Helper()
+	shared.once.Do(shared.start)
+	if shared.err != nil {
+		tb.Fatalf("start a Postgres for the tests: %v", shared.err)
+	}
+	name := fmt.Sprintf("t%d", shared.databases.Add(1))
+	if _, err := shared.admin.Exec(tb.Context(), "create database "+name+option); err != nil {
+		tb.Fatalf("create the test's database: %v", err)
+	}
+	tb.Cleanup(func() {
+		if _, err := shared.admin.Exec(context.Background(), "drop database "+name+" with (force)"); err != nil {
+			tb.Errorf("drop the test's database: %v", err)
+		}
+	})
+	return onDatabase(shared.pgd.DSN(), name)
+}
+
+func onDatabase(dsn, name string) string {
+	return strings.Replace(dsn, "dbname=voicemill ", "dbname="+name+" ", 1)
+}
+
+func (s *server) start() {
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	log := slog.New(slog.DiscardHandler)
+	if s.dir, s.err = newTempDir("pg"); s.err != nil {
+		return
+	}
+	s.pgd, s.err = pgd.Start(ctx, pgd.Config{
+		DataDir: filepath.Join(s.dir.path, "pg"), NoSync: true, MaxConnections: 200, SharedBuffersMB: 32,
+	}, log)
+	if s.err != nil {
+		return
+	}
+	connect := func(db string) (*pg.Pool, error) {
+		return pg.Connect(ctx, pg.Config{DSN: config.NewSecret(onDatabase(s.pgd.DSN(), db)), MaxConns: 4}, log)
+	}
+	if s.admin, s.err = connect("postgres"); s.err != nil {
+		return
+	}
+	if _, s.err = s.admin.Exec(ctx, "create database "+templateDB); s.err != nil {
+		return
+	}
+	var template *pg.Pool
+	if template, s.err = connect(templateDB); s.err != nil {
+		return
+	}
+	s.err = pg.Migrate(ctx, template, log)
+	template.Close()
+}
+
+// stop ends the server if a test started it.
+func (s *server) stop(ctx context.Context) error {
+	s.once.Do(func() {}) // nobody may start it any more
+	if s.admin != nil {
+		s.admin.Close()
+	}
+	var err error
+	if s.pgd != nil {
+		err = s.pgd.Stop(ctx)
+	}
+	if s.dir != nil {
+		s.dir.remove()
+	}
+	return err
+}
+
+// Log returns a logger that writes to the test's log.
+func Log(tb testing.TB) *slog.Logger {
+	tb.Helper()
+	return slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
