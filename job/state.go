@@ -22,7 +22,7 @@ var nextStates = map[State][]State{
 	StatePlanning:   {StateQueued, StateFailed, StateCancelled},
 	StateQueued:     {StateRunning, StateAssembling, StateFailed, StateCancelled},
 	StateRunning:    {StateAssembling, StateFailed, StateCancelled},
-	StateAssembling: {StateSucceeded, StatePartial, StateFailed, StateCancelled},
+	StateAssembling: {StateRunning, StateSucceeded, StatePartial, StateFailed, StateCancelled},
 }
 
 // States lists every state in the order of a job's life.
