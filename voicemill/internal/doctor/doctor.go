@@ -1,0 +1,187 @@
+// Package doctor checks that this machine has what voicemill runs on, and names
+// for each thing that is missing the command that puts it there. It changes nothing.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/voicemill/voicemill/platform/embed/pgd"
+)
+
+const (
+	programTimeout = 5 * time.Second
+	minOpenFiles   = 4096    // below this a front door refuses clients early
+	minFreeBytes   = 1 << 30 // an hour of 24 kHz speech takes 173 MB
+	helperName     = "voicemill-espeak"
+)
+
+// Finding is the outcome of one check.
+type Finding struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"` // without it `voicemill up` cannot do its work
+	Detail   string `json:"detail"`
+	Fix      string `json:"fix,omitempty"` // a command, or a sentence
+}
+
+// Check runs every check. dataDir is where `voicemill up` would keep its state;
+// it need not exist.
+func Check(ctx context.Context, dataDir string) []Finding {
+	return []Finding{
+		postgres(ctx),
+		program(ctx, "espeak-ng", true, "apt-get install espeak-ng", "--version"),
+		espeakHelper(),
+		program(ctx, "ffmpeg", false, "apt-get install ffmpeg", "-version"),
+		openFiles(),
+		dataFolder(dataDir),
+	}
+}
+
+// Healthy reports whether nothing required is missing.
+func Healthy(findings []Finding) bool {
+	for _, f := range findings {
+		if f.Required && !f.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// Print writes findings for a person, one line each and one more for a fix.
+func Print(w io.Writer, findings []Finding) error {
+	for _, f := range findings {
+		mark := "ok     "
+		switch {
+		case !f.OK && f.Required:
+			mark = "MISSING"
+		case !f.OK:
+			mark = "advice "
+		}
+		if _, err := fmt.Fprintf(w, "%s  %-17s %s\n", mark, f.Name, f.Detail); err != nil {
+			return fmt.Errorf("print the findings: %w", err)
+		}
+		if f.Fix != "" && !f.OK {
+			if _, err := fmt.Fprintf(w, "         %-17s → %s\n", "", f.Fix); err != nil {
+				return fmt.Errorf("print the findings: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func postgres(ctx context.Context) Finding {
+	f := Finding{Name: "PostgreSQL", Required: true, Fix: "apt-get install postgresql"}
+	dir, err := pgd.FindBinaries("", "")
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	version, err := firstLine(ctx, filepath.Join(dir, "postgres"), "--version")
+	if err != nil {
+		f.Detail = fmt.Sprintf("%s does not run: %v", filepath.Join(dir, "postgres"), err)
+		return f
+	}
+	f.OK, f.Detail = true, fmt.Sprintf("%s in %s", version, dir)
+	return f
+}
+
+func program(ctx context.Context, name string, required bool, fix, versionFlag string) Finding {
+	f := Finding{Name: name, Required: required, Fix: fix}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		f.Detail = "is not in PATH"
+		return f
+	}
+	version, err := firstLine(ctx, path, versionFlag)
+	if err != nil {
+		f.Detail = fmt.Sprintf("%s does not run: %v", path, err)
+		return f
+	}
+	f.OK, f.Detail = true, version
+	return f
+}
+
+// espeakHelper looks where the worker looks: beside this program, then in PATH.
+func espeakHelper() Finding {
+	f := Finding{Name: helperName, Required: true, Fix: "make build"}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), helperName)
+		if info, err := os.Stat(beside); err == nil && info.Mode()&0o111 != 0 {
+			f.OK, f.Detail = true, beside
+			return f
+		}
+	}
+	path, err := exec.LookPath(helperName)
+	if err != nil {
+		f.Detail = "is neither beside this program nor in PATH"
+		return f
+	}
+	f.OK, f.Detail = true, path
+	return f
+}
+
+func openFiles() Finding {
+	f := Finding{Name: "open files", Fix: fmt.Sprintf("raise the limit: ulimit -n %d", minOpenFiles)}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	f.OK, f.Detail = limit.Cur >= minOpenFiles, fmt.Sprintf("at most %d a process", limit.Cur)
+	return f
+}
+
+// dataFolder checks the nearest folder that exists at or above dir.
+func dataFolder(dir string) Finding {
+	f := Finding{Name: "data folder", Required: true, Fix: "choose another with --data"}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	existing := abs
+	for {
+		info, err := os.Stat(existing)
+		if err == nil && !info.IsDir() {
+			f.Detail = existing + " is not a folder"
+			return f
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrNotExist) || existing == filepath.Dir(existing) {
+			f.Detail = err.Error()
+			return f
+		}
+		existing = filepath.Dir(existing)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(existing, &fs); err != nil {
+		f.Detail = fmt.Sprintf("%s: %v", existing, err)
+		return f
+	}
+	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is positive
+	f.Detail = fmt.Sprintf("%s, %.1f GB free", abs, float64(free)/1e9)
+	f.OK = free >= minFreeBytes
+	return f
+}
+
+func firstLine(ctx context.Context, path string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, programTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, args...).Output() //nolint:gosec // a program that was looked up by a fixed name
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line), nil
+}
