@@ -1,0 +1,161 @@
+package batch
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// Item is one segment that waits for an engine.
+type Item struct {
+	Class   job.Class
+	Seconds float64   // predicted audio
+	Since   time.Time // when it began to wait here
+	Solo    bool      // it must not share a call
+}
+
+// Limits bound one call.
+type Limits struct {
+	Items   int           // most items of a call, at least 1
+	Seconds float64       // most predicted audio of a call; one longer item still goes, alone
+	Wait    time.Duration // how long an item waits for company while the engine is busy
+}
+
+// Validate reports the first limit that makes no sense.
+func (l Limits) Validate() error {
+	switch {
+	case l.Items < 1:
+		return fmt.Errorf("a call of %d items; at least 1 is needed", l.Items)
+	case !(l.Seconds > 0): // NaN too
+		return fmt.Errorf("a call of %g seconds; more than 0 is needed", l.Seconds)
+	case l.Wait < 0:
+		return fmt.Errorf("a wait of %s is negative", l.Wait)
+	}
+	return nil
+}
+
+// State is what the pool does now.
+type State struct {
+	Free     int  // calls that may still start
+	Idle     bool // no call is running, so waiting gains nothing
+	BulkTurn bool // bulk has been passed over long enough: it leads if any waits
+}
+
+// Decision says what to do. Either Take names the items of the next call, or
+// it is empty and Wait says when to ask again if nothing happens before; zero
+// means that time alone changes nothing.
+type Decision struct {
+	Take []int // indexes into waiting, in the order of the call
+	Wait time.Duration
+}
+
+// Decide chooses the next call from waiting. It changes nothing; asked again
+// with the same values it answers the same.
+func Decide(waiting []Item, now time.Time, st State, lim Limits) Decision {
+	if st.Free < 1 || len(waiting) == 0 {
+		return Decision{}
+	}
+	lead := leader(waiting, st.BulkTurn)
+	anchor := oldest(waiting, lead)
+	if waiting[anchor].Solo {
+		return Decision{Take: []int{anchor}}
+	}
+	c := call{waiting: waiting, lim: lim}
+	c.add(anchor)
+	c.fill(lead, anchor)
+	if lead == job.Bulk || !c.left(job.Interactive) {
+		c.fill(other(lead), anchor)
+	}
+	waited := now.Sub(waiting[anchor].Since)
+	if c.full || len(c.take) == lim.Items || st.Idle || waited >= lim.Wait {
+		return Decision{Take: c.take}
+	}
+	return Decision{Wait: lim.Wait - waited}
+}
+
+// leader returns the class whose oldest item the call is built around.
+func leader(waiting []Item, bulkTurn bool) job.Class {
+	var interactive, bulk bool
+	for _, it := range waiting {
+		if it.Class == job.Interactive {
+			interactive = true
+		} else {
+			bulk = true
+		}
+	}
+	if !interactive || (bulkTurn && bulk) {
+		return job.Bulk
+	}
+	return job.Interactive
+}
+
+func other(c job.Class) job.Class {
+	if c == job.Interactive {
+		return job.Bulk
+	}
+	return job.Interactive
+}
+
+func (it Item) is(c job.Class) bool { return (it.Class == job.Interactive) == (c == job.Interactive) }
+
+func oldest(waiting []Item, class job.Class) int {
+	best := -1
+	for i, it := range waiting {
+		if it.is(class) && (best < 0 || it.Since.Before(waiting[best].Since)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// call is a call being built.
+type call struct {
+	waiting []Item
+	lim     Limits
+	take    []int
+	seconds float64
+	full    bool // something that waits did not fit
+}
+
+func (c *call) add(i int) {
+	c.take = append(c.take, i)
+	c.seconds += c.waiting[i].Seconds
+}
+
+// fill adds items of class while they fit, those nearest in length to the
+// anchor first and among equals the oldest.
+func (c *call) fill(class job.Class, anchor int) {
+	var rest []int
+	for i, it := range c.waiting {
+		if i != anchor && it.is(class) && !it.Solo {
+			rest = append(rest, i)
+		}
+	}
+	want := c.waiting[anchor].Seconds
+	slices.SortStableFunc(rest, func(a, b int) int {
+		return cmp.Or(
+			cmp.Compare(math.Abs(c.waiting[a].Seconds-want), math.Abs(c.waiting[b].Seconds-want)),
+			c.waiting[a].Since.Compare(c.waiting[b].Since))
+	})
+	for _, i := range rest {
+		if len(c.take) == c.lim.Items || c.seconds+c.waiting[i].Seconds > c.lim.Seconds {
+			c.full = true
+			return
+		}
+		c.add(i)
+	}
+}
+
+// left reports whether an item of class waits that the call does not take.
+func (c *call) left(class job.Class) bool {
+	for i, it := range c.waiting {
+		if it.is(class) && !slices.Contains(c.take, i) {
+			return true
+		}
+	}
+	return false
+}

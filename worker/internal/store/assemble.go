@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Chapter is what joining one chapter needs to know.
+type Chapter struct {
+	JobID          job.ID
+	Ordinal        int
+	State          job.ChapterState
+	Attempts       int // how often joining it went wrong
+	SegmentsTotal  int
+	SegmentsDone   int // done and reused
+	SegmentsFailed int
+	PlanDigest     []byte
+	Tenant         job.Tenant
+	JobFinal       bool
+	OnFailure      job.OnFailure
+	Pauses         job.Pauses
+	Callback       *job.Callback
+}
+
+// Chapter reads one chapter; NotFound if its job is gone.
+func (s *Store) Chapter(ctx context.Context, id job.ID, ordinal int) (Chapter, error) {
+	c := Chapter{JobID: id, Ordinal: ordinal}
+	var pauses, callback []byte
+	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.State, &c.Attempts, &c.SegmentsTotal,
+		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.JobFinal, &c.OnFailure, &pauses, &callback)
+	if err != nil {
+		return Chapter{}, fmt.Errorf("read chapter %d of %s: %w", ordinal, id, pg.Classify(err))
+	}
+	c.Pauses, c.Callback, err = decodeSpec(pauses, callback)
+	return c, err
+}
+
+// decodeSpec reads the two parts of a job's spec that matter at the end of it.
+func decodeSpec(pauses, callback []byte) (p job.Pauses, c *job.Callback, err error) {
+	p = job.DefaultPauses()
+	if string(pauses) != "null" {
+		if err := json.Unmarshal(pauses, &p); err != nil {
+			return p, nil, &job.Error{Op: "store.decodeSpec", Kind: job.Internal, Err: fmt.Errorf("read pauses: %w", err)}
+		}
+	}
+	if err := json.Unmarshal(callback, &c); err != nil {
+		return p, nil, &job.Error{Op: "store.decodeSpec", Kind: job.Internal, Err: fmt.Errorf("read callback: %w", err)}
+	}
+	return p, c, nil
+}
+
+// Segment is one segment of a chapter that is to be joined.
+type Segment struct {
+	N            int
+	State        job.SegmentState
+	BreakAfter   string
+	RenditionKey string
+	SampleRate   int   // of the audio that was counted for it; 0 unless it is done or reused
+	Samples      int64 // likewise
+
+	ObjectKey        string // empty if the rendition is gone
+	Bytes            int64
+	RenditionSamples int64
+	SHA256           []byte
+}
+
+// Segments returns up to limit segments of a chapter in reading order, those
+// after segment number after.
+func (s *Store) Segments(ctx context.Context, id job.ID, ordinal, after, limit int) ([]Segment, error) {
+	return collect(ctx, s, "ChapterSegments", func(row pgx.CollectableRow) (g Segment, err error) {
+		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples,
+			&g.ObjectKey, &g.Bytes, &g.RenditionSamples, &g.SHA256)
+		return g, err
+	}, id, ordinal, after, limit)
+}
+
+// Artifact is one finished file of a job, stored whole.
+type Artifact struct {
+	Name         string
+	MediaType    string
+	ObjectKey    string
+	Bytes        int64
+	SHA256       []byte
+	AudioSeconds *float64 // nil if the file has no sound
+}
+
+// Joined is a chapter whose audio file is stored.
+type Joined struct {
+	Proof      []byte // digest over the keys that were joined, in order
+	SampleRate int
+	Samples    int64
+	File       Artifact
+}
+
+// ReadyChapter makes c ready: the chapter, its artifact, the job's counters, the
+// event if it is wanted, and whatever becomes due because of it. ok is false if
+// c is no longer what it was when it was read, or the proof does not hold.
+func (s *Store) ReadyChapter(ctx context.Context, c Chapter, j Joined) (ok bool, err error) {
+	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
+		n, err := s.exec(ctx, tx, "ReadyChapter", c.JobID, c.Ordinal, c.Attempts, j.Proof, j.SampleRate, j.Samples,
+			j.File.Name, j.File.ObjectKey, j.File.Bytes, j.File.SHA256)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		if err := s.addArtifact(ctx, tx, c.JobID, j.File); err != nil {
+			return false, err
+		}
+		if _, err := s.exec(ctx, tx, "CountReady", c.JobID); err != nil {
+			return false, err
+		}
+		return true, s.addDelivery(ctx, tx, delivery{c.Tenant, c.JobID, job.EventChapterReady, c.Ordinal, c.Callback})
+	})
+}
+
+// FailChapter gives c up. detail is shown to the owner of the job.
+func (s *Store) FailChapter(ctx context.Context, c Chapter, kind job.Kind, detail string) (ok bool, err error) {
+	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
+		n, err := s.exec(ctx, tx, "FailChapter", c.JobID, c.Ordinal, c.Attempts, kind.String(), detail)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		_, err = s.exec(ctx, tx, "CountFailed", c.JobID)
+		return true, err
+	})
+}
+
+// changeChapter runs change with the job locked. If it changed something, the
+// chapter's outbox row goes and the job moves on.
+func (s *Store) changeChapter(ctx context.Context, c Chapter, change func(pgx.Tx) (bool, error)) (ok bool, err error) {
+	err = s.tx(ctx, func(tx pgx.Tx) error {
+		ok = false
+		final, err := s.lockJob(ctx, tx, c.JobID)
+		if err != nil || final {
+			return err
+		}
+		if ok, err = change(tx); err != nil || !ok {
+			return err
+		}
+		if _, err := s.exec(ctx, tx, "DropOutbox", "assemble", c.JobID, c.Ordinal); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "AdvanceJob", c.JobID)
+		return err
+	})
+	return ok && err == nil, err
+}
+
+func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, id job.ID) (final bool, err error) {
+	var state job.State
+	if err := tx.QueryRow(ctx, s.q.Get("LockJob"), id).Scan(&state, &final); err != nil {
+		return false, fmt.Errorf("lock job %s: %w", id, err)
+	}
+	return final, nil
+}
+
+func (s *Store) addArtifact(ctx context.Context, tx pgx.Tx, id job.ID, a Artifact) error {
+	_, err := s.exec(ctx, tx, "AddArtifact", id, a.Name, a.MediaType, a.ObjectKey, a.Bytes, a.SHA256, a.AudioSeconds)
+	return err
+}
+
+type delivery struct {
+	tenant   job.Tenant
+	id       job.ID
+	event    string
+	ordinal  int
+	callback *job.Callback
+}
+
+// addDelivery makes an event due if the job's callback asks for it.
+func (s *Store) addDelivery(ctx context.Context, tx pgx.Tx, d delivery) error {
+	if !d.callback.Wants(d.event) {
+		return nil
+	}
+	id, err := job.NewToken("dlv_", s.random)
+	if err != nil {
+		return err
+	}
+	_, err = s.exec(ctx, tx, "AddDelivery", id, d.tenant, d.id, d.event, d.ordinal, d.callback.URL)
+	return err
+}
+
+// Broken is a segment whose rendition cannot be joined as it is.
+type Broken struct {
+	RenditionKey string
+	ObjectKey    string // the object that is missing or damaged; empty if the rendition itself is fine
+	Detail       string // kept with the segment
+}
+
+// ReopenChapter makes the broken segments of c work again and lets c wait for
+// them. The rows of damaged renditions go, so that they are rendered anew.
+func (s *Store) ReopenChapter(ctx context.Context, c Chapter, broken []Broken) (ok bool, err error) {
+	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
+		n, err := s.exec(ctx, tx, "ReopenChapter", c.JobID, c.Ordinal, c.Attempts)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		for _, b := range broken {
+			if b.ObjectKey != "" {
+				if _, err := s.exec(ctx, tx, "DropRendition", b.RenditionKey, b.ObjectKey); err != nil {
+					return false, err
+				}
+			}
+			if _, err := s.exec(ctx, tx, "ReopenSegments", c.JobID, c.Ordinal, b.RenditionKey, job.Engine.String(), b.Detail); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// Version returns the version of a job, for hints to watchers.
+func (s *Store) Version(ctx context.Context, id job.ID) (version int64, err error) {
+	if err := s.pool.QueryRow(ctx, s.q.Get("JobVersions"), []string{string(id)}).Scan(&id, &version); err != nil {
+		return 0, fmt.Errorf("read the version of %s: %w", id, pg.Classify(err))
+	}
+	return version, nil
+}
+
+// DropOutbox removes what is due for a chapter, or with ordinal 0 for the job:
+// it was done before, or is not wanted any more.
+func (s *Store) DropOutbox(ctx context.Context, id job.ID, ordinal int) error {
+	kind := "assemble"
+	if ordinal == 0 {
+		kind = "finish"
+	}
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		_, err := s.exec(ctx, tx, "DropOutbox", kind, id, ordinal)
+		return err
+	})
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Job is what ending a job needs to know.
+type Job struct {
+	ID             job.ID
+	State          job.State
+	Final          bool
+	Tenant         job.Tenant
+	Title          string
+	Language       string
+	Voice          string
+	OnFailure      job.OnFailure
+	SegmentsTotal  int
+	SegmentsDone   int
+	SegmentsReused int
+	SegmentsFailed int
+	ChaptersTotal  int
+	ChaptersReady  int
+	ChaptersFailed int
+	PlanDigest     []byte
+	Pauses         job.Pauses
+	Callback       *job.Callback
+}
+
+// Job reads one job; NotFound if it is gone.
+func (s *Store) Job(ctx context.Context, id job.ID) (Job, error) {
+	j := Job{ID: id}
+	var pauses, callback []byte
+	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.State, &j.Final, &j.Tenant, &j.Title, &j.Language,
+		&j.OnFailure, &j.Voice, &j.SegmentsTotal, &j.SegmentsDone, &j.SegmentsReused, &j.SegmentsFailed,
+		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback)
+	if err != nil {
+		return Job{}, fmt.Errorf("read job %s: %w", id, pg.Classify(err))
+	}
+	j.Pauses, j.Callback, err = decodeSpec(pauses, callback)
+	return j, err
+}
+
+// FinalChapter is a chapter as the manifest tells of it.
+type FinalChapter struct {
+	Ordinal        int
+	Title          string
+	Matter         string
+	State          job.ChapterState
+	SegmentsTotal  int
+	SegmentsFailed int
+	SampleRate     int
+	Samples        int64
+	Artifact       string
+	Bytes          int64
+	SHA256         []byte
+	Proof          []byte
+	ErrorKind      string
+	ErrorDetail    string
+}
+
+// Chapters returns up to limit chapters of a job in order, those after ordinal after.
+func (s *Store) Chapters(ctx context.Context, id job.ID, after, limit int) ([]FinalChapter, error) {
+	return collect(ctx, s, "Chapters", func(row pgx.CollectableRow) (c FinalChapter, err error) {
+		err = row.Scan(&c.Ordinal, &c.Title, &c.Matter, &c.State, &c.SegmentsTotal, &c.SegmentsFailed, &c.SampleRate,
+			&c.Samples, &c.Artifact, &c.Bytes, &c.SHA256, &c.Proof, &c.ErrorKind, &c.ErrorDetail)
+		return c, err
+	}, id, after, limit)
+}
+
+// FinalSegment is a segment as the manifest tells of it.
+type FinalSegment struct {
+	N              int
+	State          job.SegmentState
+	BreakAfter     string
+	RenditionKey   string
+	SampleRate     int
+	Samples        int64
+	Text           string
+	Voice          string
+	Language       string
+	SourceDocument string
+	SourceStart    int64
+	SourceEnd      int64
+	SHA256         []byte          // nil if the rendition that was joined is gone
+	Marks          json.RawMessage // nil if the engine told no times, or the rendition is gone
+	ErrorKind      string
+	ErrorDetail    string
+}
+
+// FinalSegments returns up to limit segments of a chapter in reading order, those
+// after segment number after.
+func (s *Store) FinalSegments(ctx context.Context, id job.ID, ordinal, after, limit int) ([]FinalSegment, error) {
+	return collect(ctx, s, "ManifestSegments", func(row pgx.CollectableRow) (g FinalSegment, err error) {
+		var marks []byte
+		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples, &g.Text, &g.Voice,
+			&g.Language, &g.SourceDocument, &g.SourceStart, &g.SourceEnd, &g.SHA256, &marks, &g.ErrorKind, &g.ErrorDetail)
+		g.Marks = marks
+		return g, err
+	}, id, ordinal, after, limit)
+}
+
+// Failure is why one segment failed.
+type Failure struct {
+	N      int
+	Kind   string
+	Detail string
+}
+
+// FirstFailure returns the first failed segment of a job; ok is false if there is none.
+func (s *Store) FirstFailure(ctx context.Context, id job.ID) (f Failure, ok bool, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Get("FirstFailure"), id).Scan(&f.N, &f.Kind, &f.Detail)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Failure{}, false, nil
+	}
+	if err != nil {
+		return Failure{}, false, fmt.Errorf("read the first failure of %s: %w", id, pg.Classify(err))
+	}
+	return f, true, nil
+}
+
+// End is how a job ends.
+type End struct {
+	State       job.State
+	Proof       []byte // digest over the chapters' proofs
+	ErrorKind   string // of a job that is partial or failed
+	ErrorDetail string
+	Manifest    Artifact
+}
+
+// FinishJob ends j: its state, its manifest, its final event, and its outbox row
+// goes, all at once. ok is false if j is no longer assembling, or the proof does
+// not hold.
+func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error) {
+	err = s.tx(ctx, func(tx pgx.Tx) error {
+		ok = false
+		if final, err := s.lockJob(ctx, tx, j.ID); err != nil || final {
+			return err
+		}
+		n, err := s.exec(ctx, tx, "FinishJob", j.ID, e.State, e.Proof, e.ErrorKind, e.ErrorDetail)
+		if err != nil || n == 0 {
+			return err
+		}
+		ok = true
+		if err := s.addArtifact(ctx, tx, j.ID, e.Manifest); err != nil {
+			return err
+		}
+		if err := s.addDelivery(ctx, tx, delivery{j.Tenant, j.ID, job.FinalEvent(e.State), 0, j.Callback}); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "DropOutbox", "finish", j.ID, 0)
+		return err
+	})
+	return ok && err == nil, err
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
+
+// Store reads and changes the worker's part of the database. It is safe for
+// concurrent use. Every error it returns is a *job.Error: Unavailable when the
+// database is away, NotFound where a row is missing.
+type Store struct {
+	pool   *pg.Pool
+	q      pg.Queries
+	random io.Reader // ids of deliveries
+}
+
+// New returns a Store on pool, which stays the caller's to close. random is
+// read for the ids of deliveries; it must be safe for concurrent use.
+func New(pool *pg.Pool, random io.Reader) (*Store, error) {
+	q, err := pg.LoadQueries(files, "sql")
+	if err != nil {
+		return nil, fmt.Errorf("load the worker's queries: %w", err)
+	}
+	return &Store{pool: pool, q: q, random: random}, nil
+}
+
+// tx runs fn in one transaction; see [pg.Tx] for what is retried.
+func (s *Store) tx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return pg.Tx(ctx, s.pool, fn)
+}
+
+// exec runs a named statement and reports how many rows it changed.
+func (s *Store) exec(ctx context.Context, tx pgx.Tx, name string, args ...any) (int64, error) {
+	tag, err := tx.Exec(ctx, s.q.Get(name), args...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// collect runs a named query and reads every row with scan.
+func collect[T any](ctx context.Context, s *Store, name string, scan pgx.RowToFunc[T], args ...any) ([]T, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get(name), args...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, pg.Classify(err))
+	}
+	out, err := pgx.CollectRows(rows, scan)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, pg.Classify(err))
+	}
+	return out, nil
+}
+
+// Voice is one voice of a pool, as the gateway offers it and the scheduler
+// finds its pool.
+type Voice struct {
+	Name       string
+	Pool       string
+	Language   string // BCP 47
+	Engine     string // software and version: part of every rendition's key
+	SampleRate int    // Hz
+	Default    bool   // wishes to be the default of its language; who came first stays it
+}
+
+// PutVoices makes voices known; those known already are updated.
+func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := s.exec(ctx, tx, "LockVoices"); err != nil {
+			return err
+		}
+		for _, v := range voices {
+			if _, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Ref names one segment of one job.
+type Ref struct {
+	JobID job.ID
+	N     int
+}
