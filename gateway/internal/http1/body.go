@@ -1,6 +1,5 @@
 package http1
 
-
 // chunkStep is what the next byte of a chunked body is part of.
 type chunkStep uint8
 

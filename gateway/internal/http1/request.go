@@ -144,6 +144,14 @@ func (r *Request) Detach() {
 	}
 }
 
+// Invalidate makes the request empty. The owner of the memory that it looks
+// into calls it when that memory goes away, so that a late reader finds nothing
+// rather than another client's bytes.
+func (r *Request) Invalidate() {
+	r.head, r.body, r.path, r.fields = nil, nil, nil, r.fields[:0]
+	r.target, r.rawPath, r.query, r.host = span{}, span{}, span{}, span{}
+}
+
 // Detached reports whether Detach was called since the request was parsed.
 func (r *Request) Detached() bool { return r.flags&flagDetached != 0 }
 

@@ -1,0 +1,321 @@
+package edge
+
+import (
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// phase is where in its life a connection is; see the package comment.
+type phase uint8
+
+const (
+	phaseSniff phase = iota
+	phaseHTTP
+	phaseUpgraded
+	phaseLinger
+	phaseClosed
+)
+
+// conn is one connection. Its loop owns every field but those under mu.
+type conn struct {
+	srv    *Server
+	loop   *loop
+	g      gnet.Conn // nil before it is open and once the connection lives on its own descriptor
+	fd     int
+	remote netip.AddrPort
+
+	prev, next *conn // the loop's list
+	timer      timer[*conn]
+	notes      note // under loop.mu
+
+	phase     phase
+	isOpen    bool // OnOpen was called
+	eof       bool // no more input will come
+	noMore    bool // no further request is read
+	hold      bool // no further request is read until the one that asks for an upgrade is answered
+	interim   bool // 100 (Continue) is owed or was sent for the request being read
+	continued bool
+	parser    http1.Parser
+	cur       *Exchange // the request that is being read
+	backlog   []byte    // input that cannot be parsed yet
+	discards  int       // input dropped while lingering
+	upgraded  *Conn
+
+	wire    *buffer // output that the socket has not taken
+	wireOff int
+	watch   int32 // key in the watcher
+
+	acceptedAt time.Duration
+	stageAt    time.Duration // when the current stage of the request being read began
+	stage      http1.Stage
+	stalledAt  time.Duration // when output last made progress; 0 without output waiting
+	lingerBy   time.Duration
+	lastUse    time.Duration // when the last request was read or the last answer sent
+
+	mu       sync.Mutex
+	out      *buffer   // answers in order, not yet on the wire
+	first    *Exchange // requests that await their answers, oldest first
+	last     *Exchange
+	inFlight int
+	busy     bool                    // the loop is working on this connection and will flush it
+	leave    bool                    // close when everything is sent
+	gone     bool                    // closed
+	switchTo func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
+	pending  int                     // bytes in wire
+}
+
+// guard runs f on the loop; a panic in it ends this connection and no other.
+func (c *conn) guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.srv.panicked(r, "connection")
+			c.close()
+		}
+	}()
+	f()
+}
+
+func (s *Server) panicked(r any, where string) {
+	s.stats.Panics.Add(1)
+	s.log.LogAttrs(s.base, slog.LevelError, "panic on an event loop", slog.Any("panic", r),
+		slog.String("where", where), slog.String("stack", string(debug.Stack())))
+}
+
+// opened runs when the connection is on its loop.
+func (c *conn) opened(g gnet.Conn) {
+	c.isOpen = true
+	c.g, c.fd = g, g.Fd()
+	c.loop = c.srv.byEvent[g.EventLoop()]
+	l := c.loop
+	l.tock()
+	c.acceptedAt, c.lastUse = l.clock, l.clock
+	c.timer.owner = c
+	c.prev, c.next = l.conns.prev, &l.conns
+	l.conns.prev.next = c
+	l.conns.prev = c
+	c.parser = http1.NewParser(&c.srv.cfg.Limits)
+	if c.srv.cfg.Frames == nil {
+		c.phase = phaseHTTP
+	}
+	c.arm()
+}
+
+// received takes input. data is valid during the call only.
+func (c *conn) received(data []byte) {
+	c.srv.stats.BytesIn.Add(uint64(len(data)))
+	c.input(data)
+	c.flush()
+}
+
+// input gives plain bytes to the protocol of the connection.
+func (c *conn) input(data []byte) {
+	switch c.phase {
+	case phaseLinger:
+		if c.discards += len(data); c.discards > lingerBytes {
+			c.close()
+		}
+		return
+	case phaseClosed:
+		return
+	}
+	if len(c.backlog) > 0 || c.stalled() {
+		c.keep(data)
+		data = nil
+	}
+	c.process(data)
+}
+
+// process parses the backlog, or data if there is none, as far as possible and
+// keeps the rest.
+func (c *conn) process(data []byte) {
+	old := c.backlog
+	if len(old) > 0 {
+		data = old
+	}
+	rest := data
+	for len(rest) > 0 {
+		before := len(rest)
+		switch c.phase {
+		case phaseSniff:
+			rest = c.sniff(rest)
+		case phaseHTTP:
+			rest = c.readRequests(rest)
+		case phaseUpgraded:
+			rest = c.upgraded.feed(rest)
+		default:
+			return
+		}
+		if len(rest) == before {
+			break
+		}
+	}
+	if c.phase == phaseClosed {
+		return
+	}
+	if len(old) > 0 {
+		c.backlog = old[:copy(old, rest)]
+		if len(rest) == 0 {
+			c.backlog = nil
+		}
+		return
+	}
+	c.keep(rest)
+}
+
+// keep adds input to the backlog. gnet cannot pause reading, so a peer that
+// sends on regardless is cut.
+func (c *conn) keep(data []byte) {
+	if c.phase == phaseClosed || len(data) == 0 {
+		return
+	}
+	if len(c.backlog)+len(data) > c.srv.cfg.MaxBacklog {
+		c.srv.stats.CutBacklog.Add(1)
+		c.close()
+		return
+	}
+	c.backlog = append(c.backlog, data...)
+}
+
+// stalled reports whether input must wait.
+func (c *conn) stalled() bool {
+	if c.phase != phaseHTTP {
+		return false
+	}
+	if c.hold {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked() > c.srv.cfg.MaxOutbound
+}
+
+func (c *conn) pendingLocked() int {
+	n := c.pending
+	if c.out != nil {
+		n += len(c.out.b)
+	}
+	return n
+}
+
+// service runs on the loop when something happened elsewhere.
+func (c *conn) service(n note) {
+	if c.phase == phaseClosed {
+		return
+	}
+	if n&noteGone != 0 && c.g == nil {
+		c.close()
+		return
+	}
+	if n&noteRoom != 0 {
+		c.push()
+	}
+	c.flush()
+}
+
+// released runs when gnet lets go of the connection, either because we closed
+// it or because the peer did.
+func (c *conn) released(err error) {
+	if c.phase == phaseClosed {
+		return
+	}
+	if endOfInput(err) && c.outlive() {
+		c.flush()
+		return
+	}
+	c.end()
+}
+
+// outlive keeps a connection whose peer shut its sending side, if answers are
+// due, on a descriptor of its own, because gnet closes the one it has.
+func (c *conn) outlive() bool {
+	c.mu.Lock()
+	due, leaving := c.inFlight > 0 || c.out != nil, c.leave
+	c.mu.Unlock()
+	if c.phase != phaseHTTP && c.phase != phaseUpgraded || !due && c.wire == nil && len(c.backlog) == 0 {
+		return false
+	}
+	if c.phase == phaseUpgraded && !leaving {
+		return false // it is for the protocol to end before the connection does
+	}
+	c.forgetWatch()
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	c.g, c.fd = nil, fd
+	c.eof, c.noMore = true, true
+	c.loop.tock()
+	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
+	c.watchFor(c.wire != nil)
+	return c.phase != phaseClosed
+}
+
+// close ends the connection now, whatever is pending.
+func (c *conn) close() {
+	if c.phase == phaseClosed {
+		return
+	}
+	g := c.g
+	c.end()
+	if g != nil {
+		_ = g.EventLoop().Close(g)
+	}
+}
+
+// end takes the connection off the books and tells everyone who waits on it.
+func (c *conn) end() {
+	c.phase = phaseClosed
+	c.forgetWatch()
+	if c.loop != nil {
+		c.loop.wheel.remove(&c.timer)
+	}
+	if c.next != nil {
+		c.prev.next, c.next.prev = c.next, c.prev
+		c.prev, c.next = nil, nil
+	}
+	if c.g == nil && c.fd > 0 {
+		_ = unix.Close(c.fd)
+	}
+	c.g, c.fd, c.backlog, c.cur = nil, -1, nil, nil
+	c.srv.buffers.put(c.wire)
+	c.wire = nil
+
+	c.mu.Lock()
+	c.gone = true
+	waiting := c.first
+	c.first, c.last, c.inFlight = nil, nil, 0
+	out := c.out
+	c.out = nil
+	c.mu.Unlock()
+
+	c.srv.buffers.put(out)
+	for ex := waiting; ex != nil; ex = ex.next {
+		ex.lost()
+	}
+	if c.upgraded != nil {
+		c.upgraded.closed()
+	}
+	c.srv.left()
+}
+
+func (c *conn) forgetWatch() {
+	c.srv.watcher.forget(c.watch, c.fd)
+	c.watch = 0
+}
+
+// watchFor asks the watcher to report room, or only the loss of the peer.
+func (c *conn) watchFor(room bool) {
+	key, err := c.srv.watcher.watch(c.watch, c, c.fd, room)
+	c.watch = key
+	if err != nil {
+		c.close()
+	}
+}

@@ -1,0 +1,42 @@
+// Package edge owns the sockets of the gateway. It accepts connections, keeps
+// them within limits, finds out which protocol each one speaks and hands whole
+// requests to a [Handler]. It alone imports gnet.
+//
+// # Who runs where
+//
+// The accept loop is ours, on a [net.Listener] that may be inherited; gnet's
+// own would stop the whole engine when descriptors run out. An accepted
+// connection is enrolled in one of gnet's event loops, which from then on is
+// the only goroutine that reads, writes, times or closes it. Handlers are called
+// on that loop and must not block.
+//
+// Other goroutines reach a connection through its mailbox only: [Exchange.Respond]
+// and [Conn.Write] append bytes under the connection's mutex and put the
+// connection on its loop's ready list. The first entry of the list rings the
+// loop's bell, one end of a socket pair that is enrolled like any connection, so
+// however fast others write, the loop still takes turns between sockets.
+//
+// # Bytes
+//
+// Input is taken from gnet whole and parsed at once; what cannot be parsed yet,
+// because too many answers are outstanding, waits in a bounded backlog. Output
+// bypasses gnet's buffer, which has no limit and reports no room: the loop
+// writes to the socket itself and, when the socket is full, waits for a
+// [watcher] on a second epoll instance to report room. So an answer is never
+// cut off by closing, and a peer that does not read is cut at a known size.
+//
+// # Life of a connection
+//
+//	accepted ─▶ sniffing ─▶ http ─▶ upgraded ─▶ closed
+//	               │          ├──▶ lingering ──▶ closed
+//	               └▶ handshake (TLS) ▶ sniffing
+//
+// A client that shuts its sending side while answers are outstanding still gets
+// them: gnet closes its descriptor at end of input, the connection goes on with
+// a duplicate. A connection that ends with input unread lingers: its last answer
+// is sent, then input is discarded for a bounded time, because closing at once
+// would reset the connection and destroy the answer on its way.
+//
+// Time-outs come from a timer wheel per loop. A panic in a handler or a codec
+// ends the connection it happened on.
+package edge

@@ -1,0 +1,278 @@
+package edge
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// Handler serves requests. ServeEdge runs on an event loop and must not block:
+// it answers from memory, or calls [Exchange.Detach], keeps the exchange and
+// lets another goroutine answer. It is called concurrently, once per loop at
+// most.
+type Handler interface {
+	ServeEdge(ex *Exchange)
+}
+
+// HandlerFunc is a function that is a [Handler].
+type HandlerFunc func(ex *Exchange)
+
+// ServeEdge calls f.
+func (f HandlerFunc) ServeEdge(ex *Exchange) { f(ex) }
+
+type exchangeState uint8
+
+const (
+	exchangeOpen     exchangeState = iota // in the queue, no answer yet
+	exchangeAnswered                      // its answer waits for those before it
+	exchangeDone                          // its answer is in the connection's output
+	exchangeLost                          // its connection is gone
+)
+
+// Exchange is one request and its answer. Once ServeEdge has returned and the
+// exchange was answered, it must not be used any more: its memory may serve the
+// next request. All methods but Request are safe on any goroutine.
+type Exchange struct {
+	req http1.Request
+	c   *conn
+
+	started    time.Time
+	readAt     time.Duration
+	minor      uint8
+	head       bool
+	keep       bool
+	upgradable bool
+
+	settled atomic.Bool // answered, out of the queue, and no goroutine is inside a method
+
+	// Under c.mu.
+	next      *Exchange
+	state     exchangeState
+	escaped   bool    // not to be recycled
+	closes    bool    // the connection ends after this answer
+	streaming bool    // the head is out, the body is on its way
+	buf       *buffer // the answer, while others must go first
+	switchTo  func(*Conn) ConnHandler
+	onClose   []func()
+	ctx       context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
+	cancel    context.CancelFunc
+}
+
+// Request returns the request. It is valid until ServeEdge returns, or for as
+// long as the exchange if [Exchange.Detach] was called before that.
+func (ex *Exchange) Request() *http1.Request { return &ex.req }
+
+// Detach copies the request into memory of its own. A handler calls it on the
+// loop, before it gives the exchange to another goroutine that reads the request.
+func (ex *Exchange) Detach() {
+	ex.escape()
+	ex.req.Detach()
+}
+
+// escape notes that another goroutine may hold the exchange for good, so that
+// its memory is not used again.
+func (ex *Exchange) escape() {
+	ex.c.mu.Lock()
+	ex.escaped = true
+	ex.c.mu.Unlock()
+}
+
+// RemoteAddr returns the address of the peer. It stays valid after the
+// connection is gone.
+func (ex *Exchange) RemoteAddr() netip.AddrPort { return ex.c.remote }
+
+// Started returns when the request was complete.
+func (ex *Exchange) Started() time.Time { return ex.started }
+
+// Draining returns a channel that is closed when the server begins to drain:
+// answers that wait for something should then be given early.
+func (ex *Exchange) Draining() <-chan struct{} { return ex.c.srv.drainCh }
+
+// Respond answers the request. It copies r: the caller may reuse its memory at
+// once. Answers leave in the order of the requests. Only the first answer
+// counts; after that, and after the connection is gone, Respond does nothing.
+func (ex *Exchange) Respond(r http1.Response) {
+	if cancel, wake, ok := ex.respond(&r); ok {
+		ex.conclude(cancel, wake)
+	}
+}
+
+func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake, ok bool) {
+	c := ex.c
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ex.state != exchangeOpen || ex.streaming {
+		return nil, false, false
+	}
+	dst := ex.bufferLocked()
+	ex.closes = !ex.keep || r.Close || c.srv.draining.Load()
+	dst.b = http1.AppendResponse(dst.b, r, ex.encoding(now))
+	cancel, wake = ex.answeredLocked()
+	return cancel, wake, true
+}
+
+func (ex *Exchange) encoding(now time.Time) http1.Encoding {
+	return http1.Encoding{Date: ex.c.srv.date.At(now), Head: ex.head, Minor: int(ex.minor), Close: ex.closes}
+}
+
+// bufferLocked returns where the answer goes: straight out if it is due.
+func (ex *Exchange) bufferLocked() *buffer {
+	if ex.c.first == ex {
+		return ex.c.outLocked()
+	}
+	if ex.buf == nil {
+		ex.buf = ex.c.srv.buffers.get()
+	}
+	return ex.buf
+}
+
+// answeredLocked takes the exchange, and those behind it that were waiting for
+// it, out of the queue. wake says that the loop must be told.
+func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
+	c := ex.c
+	ex.state = exchangeAnswered
+	ex.onClose = nil
+	cancel, ex.cancel = ex.cancel, nil
+	if c.first == ex {
+		c.advanceLocked()
+	}
+	return cancel, ex.state == exchangeDone && !c.busy
+}
+
+// advanceLocked sends every answer that is next in line.
+func (c *conn) advanceLocked() {
+	for ex := c.first; ex != nil; ex = c.first {
+		if ex.buf != nil {
+			out := c.outLocked()
+			out.b = append(out.b, ex.buf.b...)
+			c.srv.buffers.put(ex.buf)
+			ex.buf = nil
+		}
+		if ex.state != exchangeAnswered {
+			return
+		}
+		ex.state = exchangeDone
+		c.first, ex.next = ex.next, nil
+		if c.first == nil {
+			c.last = nil
+		}
+		c.inFlight--
+		if ex.switchTo != nil {
+			c.switchTo = ex.switchTo
+		}
+		if ex.closes {
+			c.leave = true
+			return
+		}
+	}
+}
+
+// conclude is the last thing that a method which answers does.
+func (ex *Exchange) conclude(cancel context.CancelFunc, wake bool) {
+	c := ex.c
+	if cancel != nil {
+		cancel()
+	}
+	if wake {
+		c.loop.notify(c, noteOutput)
+	}
+	ex.settled.Store(true)
+}
+
+// giveUp answers in place of a handler that does not, and tells it.
+func (ex *Exchange) giveUp() {
+	c := ex.c
+	r := c.refusal(503, "The request was not answered in time.")
+	c.mu.Lock()
+	told := ex.onClose
+	c.mu.Unlock()
+	if cancel, _, ok := ex.respond(&r); ok {
+		if cancel != nil {
+			cancel()
+		}
+		for _, f := range told {
+			f()
+		}
+	}
+}
+
+// lost tells whoever holds the exchange that the connection is gone.
+func (ex *Exchange) lost() {
+	c := ex.c
+	c.mu.Lock()
+	ex.state = exchangeLost
+	told, cancel := ex.onClose, ex.cancel
+	ex.onClose, ex.cancel = nil, nil
+	c.srv.buffers.put(ex.buf)
+	ex.buf = nil
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	for _, f := range told {
+		f()
+	}
+}
+
+// OnClose asks for f to be called if the client goes away before the answer,
+// or if the time for it is up. f runs on an event loop and must not block; it
+// runs at once if the client is gone already. It is not called after the answer.
+func (ex *Exchange) OnClose(f func()) {
+	c := ex.c
+	c.mu.Lock()
+	ex.escaped = true
+	switch ex.state {
+	case exchangeOpen:
+		if !c.gone {
+			ex.onClose = append(ex.onClose, f)
+			c.mu.Unlock()
+			return
+		}
+	case exchangeAnswered, exchangeDone:
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	f()
+}
+
+// Context returns a context that is cancelled when the client goes away, when
+// the request was answered, and when the server has used up its grace period.
+func (ex *Exchange) Context() context.Context {
+	c := ex.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ex.escaped = true
+	if ex.ctx == nil {
+		ex.ctx, ex.cancel = context.WithCancel(c.srv.base)
+		if ex.state != exchangeOpen || c.gone {
+			ex.cancel()
+			ex.cancel = nil
+		}
+	}
+	return ex.ctx
+}
+
+// Done returns the channel of [Exchange.Context].
+func (ex *Exchange) Done() <-chan struct{} { return ex.Context().Done() }
+
+// reset makes the exchange ready for another request.
+func (ex *Exchange) reset() {
+	ex.c, ex.next, ex.buf, ex.switchTo = nil, nil, nil, nil
+	ex.onClose, ex.ctx, ex.cancel = nil, nil, nil
+	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
+	ex.escaped = false
+	ex.head, ex.keep = false, false
+	ex.settled.Store(false)
+}
+
+// spent reports whether an exchange that is settled can serve another request.
+func (ex *Exchange) spent() bool {
+	ex.c.mu.Lock()
+	defer ex.c.mu.Unlock()
+	return ex.state == exchangeDone && !ex.escaped
+}

@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// framesPreface is how a connection of binary frames starts.
+const framesPreface = "VML1"
+
+// sniff decides by the first bytes what the connection speaks. It returns what
+// the protocol has not used.
+func (c *conn) sniff(data []byte) []byte {
+	n := min(len(data), len(framesPreface))
+	switch {
+	case string(data[:n]) != framesPreface[:n]:
+		c.phase = phaseHTTP
+	case n == len(framesPreface):
+		c.upgrade(c.srv.cfg.Frames)
+	}
+	return data
+}
+
+// readRequests parses and serves requests until data is used up or the
+// connection must wait. It returns the rest.
+func (c *conn) readRequests(data []byte) []byte {
+	for len(data) > 0 && c.phase == phaseHTTP {
+		if c.noMore {
+			c.discards += len(data)
+			return nil
+		}
+		if c.stalled() {
+			return data
+		}
+		if c.cur == nil {
+			c.cur = c.loop.take(c)
+		}
+		n, done, err := c.parser.Parse(&c.cur.req, data)
+		data = data[n:]
+		if err != nil {
+			c.discards += len(data) + 1
+			c.refuse(err)
+			return nil
+		}
+		if !done {
+			c.partial()
+			return nil
+		}
+		ex := c.cur
+		c.cur, c.stage, c.interim, c.continued = nil, http1.StageIdle, false, false
+		c.dispatch(ex)
+	}
+	return data
+}
+
+// partial notes when the stages of an incomplete request began, and whether its
+// client waits for 100 (Continue).
+func (c *conn) partial() {
+	if stage := c.parser.Stage(); stage != c.stage {
+		c.stage, c.stageAt = stage, c.loop.clock
+		c.interim = stage == http1.StageBody && c.cur.req.ExpectContinue()
+	}
+}
+
+// dispatch queues a complete request and gives it to the handler.
+func (c *conn) dispatch(ex *Exchange) {
+	l := c.loop
+	req := &ex.req
+	c.lastUse = l.clock
+	ex.readAt, ex.started = l.clock, l.now
+	ex.head, ex.minor, ex.keep = req.Method() == http.MethodHead, uint8(req.Minor()), req.KeepAlive()
+	if !ex.keep {
+		c.noMore = true
+	}
+	if req.Upgrade() {
+		c.hold, ex.upgradable = true, true
+	}
+	c.enqueue(ex)
+	c.srv.stats.Requests.Add(1)
+	c.serve(ex)
+	if ex.settled.Load() && ex.spent() {
+		l.recycle(ex)
+	} else if !req.Detached() {
+		req.Invalidate()
+	}
+}
+
+func (c *conn) enqueue(ex *Exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = true
+	c.inFlight++
+	if c.last == nil {
+		c.first = ex
+	} else {
+		c.last.next = ex
+	}
+	c.last = ex
+}
+
+// serve calls the handler. A panic in it costs the client this request and the
+// connection.
+func (c *conn) serve(ex *Exchange) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.srv.panicked(r, "handler")
+			c.noMore = true
+			ex.Respond(c.refusal(http.StatusInternalServerError, "The server failed to handle this request."))
+		}
+	}()
+	c.srv.handler.ServeEdge(ex)
+}
+
+// refuse answers a request that could not be read, after those before it, and
+// reads no more.
+func (c *conn) refuse(err error) {
+	e := &http1.Error{Status: http.StatusBadRequest, Public: "The request is malformed."}
+	errors.As(err, &e)
+	ex := c.cur
+	if ex == nil {
+		ex = c.loop.take(c)
+	}
+	c.cur, c.noMore, c.interim = nil, true, false
+	c.discards++ // the client may be sending still
+	c.stage = http1.StageIdle
+	ex.minor, ex.readAt, ex.started = 1, c.loop.clock, c.loop.now
+	c.srv.stats.Refused.Add(1)
+	c.enqueue(ex)
+	ex.Respond(c.refusal(e.Status, e.Public))
+}
+
+func (c *conn) refusal(status int, public string) http1.Response {
+	r := c.srv.cfg.Refusal(status, public)
+	r.Close = true
+	return r
+}
+
+// problem is the default refusal, an RFC 9457 document.
+func problem(status int, public string) http1.Response {
+	b := make([]byte, 0, 160)
+	b = append(b, `{"type":"about:blank","title":`...)
+	b = strconv.AppendQuote(b, http.StatusText(status))
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, `,"detail":`...)
+	b = strconv.AppendQuote(b, public)
+	b = append(b, "}\n"...)
+	return http1.Response{
+		Status: status,
+		Header: []http1.Field{{Name: "Content-Type", Value: "application/problem+json"}},
+		Body:   b,
+	}
+}

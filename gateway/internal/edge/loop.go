@@ -1,0 +1,284 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+// note is why a connection is on its loop's ready list.
+type note uint8
+
+const (
+	noteOutput note = 1 << iota // its mailbox holds something
+	noteRoom                    // its full socket has room
+	noteGone                    // its half-closed peer is gone
+)
+
+// loop is our side of one gnet event loop. Fields are used on that loop alone,
+// except those under mu.
+type loop struct {
+	srv   *Server
+	event gnet.EventLoop
+	wheel *wheel[*conn]
+	conns conn // head of the circular list of this loop's connections
+	spare *Exchange
+	now   time.Time
+	clock time.Duration // since the server started; what deadlines are measured in
+	batch []*conn
+
+	drained   bool // this loop has told its connections to leave
+	drainedAt time.Duration
+
+	bell *net.UnixConn // written to by any goroutine
+
+	mu    sync.Mutex
+	ready []*conn
+	rung  bool // a byte is on its way to the loop
+	timed bool // the wheel holds timers
+}
+
+// notify puts c on the ready list and rings the bell if nobody has. It is safe
+// on any goroutine.
+func (l *loop) notify(c *conn, n note) {
+	l.mu.Lock()
+	if c.notes == 0 {
+		l.ready = append(l.ready, c)
+	}
+	c.notes |= n
+	ring := !l.rung
+	l.rung = true
+	l.mu.Unlock()
+	if ring {
+		l.ring()
+	}
+}
+
+// tick rings the bell if there is anything for time to do on this loop.
+func (l *loop) tick() {
+	l.mu.Lock()
+	ring := !l.rung && l.timed
+	l.rung = l.rung || ring
+	l.mu.Unlock()
+	if ring {
+		l.ring()
+	}
+}
+
+// wake rings the bell whatever there is to do.
+func (l *loop) wake() {
+	l.mu.Lock()
+	ring := !l.rung
+	l.rung = true
+	l.mu.Unlock()
+	if ring {
+		l.ring()
+	}
+}
+
+// ring writes one byte, for which an otherwise empty socket always has room. It
+// fails only when the loop has ended.
+func (l *loop) ring() { _, _ = l.bell.Write([]byte{1}) }
+
+// answer runs on the loop when the bell was rung.
+func (l *loop) answer() {
+	l.mu.Lock()
+	l.batch, l.ready = l.ready, l.batch[:0]
+	l.rung = false
+	l.mu.Unlock()
+	l.tock()
+	for i, c := range l.batch {
+		l.batch[i] = nil
+		l.mu.Lock()
+		n := c.notes
+		c.notes = 0
+		l.mu.Unlock()
+		c.guard(func() { c.service(n) })
+	}
+	l.wheel.advance(l.clock, func(c *conn) { c.guard(c.expire) })
+	if l.srv.draining.Load() && !l.drained {
+		l.drained, l.drainedAt = true, l.clock
+		for c := l.conns.next; c != &l.conns; {
+			next := c.next
+			c.guard(c.drain)
+			c = next
+		}
+	}
+	l.mu.Lock()
+	l.timed = l.wheel.count > 0
+	l.mu.Unlock()
+}
+
+// tock reads the clock.
+func (l *loop) tock() {
+	l.now = time.Now()
+	l.clock = l.now.Sub(l.srv.started)
+}
+
+// arm makes sure that the wheel fires c no later than at. A timer that fires
+// too early looks at the deadlines and goes back to the wheel, so that moving a
+// deadline away, which every request does, costs nothing.
+func (l *loop) arm(c *conn, at time.Duration) {
+	if at == 0 || l.wheel.due(&c.timer, at) {
+		return
+	}
+	first := l.wheel.count == 0
+	l.wheel.schedule(&c.timer, at)
+	if first {
+		l.mu.Lock()
+		l.timed = true
+		l.mu.Unlock()
+	}
+}
+
+// take returns an exchange for the next request of c.
+func (l *loop) take(c *conn) *Exchange {
+	ex := l.spare
+	l.spare = nil
+	if ex == nil {
+		ex = &Exchange{}
+	}
+	ex.c = c
+	return ex
+}
+
+// recycle keeps an exchange that nobody uses any more.
+func (l *loop) recycle(ex *Exchange) {
+	ex.reset()
+	l.spare = ex
+}
+
+// engine receives gnet's callbacks. Each of them runs on an event loop.
+type engine struct {
+	gnet.BuiltinEventEngine
+	srv *Server
+}
+
+// bellRope marks the connection that is the receiving end of a loop's bell.
+type bellRope struct{ l *loop }
+
+func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
+	switch ctx := g.Context().(type) {
+	case *bellRope:
+		ctx.l.event = g.EventLoop()
+	case *conn:
+		ctx.guard(func() { ctx.opened(g) })
+	}
+	return nil, gnet.None
+}
+
+func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
+	switch ctx := g.Context().(type) {
+	case *bellRope:
+		_, _ = g.Discard(-1)
+		ctx.l.answer()
+	case *conn:
+		data, err := g.Next(-1)
+		if err == nil && len(data) > 0 {
+			ctx.loop.tock()
+			ctx.guard(func() { ctx.received(data) })
+		}
+	}
+	return gnet.None
+}
+
+func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
+	if c, ok := g.Context().(*conn); ok {
+		c.guard(func() { c.released(err) })
+	}
+	return gnet.None
+}
+
+// start opens the loops. gnet's client puts a connection on the loop with the
+// fewest, so one bell after the other lands on one loop after the other.
+func (s *Server) startLoops() error {
+	for range s.cfg.Loops {
+		l := &loop{srv: s, wheel: newWheel[*conn](s.cfg.Tick)}
+		l.conns.prev, l.conns.next = &l.conns, &l.conns
+		l.tock()
+		rope, bell, err := socketPair()
+		if err != nil {
+			return err
+		}
+		l.bell = bell
+		s.loops = append(s.loops, l)
+		if _, err := s.client.EnrollContext(rope, &bellRope{l}); err != nil {
+			return fmt.Errorf("enrol the bell of a loop: %w", err)
+		}
+		if s.byEvent[l.event] != nil || l.event == nil {
+			return errors.New("two bells landed on one event loop")
+		}
+		s.byEvent[l.event] = l
+	}
+	return nil
+}
+
+func socketPair() (a, b *net.UnixConn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create a socket pair: %w", err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "bell")
+		c, ferr := net.FileConn(f)
+		_ = f.Close()
+		u, ok := c.(*net.UnixConn)
+		if ferr != nil || !ok {
+			err = errors.Join(err, fmt.Errorf("use a socket pair: %w", ferr))
+			continue
+		}
+		ends[i] = u
+	}
+	if err != nil {
+		for _, c := range ends {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+		return nil, nil, err
+	}
+	return ends[0], ends[1], nil
+}
+
+// gnetLog gives gnet's messages to slog. gnet reports the ordinary end of
+// connections as warnings, so nothing here is above debug but errors.
+type gnetLog struct{ log *slog.Logger }
+
+func (g gnetLog) write(level slog.Level, format string, args []any) {
+	ctx := context.Background() //nolint:forbidigo // gnet's logger has no context to pass
+	if g.log.Enabled(ctx, level) {
+		g.log.LogAttrs(ctx, level, "event engine", slog.String("message", fmt.Sprintf(format, args...)))
+	}
+}
+
+// Debugf implements gnet's logger.
+func (g gnetLog) Debugf(format string, args ...any) { g.write(slog.LevelDebug, format, args) }
+
+// Infof implements gnet's logger.
+func (g gnetLog) Infof(format string, args ...any) { g.write(slog.LevelDebug, format, args) }
+
+// Warnf implements gnet's logger.
+func (g gnetLog) Warnf(format string, args ...any) { g.write(slog.LevelDebug, format, args) }
+
+// Errorf implements gnet's logger.
+func (g gnetLog) Errorf(format string, args ...any) { g.write(slog.LevelError, format, args) }
+
+// Fatalf implements gnet's logger. It does not end the process.
+func (g gnetLog) Fatalf(format string, args ...any) { g.write(slog.LevelError, format, args) }
+
+// endOfInput reports whether gnet closed a connection because its peer shut its
+// sending side, which may still be listening.
+func endOfInput(err error) bool {
+	var sys *os.SyscallError
+	return errors.As(err, &sys) && errors.Is(sys.Err, io.EOF)
+}

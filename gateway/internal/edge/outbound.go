@@ -1,0 +1,154 @@
+package edge
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// lingerBytes is how much input is discarded after the last answer.
+const lingerBytes = 1 << 20
+
+// flush sends what is in the mailbox, resumes input that had to wait for it,
+// and closes the connection when its last answer is out.
+func (c *conn) flush() {
+	for c.phase != phaseClosed {
+		leave, switchTo := c.collect()
+		if c.phase == phaseClosed {
+			return
+		}
+		if switchTo != nil {
+			c.upgrade(switchTo)
+		}
+		if leave && c.wire == nil {
+			c.finish()
+		}
+		if len(c.backlog) == 0 || c.phase == phaseLinger || c.stalled() || !c.progress() {
+			break
+		}
+	}
+	c.arm()
+}
+
+// collect moves the mailbox to the wire.
+func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
+	c.mu.Lock()
+	c.oweContinueLocked()
+	if c.first == nil && c.switchTo == nil {
+		c.hold = false // the request that asked for an upgrade was answered otherwise
+	}
+	out := c.out
+	c.out = nil
+	c.busy = false
+	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0
+	switchTo, c.switchTo = c.switchTo, nil
+	if out != nil {
+		c.pending += len(out.b)
+	}
+	c.mu.Unlock()
+	if out != nil {
+		c.send(out)
+	}
+	return leave, switchTo
+}
+
+// oweContinueLocked answers 100 (Continue) when no answer can come before it.
+func (c *conn) oweContinueLocked() {
+	if c.interim && !c.continued && c.first == nil && !c.leave {
+		c.continued = true
+		c.outLocked().b = http1.AppendContinue(c.out.b)
+	}
+}
+
+func (c *conn) outLocked() *buffer {
+	if c.out == nil {
+		c.out = c.srv.buffers.get()
+	}
+	return c.out
+}
+
+// progress parses the backlog and reports whether that changed anything.
+func (c *conn) progress() bool {
+	before := len(c.backlog)
+	c.process(nil)
+	return len(c.backlog) < before
+}
+
+// send puts out on the wire and gives the socket what it takes.
+func (c *conn) send(out *buffer) {
+	c.lastUse = c.loop.clock
+	if c.wire == nil {
+		c.wire, c.wireOff = out, 0
+		c.stalledAt = c.loop.clock
+		c.push()
+		return
+	}
+	c.wire.b = append(c.wire.b, out.b...)
+	c.srv.buffers.put(out)
+}
+
+// push writes until the wire is empty or the socket is full.
+func (c *conn) push() {
+	if c.wire == nil {
+		return
+	}
+	sent := 0
+	for c.wireOff < len(c.wire.b) {
+		n, err := unix.Write(c.fd, c.wire.b[c.wireOff:])
+		if n > 0 {
+			c.wireOff += n
+			sent += n
+			continue
+		}
+		if err == unix.EINTR { //nolint:errorlint // an errno is not wrapped
+			continue
+		}
+		if err != unix.EAGAIN { //nolint:errorlint // an errno is not wrapped
+			c.close()
+			return
+		}
+		break
+	}
+	c.srv.stats.BytesOut.Add(uint64(sent))
+	if sent > 0 {
+		c.stalledAt = c.loop.clock
+		c.mu.Lock()
+		c.pending -= sent
+		c.mu.Unlock()
+	}
+	if c.wireOff == len(c.wire.b) {
+		c.srv.buffers.put(c.wire)
+		c.wire, c.stalledAt = nil, 0
+		return
+	}
+	c.compact()
+	c.watchFor(true)
+}
+
+// compact drops what was sent once it is most of a large buffer.
+func (c *conn) compact() {
+	if c.wireOff > keptBufferBytes && c.wireOff > len(c.wire.b)/2 {
+		c.wire.b = c.wire.b[:copy(c.wire.b, c.wire.b[c.wireOff:])]
+		c.wireOff = 0
+	}
+}
+
+// finish ends a connection whose last byte is sent. If its peer may still be
+// sending, closing would reset it and destroy the answer, so it lingers.
+func (c *conn) finish() {
+	if c.phase == phaseLinger {
+		return
+	}
+	read := c.phase == phaseHTTP && c.cur == nil && len(c.backlog) == 0 && c.discards == 0
+	if c.eof || read {
+		c.close()
+		return
+	}
+	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
+		c.close()
+		return
+	}
+	c.phase = phaseLinger
+	c.backlog, c.cur = nil, nil
+	c.lingerBy = c.loop.clock + c.srv.cfg.LingerTimeout
+}
