@@ -16,8 +16,8 @@ const (
 )
 
 const (
-	halfTaps   = 32   // zero crossings of the sinc on each side, at the lower of the two rates
-	kaiserBeta = 9.0  // stop band about 90 dB down
+	halfTaps   = 24   // samples that the filter reaches to each side, at the lower of the two rates
+	kaiserBeta = 8.0  // stop band about 80 dB down
 	passBand   = 0.94 // of the lower Nyquist frequency; the transition ends just above it
 )
 
@@ -78,14 +78,20 @@ func (r *Resampler) Resample(dst, src []int16) []int16 {
 	return dst
 }
 
+// dot returns the dot product of two slices of one length, a multiple of eight.
 func dot(a, b []float32) float32 {
-	b = b[:len(a)]
 	var s0, s1, s2, s3 float32 // four chains, so that additions overlap
-	for ; len(a) >= 4; a, b = a[4:], b[4:] {
-		s0 += a[0] * b[0]
-		s1 += a[1] * b[1]
-		s2 += a[2] * b[2]
-		s3 += a[3] * b[3]
+	for len(a) >= 8 && len(b) >= 8 {
+		x, y := (*[8]float32)(a), (*[8]float32)(b) // one bounds check for eight products
+		s0 += x[0] * y[0]
+		s1 += x[1] * y[1]
+		s2 += x[2] * y[2]
+		s3 += x[3] * y[3]
+		s0 += x[4] * y[4]
+		s1 += x[5] * y[5]
+		s2 += x[6] * y[6]
+		s3 += x[7] * y[7]
+		a, b = a[8:], b[8:]
 	}
 	return (s0 + s1) + (s2 + s3)
 }
@@ -105,7 +111,7 @@ func clip(x float32) int16 {
 func (r *Resampler) design() {
 	cutoff := passBand * min(1, float64(r.up)/float64(r.down)) // of the input's Nyquist frequency
 	half := int(math.Ceil(halfTaps / min(1, float64(r.up)/float64(r.down))))
-	half += half % 2 // so that taps is a multiple of four
+	half = (half + 3) / 4 * 4 // so that taps is a multiple of eight
 	r.taps = 2 * half
 	r.phases = make([]float32, r.up*r.taps)
 	row := make([]float64, r.taps)
