@@ -1,0 +1,397 @@
+package consume_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/worker/internal/batch"
+	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// queue is a bus in memory with the semantics that matter here: what is given
+// back is there again. The tests with a real bus are in package worker.
+type queue struct {
+	mu      sync.Mutex
+	ready   map[job.Class][]bus.Work
+	out     int // pulled and not settled
+	mostOut int
+	acked   []int
+	naks    int
+	err     error
+	arrived chan struct{} // closed and replaced when something is there
+}
+
+func newQueue() *queue {
+	return &queue{ready: map[job.Class][]bus.Work{}, arrived: make(chan struct{})}
+}
+
+func (q *queue) put(class job.Class, ns ...int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, n := range ns {
+		q.ready[class] = append(q.ready[class], bus.Work{JobID: "job_1", N: n, Class: class, PredictedSeconds: 5})
+	}
+	close(q.arrived)
+	q.arrived = make(chan struct{})
+}
+
+func (q *queue) Fetch(ctx context.Context, class job.Class, limit int, wait time.Duration) ([]consume.Message, error) {
+	timeout := time.After(wait)
+	for {
+		q.mu.Lock()
+		arrived, err := q.arrived, q.err
+		var got []consume.Message
+		for err == nil && len(q.ready[class]) > 0 && len(got) < limit {
+			w := q.ready[class][0]
+			q.ready[class] = q.ready[class][1:]
+			got = append(got, consume.Message{Work: w, Message: &message{q, w}})
+		}
+		q.out += len(got)
+		q.mostOut = max(q.mostOut, q.out)
+		q.mu.Unlock()
+		if err != nil || len(got) > 0 {
+			return got, err
+		}
+		select {
+		case <-arrived:
+		case <-timeout:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (q *queue) left() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ready[job.Interactive]) + len(q.ready[job.Bulk])
+}
+
+func (q *queue) done() []int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.acked)
+}
+
+type message struct {
+	q *queue
+	w bus.Work
+}
+
+func (m *message) Ack(context.Context) error {
+	m.q.mu.Lock()
+	defer m.q.mu.Unlock()
+	m.q.acked = append(m.q.acked, m.w.N)
+	m.q.out--
+	return nil
+}
+
+func (m *message) Nak() error {
+	m.q.mu.Lock()
+	m.q.naks++
+	m.q.out--
+	m.q.mu.Unlock()
+	m.q.put(m.w.Class, m.w.N)
+	return nil
+}
+
+func (m *message) InProgress() error { return nil }
+
+// engine is a Caller whose behaviour a test scripts.
+type engine struct {
+	mu    sync.Mutex
+	calls [][]int
+	busy  int
+	most  int
+	speak func(ctx context.Context, call int) error // nil: a second
+	store time.Duration                             // after the engine is free again
+}
+
+func (e *engine) Call(ctx context.Context, items []*consume.Item, free func()) error {
+	e.mu.Lock()
+	var ns []int
+	for _, it := range items {
+		ns = append(ns, it.Work.N)
+	}
+	e.calls = append(e.calls, ns)
+	call := len(e.calls)
+	e.busy++
+	e.most = max(e.most, e.busy)
+	e.mu.Unlock()
+	speak := e.speak
+	if speak == nil {
+		speak = func(ctx context.Context, _ int) error { return sleep(ctx, time.Second) }
+	}
+	err := speak(ctx, call)
+	e.mu.Lock()
+	e.busy--
+	e.mu.Unlock()
+	free()
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, e.store); err != nil {
+		return err
+	}
+	for _, it := range items {
+		if err := it.Lease.Ack(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *engine) made() [][]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.calls)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return &job.Error{Op: "engine", Kind: job.Unavailable, Err: context.Cause(ctx)}
+	}
+}
+
+func config() consume.Config {
+	return consume.Config{
+		Pool: "p", Calls: 2, Batch: batch.Limits{Items: 4, Seconds: 100, Wait: 50 * time.Millisecond},
+		InHand: 12, BulkShare: 5, Poll: 5 * time.Second, Grace: 20 * time.Second,
+		Backoff: consume.Backoff{Min: time.Second, Max: 30 * time.Second},
+	}
+}
+
+func start(t *testing.T, cfg consume.Config, q *queue, e *engine) (stop func()) {
+	t.Helper()
+	if err := cfg.Validate(); err != nil {
+		t.Fatalf("Validate: %v", err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	keeper := lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log)
+	p := consume.New(cfg, q, e, keeper, log)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if q.out != 0 || keeper.Held() != 0 {
+			t.Errorf("%d messages and %d leases are still in hand after the stop", q.out, keeper.Held())
+		}
+	}
+}
+
+func numbers(from, to int) (ns []int) {
+	for n := from; n <= to; n++ {
+		ns = append(ns, n)
+	}
+	return ns
+}
+
+func TestABacklogIsWorkedOffWithinTheLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{store: 300 * time.Millisecond}
+		q.put(job.Bulk, numbers(1, 100)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(20 * time.Second)
+		stop()
+		slices.Sort(q.acked)
+		if !slices.Equal(q.acked, numbers(1, 100)) {
+			t.Errorf("done: %v; want 1 to 100, each once", q.acked)
+		}
+		if e.most != 2 || q.mostOut > 12 {
+			t.Errorf("%d calls and %d items at once; want 2 and at most 12", e.most, q.mostOut)
+		}
+		if len(e.calls) != 25 {
+			t.Errorf("%d calls; want 25 full ones", len(e.calls))
+		}
+	})
+}
+
+func TestInteractiveOvertakesABulkBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		q.put(job.Bulk, numbers(1, 400)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		q.put(job.Interactive, 1000)
+		time.Sleep(2 * time.Second)
+		if !slices.Contains(q.done(), 1000) {
+			t.Error("an interactive item waited for more than the call in progress and its own")
+		}
+		stop()
+	})
+}
+
+func TestBulkHasItsShareOfABusyInteractiveLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		q.put(job.Interactive, numbers(1, 2000)...)
+		q.put(job.Bulk, numbers(5001, 6000)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(50 * time.Second)
+		stop()
+		bulk := 0
+		for _, n := range q.acked {
+			if n > 5000 {
+				bulk++
+			}
+		}
+		if share := float64(bulk) / float64(len(q.acked)); share < 0.15 || share > 0.3 {
+			t.Errorf("bulk got %.2f of a busy pool; want about a fifth", share)
+		}
+	})
+}
+
+func TestWhatIsAwayIsLeftAloneAndTriedWithOneItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		back := time.Now().Add(5 * time.Minute)
+		e := &engine{speak: func(ctx context.Context, _ int) error {
+			if time.Now().Before(back) {
+				return &job.Error{Op: "engine", Kind: job.Unavailable}
+			}
+			return sleep(ctx, time.Second)
+		}}
+		q.put(job.Bulk, numbers(1, 40)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(4 * time.Minute)
+		calls := e.made()
+		if n := len(calls); n < 6 || n > 20 {
+			t.Errorf("%d calls in four minutes of outage; want a handful", n)
+		}
+		for i, call := range calls[3:] { // what was in hand at first made three calls
+			if len(call) != 1 {
+				t.Errorf("call %d of an outage has %d items; want 1", i+3, len(call))
+			}
+		}
+		if q.left() != 40 {
+			t.Errorf("%d items are with the bus during an outage; want all 40", q.left())
+		}
+		time.Sleep(3 * time.Minute)
+		stop()
+		if len(q.acked) != 40 {
+			t.Errorf("%d of 40 done after the outage", len(q.acked))
+		}
+	})
+}
+
+func TestABackendMaySayHowLongToStayAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		var at []time.Duration
+		begun := time.Now()
+		e := &engine{speak: func(context.Context, int) error {
+			at = append(at, time.Since(begun))
+			return &job.Error{Op: "engine", Kind: job.Overloaded}
+		}}
+		cfg := config()
+		cfg.Calls = 1
+		cfg.RetryAfter = func(error) (time.Duration, bool) { return 40 * time.Second, true }
+		q.put(job.Bulk, 1)
+		stop := start(t, cfg, q, e)
+		time.Sleep(time.Minute)
+		stop()
+		if len(at) != 2 || at[1] < 40*time.Second {
+			t.Errorf("calls at %v; want the second 40 s after the first", at)
+		}
+	})
+}
+
+func TestAStopGivesBackAtOnceAndFinishesWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		e := &engine{speak: func(ctx context.Context, _ int) error { return sleep(ctx, 10*time.Second) }}
+		q.put(job.Bulk, numbers(1, 40)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(5 * time.Second)
+		done := make(chan time.Duration, 1)
+		begun := time.Now()
+		go func() { stop(); done <- time.Since(begun) }()
+		time.Sleep(time.Second)
+		if n := q.left(); n != 32 {
+			t.Errorf("a second after the stop %d items are with the bus; want 32, all but two calls", n)
+		}
+		if took := <-done; took > 6*time.Second {
+			t.Errorf("the stop took %s; want as long as the calls", took)
+		}
+		if len(q.acked) != 8 {
+			t.Errorf("%d items done; want the 8 of the running calls", len(q.acked))
+		}
+	})
+}
+
+func TestAStopEndsAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		e := &engine{speak: func(ctx context.Context, _ int) error { return sleep(ctx, time.Hour) }}
+		q.put(job.Bulk, numbers(1, 8)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(time.Second)
+		begun := time.Now()
+		stop()
+		if took := time.Since(begun); took > 21*time.Second {
+			t.Errorf("the stop took %s; want the grace of 20 s", took)
+		}
+		if q.left() != 8 {
+			t.Errorf("%d of 8 items were given back", q.left())
+		}
+	})
+}
+
+func TestABusThatIsAwayIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		q.err = errors.New("no servers")
+		stop := start(t, config(), q, e)
+		time.Sleep(30 * time.Second)
+		q.mu.Lock()
+		q.err = nil
+		q.mu.Unlock()
+		q.put(job.Bulk, 1)
+		time.Sleep(5 * time.Second)
+		stop()
+		if len(q.acked) != 1 {
+			t.Error("the bus came back and nothing was pulled")
+		}
+	})
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*consume.Config){
+		"no name":          func(c *consume.Config) { c.Pool = "" },
+		"no calls":         func(c *consume.Config) { c.Calls = 0 },
+		"in hand too few":  func(c *consume.Config) { c.InHand = 3 },
+		"bulk always":      func(c *consume.Config) { c.BulkShare = 1 },
+		"no poll":          func(c *consume.Config) { c.Poll = 0 },
+		"shrinking pauses": func(c *consume.Config) { c.Backoff.Max = time.Millisecond },
+		"empty calls":      func(c *consume.Config) { c.Batch.Items = 0 },
+	} {
+		c := config()
+		change(&c)
+		if err := c.Validate(); err == nil {
+			t.Errorf("%s: accepted %s", name, fmt.Sprint(c))
+		}
+	}
+}
