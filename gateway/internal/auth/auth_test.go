@@ -1,0 +1,104 @@
+package auth_test
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+)
+
+const secret = "vm_0123456789abcdefghjkmnpqrs"
+
+func TestBearerTakesOnlyKeys(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		field string
+		ok    bool
+	}{
+		"a key":              {"Bearer " + secret, true},
+		"another case":       {"bEARER " + secret, true},
+		"two spaces":         {"Bearer  " + secret, true},
+		"nothing":            {"", false},
+		"only the scheme":    {"Bearer ", false},
+		"another scheme":     {"Basic " + secret, false},
+		"no scheme":          {secret, false},
+		"another prefix":     {"Bearer xx_0123456789abcdefghjkmnpqrs", false},
+		"a short key":        {"Bearer vm_0123", false},
+		"something after it": {"Bearer " + secret + " x", false},
+		"a very long field":  {"Bearer " + string(make([]byte, 1<<16)), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, ok := auth.Bearer([]byte(c.field))
+			require.Equal(t, c.ok, ok)
+			if ok {
+				require.Equal(t, auth.HashKey(secret), h)
+			}
+		})
+	}
+}
+
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	id := auth.Identity{Scopes: []auth.Scope{auth.JobsRead}}
+	require.True(t, id.May(auth.JobsRead))
+	require.True(t, id.May(auth.JobsWrite, auth.JobsRead))
+	require.False(t, id.May(auth.JobsWrite))
+	require.False(t, auth.Identity{}.May(auth.Scopes()...))
+}
+
+func TestAnswersAgeAndWrongKeysAgeFaster(t *testing.T) {
+	t.Parallel()
+	cfg := auth.DefaultConfig()
+	c, err := auth.NewCache(cfg)
+	require.NoError(t, err)
+	now := time.Unix(1_000_000, 0)
+	good, bad := auth.HashKey("good"), auth.HashKey("bad")
+	c.Put(good, &auth.Identity{KeyID: "key_1"}, now)
+	c.Put(bad, nil, now)
+
+	id, fresh := c.Get(good, now.Add(cfg.Keep-1))
+	require.True(t, fresh)
+	require.Equal(t, "key_1", id.KeyID)
+	_, fresh = c.Get(good, now.Add(cfg.Keep))
+	require.False(t, fresh)
+	id, fresh = c.Get(bad, now.Add(cfg.KeepUnknown-1))
+	require.True(t, fresh)
+	require.Nil(t, id)
+	_, fresh = c.Get(bad, now.Add(cfg.KeepUnknown))
+	require.False(t, fresh)
+	_, fresh = c.Get(auth.HashKey("never seen"), now)
+	require.False(t, fresh)
+}
+
+func TestARevokedKeyIsForgotten(t *testing.T) {
+	t.Parallel()
+	c, err := auth.NewCache(auth.DefaultConfig())
+	require.NoError(t, err)
+	now := time.Unix(1_000_000, 0)
+	c.Put(auth.HashKey("a"), &auth.Identity{KeyID: "key_a"}, now)
+	c.Put(auth.HashKey("b"), &auth.Identity{KeyID: "key_b"}, now)
+	c.Forget("key_a")
+	_, fresh := c.Get(auth.HashKey("a"), now)
+	require.False(t, fresh)
+	_, fresh = c.Get(auth.HashKey("b"), now)
+	require.True(t, fresh)
+}
+
+func TestAFloodOfWrongKeysDoesNotGrowTheCache(t *testing.T) {
+	t.Parallel()
+	cfg := auth.DefaultConfig()
+	cfg.Entries = 100
+	c, err := auth.NewCache(cfg)
+	require.NoError(t, err)
+	now := time.Unix(1_000_000, 0)
+	for n := range 10_000 {
+		var h auth.Hash
+		binary.BigEndian.PutUint64(h[:], uint64(n))
+		c.Put(h, nil, now)
+		require.LessOrEqual(t, c.Len(), 100)
+	}
+}

@@ -1,0 +1,106 @@
+package auth
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Config bounds a Cache. Start from [DefaultConfig].
+type Config struct {
+	Keep        time.Duration // how long a key that exists is believed
+	KeepUnknown time.Duration // how long a key that does not exist is refused
+	Entries     int           // most keys remembered
+}
+
+// DefaultConfig returns 30 s for keys that exist, 2 s for others, 10,000 keys.
+func DefaultConfig() Config {
+	return Config{Keep: 30 * time.Second, KeepUnknown: 2 * time.Second, Entries: 10_000}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	if c.Keep <= 0 || c.KeepUnknown <= 0 || c.Entries < 2 {
+		return fmt.Errorf("auth: keep (%s) and keep unknown (%s) must be positive, entries (%d) at least 2", c.Keep, c.KeepUnknown, c.Entries)
+	}
+	return nil
+}
+
+// Cache remembers who a key belongs to, and which keys do not exist. It holds
+// two generations of half its size: when the younger is full it becomes the
+// older and the older is forgotten, so a flood of wrong keys cannot grow it.
+// It is safe for concurrent use.
+type Cache struct {
+	cfg Config
+
+	mu           sync.RWMutex
+	young, older map[Hash]answer // guarded by mu
+}
+
+type answer struct {
+	hash  Hash
+	id    *Identity // nil: there is no such key
+	until time.Time
+}
+
+// NewCache returns an empty cache.
+func NewCache(cfg Config) (*Cache, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Cache{cfg: cfg, young: make(map[Hash]answer)}, nil
+}
+
+// Get returns what is known of a key: fresh is false if the store must be
+// asked; a nil identity that is fresh means that there is no such key. The
+// caller must not change the identity.
+func (c *Cache) Get(h Hash, now time.Time) (id *Identity, fresh bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	a, ok := c.young[h]
+	if !ok {
+		a, ok = c.older[h]
+	}
+	// The map compares hashes of what an attacker sent, which says nothing about
+	// stored keys; the comparison that grants access takes constant time.
+	if !ok || !now.Before(a.until) || subtle.ConstantTimeCompare(a.hash[:], h[:]) != 1 {
+		return nil, false
+	}
+	return a.id, true
+}
+
+// Put remembers what the store said of a key; id is nil if there is no such key.
+func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
+	keep := c.cfg.Keep
+	if id == nil {
+		keep = c.cfg.KeepUnknown
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.young) >= c.cfg.Entries/2 {
+		c.older, c.young = c.young, make(map[Hash]answer)
+	}
+	c.young[h] = answer{hash: h, id: id, until: now.Add(keep)}
+}
+
+// Forget drops everything known of the key with this id, so that a revoked key
+// stops working here at once.
+func (c *Cache) Forget(keyID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, generation := range []map[Hash]answer{c.young, c.older} {
+		for h, a := range generation {
+			if a.id != nil && a.id.KeyID == keyID {
+				delete(generation, h)
+			}
+		}
+	}
+}
+
+// Len returns how many keys are remembered.
+func (c *Cache) Len() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.young) + len(c.older)
+}

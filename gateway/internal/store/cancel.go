@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// maxPurged bounds how many released segments a cancel names; the released
+// window of one job is far smaller.
+const maxPurged = 20_000
+
+// Cancelled says what a cancel did.
+type Cancelled struct {
+	Early    bool  // there is no row yet: the scheduler will write it as cancelled
+	Changed  bool  // the job was open and is cancelled now
+	Version  int64 // after the change
+	Class    job.Class
+	Released []ReleasedSegment // may still have a message in WORK
+}
+
+// ReleasedSegment names one message that a cancelled job may have left in WORK.
+type ReleasedSegment struct {
+	N    int
+	Pool string
+}
+
+// CancelJob cancels a job in one transaction: its state, its open segments, its
+// due assemblies and its callback. A job that has ended stays as it is. For a
+// job without a row the wish is written down, see [Store.LateCancellations].
+func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Cancelled, error) {
+	var c Cancelled
+	err := s.call(ctx, "CancelJob", func(ctx context.Context) error {
+		return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+			c = Cancelled{}
+			return s.cancel(ctx, tx, tenant, id, &c)
+		})
+	})
+	return c, err
+}
+
+func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) error {
+	var state job.State
+	var callback []byte
+	err := tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&state, &c.Class, &callback)
+	if errors.Is(err, pgx.ErrNoRows) {
+		c.Early = true
+		_, err = tx.Exec(ctx, s.queries.Get("CancelEarly"), id, tenant)
+		return err
+	}
+	if err != nil || state.Final() {
+		return err
+	}
+	rows, err := tx.Query(ctx, s.queries.Get("ReleasedSegments"), id, maxPurged)
+	if err != nil {
+		return err
+	}
+	if c.Released, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ReleasedSegment]); err != nil {
+		return err
+	}
+	for _, name := range []string{"CancelSegments", "DropOutbox"} {
+		if _, err := tx.Exec(ctx, s.queries.Get(name), id); err != nil {
+			return err
+		}
+	}
+	if err := tx.QueryRow(ctx, s.queries.Get("CancelJob"), id).Scan(&c.Version); err != nil {
+		return err
+	}
+	c.Changed = true
+	return s.tell(ctx, tx, tenant, id, callback)
+}
+
+// tell writes the callback of a cancelled job if its owner asked for one.
+func (s *Store) tell(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, raw []byte) error {
+	var callback *job.Callback
+	if err := json.Unmarshal(raw, &callback); err != nil {
+		return fmt.Errorf("read the callback of job %s: %w", id, err)
+	}
+	if !callback.Wants(job.EventCancelled) {
+		return nil
+	}
+	delivery, err := job.NewToken("dlv_", s.random)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, s.queries.Get("InsertDelivery"), delivery, tenant, id, job.EventCancelled, callback.URL)
+	return err
+}
+
+// LateCancellations finishes what crossed: a job whose row was being written
+// while its cancel found none. It returns the jobs it cancelled and forgets
+// wishes that were fulfilled.
+func (s *Store) LateCancellations(ctx context.Context) (cancelled []job.ID, err error) {
+	type wish struct {
+		ID     job.ID
+		Tenant job.Tenant
+	}
+	var wishes []wish
+	err = s.call(ctx, "LateCancellations", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("LateCancellations"))
+		if err != nil {
+			return err
+		}
+		wishes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[wish])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range wishes {
+		c, err := s.CancelJob(ctx, w.Tenant, w.ID)
+		if err != nil {
+			return cancelled, err
+		}
+		if c.Changed {
+			cancelled = append(cancelled, w.ID)
+		}
+	}
+	return cancelled, s.call(ctx, "SettleCancellations", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, s.queries.Get("SettleCancellations"))
+		return err
+	})
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+)
+
+// ReadJob returns the row of one job for its document. NotFound if there is no
+// row (yet) or it belongs to somebody else.
+func (s *Store) ReadJob(ctx context.Context, tenant job.Tenant, id job.ID) (*jobdoc.Row, error) {
+	var r jobdoc.Row
+	err := s.call(ctx, "ReadJob", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, jobdoc.SelectJob(), id).Scan(r.Targets()...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.Tenant != string(tenant) {
+		return nil, &job.Error{Op: "store.ReadJob", JobID: id, Kind: job.NotFound}
+	}
+	return &r, nil
+}
+
+// CancelledEarly reports whether a job that has no row yet was cancelled.
+func (s *Store) CancelledEarly(ctx context.Context, id job.ID) (yes bool, err error) {
+	err = s.call(ctx, "CancelledEarly", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("CancelledEarly"), id).Scan(&yes)
+	})
+	return yes, err
+}
+
+// JobExists reports whether the scheduler has written the job.
+func (s *Store) JobExists(ctx context.Context, id job.ID) (yes bool, err error) {
+	err = s.call(ctx, "JobExists", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("JobExists"), id).Scan(&yes)
+	})
+	return yes, err
+}
+
+// Versions returns the version of each job that has one; see [watch.Reader].
+func (s *Store) Versions(ctx context.Context, ids []job.ID) (map[job.ID]watch.Version, error) {
+	found := make(map[job.ID]watch.Version, len(ids))
+	err := s.call(ctx, "Versions", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("JobVersions"), ids)
+		if err != nil {
+			return err
+		}
+		var id job.ID
+		var v watch.Version
+		_, err = pgx.ForEachRow(rows, []any{&id, &v.N, &v.Final}, func() error {
+			found[id] = v
+			return nil
+		})
+		return err
+	})
+	return found, err
+}
+
+// JobFilter chooses jobs of a list. Zero fields choose all.
+type JobFilter struct {
+	States        []job.State
+	Class         job.Class
+	Labels        map[string]string
+	CreatedAfter  *time.Time // this moment or later
+	CreatedBefore *time.Time
+}
+
+// ListJobs returns at most limit jobs of tenant after the cursor, newest first,
+// without their lists.
+func (s *Store) ListJobs(ctx context.Context, tenant job.Tenant, f JobFilter, after Cursor, limit int) ([]jobdoc.Row, error) {
+	labels, err := json.Marshal(f.Labels)
+	if err != nil || f.Labels == nil {
+		labels = []byte("{}")
+	}
+	states := append([]job.State{}, f.States...) // never null
+	var found []jobdoc.Row
+	err = s.call(ctx, "ListJobs", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListJobs"), tenant, after.at(), after.ID, states, f.Class, labels, f.CreatedAfter, f.CreatedBefore, limit)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (jobdoc.Row, error) {
+			var r jobdoc.Row
+			err := row.Scan(r.SummaryTargets()...)
+			return r, err
+		})
+		return err
+	})
+	return found, err
+}
+
+// Segment is one segment as its owner sees it.
+type Segment struct {
+	N, Chapter             int
+	Text, Voice, Language  string
+	State                  job.SegmentState
+	Attempts               int
+	PredictedSeconds       float64
+	AudioSeconds           float64
+	Verdict                string
+	ErrorKind, ErrorDetail string
+	Document               string
+	Start, End             int64
+}
+
+// SegmentFilter chooses segments of a list. Zero fields choose all.
+type SegmentFilter struct {
+	States  []job.SegmentState
+	Chapter int
+}
+
+// ListSegments returns at most limit segments of a job after segment number
+// after, in reading order. Whose job it is was asked before.
+func (s *Store) ListSegments(ctx context.Context, id job.ID, f SegmentFilter, after, limit int) (segments []Segment, err error) {
+	states := append([]job.SegmentState{}, f.States...)
+	err = s.call(ctx, "ListSegments", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListSegments"), id, after, states, f.Chapter, limit)
+		if err != nil {
+			return err
+		}
+		segments, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Segment, error) {
+			var g Segment
+			err := row.Scan(&g.N, &g.Chapter, &g.Text, &g.Voice, &g.Language, &g.State, &g.Attempts, &g.PredictedSeconds,
+				&g.AudioSeconds, &g.Verdict, &g.ErrorKind, &g.ErrorDetail, &g.Document, &g.Start, &g.End)
+			return g, err
+		})
+		return err
+	})
+	return segments, err
+}
+
+// FindArtifact returns where in the bucket an artifact is. NotFound if the job has none of that name.
+func (s *Store) FindArtifact(ctx context.Context, tenant job.Tenant, id job.ID, name string) (key string, err error) {
+	var media string
+	err = s.call(ctx, "FindArtifact", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("FindArtifact"), id, name, tenant).Scan(&key, &media)
+	})
+	return key, err
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/job"
+)
+
+// Key is one API key; its secret is not kept.
+type Key struct {
+	ID        string
+	Name      string
+	Scopes    []auth.Scope
+	CreatedAt time.Time
+	RevokedAt *time.Time
+}
+
+// FindKey returns who a key belongs to, or nil if there is no such key or it is revoked.
+func (s *Store) FindKey(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
+	var id auth.Identity
+	err := s.call(ctx, "FindKey", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("FindKey"), h[:]).Scan(&id.KeyID, &id.Tenant, &id.Scopes)
+	})
+	if job.KindOf(err) == job.NotFound && err != nil {
+		return nil, nil //nolint:nilnil // a key that does not exist is an answer worth keeping
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &id, nil
+}
+
+// CreateKey stores a new key of tenant and returns it with its secret, which
+// nobody can read again. id is the key's, or empty for a new one.
+func (s *Store) CreateKey(ctx context.Context, tenant job.Tenant, id, name string, scopes []auth.Scope) (Key, string, error) {
+	secret, err := job.NewToken("vm_", s.random)
+	if err != nil {
+		return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
+	}
+	if id == "" {
+		if id, err = job.NewToken("key_", s.random); err != nil {
+			return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
+		}
+	}
+	h := auth.HashKey(secret)
+	k := Key{ID: id, Name: name, Scopes: scopes}
+	err = s.call(ctx, "CreateKey", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("InsertKey"), k.ID, tenant, name, h[:], scopes).Scan(&k.CreatedAt)
+	})
+	return k, secret, err
+}
+
+// CountKeys returns how many keys of tenant work.
+func (s *Store) CountKeys(ctx context.Context, tenant job.Tenant) (n int, err error) {
+	err = s.call(ctx, "CountKeys", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("CountKeys"), tenant).Scan(&n)
+	})
+	return n, err
+}
+
+// ListKeys returns at most limit keys of tenant after the cursor, newest first.
+func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, limit int) (keys []Key, err error) {
+	err = s.call(ctx, "ListKeys", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListKeys"), tenant, after.at(), after.ID, limit)
+		if err != nil {
+			return err
+		}
+		keys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Key, error) {
+			var k Key
+			err := row.Scan(&k.ID, &k.Name, &k.Scopes, &k.CreatedAt, &k.RevokedAt)
+			return k, err
+		})
+		return err
+	})
+	return keys, err
+}
+
+// RevokeKey ends a key of tenant; it may be called again. NotFound if it never was one.
+func (s *Store) RevokeKey(ctx context.Context, tenant job.Tenant, id string) error {
+	return s.call(ctx, "RevokeKey", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("RevokeKey"), tenant, id).Scan(&id)
+	})
+}
+
+// CallbackSecret returns the secret that signs the tenant's callbacks.
+func (s *Store) CallbackSecret(ctx context.Context, tenant job.Tenant) (secret string, err error) {
+	err = s.call(ctx, "CallbackSecret", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("CallbackSecret"), tenant).Scan(&secret)
+	})
+	return secret, err
+}

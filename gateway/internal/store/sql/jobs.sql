@@ -1,0 +1,42 @@
+-- name: CancelledEarly
+select exists (select 1 from cancellations where job_id = $1);
+
+-- name: JobVersions
+select id, version, finished_at is not null from jobs where id = any ($1::text[])
+union all
+select c.job_id, 0, true from cancellations c
+where c.job_id = any ($1::text[]) and not exists (select 1 from jobs j where j.id = c.job_id);
+
+-- name: JobExists
+select exists (select 1 from jobs where id = $1);
+
+-- name: ListJobs
+select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.language,
+       j.segments_total, j.segments_done, j.segments_reused, j.segments_failed, j.chapters_total, j.chapters_ready,
+       j.characters, j.predicted_seconds, j.done_seconds, j.audio_seconds, j.reused_seconds, j.gpu_seconds,
+       j.error_kind, j.error_detail, j.accepted_at, j.started_at, j.finished_at
+from jobs j
+where j.tenant_id = $1
+  and ($2::timestamptz is null or (j.accepted_at, j.id) < ($2::timestamptz, $3::text))
+  and (cardinality($4::text[]) = 0 or j.state = any ($4::text[]))
+  and ($5::text = '' or j.class = $5::text)
+  and j.labels @> $6::jsonb
+  and ($7::timestamptz is null or j.accepted_at >= $7::timestamptz)
+  and ($8::timestamptz is null or j.accepted_at < $8::timestamptz)
+order by j.accepted_at desc, j.id desc
+limit $9;
+
+-- name: ListSegments
+select s.n, s.chapter, s.text, s.voice, s.language, s.state, s.attempt, s.predicted_seconds,
+       coalesce(s.audio_samples::double precision / nullif(s.sample_rate, 0), 0), coalesce(s.verdict, ''),
+       coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), s.source_document, s.source_start, s.source_end
+from segments s
+where s.job_id = $1 and s.n > $2
+  and (cardinality($3::text[]) = 0 or s.state = any ($3::text[]))
+  and ($4::int = 0 or s.chapter = $4::int)
+order by s.n
+limit $5;
+
+-- name: FindArtifact
+select a.object_key, a.media_type from artifacts a join jobs j on j.id = a.job_id
+where a.job_id = $1 and a.name = $2 and j.tenant_id = $3;

@@ -1,0 +1,25 @@
+-- name: InsertUpload
+insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at) values ($1, $2, $3, $4, $5, $6);
+
+-- name: FindUpload
+select media_type, max_bytes, object_key, expires_at from uploads where id = $1 and tenant_id = $2;
+
+-- name: ClaimIdempotencyKey
+insert into idempotency_keys (tenant_id, key, body_hash, job_id) values ($1, $2, $3, $4)
+on conflict (tenant_id, key) do update
+    set body_hash = excluded.body_hash, job_id = excluded.job_id, created_at = now()
+    where idempotency_keys.created_at < now() - interval '24 hours'
+returning job_id;
+
+-- name: FindIdempotencyKey
+select body_hash, job_id from idempotency_keys where tenant_id = $1 and key = $2;
+
+-- name: SweepIdempotencyKeys
+delete from idempotency_keys
+where ctid = any (array(select ctid from idempotency_keys where created_at < now() - interval '24 hours' limit 1000));
+
+-- name: ListVoices
+select name, pool, language, engine, sample_rate, is_default from voices order by name;
+
+-- name: Ping
+select 1;

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/circuit"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
+
+// callTimeout bounds one call; a healthy database answers within milliseconds.
+const callTimeout = 5 * time.Second
+
+var errCallTimeout = errors.New("store: the database did not answer in time")
+
+// Store reads and writes through a pool that its creator closes. It is safe for
+// concurrent use.
+type Store struct {
+	pool    *pg.Pool
+	queries pg.Queries
+	random  io.Reader
+	breaker *circuit.Breaker
+}
+
+// New returns a Store. random feeds the ids of deliveries, keys and uploads.
+func New(pool *pg.Pool, random io.Reader) (*Store, error) {
+	q, err := pg.LoadQueries(files, "sql")
+	if err != nil {
+		return nil, fmt.Errorf("load the gateway's queries: %w", err)
+	}
+	return &Store{pool: pool, queries: q, random: random, breaker: circuit.New("the database", circuit.DefaultConfig())}, nil
+}
+
+// Check prepares every statement against the schema.
+func (s *Store) Check(ctx context.Context) error { return s.queries.Check(ctx, s.pool) }
+
+// Available returns nil while the database is believed to answer. It asks nothing.
+func (s *Store) Available() error { return s.breaker.State(time.Now()) }
+
+// Probe asks the database and opens or closes the breaker by the answer.
+func (s *Store) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout/2, errCallTimeout)
+	defer cancel()
+	var one int
+	err := pg.Classify(s.pool.QueryRow(ctx, s.queries.Get("Ping")).Scan(&one))
+	if err != nil {
+		s.breaker.Trip(time.Now(), err)
+		return err
+	}
+	s.breaker.Reset()
+	return nil
+}
+
+// call runs one access behind the breaker, in bounded time.
+func (s *Store) call(ctx context.Context, op string, access func(ctx context.Context) error) error {
+	if err := s.breaker.Allow(time.Now()); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, callTimeout, errCallTimeout)
+	defer cancel()
+	err := pg.Classify(access(bounded))
+	if ctx.Err() == nil { // a caller that went away says nothing about the database
+		s.breaker.Done(time.Now(), err)
+	}
+	if err != nil {
+		return &job.Error{Op: "store." + op, Kind: job.KindOf(err), Public: job.PublicOf(err, ""), Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/gateway/internal/voices"
+	"github.com/voicemill/voicemill/job"
+)
+
+// Upload is a place that a client may PUT one document to.
+type Upload struct {
+	ID        string
+	MediaType string
+	MaxBytes  int64
+	ObjectKey string
+	ExpiresAt time.Time
+}
+
+// NewUploadID returns a fresh id.
+func (s *Store) NewUploadID() (string, error) {
+	id, err := job.NewToken("upl_", s.random)
+	if err != nil {
+		return "", &job.Error{Op: "store.NewUploadID", Kind: job.Internal, Err: err}
+	}
+	return id, nil
+}
+
+// NewKeyID returns a fresh id of an API key.
+func (s *Store) NewKeyID() (string, error) {
+	id, err := job.NewToken("key_", s.random)
+	if err != nil {
+		return "", &job.Error{Op: "store.NewKeyID", Kind: job.Internal, Err: err}
+	}
+	return id, nil
+}
+
+// CreateUpload stores u.
+func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) error {
+	return s.call(ctx, "CreateUpload", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, s.queries.Get("InsertUpload"), u.ID, tenant, u.MediaType, u.MaxBytes, u.ObjectKey, u.ExpiresAt)
+		return err
+	})
+}
+
+// FindUpload returns an upload of tenant, or NotFound.
+func (s *Store) FindUpload(ctx context.Context, tenant job.Tenant, id string) (Upload, error) {
+	u := Upload{ID: id}
+	err := s.call(ctx, "FindUpload", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("FindUpload"), id, tenant).Scan(&u.MediaType, &u.MaxBytes, &u.ObjectKey, &u.ExpiresAt)
+	})
+	return u, err
+}
+
+// claimTries bounds the claim of a key that is swept away between two statements.
+const claimTries = 3
+
+// ClaimIdempotencyKey decides who owns key (invariant I8): the id of whoever
+// came first is returned, ours if it was us. Conflict if the first request had
+// another body.
+func (s *Store) ClaimIdempotencyKey(ctx context.Context, tenant job.Tenant, key string, body [sha256.Size]byte, id string) (owner string, err error) {
+	err = s.call(ctx, "ClaimIdempotencyKey", func(ctx context.Context) error {
+		for range claimTries {
+			err := s.pool.QueryRow(ctx, s.queries.Get("ClaimIdempotencyKey"), tenant, key, body[:], id).Scan(&owner)
+			if err != pgx.ErrNoRows { //nolint:errorlint // Scan returns it unwrapped, and nil is the common case
+				return err
+			}
+			var hash []byte
+			err = s.pool.QueryRow(ctx, s.queries.Get("FindIdempotencyKey"), tenant, key).Scan(&hash, &owner)
+			switch {
+			case err == pgx.ErrNoRows: //nolint:errorlint // as above
+				continue
+			case err != nil:
+				return err
+			case !bytes.Equal(hash, body[:]):
+				return &job.Error{Op: "store.ClaimIdempotencyKey", Kind: job.Conflict, Public: "This Idempotency-Key was used before with another request."}
+			}
+			return nil
+		}
+		return &job.Error{Op: "store.ClaimIdempotencyKey", Kind: job.Unavailable}
+	})
+	return owner, err
+}
+
+// SweepIdempotencyKeys forgets up to 1,000 keys that are older than 24 hours
+// and returns how many it forgot.
+func (s *Store) SweepIdempotencyKeys(ctx context.Context) (n int64, err error) {
+	err = s.call(ctx, "SweepIdempotencyKeys", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, s.queries.Get("SweepIdempotencyKeys"))
+		n = tag.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// ListVoices returns every voice by name.
+func (s *Store) ListVoices(ctx context.Context) (all []voices.Voice, err error) {
+	err = s.call(ctx, "ListVoices", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListVoices"))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (voices.Voice, error) {
+			var v voices.Voice
+			err := row.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default)
+			return v, err
+		})
+		return err
+	})
+	return all, err
+}

@@ -1,0 +1,391 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// parser walks the text once, beside the type it should have. A nil type
+// means that the value is of no interest: it is checked for syntax only.
+type parser struct {
+	data   []byte
+	pos    int
+	depth  int
+	path   []byte // JSON pointer of the value at pos
+	faults []job.Fault
+}
+
+var timeType = reflect.TypeFor[time.Time]()
+
+func (p *parser) document(t reflect.Type) error {
+	if err := p.value(t); err != nil {
+		return err
+	}
+	p.space()
+	if p.pos < len(p.data) {
+		return p.syntax("there is more after the value")
+	}
+	return nil
+}
+
+func (p *parser) syntax(format string, args ...any) error {
+	return &SyntaxError{Offset: p.pos, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (p *parser) fault(format string, args ...any) {
+	if len(p.faults) < MaxFaults {
+		p.faults = append(p.faults, job.Fault{Pointer: string(p.path), Detail: fmt.Sprintf(format, args...), Kind: job.Invalid})
+	}
+}
+
+func (p *parser) space() {
+	for p.pos < len(p.data) {
+		switch p.data[p.pos] {
+		case ' ', '\t', '\n', '\r':
+			p.pos++
+		default:
+			return
+		}
+	}
+}
+
+// value reads one value that should be of type t.
+func (p *parser) value(t reflect.Type) error {
+	p.space()
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if p.pos >= len(p.data) {
+		return p.syntax("the text ends too early")
+	}
+	switch c := p.data[p.pos]; {
+	case c == '{':
+		return p.nested(func() error { return p.object(t) })
+	case c == '[':
+		return p.nested(func() error { return p.array(t) })
+	case c == '"':
+		return p.stringValue(t)
+	case c == '-' || c >= '0' && c <= '9':
+		return p.number(t)
+	}
+	for _, word := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(p.data[p.pos:], []byte(word)) {
+			p.pos += len(word)
+			if t != nil && (word == "null" || t.Kind() != reflect.Bool) {
+				p.fault("must be %s, is %s", describe(t), word)
+			}
+			return nil
+		}
+	}
+	return p.syntax("a value cannot start with %q", p.data[p.pos])
+}
+
+func (p *parser) nested(read func() error) error {
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > MaxDepth {
+		return p.syntax("values nest deeper than %d", MaxDepth)
+	}
+	p.pos++
+	return read()
+}
+
+// object reads members after the opening brace.
+func (p *parser) object(t reflect.Type) error {
+	known := t
+	if t != nil && (t == timeType || (t.Kind() != reflect.Struct && t.Kind() != reflect.Map)) {
+		p.fault("must be %s, is an object", describe(t))
+		known = nil
+	}
+	var seen names
+	for first := true; ; first = false {
+		p.space()
+		if p.peek('}') {
+			p.pos++
+			return nil
+		}
+		if !first {
+			if !p.peek(',') {
+				return p.syntax("a comma or a closing brace is missing")
+			}
+			p.pos++
+			p.space()
+		}
+		if err := p.member(known, &seen); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *parser) member(t reflect.Type, seen *names) error {
+	if !p.peek('"') {
+		return p.syntax("the name of a member is missing")
+	}
+	name, err := p.text()
+	if err != nil {
+		return err
+	}
+	p.space()
+	if !p.peek(':') {
+		return p.syntax("the colon after a name is missing")
+	}
+	p.pos++
+
+	outer := len(p.path)
+	defer func() { p.path = p.path[:outer] }()
+	p.path = append(p.path, '/')
+	p.path = append(p.path, escapePointer(name)...)
+	if t != nil && !seen.add(name) {
+		p.fault("is given twice")
+	}
+	return p.value(p.memberType(t, name))
+}
+
+func (p *parser) memberType(t reflect.Type, name string) reflect.Type {
+	switch {
+	case t == nil:
+		return nil
+	case t.Kind() == reflect.Map:
+		return t.Elem()
+	}
+	var near string
+	for f := range t.Fields() {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tag == name {
+			return f.Type
+		}
+		if strings.EqualFold(tag, name) {
+			near = tag
+		}
+	}
+	if near != "" {
+		p.fault("is not a known field; it is spelled %q", near)
+	} else {
+		p.fault("is not a known field")
+	}
+	return nil
+}
+
+// array reads elements after the opening bracket.
+func (p *parser) array(t reflect.Type) error {
+	var elem reflect.Type
+	if t != nil {
+		if t.Kind() == reflect.Slice {
+			elem = t.Elem()
+		} else {
+			p.fault("must be %s, is a list", describe(t))
+		}
+	}
+	outer := len(p.path)
+	for n := 0; ; n++ {
+		p.space()
+		if p.peek(']') {
+			p.pos++
+			return nil
+		}
+		if n > 0 {
+			if !p.peek(',') {
+				return p.syntax("a comma or a closing bracket is missing")
+			}
+			p.pos++
+			p.space()
+			if p.peek(']') {
+				return p.syntax("a value is missing after the comma")
+			}
+		}
+		p.path = strconv.AppendInt(append(p.path, '/'), int64(n), 10)
+		err := p.value(elem)
+		p.path = p.path[:outer]
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *parser) peek(c byte) bool { return p.pos < len(p.data) && p.data[p.pos] == c }
+
+func (p *parser) stringValue(t reflect.Type) error {
+	s, err := p.text()
+	switch {
+	case err != nil || t == nil:
+		return err
+	case t == timeType:
+		if _, err := time.Parse(time.RFC3339Nano, s); err != nil {
+			p.fault("must be a time such as 2026-12-01T06:00:00Z")
+		}
+	case t.Kind() != reflect.String:
+		p.fault("must be %s, is a string", describe(t))
+	}
+	return nil
+}
+
+// text reads a string and returns it unescaped.
+func (p *parser) text() (string, error) {
+	start := p.pos
+	p.pos++
+	escaped := false
+	for p.pos < len(p.data) {
+		switch c := p.data[p.pos]; {
+		case c == '"':
+			p.pos++
+			return p.unquote(start, escaped)
+		case c == '\\':
+			escaped = true
+			p.pos += 2
+		case c < ' ':
+			return "", p.syntax("a control character stands in a string; write it as \\u%04x", c)
+		default:
+			p.pos++
+		}
+	}
+	p.pos = len(p.data)
+	return "", p.syntax("a string has no end")
+}
+
+func (p *parser) unquote(start int, escaped bool) (string, error) {
+	raw := p.data[start:p.pos]
+	if !escaped {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		p.pos = start
+		return "", p.syntax("a string has a bad escape")
+	}
+	if loneSurrogate(raw) {
+		p.pos = start
+		return "", p.syntax("a string has half of a surrogate pair")
+	}
+	return s, nil
+}
+
+// loneSurrogate reports whether an escape names half of a surrogate pair,
+// which the standard decoder would replace without a word.
+func loneSurrogate(raw []byte) bool {
+	for i := 0; i < len(raw)-1; i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++
+		unit, ok := codeUnit(raw, i)
+		if !ok || unit < 0xd800 || unit > 0xdfff {
+			continue
+		}
+		low, ok := uint64(0), false
+		if i+6 < len(raw) && raw[i+5] == '\\' {
+			low, ok = codeUnit(raw, i+6)
+		}
+		if unit > 0xdbff || !ok || low < 0xdc00 || low > 0xdfff {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// codeUnit reads uXXXX at raw[i:].
+func codeUnit(raw []byte, i int) (uint64, bool) {
+	if i+5 > len(raw) || raw[i] != 'u' {
+		return 0, false
+	}
+	unit, err := strconv.ParseUint(string(raw[i+1:i+5]), 16, 16)
+	return unit, err == nil
+}
+
+func (p *parser) number(t reflect.Type) error {
+	start := p.pos
+	for p.pos < len(p.data) && strings.IndexByte("+-0123456789.eE", p.data[p.pos]) >= 0 {
+		p.pos++
+	}
+	raw := p.data[start:p.pos]
+	if !json.Valid(raw) {
+		p.pos = start
+		return p.syntax("a number is not written as JSON wants it")
+	}
+	if t == nil {
+		return nil
+	}
+	switch t.Kind() { //nolint:exhaustive // the kinds of numbers that requests have
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		if _, err := strconv.ParseInt(string(raw), 10, t.Bits()); err != nil {
+			p.fault("must be %s, is %s", describe(t), clip(raw))
+		}
+	case reflect.Float64:
+		if _, err := strconv.ParseFloat(string(raw), 64); err != nil {
+			p.fault("is out of range")
+		}
+	default:
+		p.fault("must be %s, is a number", describe(t))
+	}
+	return nil
+}
+
+func clip(raw []byte) string {
+	if len(raw) > 32 {
+		return string(raw[:32]) + "…"
+	}
+	return string(raw)
+}
+
+func describe(t reflect.Type) string {
+	if t == timeType {
+		return "a time"
+	}
+	switch t.Kind() { //nolint:exhaustive // the kinds that requests have
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "an object"
+	}
+}
+
+func escapePointer(name string) string {
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+// names remembers the members of one object. A request has few of them; labels
+// may have many, so past a handful a map takes over.
+type names struct {
+	few  []string
+	many map[string]struct{}
+}
+
+func (n *names) add(name string) bool {
+	if n.many == nil && len(n.few) < 16 {
+		if slices.Contains(n.few, name) {
+			return false
+		}
+		n.few = append(n.few, name)
+		return true
+	}
+	if n.many == nil {
+		n.many = make(map[string]struct{}, 64)
+		for _, s := range n.few {
+			n.many[s] = struct{}{}
+		}
+	}
+	if _, twice := n.many[name]; twice {
+		return false
+	}
+	n.many[name] = struct{}{}
+	return true
+}

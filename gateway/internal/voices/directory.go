@@ -1,0 +1,195 @@
+package voices
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// Voice is one voice of an engine.
+type Voice struct {
+	Name       string
+	Pool       string
+	Language   string // BCP 47
+	Engine     string
+	SampleRate int  // hertz
+	Default    bool // speaks its language when no voice is named
+}
+
+// Source reads every voice by name.
+type Source interface {
+	ListVoices(ctx context.Context) ([]Voice, error)
+}
+
+// Directory is the copy. It is safe for concurrent use.
+type Directory struct {
+	src     Source
+	log     *slog.Logger
+	current atomic.Pointer[[]Voice]
+}
+
+const (
+	refreshEvery = 10 * time.Second
+	retryEvery   = time.Second // while there is none
+	staleAfter   = 2 * time.Second
+)
+
+// NewDirectory returns an empty directory. Run fills it.
+func NewDirectory(src Source, log *slog.Logger) *Directory { return &Directory{src: src, log: log} }
+
+// Run refreshes the directory until ctx is done. A source that is away leaves
+// the copy as it is.
+func (d *Directory) Run(ctx context.Context) error {
+	for {
+		pause := refreshEvery
+		if err := d.Refresh(ctx); err != nil {
+			d.log.DebugContext(ctx, "voices not refreshed", slog.String("error", err.Error()))
+			pause = staleAfter
+		} else if len(d.All()) == 0 {
+			pause = retryEvery
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Refresh reads the voices once.
+func (d *Directory) Refresh(ctx context.Context) error {
+	all, err := d.src.ListVoices(ctx)
+	if err != nil {
+		return fmt.Errorf("list voices: %w", err)
+	}
+	d.current.Store(&all)
+	return nil
+}
+
+// All returns every voice by name. The caller must not change it.
+func (d *Directory) All() []Voice {
+	if p := d.current.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Faults returns what is wrong with the voices and the language of s, which
+// must be known here. With no voice at all nothing can be said, and nothing is.
+func (d *Directory) Faults(s *job.Spec) []job.Fault {
+	all := d.All()
+	if len(all) == 0 {
+		return nil
+	}
+	var faults []job.Fault
+	unknown := func(pointer, name string) {
+		if name != "" && find(all, name) == nil {
+			faults = append(faults, job.Fault{Pointer: pointer, Detail: fmt.Sprintf("voice %q is not known; known: %s", clip(name), names(all)), Kind: job.Invalid})
+		}
+	}
+	unknown("/voice", s.Voice)
+	for i := range s.Input.Segments {
+		unknown(fmt.Sprintf("/input/segments/%d/voice", i), s.Input.Segments[i].Voice)
+	}
+	if s.Language != "" && speaker(all, s.Language) == nil {
+		faults = append(faults, job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", clip(s.Language), languages(all)), Kind: job.Invalid})
+	}
+	return faults
+}
+
+// Default returns the voice that speaks language when none is named, or "".
+func (d *Directory) Default(language string) string {
+	if v := speaker(d.All(), language); v != nil {
+		return v.Name
+	}
+	return ""
+}
+
+func find(all []Voice, name string) *Voice {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// speaker returns the best voice for a language: the same tag before the same
+// base language, a default before others.
+func speaker(all []Voice, language string) *Voice {
+	var best *Voice
+	bestScore := 0
+	for i := range all {
+		v := &all[i]
+		score := 0
+		switch {
+		case strings.EqualFold(v.Language, language):
+			score = 4
+		case strings.EqualFold(base(v.Language), base(language)):
+			score = 2
+		default:
+			continue
+		}
+		if v.Default {
+			score++
+		}
+		if score > bestScore {
+			best, bestScore = v, score
+		}
+	}
+	return best
+}
+
+func base(tag string) string {
+	b, _, _ := strings.Cut(tag, "-")
+	return b
+}
+
+// maxNamed bounds how many names a fault lists.
+const maxNamed = 12
+
+func names(all []Voice) string {
+	list := make([]string, 0, maxNamed)
+	for _, v := range all {
+		list = append(list, v.Name)
+		if len(list) == maxNamed {
+			break
+		}
+	}
+	return join(list, len(all))
+}
+
+func languages(all []Voice) string {
+	var list []string
+	seen := map[string]bool{}
+	for _, v := range all {
+		if !seen[v.Language] {
+			seen[v.Language] = true
+			if len(list) < maxNamed {
+				list = append(list, v.Language)
+			}
+		}
+	}
+	return join(list, len(seen))
+}
+
+func join(list []string, total int) string {
+	s := strings.Join(list, ", ")
+	if total > len(list) {
+		s += fmt.Sprintf(" and %d more", total-len(list))
+	}
+	return s
+}
+
+func clip(s string) string {
+	const most = 64
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
