@@ -72,15 +72,13 @@ type conn struct {
 	pending  int                     // bytes in wire
 }
 
-// guard runs f on the loop; a panic in it ends this connection and no other.
-func (c *conn) guard(f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.srv.panicked(r, "connection")
-			c.close()
-		}
-	}()
-	f()
+// rescue is deferred around everything that runs for one connection: a panic
+// ends this connection and no other.
+func (c *conn) rescue() {
+	if r := recover(); r != nil {
+		c.srv.panicked(r, "connection")
+		c.close()
+	}
 }
 
 func (s *Server) panicked(r any, where string) {
@@ -91,6 +89,7 @@ func (s *Server) panicked(r any, where string) {
 
 // opened runs when the connection is on its loop.
 func (c *conn) opened(g gnet.Conn) {
+	defer c.rescue()
 	c.isOpen = true
 	c.g, c.fd = g, g.Fd()
 	c.loop = c.srv.byEvent[g.EventLoop()]
@@ -110,6 +109,7 @@ func (c *conn) opened(g gnet.Conn) {
 
 // received takes input. data is valid during the call only.
 func (c *conn) received(data []byte) {
+	defer c.rescue()
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
 	c.input(data)
 	c.flush()
@@ -207,6 +207,7 @@ func (c *conn) pendingLocked() int {
 
 // service runs on the loop when something happened elsewhere.
 func (c *conn) service(n note) {
+	defer c.rescue()
 	if c.phase == phaseClosed {
 		return
 	}
@@ -223,6 +224,7 @@ func (c *conn) service(n note) {
 // released runs when gnet lets go of the connection, either because we closed
 // it or because the peer did.
 func (c *conn) released(err error) {
+	defer c.rescue()
 	if c.phase == phaseClosed {
 		return
 	}
@@ -252,6 +254,7 @@ func (c *conn) outlive() bool {
 	}
 	c.g, c.fd = nil, fd
 	c.eof, c.noMore = true, true
+	c.srv.stats.HalfClosed.Add(1)
 	c.loop.tock()
 	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
 	c.watchFor(c.wire != nil)

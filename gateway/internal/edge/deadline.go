@@ -77,6 +77,7 @@ func (c *conn) answerDeadline() (time.Duration, func()) {
 
 // expire runs when the wheel fires.
 func (c *conn) expire() {
+	defer c.rescue()
 	if c.phase == phaseClosed {
 		return
 	}
@@ -122,6 +123,7 @@ func (c *conn) leaveIdle() {
 
 // drain runs once on every connection when the server stops.
 func (c *conn) drain() {
+	defer c.rescue()
 	if c.phase == phaseUpgraded {
 		c.upgraded.drain()
 	}

@@ -102,14 +102,14 @@ func (l *loop) answer() {
 		n := c.notes
 		c.notes = 0
 		l.mu.Unlock()
-		c.guard(func() { c.service(n) })
+		c.service(n)
 	}
-	l.wheel.advance(l.clock, func(c *conn) { c.guard(c.expire) })
+	l.wheel.advance(l.clock, (*conn).expire)
 	if l.srv.draining.Load() && !l.drained {
 		l.drained, l.drainedAt = true, l.clock
 		for c := l.conns.next; c != &l.conns; {
 			next := c.next
-			c.guard(c.drain)
+			c.drain()
 			c = next
 		}
 	}
@@ -171,7 +171,7 @@ func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
 	case *bellRope:
 		ctx.l.event = g.EventLoop()
 	case *conn:
-		ctx.guard(func() { ctx.opened(g) })
+		ctx.opened(g)
 	}
 	return nil, gnet.None
 }
@@ -185,7 +185,7 @@ func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 		data, err := g.Next(-1)
 		if err == nil && len(data) > 0 {
 			ctx.loop.tock()
-			ctx.guard(func() { ctx.received(data) })
+			ctx.received(data)
 		}
 	}
 	return gnet.None
@@ -193,7 +193,7 @@ func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 
 func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	if c, ok := g.Context().(*conn); ok {
-		c.guard(func() { c.released(err) })
+		c.released(err)
 	}
 	return gnet.None
 }

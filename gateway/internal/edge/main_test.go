@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(serveWithFewDescriptors())
+	}
 	goleak.VerifyTestMain(m,
 		// A library of gnet starts these when it is loaded and never ends them.
 		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
@@ -60,10 +64,8 @@ func open(t testing.TB, cfg edge.Config, h edge.HandlerFunc) *door {
 func (d *door) close() {
 	d.stop()
 	select {
-	case err, ok := <-d.done:
-		if ok {
-			close(d.done)
-		}
+	case err := <-d.done:
+		d.done <- nil // for the next caller
 		if err != nil {
 			d.t.Errorf("Run: %v", err)
 		}

@@ -31,6 +31,7 @@ type Stats struct {
 	ShedConns  atomic.Uint64 // connections refused because there were too many
 	AcceptErrs atomic.Uint64 // failures to accept, such as no descriptor being left
 	CutStalled atomic.Uint64 // connections closed because their peer did not read
+	HalfClosed atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog atomic.Uint64 // connections closed because their peer did not stop sending
 	BytesIn    atomic.Uint64
 	BytesOut   atomic.Uint64

@@ -1,0 +1,205 @@
+package edge_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/edge"
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// lines is a protocol of lines: each is echoed in capitals; "bye" ends it.
+type lines struct {
+	closed chan error
+	timed  atomic.Int32
+	drains atomic.Int32
+}
+
+var errBye = errors.New("bye")
+
+func (l *lines) OnBytes(c *edge.Conn, data []byte) (int, error) {
+	used := 0
+	for {
+		i := bytes.IndexByte(data[used:], '\n')
+		if i < 0 {
+			return used, nil
+		}
+		line := data[used : used+i+1]
+		used += i + 1
+		if string(line) == "bye\n" {
+			return used, errBye
+		}
+		if string(line) == "timer\n" {
+			c.SetTimer(20 * time.Millisecond)
+			continue
+		}
+		if err := c.Write(bytes.ToUpper(line)); err != nil {
+			return used, err
+		}
+	}
+}
+
+func (l *lines) OnClose(err error)    { l.closed <- err }
+func (l *lines) OnTimer(c *edge.Conn) { l.timed.Add(1); _ = c.Write([]byte("timer\n")) }
+func (l *lines) OnDrain(c *edge.Conn) {
+	l.drains.Add(1)
+	_ = c.Write([]byte("drain\n"))
+	c.Close(errBye)
+}
+
+const upgradeRequest = "GET /up HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: lines\r\n\r\n"
+
+func upgrading(l *lines) edge.HandlerFunc {
+	return func(ex *edge.Exchange) {
+		if string(ex.Request().Path()) != "/up" {
+			echo(ex)
+			return
+		}
+		ok := ex.Upgrade([]http1.Field{{Name: "Upgrade", Value: "lines"}}, func(c *edge.Conn) edge.ConnHandler {
+			_ = c.Write([]byte("hello\n"))
+			return l
+		})
+		if !ok {
+			ex.Respond(text(426, "upgrade"))
+		}
+	}
+}
+
+func (c *client) line(want string) {
+	c.t.Helper()
+	if got, err := c.r.ReadString('\n'); got != want || err != nil {
+		c.t.Fatalf("line = %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestUpgradeHandsTheStreamOverWithoutLosingBytes(t *testing.T) {
+	t.Parallel()
+	for name, stream := range map[string]string{
+		"bytes follow the request at once": get + upgradeRequest + "a\nb\nbye\n",
+		"bytes come later":                 get + upgradeRequest,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &lines{closed: make(chan error, 1)}
+			c := open(t, edge.Config{}, upgrading(l)).dial()
+			c.send(stream)
+			c.want(200, "GET / ")
+			c.line("HTTP/1.1 101 Switching Protocols\r\n")
+			for got := ""; got != "\r\n"; {
+				var err error
+				if got, err = c.r.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.line("hello\n")
+			if !strings.HasSuffix(stream, "bye\n") {
+				for _, b := range "timer\na\nb\nb" {
+					c.send(string(b))
+				}
+				c.line("A\n")
+				c.line("B\n")
+				c.line("timer\n")
+				c.send("ye\n")
+			} else {
+				c.line("A\n")
+				c.line("B\n")
+			}
+			c.wantEnd()
+			_ = c.Close()
+			if err := <-l.closed; !errors.Is(err, errBye) {
+				t.Errorf("OnClose got %v", err)
+			}
+		})
+	}
+}
+
+func TestRequestThatAsksForAnUpgradeMayBeAnsweredOtherwise(t *testing.T) {
+	t.Parallel()
+	c := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		if string(ex.Request().Path()) == "/up" {
+			ex.Detach()
+			go echo(ex)
+			return
+		}
+		if ex.Upgrade(nil, nil) {
+			t.Error("a request was upgraded that does not ask for it")
+		}
+		echo(ex)
+	}).dial()
+	c.send(upgradeRequest + get)
+	c.want(200, "GET /up ")
+	c.want(200, "GET / ")
+}
+
+func TestUpgradedConnectionTakesLeaveWhenTheServerDrains(t *testing.T) {
+	t.Parallel()
+	l := &lines{closed: make(chan error, 1)}
+	d := open(t, edge.Config{}, upgrading(l))
+	c := d.dial()
+	c.send(upgradeRequest + "a\n")
+	for got := ""; got != "A\n"; got, _ = c.r.ReadString('\n') {
+	}
+	d.stop()
+	c.line("drain\n")
+	c.wantEnd()
+	_ = c.Close()
+	if err := <-l.closed; !errors.Is(err, errBye) || l.drains.Load() != 1 {
+		t.Errorf("OnClose got %v after %d drains", err, l.drains.Load())
+	}
+}
+
+func TestWritesAreRefusedWhenThePeerDoesNotRead(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *edge.Conn, 1)
+	d := open(t, edge.Config{MaxOutbound: 100_000}, func(ex *edge.Exchange) {
+		ex.Upgrade([]http1.Field{{Name: "Upgrade", Value: "x"}}, func(c *edge.Conn) edge.ConnHandler {
+			conns <- c
+			return discard{}
+		})
+	})
+	c := d.dial()
+	c.send(upgradeRequest)
+	conn := <-conns
+	written := 0
+	piece := bytes.Repeat([]byte("x"), 10_000)
+	for err := error(nil); err == nil; written++ {
+		if err = conn.Write(piece); err != nil && !errors.Is(err, edge.ErrCongested) {
+			t.Fatal(err)
+		}
+		if n := conn.Buffered(); n > 100_000 {
+			t.Fatalf("%d bytes wait for the peer", n)
+		}
+	}
+	conn.Close(nil)
+	b, err := io.ReadAll(c.r)
+	if err != nil || bytes.Count(b, []byte("x")) < (written-1)*len(piece) {
+		t.Errorf("peer got %d bytes and %v; %d were written", len(b), err, (written-1)*len(piece))
+	}
+}
+
+func TestFramesAreToldFromHTTPByTheirFirstBytes(t *testing.T) {
+	t.Parallel()
+	l := &lines{closed: make(chan error, 1)}
+	d := open(t, edge.Config{Frames: func(*edge.Conn) edge.ConnHandler { return l }}, echo)
+	for _, sent := range []string{"VERSION-CONTROL / HTTP/1.1\r\nHost: h\r\n\r\n", "VM / HTTP/1.1\r\nHost: h\r\n\r\n", get} {
+		c := d.dial()
+		for _, b := range sent {
+			c.send(string(b))
+		}
+		c.want(200, "")
+	}
+	c := d.dial()
+	for _, b := range "VML1x\n" {
+		c.send(string(b))
+	}
+	c.line("VML1X\n")
+	_ = c.Close()
+	if err := <-l.closed; err != nil {
+		t.Errorf("OnClose got %v", err)
+	}
+}
