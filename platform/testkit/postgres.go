@@ -125,9 +125,3 @@ func (s *server) stop(ctx context.Context) error {
 	}
 	return err
 }
-
-// Log returns a logger that writes to the test's log.
-func Log(tb testing.TB) *slog.Logger {
-	tb.Helper()
-	return slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-}

@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// PublishEnvelope stores one marshalled [Envelope] and returns when the server
+// has acknowledged it, that is, when it is on disk (or replicated and on disk).
+// Unavailable means that the outcome is unknown: the envelope may be stored,
+// and publishing it again is harmless. Overloaded means that JOBS is full.
+// Without a deadline in ctx it waits five seconds at most.
+func (b *Bus) PublishEnvelope(ctx context.Context, data []byte) error {
+	if len(data) > MaxMessageBytes {
+		return &job.Error{
+			Op: "bus.PublishEnvelope", Kind: job.TooLarge, Public: sayLarge,
+			Err: fmt.Errorf("envelope has %d bytes; want at most %d", len(data), MaxMessageBytes),
+		}
+	}
+	_, err := b.js.Publish(ctx, intakeSubject, data)
+	return classify("bus.PublishEnvelope", err)
+}
+
+// PublishWork releases segments. It returns one result for each item, nil once
+// the server has it on disk; an item that is in WORK already counts as
+// released. Publishes overlap, at most 256 of one Bus at a time.
+func (b *Bus) PublishWork(ctx context.Context, items []Work) []error {
+	return publishAll(ctx, b, items, Work.subject)
+}
+
+// PublishAssembly is [Bus.PublishWork] for the joining of chapters and jobs.
+func (b *Bus) PublishAssembly(ctx context.Context, items []Assembly) []error {
+	return publishAll(ctx, b, items, Assembly.subject)
+}
+
+type outstanding struct {
+	item   int
+	future jetstream.PubAckFuture
+}
+
+func publishAll[T message](ctx context.Context, b *Bus, items []T, subject func(T) string) []error {
+	errs := make([]error, len(items))
+	var open []outstanding
+	settle := func() {
+		errs[open[0].item] = b.settle(ctx, open[0].future)
+		open = open[1:]
+	}
+	for i, item := range items {
+		data, err := encode(item)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		for taken := false; !taken; {
+			if taken, err = b.token(ctx, len(open) == 0); err != nil {
+				break
+			}
+			if !taken {
+				settle() // our own oldest is what holds a token
+			}
+		}
+		if err != nil {
+			errs[i] = classify("bus.Publish", err)
+			continue
+		}
+		future, err := b.js.PublishAsync(subject(item), data)
+		if err != nil {
+			<-b.tokens
+			errs[i] = classify("bus.Publish", err)
+			continue
+		}
+		open = append(open, outstanding{i, future})
+	}
+	for len(open) > 0 {
+		settle()
+	}
+	return errs
+}
+
+// token takes the right to one unacknowledged publish. When there is none it
+// waits if block is set, and otherwise returns false.
+func (b *Bus) token(ctx context.Context, block bool) (bool, error) {
+	select {
+	case b.tokens <- struct{}{}:
+		return true, nil
+	default:
+	}
+	if !block {
+		return false, nil
+	}
+	select {
+	case b.tokens <- struct{}{}:
+		return true, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// settle waits for one acknowledgement; the client gives it up after some time by itself.
+func (b *Bus) settle(ctx context.Context, f jetstream.PubAckFuture) error {
+	defer func() { <-b.tokens }()
+	var err error
+	select {
+	case <-f.Ok():
+		return nil
+	case err = <-f.Err():
+	case <-b.closed:
+		err = nats.ErrConnectionClosed
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if alreadyThere(err) {
+		b.duplicates.Add(1)
+		return nil
+	}
+	return classify("bus.Publish", err)
+}
+
+// purgers bounds how many purges of one call run at once.
+const purgers = 16
+
+// PurgeWork removes the messages of the given segments from WORK, as far as
+// they are there: those of a cancelled job. Only JobID, N, Pool and Class of an
+// item are read. A segment that a worker holds is not stopped by it. It returns
+// the first error and tries the others nevertheless.
+func (b *Bus) PurgeWork(ctx context.Context, items []Work) error {
+	stream, err := b.js.Stream(ctx, StreamWork)
+	if err != nil {
+		return classify("bus.PurgeWork", err)
+	}
+	var all sync.WaitGroup
+	next := make(chan Work)
+	failed := make(chan error, 1) // the first
+	for range min(purgers, len(items)) {
+		all.Go(func() {
+			for w := range next {
+				if err := stream.Purge(ctx, jetstream.WithPurgeSubject(w.subject())); err != nil {
+					select {
+					case failed <- fmt.Errorf("purge %s: %w", w.subject(), err):
+					default:
+					}
+				}
+			}
+		})
+	}
+	for _, w := range items {
+		w.Attempt = max(w.Attempt, 1)
+		if w.validate() == nil {
+			next <- w // a worker is always there: each purge ends with ctx
+		}
+	}
+	close(next)
+	all.Wait()
+	select {
+	case err := <-failed:
+		return classify("bus.PurgeWork", err)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,5 @@
+// Package natsd runs a NATS server with JetStream inside this process. It
+// writes every message to disk before it acknowledges it (SyncAlways), because
+// an acknowledgement here is a promise to a client, and it locks its directory,
+// which the server itself does not.
+package natsd

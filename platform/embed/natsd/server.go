@@ -1,0 +1,184 @@
+package natsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	defaultMaxStore  = 4 << 30
+	defaultMaxMemory = 64 << 20
+	maxPayload       = 2 << 20 // bus.MaxMessageBytes and room for headers
+	readyWithin      = 30 * time.Second
+)
+
+var errNotReady = errors.New("natsd: the server was not ready in time")
+
+// Config says where the server stores its streams. The zero value of every
+// field but StoreDir means its default.
+type Config struct {
+	StoreDir  string // made if missing
+	Listen    string // host:port for clients from outside; default: this process only. Port 0 picks one
+	MaxStore  int64  // bytes on disk that streams may reserve; default 4 GiB
+	MaxMemory int64  // bytes of memory streams; default 64 MiB, none is used
+}
+
+// Server is a running NATS server. It is safe for concurrent use.
+type Server struct {
+	ns   *server.Server
+	lock *os.File
+	once sync.Once
+}
+
+// Start returns a server that accepts connections. It runs until [Server.Stop].
+// At most one process may use a directory: the second one gets an error that
+// names it. ctx bounds the start.
+func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
+	if cfg.StoreDir == "" {
+		return nil, errors.New("natsd: no store directory given")
+	}
+	if cfg.MaxStore < 0 || cfg.MaxMemory < 0 {
+		return nil, fmt.Errorf("natsd: max_store %d and max_memory %d must be positive", cfg.MaxStore, cfg.MaxMemory)
+	}
+	lock, err := takeLock(cfg.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := start(ctx, cfg, lock, log)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, cfg Config, lock *os.File, log *slog.Logger) (*Server, error) {
+	opts := &server.Options{
+		ServerName: "voicemill", StoreDir: cfg.StoreDir, JetStream: true, SyncAlways: true,
+		JetStreamMaxStore: orDefault(cfg.MaxStore, defaultMaxStore), JetStreamMaxMemory: orDefault(cfg.MaxMemory, defaultMaxMemory),
+		MaxPayload: maxPayload, NoSigs: true, DontListen: cfg.Listen == "",
+	}
+	if cfg.Listen != "" {
+		host, port, err := hostPort(cfg.Listen)
+		if err != nil {
+			return nil, err
+		}
+		opts.Host, opts.Port = host, port
+	}
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("natsd: %w", err)
+	}
+	last := &logger{log: log}
+	ns.SetLoggerV2(last, false, false, false)
+	s := &Server{ns: ns, lock: lock}
+	ready := make(chan bool, 1)
+	go func() { // ends within readyWithin
+		ns.Start()
+		ready <- ns.ReadyForConnections(readyWithin) && ns.JetStreamEnabled()
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			s.shutdown()
+			return nil, fmt.Errorf("%w: %s", errNotReady, last.last())
+		}
+		return s, nil
+	case <-ctx.Done():
+		s.shutdown()
+		<-ready
+		return nil, fmt.Errorf("natsd: start: %w", context.Cause(ctx))
+	}
+}
+
+func orDefault(v, d int64) int64 {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+func hostPort(listen string) (string, int, error) {
+	host, p, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("natsd: listen address: %w", err)
+	}
+	port, err := strconv.Atoi(p)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("natsd: listen address %q: the port is not a number from 0 to 65535", listen)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+func takeLock(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("natsd: make the store directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("natsd: open the lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("natsd: another process already runs NATS in %s", dir)
+		}
+		return nil, fmt.Errorf("natsd: lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// InProcessConn returns a new connection to the server, for bus.InProcess.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+
+// URL returns where clients from outside connect, or "" if they cannot.
+func (s *Server) URL() string {
+	if a, ok := s.ns.Addr().(*net.TCPAddr); ok && a != nil {
+		return "nats://" + a.String()
+	}
+	return ""
+}
+
+// Healthy reports what keeps JetStream from serving, such as a failed write,
+// after which a stream is frozen until the next start.
+func (s *Server) Healthy() error {
+	status := s.ns.Healthz(nil)
+	if status.Error != "" {
+		return fmt.Errorf("natsd: %s: %s", status.Status, status.Error)
+	}
+	return nil
+}
+
+// Stop ends the server and returns when it has written everything. It may be
+// called twice. Drain the clients first.
+func (s *Server) Stop() {
+	s.once.Do(func() {
+		s.shutdown()
+		_ = s.lock.Close() // closing frees the lock
+	})
+}
+
+func (s *Server) shutdown() {
+	s.ns.Shutdown()
+	s.ns.WaitForShutdown()
+}
+
+// Run blocks until ctx is done and then stops the server. It suits lifecycle.Stack.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.Stop()
+	return nil
+}
