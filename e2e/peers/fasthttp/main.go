@@ -1,0 +1,79 @@
+// Command fasthttp is the benchmark's peer on valyala/fasthttp.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/voicemill/voicemill/e2e/peers"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
+	cert := flag.String("cert", "", "certificate file; with it the server speaks TLS")
+	key := flag.String("key", "", "key file")
+	flag.Parse()
+
+	s := &server{keys: peers.NewKeys(), download: peers.Download()}
+	srv := &fasthttp.Server{Handler: s.handle, Name: "peer", NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 20}
+	listener, err := net.Listen("tcp", *addr) //nolint:noctx // it ends with the process
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(listener.Addr()) //nolint:forbidigo // the load generator reads it
+	if *cert != "" {
+		err = srv.ServeTLS(listener, *cert, *key)
+	} else {
+		err = srv.Serve(listener)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+type server struct {
+	keys     *peers.Keys
+	download []byte
+	served   atomic.Int64
+}
+
+func (s *server) handle(ctx *fasthttp.RequestCtx) {
+	if !s.keys.Check(ctx.Request.Header.Peek("Authorization")) {
+		ctx.SetStatusCode(fasthttp.StatusUnauthorized)
+		return
+	}
+	s.served.Add(1)
+	rest, ok := bytes.CutPrefix(ctx.Path(), []byte("/v1/jobs"))
+	id, tail, _ := bytes.Cut(bytes.TrimPrefix(rest, []byte("/")), []byte("/"))
+	switch {
+	case !ok:
+		ctx.SetStatusCode(fasthttp.StatusNotFound)
+	case len(id) == 0 && ctx.IsPost():
+		if peers.Submit(ctx.PostBody()) != nil {
+			ctx.SetStatusCode(fasthttp.StatusBadRequest)
+			return
+		}
+		answer(ctx, fasthttp.StatusAccepted, peers.Accepted)
+	case len(id) > 0 && len(tail) == 0 && ctx.IsGet():
+		answer(ctx, fasthttp.StatusOK, peers.Job)
+	case len(id) > 0 && bytes.HasPrefix(tail, []byte("artifacts/")) && ctx.IsGet():
+		ctx.SetContentType("audio/wav")
+		ctx.Response.SetBodyRaw(s.download)
+	default:
+		ctx.SetStatusCode(fasthttp.StatusNotFound)
+	}
+}
+
+func answer(ctx *fasthttp.RequestCtx, status int, body []byte) {
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
+	ctx.Response.SetBodyRaw(body)
+}
