@@ -20,6 +20,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require github.com/prometheus/common v0.73.1 // indirect
+
 replace github.com/voicemill/voicemill/job => ../job
 
 replace github.com/voicemill/voicemill/migrations => ../migrations
