@@ -7,6 +7,19 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 )
 
+// action is what a deadline leads to.
+type action uint8
+
+const (
+	actNone action = iota
+	actClose
+	actLate       // refuse a request that does not arrive
+	actUnanswered // answer in place of the handler
+	actLeave      // end an idle connection
+	actStalled    // cut a peer that does not read
+	actTimer      // call the protocol's timer
+)
+
 // arm puts the connection's next deadline on the wheel.
 func (c *conn) arm() {
 	if c.phase != phaseClosed {
@@ -17,62 +30,67 @@ func (c *conn) arm() {
 
 // deadline returns the next time at which something is due, and what to do
 // then. 0 means never.
-func (c *conn) deadline() (at time.Duration, act func()) {
+func (c *conn) deadline() (at time.Duration, act action) {
 	at, act = c.readDeadline()
-	sooner := func(t time.Duration, f func()) {
-		if t > 0 && (at == 0 || t < at) {
-			at, act = t, f
-		}
-	}
 	if c.wire != nil {
-		sooner(c.stalledAt+c.srv.cfg.WriteStall, c.cutStalled)
+		at, act = sooner(at, act, c.stalledAt+c.srv.cfg.WriteStall, actStalled)
 	}
 	if c.lingerBy > 0 {
-		sooner(c.lingerBy, c.close)
+		at, act = sooner(at, act, c.lingerBy, actClose)
 	}
 	return at, act
 }
 
-func (c *conn) readDeadline() (time.Duration, func()) {
+func sooner(at time.Duration, act action, other time.Duration, otherAct action) (time.Duration, action) {
+	if other > 0 && (at == 0 || other < at) {
+		return other, otherAct
+	}
+	return at, act
+}
+
+func (c *conn) readDeadline() (time.Duration, action) {
 	cfg := &c.srv.cfg
 	switch c.phase {
 	case phaseSniff:
-		return c.acceptedAt + cfg.HeadTimeout, c.close
+		return c.acceptedAt + cfg.HeadTimeout, actClose
 	case phaseUpgraded:
-		return c.upgraded.timerAt, c.upgraded.fire
+		return c.upgraded.timerAt, actTimer
 	case phaseHTTP:
 	default:
-		return 0, nil
+		return 0, actNone
 	}
 	if c.eof || c.noMore {
 		return c.answerDeadline()
 	}
 	switch c.stage {
 	case http1.StageHead:
-		return c.stageAt + cfg.HeadTimeout, c.late
+		return c.stageAt + cfg.HeadTimeout, actLate
 	case http1.StageBody:
-		return c.stageAt + cfg.BodyTimeout, c.late
+		return c.stageAt + cfg.BodyTimeout, actLate
 	}
 	if at, act := c.answerDeadline(); at > 0 {
 		return at, act
 	}
+	if c.wire != nil {
+		return 0, actNone // it is not idle before its answers are out
+	}
 	if c.lastUse == c.acceptedAt {
-		return c.acceptedAt + cfg.HeadTimeout, c.close
+		return c.acceptedAt + cfg.HeadTimeout, actClose
 	}
 	if c.loop.drained {
-		return max(c.lastUse, c.loop.drainedAt) + cfg.DrainIdle, c.leaveIdle
+		return max(c.lastUse, c.loop.drainedAt) + cfg.DrainIdle, actLeave
 	}
-	return c.lastUse + cfg.IdleTimeout, c.leaveIdle
+	return c.lastUse + cfg.IdleTimeout, actLeave
 }
 
 // answerDeadline is when the oldest request has waited too long for its answer.
-func (c *conn) answerDeadline() (time.Duration, func()) {
+func (c *conn) answerDeadline() (time.Duration, action) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.first == nil || c.first.streaming {
-		return 0, nil
+		return 0, actNone
 	}
-	return c.first.readAt + c.srv.cfg.AnswerTimeout, c.unanswered
+	return c.first.readAt + c.srv.cfg.AnswerTimeout, actUnanswered
 }
 
 // expire runs when the wheel fires.
@@ -82,12 +100,27 @@ func (c *conn) expire() {
 		return
 	}
 	at, act := c.deadline()
-	if at > 0 && at <= c.loop.clock {
-		act()
-		c.flush()
+	if at == 0 || at > c.loop.clock {
+		c.loop.arm(c, at)
 		return
 	}
-	c.loop.arm(c, at)
+	switch act {
+	case actNone:
+	case actClose:
+		c.close()
+	case actLate:
+		c.late()
+	case actUnanswered:
+		c.unanswered()
+	case actLeave:
+		c.leaveIdle()
+	case actStalled:
+		c.srv.stats.CutStalled.Add(1)
+		c.close()
+	case actTimer:
+		c.upgraded.fire()
+	}
+	c.flush()
 }
 
 // late refuses a request that does not arrive.
@@ -105,11 +138,6 @@ func (c *conn) unanswered() {
 		c.srv.stats.Unanswered.Add(1)
 		ex.giveUp()
 	}
-}
-
-func (c *conn) cutStalled() {
-	c.srv.stats.CutStalled.Add(1)
-	c.close()
 }
 
 // leaveIdle closes a connection that waits for its next request. The sending

@@ -119,6 +119,7 @@ func (c *conn) push() {
 	if c.wireOff == len(c.wire.b) {
 		c.srv.buffers.put(c.wire)
 		c.wire, c.stalledAt = nil, 0
+		c.lastUse = c.loop.clock
 		return
 	}
 	c.compact()

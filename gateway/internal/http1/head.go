@@ -226,6 +226,9 @@ func (r *Request) readCoding(v []byte) error {
 		r.flags |= flagChunked
 		return nil
 	}
+	if len(v) == 0 {
+		return errCodingOrder
+	}
 	for len(v) > 0 { // "chunked" anywhere in a list is a framing that readers disagree on
 		i := bytes.IndexByte(v, ',')
 		if i < 0 {
