@@ -38,8 +38,9 @@ type Info struct {
 
 // Voice is one voice of an engine.
 type Voice struct {
-	Name     string // what a Request names, such as "narrator-en"
-	Language string // BCP 47, such as "en-GB"; empty when the voice speaks any
+	Name        string // what a Request names, such as "narrator-en"
+	Language    string // BCP 47, such as "en-GB"; empty when the voice speaks any
+	Fingerprint string // differs for what sounds different; part of a rendition's key
 }
 
 // Request is one text to speak.

@@ -65,6 +65,16 @@ func (r Request) Speakable() bool {
 	return strings.ContainsFunc(r.Text, func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) })
 }
 
+// Expected returns r.Seconds, or a generous guess from the length of the text
+// when that is not known.
+func (r Request) Expected() float64 {
+	if r.Seconds > 0 {
+		return r.Seconds
+	}
+	const slowest = 4 // characters a second, in scripts where one is a syllable
+	return float64(utf8.RuneCountInString(r.Text)) / slowest / r.Pace()
+}
+
 // PickVoice returns the index of the voice r asks for: the one it names, else
 // the first whose language fits r's best, else one that speaks any language.
 // fallback names the voice for a request with neither voice nor language. ok is

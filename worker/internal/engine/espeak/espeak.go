@@ -19,7 +19,7 @@ import (
 const (
 	name           = "espeak-ng"
 	opSynthesize   = "espeak.Synthesize"
-	normalWPM      = 175 // the library's default
+	normalWPM      = 175     // the library's default
 	maxTextBytes   = 8 << 10 // about nine minutes, well within MaxAudio
 	silenceSeconds = 0.2
 )

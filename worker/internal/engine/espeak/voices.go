@@ -34,7 +34,7 @@ var narrators = []struct{ language, voice string }{
 func Voices() []engine.Voice {
 	voices := make([]engine.Voice, len(narrators))
 	for i, n := range narrators {
-		voices[i] = engine.Voice{Name: "narrator-" + strings.ToLower(n.language), Language: n.language}
+		voices[i] = engine.Voice{Name: "narrator-" + strings.ToLower(n.language), Language: n.language, Fingerprint: n.voice}
 	}
 	return voices
 }
@@ -48,11 +48,11 @@ func (c Config) voices() (public []engine.Voice, native map[string]string) {
 		native[v.Name] = narrators[i].voice
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Voices)) {
-		if _, known := native[name]; !known {
-			language, _, _ := strings.Cut(c.Voices[name], "+") // de+f3 is a variant of de
-			public = append(public, engine.Voice{Name: name, Language: language})
-		}
-		native[name] = c.Voices[name]
+		voice := c.Voices[name]
+		language, _, _ := strings.Cut(voice, "+") // de+f3 is a variant of de
+		public = slices.DeleteFunc(public, func(v engine.Voice) bool { return v.Name == name })
+		public = append(public, engine.Voice{Name: name, Language: language, Fingerprint: voice})
+		native[name] = voice
 	}
 	return public, native
 }

@@ -1,0 +1,195 @@
+package openaispeech
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/wav"
+)
+
+const (
+	maxErrorBody  = 8 << 10
+	maxErrorText  = 300 // runes of a server's message that are kept
+	maxRetryAfter = time.Hour
+	silencePeak   = 64 // -54 dB; no voice is quieter
+
+	// The audio may be this much shorter than its tokens: models trim silence.
+	tokenSlackSeconds = 0.4
+	tokenSlackShare   = 0.1
+
+	minSeconds    = 0.1 // of any answer
+	minShare      = 0.1 // of the prediction
+	maxDrainBytes = 64 << 10
+)
+
+// Why a 200 is no answer.
+var (
+	errContentType = errors.New("the answer is not WAV audio")
+	errRate        = errors.New("the answer has another sample rate")
+	errNothing     = errors.New("the answer is silent")
+	errTooShort    = errors.New("the answer is far too short")
+	errTruncated   = errors.New("the answer is shorter than the tokens that were made")
+	errLimit       = errors.New("the model did not find its end")
+)
+
+// statusError is an answer other than 200.
+type statusError struct {
+	status  int
+	message string        // of the server, cleaned
+	after   time.Duration // Retry-After, 0 if there was none
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("status %d", e.status)
+	if e.message != "" {
+		text += ": " + e.message
+	}
+	return text
+}
+
+// parse reads the answer to r, for which at most maxTokens were allowed (0 if
+// that was not said), into samples at c.BackendRate. It does not close the body.
+func (c Config) parse(resp *http.Response, r *engine.Request, maxTokens int, now time.Time) ([]int16, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.refusal(resp, now)
+	}
+	if media := resp.Header.Get("Content-Type"); !isWAV(media) {
+		return nil, fmt.Errorf("content type %.100q: %w", media, errContentType)
+	}
+	rate, samples, err := wav.Decode(resp.Body, int(c.MaxAudio.Seconds()*float64(c.BackendRate)))
+	if err != nil {
+		return nil, err
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, maxDrainBytes) // so that the connection can be used again
+	if rate != c.BackendRate {
+		return nil, fmt.Errorf("%d Hz where %d were expected: %w", rate, c.BackendRate, errRate)
+	}
+	seconds := float64(len(samples)) / float64(rate)
+	switch predicted := r.Seconds; {
+	case len(samples) == 0 || !audible(samples):
+		return nil, fmt.Errorf("%.2f s: %w", seconds, errNothing)
+	case seconds < minSeconds || seconds < minShare*predicted:
+		return nil, fmt.Errorf("%.2f s where %.2f s were predicted: %w", seconds, predicted, errTooShort)
+	}
+	return samples, checkTokens(resp.Header, seconds*r.Pace(), maxTokens)
+}
+
+// checkTokens compares seconds of audio, at normal speed, with what the server
+// says about the tokens it made.
+func checkTokens(h http.Header, seconds float64, maxTokens int) error {
+	if reason := h.Get("X-Finish-Reason"); reason == "length" {
+		return fmt.Errorf("finish reason %s: %w", reason, errLimit)
+	}
+	for _, name := range []string{"X-Vllm-Omni-Output-Tokens", "X-Completion-Tokens"} {
+		tokens, err := strconv.Atoi(h.Get(name))
+		if err != nil || tokens <= 0 {
+			continue // a server that does not count
+		}
+		if maxTokens > 0 && tokens >= maxTokens {
+			return fmt.Errorf("%d tokens of at most %d: %w", tokens, maxTokens, errLimit)
+		}
+		if want := float64(tokens) / tokensPerSecond; seconds < want*(1-tokenSlackShare)-tokenSlackSeconds {
+			return fmt.Errorf("%.2f s for %d tokens, which are %.2f s: %w", seconds, tokens, want, errTruncated)
+		}
+	}
+	return nil
+}
+
+func isWAV(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return false
+	}
+	switch media {
+	case "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream":
+		return true
+	}
+	return false
+}
+
+func audible(samples []int16) bool {
+	for _, s := range samples {
+		if s > silencePeak || s < -silencePeak {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal reads an answer other than 200.
+func (c Config) refusal(resp *http.Response, now time.Time) *statusError {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what came is enough
+	return &statusError{
+		status:  resp.StatusCode,
+		message: c.clean(errorText(body)),
+		after:   retryAfter(resp.Header.Get("Retry-After"), now),
+	}
+}
+
+// errorText finds the message in the shapes in which servers give it, or returns
+// the body as it is.
+func errorText(body []byte) string {
+	var shape struct {
+		Error   json.RawMessage `json:"error"`
+		Detail  json.RawMessage `json:"detail"`
+		Message string          `json:"message"`
+	}
+	if json.Unmarshal(body, &shape) != nil {
+		return string(body)
+	}
+	for _, raw := range []json.RawMessage{shape.Error, shape.Detail} {
+		var object struct {
+			Message string `json:"message"`
+		}
+		var text string
+		switch {
+		case json.Unmarshal(raw, &text) == nil && text != "":
+			return text
+		case json.Unmarshal(raw, &object) == nil && object.Message != "":
+			return object.Message
+		}
+	}
+	if shape.Message != "" {
+		return shape.Message
+	}
+	return string(body)
+}
+
+// clean makes a server's words fit for a log: one short line without the API
+// key and without audio that the server sent back.
+func (c Config) clean(text string) string {
+	if key := c.APIKey.Reveal(); key != "" {
+		text = strings.ReplaceAll(text, key, c.APIKey.String())
+	}
+	words := strings.Fields(strings.ToValidUTF8(text, "�"))
+	for i, w := range words {
+		if strings.Contains(w, ";base64,") || len(w) > 128 {
+			words[i] = "…"
+		}
+	}
+	runes := []rune(strings.Join(words, " "))
+	if len(runes) > maxErrorText {
+		return string(runes[:maxErrorText]) + "…"
+	}
+	return string(runes)
+}
+
+// retryAfter reads the header, in seconds or as a date. It is 0 when there is
+// none that makes sense, and at most maxRetryAfter.
+func retryAfter(value string, now time.Time) time.Duration {
+	var after time.Duration
+	if seconds, err := strconv.Atoi(value); err == nil {
+		after = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		after = at.Sub(now)
+	}
+	return min(max(after, 0), maxRetryAfter)
+}
