@@ -1,18 +1,12 @@
-// Package progress turns snapshots of a job into what a person wants to see:
-// how far it is, how fast, and when it ends. It is pure: it draws into strings
-// and reads no clock, so that the command decides when and where to print.
 package progress
 
-import (
-	"fmt"
-	"strings"
-	"time"
-)
+import "time"
 
 // Snapshot is the state of a job at one moment.
 type Snapshot struct {
 	At             time.Time
-	Title          string // may be empty
+	Elapsed        time.Duration // since the job started, until it ended; 0 while unknown
+	Title          string        // may be empty
 	State          string
 	SegmentsTotal  int
 	SegmentsDone   int // with those reused
@@ -21,15 +15,22 @@ type Snapshot struct {
 	ChaptersTotal  int
 	ChaptersReady  int
 	AudioSeconds   float64
-	Fraction       float64 // 0 to 1
+	Fraction       float64   // 0 to 1
+	ETA            time.Time // the server's estimate; zero while it has none
+	Final          bool      // nothing changes any more
 }
 
-// Meter remembers where a job stood when it was first seen and derives speed
-// and remaining time. The zero value is ready to use; it is not safe for
-// concurrent use.
+// window is how far back the speed looks: long enough to level out whole
+// segments arriving in batches, short enough to follow a worker that joins.
+const window = 2 * time.Minute
+
+// maxKept bounds what a Meter remembers; closer snapshots are thinned out.
+const maxKept = 64
+
+// Meter derives speed and remaining time from the snapshots of the last two
+// minutes. The zero value is ready to use; it is not safe for concurrent use.
 type Meter struct {
-	first, last Snapshot
-	seen        bool
+	kept []Snapshot // oldest first
 }
 
 // Frame is one view of a job.
@@ -41,82 +42,42 @@ type Frame struct {
 
 // Add takes the next snapshot and returns the view of it.
 func (m *Meter) Add(s Snapshot) Frame {
-	if !m.seen {
-		m.first, m.seen = s, true
-	}
-	m.last = s
+	m.keep(s)
 	f := Frame{Snapshot: s}
-	elapsed := s.At.Sub(m.first.At).Seconds()
-	if elapsed <= 0 {
+	if s.Final {
+		f.Speed = ratio(s.AudioSeconds, s.Elapsed)
 		return f
 	}
-	f.Speed = (s.AudioSeconds - m.first.AudioSeconds) / elapsed
-	if gained := s.Fraction - m.first.Fraction; gained > 0 && s.Fraction < 1 {
-		f.Remain = time.Duration((1 - s.Fraction) / gained * elapsed * float64(time.Second))
+	oldest := m.kept[0]
+	passed := s.At.Sub(oldest.At)
+	if f.Speed = ratio(s.AudioSeconds-oldest.AudioSeconds, passed); f.Speed == 0 {
+		f.Speed = ratio(s.AudioSeconds, s.Elapsed)
+	}
+	switch gained := s.Fraction - oldest.Fraction; {
+	case s.Fraction >= 1:
+	case s.ETA.After(s.At):
+		f.Remain = s.ETA.Sub(s.At)
+	case gained > 0 && passed > 0:
+		f.Remain = time.Duration((1 - s.Fraction) / gained * float64(passed))
 	}
 	return f
 }
 
-const minBar = 10 // below this a bar says nothing
-
-// Block draws f as three lines for a terminal of the given width in columns.
-func Block(f Frame, width int) string {
-	width = max(width, 40)
-	title := f.Title
-	if title == "" {
-		title = "job"
+func (m *Meter) keep(s Snapshot) {
+	if n := len(m.kept); n > 1 && s.At.Sub(m.kept[n-2].At) < window/maxKept {
+		m.kept[n-1] = s
+		return
 	}
-	head := fmt.Sprintf("%s  %s", title, f.State)
-	bar := max(width-10, minBar)
-	full := int(f.Fraction * float64(bar))
-	lines := []string{
-		clip(head, width),
-		fmt.Sprintf("[%s%s] %5.1f%%", strings.Repeat("█", full), strings.Repeat("░", bar-full), 100*f.Fraction),
-		clip(Counts(f), width),
+	m.kept = append(m.kept, s)
+	for len(m.kept) > 2 && (len(m.kept) > maxKept || s.At.Sub(m.kept[1].At) >= window) {
+		m.kept = m.kept[1:]
 	}
-	return strings.Join(lines, "\n")
 }
 
-// Counts says the numbers of f in one line.
-func Counts(f Frame) string {
-	parts := []string{
-		fmt.Sprintf("chapters %d/%d", f.ChaptersReady, f.ChaptersTotal),
-		fmt.Sprintf("segments %d/%d", f.SegmentsDone, f.SegmentsTotal),
+// ratio returns seconds of audio per second of d, or 0 if that says nothing.
+func ratio(audioSeconds float64, d time.Duration) float64 {
+	if d <= 0 || audioSeconds <= 0 {
+		return 0
 	}
-	if f.SegmentsReused > 0 {
-		parts = append(parts, fmt.Sprintf("reused %d", f.SegmentsReused))
-	}
-	if f.SegmentsFailed > 0 {
-		parts = append(parts, fmt.Sprintf("failed %d", f.SegmentsFailed))
-	}
-	parts = append(parts, "audio "+Clock(f.AudioSeconds))
-	if f.Speed > 0 {
-		parts = append(parts, fmt.Sprintf("speed %.0f×", f.Speed))
-	}
-	if f.Remain > 0 {
-		parts = append(parts, "ETA "+Clock(f.Remain.Seconds()))
-	}
-	return strings.Join(parts, "  ")
-}
-
-// Line says f in one plain line, for a log or a pipe.
-func Line(f Frame) string {
-	return fmt.Sprintf("%s %s %.1f%% %s", f.At.UTC().Format(time.RFC3339), f.State, 100*f.Fraction, Counts(f))
-}
-
-// Clock writes seconds as m:ss, or h:mm:ss from an hour on.
-func Clock(seconds float64) string {
-	s := int(seconds + 0.5)
-	if s >= 3600 {
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-	}
-	return fmt.Sprintf("%d:%02d", s/60, s%60)
-}
-
-func clip(s string, width int) string {
-	r := []rune(s)
-	if len(r) <= width {
-		return s
-	}
-	return string(r[:width-1]) + "…"
+	return audioSeconds / d.Seconds()
 }

@@ -1,0 +1,27 @@
+// Command voicemill turns text into speech in bulk. `voicemill --help` lists
+// what it can do.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/voicemill/voicemill/voicemill/internal/cli"
+	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
+)
+
+var version = "dev" //nolint:gochecknoglobals // set by -ldflags "-X main.version=…"
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second Ctrl-C ends the process at once, whatever it waits for.
+	context.AfterFunc(ctx, stop)
+	return cli.Run(ctx, os.Args[1:], &console.Console{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version, Getenv: os.Getenv,
+	})
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Grammar is the whole command line. Every command is a struct with a method
+// Run that may take a context.Context, a *console.Console and, if it talks to
+// a server, a *Session.
+type Grammar struct {
+	Globals
+
+	// Commands that run a server stand here.
+
+	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
+	Watch  WatchCommand  `cmd:"" group:"Jobs" help:"Follow a job until it ends."`
+	Status StatusCommand `cmd:"" group:"Jobs" help:"Show one job as it is now."`
+	List   ListCommand   `cmd:"" group:"Jobs" help:"List jobs, newest first."`
+	Cancel CancelCommand `cmd:"" group:"Jobs" help:"Stop a job."`
+	Get    GetCommand    `cmd:"" group:"Jobs" help:"Fetch the finished files of a job."`
+
+	Voices VoicesCommand `cmd:"" group:"Server" help:"List the voices that the server has."`
+	Keys   KeysCommand   `cmd:"" group:"Server" help:"Create, list and revoke API keys."`
+}
+
+// Globals are the flags of every command.
+type Globals struct {
+	URL      string           `name:"url" placeholder:"URL" help:"Address of the server; default $$VOICEMILL_URL or ${default_url}."`
+	KeyFile  string           `name:"key-file" placeholder:"FILE" type:"path" help:"File that holds the API key; default $$VOICEMILL_KEY. A key is never a flag, where other users would see it."`
+	JSON     bool             `name:"json" help:"Write JSON: one document, or one a line."`
+	Patience time.Duration    `name:"patience" default:"10m" hidden:"" help:"How long to try again while the server is away."`
+	Version  kong.VersionFlag `name:"version" help:"Show the version."`
+}
+
+const (
+	defaultURL  = "http://127.0.0.1:7860"
+	description = "voicemill turns text into speech in bulk: hand in a book, get a job id at once, fetch the audio when it is done."
+	epilogue    = `
+Environment:
+  VOICEMILL_URL      address of the server
+  VOICEMILL_KEY      API key
+
+Exit codes:
+  0    done
+  1    something unexpected failed
+  2    the command line makes no sense
+  3    the job ended failed or cancelled
+  4    the server refused the request
+  5    the server could not be reached, or is overloaded, after several tries
+  6    only a part is there: the job ended partial or has not ended
+  130  interrupted; a job that was handed in goes on
+`
+)

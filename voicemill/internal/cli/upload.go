@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
+	"github.com/voicemill/voicemill/voicemill/internal/cli/wire"
+)
+
+// upload is a place in the bucket that takes one document.
+type upload struct {
+	ID      string            `json:"id"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+	Max     int64             `json:"max_bytes"`
+}
+
+const (
+	uploadTries = 5
+	uploadPause = 500 * time.Millisecond
+	// uploadStall ends an upload that does not move; a slow one may take as long as its URL works.
+	uploadStall = 30 * time.Second
+)
+
+var errUploadStalled = errors.New("the upload did not move for a while")
+
+// upload brings the document into the bucket and returns the id to submit. A
+// PUT that breaks is made again from the start, to the same place. key makes
+// the same place out of the same document when the command itself is repeated.
+func (s *Session) upload(ctx context.Context, con *console.Console, d *document, media, key string) (string, error) {
+	var u upload
+	_, _, err := s.calls.Do(ctx, wire.Request{
+		Method: http.MethodPost, Path: "/v1/uploads", Header: http.Header{"Idempotency-Key": {key + ".upload"}},
+		In: map[string]any{"media_type": media, "bytes": d.size}, Out: &u,
+	})
+	if err != nil {
+		return "", err
+	}
+	if u.Max > 0 && d.size > u.Max {
+		return "", &Failure{Code: ExitRefused, Err: fmt.Errorf("%s has %d bytes; the server takes at most %d", d.name, d.size, u.Max)}
+	}
+	meter := newTransfer(con.ErrScreen())
+	defer meter.close()
+	meter.begin(d.name, d.size)
+	defer meter.end()
+	pause := uploadPause
+	for try := 1; ; try++ {
+		err := s.put(ctx, u, d, meter)
+		if err == nil {
+			return u.ID, nil
+		}
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if try == uploadTries || !away(err) && !errors.Is(err, errUploadStalled) {
+			return "", fmt.Errorf("upload %s: %w", d.name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
+}
+
+// put streams the document to the bucket once.
+func (s *Session) put(ctx context.Context, u upload, d *document, meter *transfer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(uploadStall, func() { cancel(errUploadStalled) })
+	defer watchdog.Stop()
+	var sent int64
+	body := &counted{r: io.NewSectionReader(d, 0, d.size), count: func(n int) {
+		watchdog.Reset(uploadStall)
+		sent += int64(n)
+		meter.add(sent)
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, u.URL, body)
+	if err != nil {
+		return fmt.Errorf("the server names no address to upload to: %w", err)
+	}
+	req.ContentLength = d.size
+	for k, v := range u.Headers {
+		req.Header.Set(k, v)
+	}
+	resp, err := s.files.Do(req)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errUploadStalled) {
+			return errUploadStalled
+		}
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	if resp.StatusCode >= 300 {
+		return wire.ReadProblem(resp)
+	}
+	return nil
+}
+
+// counted reports every read.
+type counted struct {
+	r     io.Reader
+	count func(n int)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.count(n)
+	return n, err //nolint:wrapcheck // a reader hands on io.EOF as it is
+}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
+	"github.com/voicemill/voicemill/voicemill/internal/progress"
+)
+
+// VoicesCommand lists the voices.
+type VoicesCommand struct {
+	Language string `placeholder:"TAG" help:"Only voices of this language."`
+}
+
+// Run prints the voices.
+func (c *VoicesCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
+	voices, err := s.voices(ctx)
+	if err != nil {
+		return err
+	}
+	rows := make([][]string, 0, len(voices))
+	for _, v := range voices {
+		if c.Language != "" && !speaks(v.Language, c.Language) {
+			continue
+		}
+		if con.JSON {
+			if err := con.Document(v); err != nil {
+				return err
+			}
+			continue
+		}
+		standard := ""
+		if v.Default {
+			standard = "default"
+		}
+		rows = append(rows, []string{
+			progress.Clean(v.Name), progress.Clean(v.Language), progress.Clean(v.Engine), fmt.Sprintf("%d Hz", v.SampleRate), standard,
+		})
+	}
+	if con.JSON {
+		return nil
+	}
+	return writeTable(con.Out, []string{"VOICE", "LANGUAGE", "ENGINE", "RATE", ""}, rows)
+}
+
+// speaks reports whether a voice of language have speaks want: en finds en-GB.
+func speaks(have, want string) bool {
+	have, want = strings.ToLower(have), strings.ToLower(want)
+	return have == want || strings.HasPrefix(have, want+"-")
+}
