@@ -1,0 +1,246 @@
+package callback
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// The outcomes of an attempt, as [Dispatcher] reports them.
+const (
+	Delivered = "delivered"
+	Retrying  = "retrying"
+	Failed    = "failed"
+)
+
+const (
+	crowdedWait = 200 * time.Millisecond // for a delivery whose host is busy
+	pauseTo     = 5 * time.Second        // between tries while the database is away
+)
+
+// Dispatcher sends callbacks. Create it with [New]; Hint may be called by any
+// goroutine at any time, Run by one at a time.
+type Dispatcher struct {
+	cfg     Config
+	store   *store.Store
+	log     *slog.Logger
+	observe func(outcome string)
+	waits   []time.Duration
+	client  *http.Client
+	nudge   chan struct{}
+}
+
+// New returns a Dispatcher that is not running yet. observe is told the
+// outcome of every attempt.
+func New(cfg Config, s *store.Store, log *slog.Logger, observe func(outcome string)) *Dispatcher {
+	return &Dispatcher{cfg: cfg, store: s, log: log, observe: observe, waits: schedule(), client: newClient(cfg), nudge: make(chan struct{}, 1)}
+}
+
+// Hint says that something may be due. It never blocks.
+func (d *Dispatcher) Hint() {
+	select {
+	case d.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends what is due until ctx is done, waits for what is on its way, as
+// far as the grace allows, and returns nil. Faults of the database are logged
+// and waited out.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	work, cancel := lifecycle.Linger(ctx, d.cfg.Grace)
+	defer cancel()
+	defer d.client.CloseIdleConnections()
+	f := flight{hosts: map[string]int{}, landed: make(chan string, d.cfg.Concurrency)}
+	defer func() {
+		for f.total > 0 { // each ends with work at the latest
+			f.land(<-f.landed)
+		}
+	}()
+	tick := time.NewTicker(d.cfg.Tick)
+	defer tick.Stop()
+	pause, last := time.Duration(0), ""
+	for {
+		more, err := d.round(ctx, work, &f)
+		if err == nil {
+			pause, last = 0, ""
+		} else {
+			if err.Error() != last && ctx.Err() == nil {
+				last = err.Error()
+				d.log.WarnContext(ctx, "callbacks wait", slog.String("error", last))
+			}
+			pause = min(max(2*pause, d.cfg.Tick), pauseTo)
+			if !sleep(ctx, pause) {
+				return nil
+			}
+			continue
+		}
+		if more && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case host := <-f.landed:
+			f.land(host)
+		case <-d.nudge:
+		case <-tick.C:
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// flight counts the attempts that are on their way. Only the goroutine of Run
+// touches it; attempts report on landed, which has room for all of them.
+type flight struct {
+	hosts  map[string]int
+	total  int
+	landed chan string
+}
+
+func (f *flight) land(host string) {
+	f.total--
+	if f.hosts[host]--; f.hosts[host] == 0 {
+		delete(f.hosts, host)
+	}
+}
+
+func (f *flight) busy(perHost int) []string {
+	var hosts []string
+	for host, n := range f.hosts {
+		if n >= perHost {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// round starts as many attempts as there is room for. more says that others
+// may be due and there is room left.
+func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err error) {
+	for landed := true; landed; {
+		select {
+		case host := <-f.landed:
+			f.land(host)
+		default:
+			landed = false
+		}
+	}
+	room := d.cfg.Concurrency - f.total
+	if room == 0 {
+		return false, nil
+	}
+	due, err := d.store.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
+	if err != nil {
+		return false, fmt.Errorf("claim callbacks: %w", err)
+	}
+	for _, one := range due {
+		host := hostOf(one.URL)
+		if f.hosts[host] >= d.cfg.PerHost {
+			if err := d.store.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
+				return false, fmt.Errorf("postpone callback %s: %w", one.ID, err)
+			}
+			continue
+		}
+		f.hosts[host]++
+		f.total++
+		go func() { // Run waits for it
+			defer func() { f.landed <- host }()
+			d.deliver(work, one)
+		}()
+	}
+	return len(due) == room && f.total < d.cfg.Concurrency, nil
+}
+
+// hostOf returns host and port as they stand in a URL, as the query that skips
+// busy hosts sees them.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+// deliver makes one attempt and records it.
+func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
+	log := d.log.With(slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
+	if err := d.ensureBody(ctx, &one); err != nil {
+		log.WarnContext(ctx, "callback not built; it is tried again", slog.String("error", err.Error()))
+		return
+	}
+	start := time.Now()
+	got, err := post(ctx, d.client, one, start)
+	if err != nil {
+		log.ErrorContext(ctx, "callback cannot be sent", slog.String("error", err.Error()))
+		got = answer{text: "The callback could not be prepared because of a fault on our side."}
+	}
+	if ctx.Err() != nil && !got.ok() {
+		return // we interrupted it: the claim runs out and it is sent again
+	}
+	a, outcome := d.judge(one, got)
+	a.Duration = time.Since(start)
+	if err := d.store.SettleDelivery(ctx, one.ID, a); err != nil {
+		log.WarnContext(ctx, "attempt not recorded; it is made again", slog.String("error", err.Error()))
+		return
+	}
+	d.observe(outcome)
+	if outcome == Failed {
+		log.InfoContext(ctx, "callback given up", slog.Int("attempts", a.N), slog.Int("status", a.Status), slog.String("reason", a.Error))
+	}
+	d.Hint() // the next event of the job may be free to go
+}
+
+// judge decides what an answer means for a delivery.
+func (d *Dispatcher) judge(one store.Delivery, got answer) (store.Attempt, string) {
+	a := store.Attempt{N: one.Attempts + 1, Status: got.status, Error: got.text, State: "pending"}
+	pause, again := wait(d.waits, a.N, got.retryAfter, rand.Float64())
+	switch {
+	case got.ok():
+		a.State = "delivered"
+		return a, Delivered
+	case got.gone(), !again:
+		a.State = "failed"
+		return a, Failed
+	}
+	a.Wait = pause
+	return a, Retrying
+}
+
+// ensureBody builds the body at the first attempt; later ones send the same bytes.
+func (d *Dispatcher) ensureBody(ctx context.Context, one *store.Delivery) error {
+	if one.Payload != "" {
+		return nil
+	}
+	doc, err := d.store.Document(ctx, one.JobID)
+	if err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
+	text, err := body(*one, doc)
+	if err != nil {
+		return &job.Error{Op: "callback.ensureBody", JobID: one.JobID, Kind: job.Internal, Err: err}
+	}
+	if one.Payload, err = d.store.SavePayload(ctx, one.ID, text); err != nil {
+		return fmt.Errorf("store the body: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package housekeeping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// Config says how long things are kept. Start from [DefaultConfig].
+type Config struct {
+	Every           time.Duration `help:"Time between two rounds." default:"1m"`
+	CancelEvery     time.Duration `help:"How often cancels that crossed their job are looked for." default:"1s"`
+	Rows            int           `help:"Rows of one kind that one round deletes." default:"1000"`
+	IdempotencyKeys time.Duration `help:"How long an Idempotency-Key is remembered." default:"24h"`
+	Cancellations   time.Duration `help:"How long the cancel of an unknown job is remembered." default:"168h"`
+	Deliveries      time.Duration `help:"How long delivered callbacks are kept." default:"720h"`
+	Uploads         time.Duration `help:"How long an upload that no job names is kept after its URL expired." default:"24h"`
+}
+
+// DefaultConfig returns the defaults that the tags of [Config] name.
+func DefaultConfig() Config {
+	return Config{
+		Every: time.Minute, CancelEvery: time.Second, Rows: 1000, IdempotencyKeys: 24 * time.Hour,
+		Cancellations: 7 * 24 * time.Hour, Deliveries: 30 * 24 * time.Hour, Uploads: 24 * time.Hour,
+	}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Every <= 0 || c.CancelEvery <= 0 || c.Rows < 1:
+		return fmt.Errorf("housekeeping: every is %s, cancel_every %s, rows %d; all must be positive", c.Every, c.CancelEvery, c.Rows)
+	case c.IdempotencyKeys < 24*time.Hour:
+		return fmt.Errorf("housekeeping: idempotency_keys is %s; clients are promised 24h", c.IdempotencyKeys)
+	case c.Cancellations <= 0 || c.Deliveries <= 0 || c.Uploads <= 0:
+		return fmt.Errorf("housekeeping: cancellations is %s, deliveries %s, uploads %s; all must be positive", c.Cancellations, c.Deliveries, c.Uploads)
+	}
+	return nil
+}
+
+const (
+	cancelsAtOnce = 100
+	outboxAge     = time.Minute // a worker may still hold the message
+)
+
+// Objects deletes objects of the bucket; deleting what is not there is no error.
+type Objects interface {
+	Delete(ctx context.Context, key string) error
+}
+
+// Keeper is the loop.
+type Keeper struct {
+	cfg     Config
+	store   *store.Store
+	objects Objects
+	log     *slog.Logger
+	// cancelled is told of the jobs that were cancelled late.
+	cancelled func([]store.Version)
+}
+
+// New returns a Keeper that is not running yet. cancelled is told of the jobs
+// whose cancel was applied late.
+func New(cfg Config, s *store.Store, objects Objects, log *slog.Logger, cancelled func([]store.Version)) *Keeper {
+	return &Keeper{cfg: cfg, store: s, objects: objects, log: log, cancelled: cancelled}
+}
+
+// Run keeps house until ctx is done, then returns nil. Faults are logged; the
+// next round tries again.
+func (k *Keeper) Run(ctx context.Context) error {
+	cancels := time.NewTicker(k.cfg.CancelEvery)
+	defer cancels.Stop()
+	rounds := time.NewTicker(k.cfg.Every)
+	defer rounds.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-cancels.C:
+			k.report(ctx, "late cancels", k.cancelLate(ctx))
+		case <-rounds.C:
+			k.report(ctx, "housekeeping", k.Round(ctx))
+		}
+	}
+}
+
+func (k *Keeper) report(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		k.log.WarnContext(ctx, "housekeeping incomplete", slog.String("part", what), slog.String("error", err.Error()))
+	}
+}
+
+func (k *Keeper) cancelLate(ctx context.Context) error {
+	done, err := k.store.CancelLate(ctx, cancelsAtOnce)
+	if len(done) > 0 {
+		k.cancelled(done)
+	}
+	return err
+}
+
+// Round deletes once what is old. It tries every kind and returns the errors joined.
+func (k *Keeper) Round(ctx context.Context) error {
+	var errs []error
+	for _, old := range []struct {
+		kind string
+		age  time.Duration
+	}{
+		{store.OldIdempotencyKeys, k.cfg.IdempotencyKeys},
+		{store.OldCancellations, k.cfg.Cancellations},
+		{store.OldDeliveries, k.cfg.Deliveries},
+		{store.OldOutbox, outboxAge},
+	} {
+		n, err := k.store.DeleteOld(ctx, old.kind, old.age, k.cfg.Rows)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if n > 0 {
+			k.log.DebugContext(ctx, "old rows deleted", slog.String("kind", old.kind), slog.Int("rows", n))
+		}
+	}
+	return errors.Join(append(errs, k.uploads(ctx))...)
+}
+
+// uploads deletes expired uploads, the object before the row: if this is cut
+// off between the two, the next round finds the row and deletes again.
+func (k *Keeper) uploads(ctx context.Context) error {
+	old, err := k.store.ExpiredUploads(ctx, k.cfg.Uploads, k.cfg.Rows)
+	if err != nil {
+		return fmt.Errorf("find expired uploads: %w", err)
+	}
+	var gone []string
+	var failed error
+	for _, u := range old {
+		if !u.Used { // the document of a job stays as long as the job
+			if err := k.objects.Delete(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
+				failed = fmt.Errorf("delete upload %s: %w", u.ID, err)
+				continue
+			}
+		}
+		gone = append(gone, u.ID)
+	}
+	if len(gone) > 0 {
+		failed = errors.Join(failed, k.store.DeleteUploads(ctx, gone))
+	}
+	return failed
+}

@@ -1,0 +1,276 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// Config says how jobs are planned. Start from [DefaultConfig].
+type Config struct {
+	Batch      int           `help:"Jobs with inline input that are planned together." default:"32"`
+	BatchBytes int           `help:"Bytes of inline text that are planned together, about." default:"1048576"`
+	Attempts   int           `help:"Tries of a job whose planning fails by a fault of ours." default:"3"`
+	Crashes    int           `help:"Deaths of a planner after which the job it was planning is given up." default:"10"`
+	Poll       time.Duration `help:"How often accepted jobs are looked for when nothing announces them." default:"500ms"`
+	Timeout    time.Duration `help:"How long the planning of one job may take." default:"15m"`
+	Backoff    time.Duration `help:"Wait before a job is planned again; it doubles up to backoff_max." default:"1s"`
+	BackoffMax time.Duration `help:"Longest wait before a job is planned again." default:"30s"`
+	Grace      time.Duration `help:"How long a plan in hand may take after stop." default:"5s"`
+}
+
+// DefaultConfig returns the defaults that the tags of [Config] name.
+func DefaultConfig() Config {
+	return Config{
+		Batch: 32, BatchBytes: 1 << 20, Attempts: 3, Crashes: 10, Poll: 500 * time.Millisecond, Timeout: 15 * time.Minute,
+		Backoff: time.Second, BackoffMax: 30 * time.Second, Grace: 5 * time.Second,
+	}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Batch < 1 || c.BatchBytes < 1 || c.Attempts < 1:
+		return fmt.Errorf("plan: batch is %d, batch_bytes %d, attempts %d; all must be positive", c.Batch, c.BatchBytes, c.Attempts)
+	case c.Crashes < c.Attempts:
+		return fmt.Errorf("plan: crashes (%d) must be at least attempts (%d)", c.Crashes, c.Attempts)
+	case c.Poll <= 0 || c.Timeout <= 0 || c.Backoff <= 0 || c.Grace <= 0:
+		return fmt.Errorf("plan: poll is %s, timeout %s, backoff %s, grace %s; all must be positive", c.Poll, c.Timeout, c.Backoff, c.Grace)
+	case c.BackoffMax < c.Backoff:
+		return fmt.Errorf("plan: backoff_max (%s) must be at least backoff (%s)", c.BackoffMax, c.Backoff)
+	}
+	return nil
+}
+
+// maxRetries bounds the jobs of a lane that wait to be planned again; at the
+// bound the lane takes no new ones.
+const maxRetries = 256
+
+const refundTimeout = 2 * time.Second
+
+// Deps are the parts a Planner works with; all are needed.
+type Deps struct {
+	Store   *store.Store
+	Uploads Uploads
+	Log     *slog.Logger
+	Limits  job.Limits
+	// Planned is told of every job that left planning, with its outcome.
+	Planned func(Outcome)
+}
+
+// Outcome is what became of the planning of one job.
+type Outcome struct {
+	store.Version
+	Queued   bool // else it failed
+	Kind     job.Kind
+	Segments int
+	Reused   int
+	Duration time.Duration
+}
+
+// Planner is the two lanes. Create it with [New]; Wake may be called by any
+// goroutine at any time, Run by one at a time.
+type Planner struct {
+	cfg    Config
+	deps   Deps
+	inline *lane
+	upload *lane
+}
+
+// New returns a Planner that is not running yet.
+func New(cfg Config, deps Deps) *Planner {
+	p := &Planner{cfg: cfg, deps: deps}
+	p.inline = &lane{p: p, name: "inline", claim: deps.Store.ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
+	p.upload = &lane{p: p, name: "upload", claim: deps.Store.ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
+	return p
+}
+
+// Wake says that jobs were accepted. It never blocks.
+func (p *Planner) Wake() {
+	for _, l := range []*lane{p.inline, p.upload} {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run plans jobs until ctx is done, then finishes what it holds, as far as the
+// grace allows, and returns nil. What it cannot finish is planned again by the
+// next leader.
+func (p *Planner) Run(ctx context.Context) error {
+	p.inline.retries, p.upload.retries = map[job.ID]*retry{}, map[job.ID]*retry{}
+	if !p.adopt(ctx) {
+		return nil
+	}
+	var lanes sync.WaitGroup
+	lanes.Go(func() { p.inline.run(ctx) })
+	lanes.Go(func() { p.upload.run(ctx) })
+	lanes.Wait()
+	return nil
+}
+
+// adopt takes over the jobs that a former leader left in planning. It returns
+// false if ctx ended first.
+func (p *Planner) adopt(ctx context.Context) bool {
+	for pause := p.cfg.Backoff; ; pause = min(2*pause, p.cfg.BackoffMax) {
+		left, err := p.deps.Store.InterruptedPlans(ctx)
+		if err == nil {
+			for _, i := range left {
+				l := p.inline
+				if i.Upload {
+					l = p.upload
+				}
+				l.retries[i.ID] = &retry{pause: p.cfg.Backoff}
+				if i.Attempts >= p.cfg.Crashes {
+					p.fail(ctx, i.ID, &job.Error{Op: "plan.adopt", JobID: i.ID, Kind: job.Internal}, time.Now())
+				}
+			}
+			return true
+		}
+		p.deps.Log.WarnContext(ctx, "interrupted plans not read", slog.String("error", err.Error()))
+		if !sleep(ctx, pause) {
+			return false
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// commit reads claims and stores their plans in one transaction. errs[i] is
+// why claims[i] was not stored; a claim that left planning meanwhile has none
+// and is not in planned.
+func (p *Planner) commit(ctx context.Context, claims []store.Claim, casting *Casting) (planned []store.Planned, errs []error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, errTimeout)
+	defer cancel()
+	errs = make([]error, len(claims))
+	var plans []store.Plan
+	var members []int
+	var source *upload
+	for i := range claims {
+		plan, u, err := p.open(ctx, claims[i], casting, len(claims) > 1)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		source = u
+		plans, members = append(plans, plan), append(members, i)
+	}
+	if len(plans) == 0 {
+		return nil, errs
+	}
+	planned, err := p.store(ctx, plans, source)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errTimeout) {
+			err = errTimeout
+		}
+		for _, i := range members {
+			errs[i] = err
+		}
+	}
+	return planned, errs
+}
+
+var errTimeout = &job.Error{Op: "plan", Kind: job.Internal, Public: "The document took too long to read."}
+
+// open reads the frame of one job, and all of it if it shares its transaction
+// with others: then nothing but the database can fail while they are stored.
+func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, whole bool) (plan store.Plan, source *upload, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = p.panicked(ctx, c.ID, v)
+		}
+		if away := source.failure(c.ID); away != nil {
+			err = away
+		}
+	}()
+	if c.SourceKey != "" {
+		if source, err = openUpload(ctx, p.deps.Uploads, c); err != nil {
+			return plan, source, err
+		}
+		plan, err = read(ctx, c, casting, p.deps.Limits, source, source.size)
+	} else {
+		plan, err = read(ctx, c, casting, p.deps.Limits, nil, 0)
+	}
+	if err != nil {
+		return plan, source, err
+	}
+	if source != nil {
+		plan.Chapters = complete(plan.Chapters, func() error { return source.failure(c.ID) })
+	}
+	if whole {
+		plan.Chapters, err = gather(plan.Chapters)
+	}
+	return plan, source, err
+}
+
+// complete ends chapters with an error if reading them failed silently.
+func complete(chapters iter.Seq2[*store.Chapter, error], failure func() error) iter.Seq2[*store.Chapter, error] {
+	return func(yield func(*store.Chapter, error) bool) {
+		for ch, err := range chapters {
+			if !yield(ch, err) || err != nil {
+				return
+			}
+		}
+		if err := failure(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// gather reads all chapters.
+func gather(chapters iter.Seq2[*store.Chapter, error]) (iter.Seq2[*store.Chapter, error], error) {
+	var all []*store.Chapter
+	for ch, err := range chapters {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ch)
+	}
+	return func(yield func(*store.Chapter, error) bool) {
+		for _, ch := range all {
+			if !yield(ch, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+// store commits plans. A bucket that failed meanwhile counts more than what
+// the reader of the document made of it.
+func (p *Planner) store(ctx context.Context, plans []store.Plan, source *upload) (planned []store.Planned, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = p.panicked(ctx, plans[0].ID, v)
+		}
+		if away := source.failure(plans[0].ID); err != nil && away != nil {
+			err = away
+		}
+	}()
+	return p.deps.Store.CommitPlans(ctx, plans)
+}
+
+// panicked turns a panic over a document into an error: one document must not
+// end the scheduler for all.
+func (p *Planner) panicked(ctx context.Context, id job.ID, v any) error {
+	p.deps.Log.ErrorContext(ctx, "planner panicked", slog.String("job_id", string(id)),
+		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	return &job.Error{Op: "plan", JobID: id, Kind: job.Internal, Err: fmt.Errorf("panic: %v", v)}
+}

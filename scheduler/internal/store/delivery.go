@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Delivery is one callback that is due.
+type Delivery struct {
+	ID       string
+	Tenant   job.Tenant
+	JobID    job.ID
+	Event    string
+	Ordinal  int // of the chapter for chapter.ready
+	URL      string
+	Payload  string // empty until the first attempt
+	Attempts int    // made so far
+	At       time.Time
+	Secret   config.Secret
+}
+
+// ClaimDeliveries returns up to limit due deliveries and keeps every other
+// process from them for lease. Deliveries to busyHosts (host and port as in
+// the URL, lower case) are left alone.
+func (s *Store) ClaimDeliveries(ctx context.Context, limit int, lease time.Duration, busyHosts []string) ([]Delivery, error) {
+	if busyHosts == nil {
+		busyHosts = []string{}
+	}
+	rows, err := s.pool.Query(ctx, s.q.Get("ClaimDeliveries"), limit, lease.Seconds(), busyHosts)
+	if err != nil {
+		return nil, pg.Classify(err)
+	}
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (d Delivery, err error) {
+		var secret string
+		err = r.Scan(&d.ID, &d.Tenant, &d.JobID, &d.Event, &d.Ordinal, &d.URL, &d.Payload, &d.Attempts, &d.At, &secret)
+		d.Secret = config.NewSecret(secret)
+		return d, err
+	})
+	return list, pg.Classify(err)
+}
+
+// PostponeDelivery gives a claimed delivery back, due again after wait.
+func (s *Store) PostponeDelivery(ctx context.Context, id string, wait time.Duration) error {
+	_, err := s.pool.Exec(ctx, s.q.Get("PostponeDelivery"), id, wait.Seconds())
+	return pg.Classify(err)
+}
+
+// SavePayload stores the body of a delivery unless it has one, and returns the
+// one that counts.
+func (s *Store) SavePayload(ctx context.Context, id, payload string) (string, error) {
+	if _, err := s.pool.Exec(ctx, s.q.Get("SavePayload"), id, payload); err != nil {
+		return "", pg.Classify(err)
+	}
+	err := s.pool.QueryRow(ctx, s.q.Get("Payload"), id).Scan(&payload)
+	return payload, pg.Classify(err)
+}
+
+// Attempt is what came of one try of a delivery.
+type Attempt struct {
+	N        int // 1 for the first
+	Status   int // of the answer; 0 if there was none
+	Error    string
+	Duration time.Duration
+	State    string // of the delivery afterwards: pending, delivered or failed
+	Wait     time.Duration
+}
+
+// SettleDelivery records an attempt and moves its delivery on. An attempt that
+// was recorded already changes nothing.
+func (s *Store) SettleDelivery(ctx context.Context, id string, a Attempt) error {
+	var status *int
+	if a.Status != 0 {
+		status = &a.Status
+	}
+	return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, s.q.Get("SettleDelivery"), id, a.N, a.State, status, orNull(a.Error), a.Wait.Seconds()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, s.q.Get("RecordAttempt"), id, a.N, status, orNull(a.Error), a.Duration.Milliseconds())
+		return err
+	})
+}
+
+// Document returns the document of a job as of now, job.NotFound if there is none.
+func (s *Store) Document(ctx context.Context, id job.ID) (jobdoc.Document, error) {
+	var row jobdoc.Row
+	if err := s.pool.QueryRow(ctx, jobdoc.SelectJob(), string(id)).Scan(row.Targets()...); err != nil {
+		return jobdoc.Document{}, pg.Classify(err)
+	}
+	return jobdoc.Build(&row, time.Now())
+}

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// The kinds of rows that grow old.
+const (
+	OldIdempotencyKeys = "DeleteIdempotencyKeys"
+	OldCancellations   = "DeleteCancellations"
+	OldDeliveries      = "DeleteDeliveries" // delivered ones
+	OldOutbox          = "DeleteFinishedOutbox"
+)
+
+// DeleteOld deletes up to limit rows of one kind that are older than age and
+// returns how many it deleted.
+func (s *Store) DeleteOld(ctx context.Context, kind string, age time.Duration, limit int) (int, error) {
+	tag, err := s.pool.Exec(ctx, s.q.Get(kind), age.Seconds(), limit)
+	if err != nil {
+		return 0, pg.Classify(fmt.Errorf("delete old rows (%s): %w", kind, err))
+	}
+	return int(tag.RowsAffected()), nil
+}
+
+// ExpiredUpload is an upload whose time has passed.
+type ExpiredUpload struct {
+	ID, ObjectKey string
+	Used          bool // a job names the object
+}
+
+// ExpiredUploads returns up to limit uploads that expired longer ago than age.
+func (s *Store) ExpiredUploads(ctx context.Context, age time.Duration, limit int) ([]ExpiredUpload, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get("ExpiredUploads"), age.Seconds(), limit)
+	if err != nil {
+		return nil, pg.Classify(err)
+	}
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (u ExpiredUpload, err error) {
+		err = r.Scan(&u.ID, &u.ObjectKey, &u.Used)
+		return u, err
+	})
+	return list, pg.Classify(err)
+}
+
+// DeleteUploads deletes the rows of uploads.
+func (s *Store) DeleteUploads(ctx context.Context, ids []string) error {
+	_, err := s.pool.Exec(ctx, s.q.Get("DeleteUploads"), ids)
+	return pg.Classify(err)
+}

@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Inserted is a job that an envelope brought and that was not there before.
+type Inserted struct {
+	Version
+	State job.State // accepted, cancelled or failed
+}
+
+type jobColumns struct {
+	ids, tenants, classes, specs, labels, onFailure []string
+	languages, sourceKeys, sourceETags              []*string
+	requestIDs, traceparents                        []string
+	priorities                                      []int32
+	deadlines                                       []*time.Time
+	acceptedAt                                      []time.Time
+}
+
+func (c *jobColumns) add(a *bus.AcceptedJob) error {
+	spec := a.Spec
+	spec.Normalize()
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("encode the spec of job %s: %w", a.ID, err)
+	}
+	labels := []byte("{}")
+	if len(spec.Labels) > 0 {
+		if labels, err = json.Marshal(spec.Labels); err != nil {
+			return fmt.Errorf("encode the labels of job %s: %w", a.ID, err)
+		}
+	}
+	c.ids, c.tenants = append(c.ids, string(a.ID)), append(c.tenants, string(a.Tenant))
+	c.classes, c.onFailure = append(c.classes, string(spec.Class)), append(c.onFailure, string(spec.OnFailure))
+	c.specs, c.labels = append(c.specs, string(raw)), append(c.labels, string(labels))
+	c.languages = append(c.languages, &spec.Language)
+	c.sourceKeys, c.sourceETags = append(c.sourceKeys, orNull(a.SourceKey)), append(c.sourceETags, orNull(a.SourceETag))
+	c.requestIDs, c.traceparents = append(c.requestIDs, a.RequestID), append(c.traceparents, a.Traceparent)
+	c.priorities = append(c.priorities, int32(spec.Priority)) //nolint:gosec // -10 to 10; anything else violates nothing and sorts
+	c.deadlines, c.acceptedAt = append(c.deadlines, spec.Deadline), append(c.acceptedAt, a.AcceptedAt)
+	return nil
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// InsertJobs stores the jobs of one envelope in one transaction and returns
+// those that were not there yet. A job with a row in cancellations is stored
+// cancelled, together with its callback. Calling it again with the same jobs
+// changes nothing. An error means that none of them was stored.
+func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inserted, error) {
+	var cols jobColumns
+	callbacks := make(map[job.ID]*bus.AcceptedJob, len(jobs))
+	for i := range jobs {
+		if _, twice := callbacks[jobs[i].ID]; twice {
+			continue
+		}
+		if err := cols.add(&jobs[i]); err != nil {
+			return nil, &job.Error{Op: "store.InsertJobs", JobID: jobs[i].ID, Kind: job.Invalid, Err: err}
+		}
+		callbacks[jobs[i].ID] = &jobs[i]
+	}
+	var fresh []Inserted
+	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
+			cols.specs, cols.labels, cols.onFailure, cols.languages, cols.sourceKeys, cols.sourceETags,
+			cols.requestIDs, cols.traceparents, cols.acceptedAt)
+		if err != nil {
+			return err
+		}
+		fresh, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (in Inserted, err error) {
+			err = r.Scan(&in.ID, &in.State, &in.Version.Version)
+			return in, err
+		})
+		if err != nil {
+			return err
+		}
+		var notices []Notice
+		for _, in := range fresh {
+			a := callbacks[in.ID]
+			if n, wanted := notice(in.ID, a.Tenant, a.Spec.Callback, job.EventCancelled); wanted && in.State == job.StateCancelled {
+				notices = append(notices, n)
+			}
+		}
+		return s.sendNotices(ctx, tx, notices)
+	})
+	return fresh, err
+}
+
+// InsertBroken stores a failed job in the place of one that cannot be stored
+// as it came, so that its id is not lost (invariant I2). detail is shown to
+// its owner.
+func (s *Store) InsertBroken(ctx context.Context, a *bus.AcceptedJob, detail string) error {
+	if err := pg.EnsureTenant(ctx, s.pool, a.Tenant); err != nil {
+		return err
+	}
+	return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, s.q.Get("InsertBrokenJob"), a.ID, a.Tenant, a.AcceptedAt, detail)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		n, wanted := notice(a.ID, a.Tenant, a.Spec.Callback, job.EventFailed)
+		if !wanted {
+			return nil
+		}
+		return s.sendNotices(ctx, tx, []Notice{n})
+	})
+}
+
+// EnsureTenant creates a tenant that does not exist; it fails as job.Internal
+// if its name is not one.
+func (s *Store) EnsureTenant(ctx context.Context, tenant job.Tenant) error {
+	return pg.EnsureTenant(ctx, s.pool, tenant)
+}
+
+func (s *Store) sendNotices(ctx context.Context, tx pgx.Tx, notices []Notice) error {
+	if len(notices) == 0 {
+		return nil
+	}
+	var b pgx.Batch
+	if err := s.queueNotices(&b, notices); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// CancelLate cancels up to limit jobs whose cancel was stored while the job
+// was on its way into its row, so that neither side saw the other. It returns
+// what it cancelled.
+func (s *Store) CancelLate(ctx context.Context, limit int) ([]Version, error) {
+	var done []Version
+	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		done = nil
+		notices, ids, err := s.lockLateCancels(ctx, tx, limit)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.q.Get("CancelSegments"), ids); err != nil {
+			return err
+		}
+		if done, err = collectVersions(tx.Query(ctx, s.q.Get("CancelJobs"), ids)); err != nil {
+			return err
+		}
+		return s.sendNotices(ctx, tx, notices)
+	})
+	return done, err
+}
+
+func (s *Store) lockLateCancels(ctx context.Context, tx pgx.Tx, limit int) (notices []Notice, ids []string, err error) {
+	rows, err := tx.Query(ctx, s.q.Get("LockLateCancels"), limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	var id, tenant string
+	var callback *job.Callback
+	_, err = pgx.ForEachRow(rows, []any{&id, &tenant, &callback}, func() error {
+		ids = append(ids, id)
+		if n, wanted := notice(job.ID(id), job.Tenant(tenant), callback, job.EventCancelled); wanted {
+			notices = append(notices, n)
+		}
+		callback = nil
+		return nil
+	})
+	return notices, ids, err
+}

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Claim is a job that this process plans.
+type Claim struct {
+	ID                    job.ID
+	Tenant                job.Tenant
+	Class                 job.Class
+	Spec                  job.Spec
+	SourceKey, SourceETag string // of the upload; empty for inline input
+	Attempt               int
+}
+
+// Voice is a row of voices: what a worker offers.
+type Voice struct {
+	Name, Pool, Language, Engine string
+	SampleRate                   int
+	Default                      bool // for its language
+}
+
+// Interrupted is a job that was being planned when its planner died.
+type Interrupted struct {
+	ID       job.ID
+	Attempts int
+	Upload   bool // the input is an upload, not inline
+}
+
+// ClaimInline moves up to limit accepted jobs with inline input to planning.
+func (s *Store) ClaimInline(ctx context.Context, limit int) ([]Claim, error) {
+	return s.claim(ctx, "ClaimInline", limit)
+}
+
+// ClaimDocuments moves up to limit accepted jobs with an upload to planning.
+func (s *Store) ClaimDocuments(ctx context.Context, limit int) ([]Claim, error) {
+	return s.claim(ctx, "ClaimDocuments", limit)
+}
+
+// ClaimAgain counts one more attempt at planning a job and returns it; none if
+// the job is not in planning any more.
+func (s *Store) ClaimAgain(ctx context.Context, id job.ID) ([]Claim, error) {
+	return s.claim(ctx, "ClaimAgain", id)
+}
+
+func (s *Store) claim(ctx context.Context, query string, arg any) ([]Claim, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get(query), arg)
+	if err != nil {
+		return nil, pg.Classify(err)
+	}
+	claims, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (c Claim, err error) {
+		err = r.Scan(&c.ID, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
+		return c, err
+	})
+	return claims, pg.Classify(err)
+}
+
+// RefundPlanAttempt takes back an attempt that failed by no fault of the job.
+func (s *Store) RefundPlanAttempt(ctx context.Context, ids ...job.ID) error {
+	_, err := s.pool.Exec(ctx, s.q.Get("RefundPlanAttempt"), texts(ids))
+	return pg.Classify(err)
+}
+
+// InterruptedPlans returns the jobs in planning. A new leader calls it before
+// it plans anything itself.
+func (s *Store) InterruptedPlans(ctx context.Context) ([]Interrupted, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get("InterruptedPlans"))
+	if err != nil {
+		return nil, pg.Classify(err)
+	}
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (i Interrupted, err error) {
+		err = r.Scan(&i.ID, &i.Attempts, &i.Upload)
+		return i, err
+	})
+	return list, pg.Classify(err)
+}
+
+// FailPlan ends a job that cannot be planned, with its callback. detail is
+// shown to its owner. A job that is not in planning any more is left alone.
+func (s *Store) FailPlan(ctx context.Context, id job.ID, kind job.Kind, detail string) ([]Version, error) {
+	var done []Version
+	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		done = nil
+		var tenant job.Tenant
+		var callback *job.Callback
+		rows, err := tx.Query(ctx, s.q.Get("LockPlanning"), id)
+		if err != nil {
+			return err
+		}
+		if _, err = pgx.ForEachRow(rows, []any{&id, &tenant, &callback}, func() error { return nil }); err != nil {
+			return err
+		}
+		if done, err = collectVersions(tx.Query(ctx, s.q.Get("FailPlan"), id, kind.String(), detail)); err != nil || len(done) == 0 {
+			return err
+		}
+		n, wanted := notice(id, tenant, callback, job.EventFailed)
+		if !wanted {
+			return nil
+		}
+		return s.sendNotices(ctx, tx, []Notice{n})
+	})
+	return done, err
+}
+
+// Voices returns every voice, by name.
+func (s *Store) Voices(ctx context.Context) ([]Voice, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get("Voices"))
+	if err != nil {
+		return nil, pg.Classify(fmt.Errorf("read the voices: %w", err))
+	}
+	voices, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (v Voice, err error) {
+		err = r.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default)
+		return v, err
+	})
+	return voices, pg.Classify(err)
+}

@@ -1,0 +1,35 @@
+-- name: DeleteIdempotencyKeys
+delete from idempotency_keys
+where (tenant_id, key) in (select tenant_id, key from idempotency_keys
+                           where created_at < now() - make_interval(secs => $1)
+                           order by created_at limit $2);
+
+-- name: DeleteCancellations
+delete from cancellations
+where job_id in (select job_id from cancellations
+                 where created_at < now() - make_interval(secs => $1)
+                 order by created_at limit $2);
+
+-- name: DeleteDeliveries
+delete from deliveries
+where id in (select id from deliveries
+             where state = 'delivered' and delivered_at < now() - make_interval(secs => $1)
+             order by delivered_at limit $2);
+
+-- name: DeleteFinishedOutbox
+-- What was due of a job that ended otherwise is due no more.
+delete from outbox
+where id in (select o.id from outbox o join jobs j on j.id = o.job_id
+             where j.finished_at < now() - make_interval(secs => $1)
+             limit $2);
+
+-- name: ExpiredUploads
+select u.id, u.object_key,
+       exists (select 1 from jobs j where j.tenant_id = u.tenant_id and j.source_key = u.object_key)
+from uploads u
+where u.expires_at < now() - make_interval(secs => $1)
+order by u.expires_at
+limit $2;
+
+-- name: DeleteUploads
+delete from uploads where id = any ($1::text[]);

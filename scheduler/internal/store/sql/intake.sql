@@ -1,0 +1,48 @@
+-- name: InsertJobs
+-- A job whose cancel came first is stored cancelled; one that is there already is left alone.
+insert into jobs (id, tenant_id, class, priority, deadline, state, spec, labels, on_failure, language,
+                  source_key, source_etag, request_id, traceparent, accepted_at, finished_at)
+select i.id, i.tenant_id, i.class, i.priority, i.deadline,
+       case when c.job_id is null then 'accepted' else 'cancelled' end,
+       i.spec::jsonb, i.labels::jsonb, i.on_failure, i.language,
+       i.source_key, i.source_etag, i.request_id, i.traceparent, i.accepted_at,
+       case when c.job_id is null then null else now() end
+from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+         as i (id, tenant_id, class, priority, deadline, spec, labels, on_failure,
+               language, source_key, source_etag, request_id, traceparent, accepted_at)
+         left join cancellations c on c.job_id = i.id and c.tenant_id = i.tenant_id
+order by i.id
+on conflict (id) do nothing
+returning id, state, version;
+
+-- name: InsertDelivery
+insert into deliveries (id, tenant_id, job_id, event, url, payload)
+values ($1, $2, $3, $4, $5, '')
+on conflict (job_id, event, ordinal) do nothing;
+
+-- name: InsertBrokenJob
+-- What could not be stored as it came: the row says so, with nothing of it that may be at fault.
+insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, finished_at, error_kind, error_detail)
+values ($1, $2, 'bulk', 'failed', '{}', 'fail', $3, now(), 'internal', $4)
+on conflict (id) do nothing
+returning version;
+
+-- name: LockLateCancels
+-- A cancel that was stored while the job was on its way from JOBS to its row.
+select j.id, j.tenant_id, j.spec -> 'callback'
+from cancellations c
+         join jobs j on j.id = c.job_id and j.tenant_id = c.tenant_id
+where j.finished_at is null
+order by j.id
+limit $1
+for no key update of j;
+
+-- name: CancelSegments
+update segments set state = 'cancelled'
+where job_id = any ($1::text[]) and state in ('pending', 'released');
+
+-- name: CancelJobs
+update jobs set state = 'cancelled', finished_at = now(), version = version + 1
+where id = any ($1::text[]) and finished_at is null
+returning id, version;

@@ -1,0 +1,112 @@
+package scheduler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/scheduler/internal/plan"
+	"github.com/voicemill/voicemill/scheduler/internal/release"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// metrics are what a scheduler tells of itself. Pools and classes are closed
+// sets: a pool exists because an operator configured a worker for it.
+type metrics struct {
+	leader        telemetry.Gauge
+	envelopeJobs  telemetry.Histogram
+	jobsStored    telemetry.CounterVec
+	planDuration  telemetry.HistogramVec
+	planSegments  telemetry.CounterVec
+	segmentsOut   telemetry.CounterVec
+	segmentsSwept telemetry.CounterVec
+	backlog       telemetry.GaugeVec
+	callbacks     telemetry.CounterVec
+}
+
+func newMetrics(r *telemetry.Registry) *metrics {
+	return &metrics{
+		leader:        r.Gauge("voicemill_scheduler_leader", "1 while this process leads."),
+		envelopeJobs:  r.Histogram("voicemill_scheduler_envelope_jobs", "Jobs that one envelope brought.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}),
+		jobsStored:    r.CounterVec("voicemill_scheduler_jobs_stored_total", "Jobs taken from JOBS into Postgres, by the state they got.", "state"),
+		planDuration:  r.HistogramVec("voicemill_scheduler_plan_duration_seconds", "Time to plan one job.", telemetry.LatencyBuckets(), "outcome"),
+		planSegments:  r.CounterVec("voicemill_scheduler_planned_segments_total", "Segments planned, by what they need.", "kind"),
+		segmentsOut:   r.CounterVec("voicemill_scheduler_released_segments_total", "Segments let out.", "pool", "class"),
+		segmentsSwept: r.CounterVec("voicemill_scheduler_swept_segments_total", "Segments published again because they were out for long.", "pool", "class"),
+		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
+		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
+	}
+}
+
+func (m *metrics) leading(is bool) {
+	if is {
+		m.leader.Set(1)
+		return
+	}
+	m.leader.Set(0)
+}
+
+func (m *metrics) stored(jobs int, fresh []store.Inserted) {
+	m.envelopeJobs.Observe(float64(jobs))
+	for _, j := range fresh {
+		m.jobsStored.With(string(j.State)).Inc()
+	}
+}
+
+func (m *metrics) planned(o plan.Outcome) {
+	outcome := "queued"
+	if !o.Queued {
+		outcome = o.Kind.String()
+	}
+	m.planDuration.With(outcome).Observe(o.Duration.Seconds())
+	m.planSegments.With("render").Add(float64(o.Segments - o.Reused))
+	m.planSegments.With("reuse").Add(float64(o.Reused))
+}
+
+func (m *metrics) released(e release.Event) {
+	m.segmentsOut.With(e.Pool, string(e.Class)).Add(float64(e.Released))
+	m.segmentsSwept.With(e.Pool, string(e.Class)).Add(float64(e.Swept))
+}
+
+func (m *metrics) delivered(outcome string) { m.callbacks.With(outcome).Inc() }
+
+// backlogEvery is how often the backlog is counted: autoscalers look every half minute.
+const backlogEvery = 10 * time.Second
+
+// watchBacklog keeps the backlog metric until ctx is done. The scan may take one
+// part in twenty of the time.
+func (s *service) watchBacklog(ctx context.Context) error {
+	type lane struct{ pool, class string }
+	shown := map[lane]bool{}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for l := range shown {
+				s.metrics.backlog.With(l.pool, l.class).Set(0) // the next leader shows it
+			}
+			return nil
+		case <-timer.C:
+		}
+		start := time.Now()
+		list, err := s.store.Backlog(ctx)
+		timer.Reset(max(backlogEvery, 20*time.Since(start)))
+		if err != nil {
+			s.deps.Log.DebugContext(ctx, "backlog not counted", slog.String("error", err.Error()))
+			continue
+		}
+		now := map[lane]bool{}
+		for _, b := range list {
+			l := lane{b.Pool, string(b.Class)}
+			now[l], shown[l] = true, true
+			s.metrics.backlog.With(l.pool, l.class).Set(b.Seconds)
+		}
+		for l := range shown {
+			if !now[l] {
+				s.metrics.backlog.With(l.pool, l.class).Set(0)
+			}
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/scheduler/internal/callback"
+	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
+	"github.com/voicemill/voicemill/scheduler/internal/intake"
+	"github.com/voicemill/voicemill/scheduler/internal/outbox"
+	"github.com/voicemill/voicemill/scheduler/internal/plan"
+	"github.com/voicemill/voicemill/scheduler/internal/release"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// leaderKey is the advisory lock of the one scheduler that leads: "vm-sched" in ASCII.
+const leaderKey = 0x766d2d7363686564
+
+// Deps are the connections that a scheduler works with. They stay the
+// caller's to close. Ready may be nil; the others are needed.
+type Deps struct {
+	Log      *slog.Logger
+	Registry *telemetry.Registry
+	Bus      *bus.Bus // set up
+	DB       *pg.Pool // migrated
+	Blob     *blob.Store
+	Random   io.Reader // safe for concurrent use, as crypto/rand.Reader is
+	Ready    func()    // called once, when the scheduler runs
+}
+
+func (d Deps) validate() error {
+	switch {
+	case d.Log == nil, d.Registry == nil, d.Bus == nil, d.DB == nil, d.Blob == nil, d.Random == nil:
+		return errors.New("scheduler: Log, Registry, Bus, DB, Blob and Random are all needed")
+	}
+	return nil
+}
+
+// Run runs a scheduler until ctx is done, then ends it in order, within
+// cfg.Grace a part. It returns nil after a clean end. Dependencies that go away
+// meanwhile are waited for, for ever; Run fails only for a wrong configuration,
+// a part that does not end in time, or a fault of its own.
+func Run(ctx context.Context, cfg Config, deps Deps) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	if err := deps.validate(); err != nil {
+		return err
+	}
+	s, err := assemble(cfg, deps)
+	if err != nil {
+		return err
+	}
+	var stack lifecycle.Stack
+	stack.Add("leader", s.lead)
+	stack.Add("hints", s.listen)
+	stack.Add("intake", s.intake.Run)
+	if deps.Ready != nil {
+		deps.Ready()
+	}
+	return stack.Run(ctx, 2*cfg.Grace)
+}
+
+// service is one scheduler, wired.
+type service struct {
+	cfg  Config
+	deps Deps
+
+	metrics  *metrics
+	store    *store.Store
+	intake   *intake.Intake
+	planner  *plan.Planner
+	releaser *release.Releaser
+	outbox   *outbox.Sender
+	callback *callback.Dispatcher
+	keeper   *housekeeping.Keeper
+}
+
+func assemble(cfg Config, deps Deps) (*service, error) {
+	st, err := store.New(deps.DB, deps.Random)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{cfg: cfg, deps: deps, metrics: newMetrics(deps.Registry), store: st}
+	log := func(part string) *slog.Logger {
+		return deps.Log.With(slog.String("service", "scheduler"), slog.String("part", part))
+	}
+	s.intake = intake.New(intake.Deps{Store: st, Bus: deps.Bus, Log: log("intake"), Stored: s.stored})
+	s.planner = plan.New(cfg.Plan, plan.Deps{Store: st, Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
+	s.releaser = release.New(cfg.Release, release.Deps{Store: st, Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
+	s.outbox = outbox.New(cfg.Outbox, st, deps.Bus, log("outbox"))
+	s.callback = callback.New(cfg.Callback, st, log("callback"), s.metrics.delivered)
+	s.keeper = housekeeping.New(cfg.Housekeeping, st, deps.Blob, log("housekeeping"), s.cancelled)
+	return s, nil
+}
+
+// lead runs the parts of which there is one in a deployment.
+func (s *service) lead(ctx context.Context) error {
+	return pg.Leader(ctx, s.deps.DB, leaderKey, func(ctx context.Context) error {
+		s.metrics.leading(true)
+		defer s.metrics.leading(false)
+		var stack lifecycle.Stack
+		stack.Add("callback", s.callback.Run)
+		stack.Add("outbox", s.outbox.Run)
+		stack.Add("release", s.releaser.Run)
+		stack.Add("plan", s.planner.Run)
+		stack.Add("housekeeping", s.keeper.Run)
+		stack.Add("backlog", s.watchBacklog)
+		return stack.Run(ctx, s.cfg.Grace)
+	})
+}
+
+// listen passes hints on: whatever changed may have made room, an outbox row or a callback.
+func (s *service) listen(ctx context.Context) error {
+	err := s.deps.Bus.Hints(ctx, func(job.ID, int64) {
+		s.releaser.Hint()
+		s.outbox.Hint()
+		s.callback.Hint()
+	})
+	if err != nil {
+		return fmt.Errorf("listen to hints: %w", err)
+	}
+	return nil
+}
+
+func (s *service) stored(jobs int, fresh []store.Inserted) {
+	s.metrics.stored(jobs, fresh)
+	s.planner.Wake()
+}
+
+func (s *service) planned(o plan.Outcome) {
+	s.metrics.planned(o)
+	if o.Queued {
+		s.releaser.Notice(o.ID)
+	}
+	s.deps.Bus.Hint(o.ID, o.Version.Version)
+}
+
+func (s *service) cancelled(jobs []store.Version) {
+	for _, v := range jobs {
+		s.deps.Bus.Hint(v.ID, v.Version)
+	}
+}
