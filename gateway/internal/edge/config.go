@@ -20,6 +20,7 @@ type Config struct {
 	Loops       int // event loops; default one per core
 	MaxConns    int // open connections; above it new ones get 503; default 20000
 	AcceptRate  int // new connections a second, the rest waits in the kernel's queue; 0 is no limit
+	MaxStreams  int // bodies that goroutines carry at once, see [Exchange.RespondStream]; default 1024
 	MaxInFlight int // requests of one connection that await their answers; default 32
 
 	Limits      http1.Limits // of one request; default [http1.DefaultLimits]
@@ -49,6 +50,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Loops = cmp.Or(c.Loops, runtime.GOMAXPROCS(0))
 	c.MaxConns = cmp.Or(c.MaxConns, 20_000)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 1024)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 32)
 	c.Limits = cmp.Or(c.Limits, http1.DefaultLimits())
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 256<<10)
@@ -74,7 +76,7 @@ func (c *Config) validate() error {
 		return errors.New("neither an address nor a listener is given")
 	}
 	for name, n := range map[string]int{
-		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight,
+		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams,
 		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound,
 	} {
 		if n < 1 {

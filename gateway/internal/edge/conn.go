@@ -67,7 +67,9 @@ type conn struct {
 	inFlight int
 	busy     bool                    // the loop is working on this connection and will flush it
 	leave    bool                    // close when everything is sent
+	cut      bool                    // and at once
 	gone     bool                    // closed
+	room     chan struct{}           // closed when an upgraded connection that waits may go on
 	switchTo func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
 	pending  int                     // bytes in wire
 }
@@ -297,6 +299,10 @@ func (c *conn) end() {
 	c.first, c.last, c.inFlight = nil, nil, 0
 	out := c.out
 	c.out = nil
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
 	c.mu.Unlock()
 
 	c.srv.buffers.put(out)

@@ -53,9 +53,11 @@ type Exchange struct {
 	state     exchangeState
 	escaped   bool    // not to be recycled
 	closes    bool    // the connection ends after this answer
+	cuts      bool    // and without lingering: the answer is incomplete
 	streaming bool    // the head is out, the body is on its way
 	buf       *buffer // the answer, while others must go first
 	switchTo  func(*Conn) ConnHandler
+	room      chan struct{} // closed when a stream that waits may go on
 	onClose   []func()
 	ctx       context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
 	cancel    context.CancelFunc
@@ -165,7 +167,7 @@ func (c *conn) advanceLocked() {
 			c.switchTo = ex.switchTo
 		}
 		if ex.closes {
-			c.leave = true
+			c.leave, c.cut = true, c.cut || ex.cuts
 			return
 		}
 	}
@@ -205,6 +207,10 @@ func (ex *Exchange) lost() {
 	c := ex.c
 	c.mu.Lock()
 	ex.state = exchangeLost
+	if ex.room != nil {
+		close(ex.room)
+		ex.room = nil
+	}
 	told, cancel := ex.onClose, ex.cancel
 	ex.onClose, ex.cancel = nil, nil
 	c.srv.buffers.put(ex.buf)

@@ -112,10 +112,11 @@ func (c *conn) push() {
 	c.srv.stats.BytesOut.Add(uint64(sent))
 	if sent > 0 {
 		c.stalledAt = c.loop.clock
-		c.mu.Lock()
-		c.pending -= sent
-		c.mu.Unlock()
 	}
+	c.mu.Lock()
+	c.pending = len(c.wire.b) - c.wireOff
+	c.roomLocked()
+	c.mu.Unlock()
 	if c.wireOff == len(c.wire.b) {
 		c.srv.buffers.put(c.wire)
 		c.wire, c.stalledAt = nil, 0
@@ -138,6 +139,14 @@ func (c *conn) compact() {
 // sending, closing would reset it and destroy the answer, so it lingers.
 func (c *conn) finish() {
 	if c.phase == phaseLinger {
+		return
+	}
+	c.mu.Lock()
+	cut := c.cut
+	c.mu.Unlock()
+	if cut {
+		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // close resets
+		c.close()
 		return
 	}
 	read := c.phase == phaseHTTP && c.cur == nil && len(c.backlog) == 0 && c.discards == 0

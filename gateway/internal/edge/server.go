@@ -21,20 +21,22 @@ var ErrGraceSpent = errors.New("the server stopped before the request was answer
 
 // Stats counts what happened. Its fields are read with Load at any time.
 type Stats struct {
-	Open       atomic.Int64  // connections
-	Accepted   atomic.Uint64 // connections
-	Requests   atomic.Uint64 // complete requests that reached the handler
-	Refused    atomic.Uint64 // requests that could not be read
-	Late       atomic.Uint64 // of these, not in time
-	Unanswered atomic.Uint64 // requests that the handler did not answer in time
-	Panics     atomic.Uint64
-	ShedConns  atomic.Uint64 // connections refused because there were too many
-	AcceptErrs atomic.Uint64 // failures to accept, such as no descriptor being left
-	CutStalled atomic.Uint64 // connections closed because their peer did not read
-	HalfClosed atomic.Uint64 // connections kept for answers after their peer shut its sending side
-	CutBacklog atomic.Uint64 // connections closed because their peer did not stop sending
-	BytesIn    atomic.Uint64
-	BytesOut   atomic.Uint64
+	Open        atomic.Int64  // connections
+	Accepted    atomic.Uint64 // connections
+	Requests    atomic.Uint64 // complete requests that reached the handler
+	Refused     atomic.Uint64 // requests that could not be read
+	Late        atomic.Uint64 // of these, not in time
+	Unanswered  atomic.Uint64 // requests that the handler did not answer in time
+	Panics      atomic.Uint64
+	Streams     atomic.Int64  // bodies under way
+	ShedStreams atomic.Uint64 // bodies refused because there were too many
+	ShedConns   atomic.Uint64 // connections refused because there were too many
+	AcceptErrs  atomic.Uint64 // failures to accept, such as no descriptor being left
+	CutStalled  atomic.Uint64 // connections closed because their peer did not read
+	HalfClosed  atomic.Uint64 // connections kept for answers after their peer shut its sending side
+	CutBacklog  atomic.Uint64 // connections closed because their peer did not stop sending
+	BytesIn     atomic.Uint64
+	BytesOut    atomic.Uint64
 }
 
 // Server is the front door. It is used once: New, then Run.
@@ -49,6 +51,8 @@ type Server struct {
 	byEvent map[gnet.EventLoop]*loop // written before the first connection is accepted
 	watcher *watcher
 	buffers buffers
+	pieces  pieces
+	pumps   sync.WaitGroup // one for every body under way, see RespondStream
 	date    http1.Date
 	started time.Time
 	stats   Stats
@@ -155,6 +159,8 @@ func (s *Server) serve(ctx context.Context) error {
 	accepting.Wait()
 	s.drain()
 	a.wait()
+	s.kill(ErrGraceSpent)
+	s.pumps.Wait()
 	return err
 }
 

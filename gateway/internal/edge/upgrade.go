@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -130,6 +131,32 @@ func (u *Conn) Buffered() int {
 	u.c.mu.Lock()
 	defer u.c.mu.Unlock()
 	return u.c.pendingLocked()
+}
+
+// Wait returns nil when little waits for the peer, [net.ErrClosed] when the
+// connection is gone, or the error of ctx.
+func (u *Conn) Wait(ctx context.Context) error {
+	c := u.c
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	if c.pendingLocked() < c.srv.cfg.MaxOutbound/2 {
+		c.mu.Unlock()
+		return nil
+	}
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
+	room := c.room
+	c.mu.Unlock()
+	select {
+	case <-room:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Close ends the connection when everything that was written is sent. The first

@@ -1,0 +1,262 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+const (
+	streamHigh  = 256 << 10 // output of a stream that may wait for the peer
+	streamLow   = 128 << 10 // below it a stream that had to wait goes on
+	streamPiece = 32 << 10  // what a source is asked for at a time
+)
+
+// errLength means that a source did not keep to the length that was announced.
+var errLength = errors.New("the body does not have the length that was announced")
+
+// Stream is an answer whose body is sent in pieces. It must be ended with End
+// or Abort. Its methods are safe on any goroutine, but only one at a time may
+// write.
+type Stream struct {
+	ex      *Exchange
+	chunked bool
+	mute    bool  // the answer has no body: HEAD, 204, 304
+	left    int64 // bytes that were announced and not written; negative if none were announced
+}
+
+// Stream begins an answer whose body follows. length is the size of the body in
+// bytes or [http1.StreamLength]. It returns nil if the request was answered or
+// its connection is gone. The request's other answers wait until it ends.
+func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stream {
+	now := time.Now()
+	c := ex.c
+	c.mu.Lock()
+	if ex.state != exchangeOpen || ex.streaming || c.gone {
+		c.mu.Unlock()
+		return nil
+	}
+	ex.streaming, ex.escaped = true, true
+	ex.closes = !ex.keep || c.srv.draining.Load() || length < 0 && ex.minor == 0
+	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
+	dst := ex.bufferLocked()
+	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(now))
+	wake := c.first == ex && !c.busy
+	c.mu.Unlock()
+	if wake {
+		c.loop.notify(c, noteOutput)
+	}
+	return s
+}
+
+// Write queues p, which is copied. It returns [ErrCongested], and queues
+// nothing, while too much waits for the peer; [Stream.Wait] tells when to try
+// again. It returns [net.ErrClosed] when the connection is gone.
+func (s *Stream) Write(p []byte) error {
+	if len(p) == 0 || s.mute {
+		return nil
+	}
+	c := s.ex.c
+	c.mu.Lock()
+	wake, err := s.writeLocked(p)
+	c.mu.Unlock()
+	if wake {
+		c.loop.notify(c, noteOutput)
+	}
+	return err
+}
+
+func (s *Stream) writeLocked(p []byte) (wake bool, err error) {
+	ex := s.ex
+	switch {
+	case ex.state != exchangeOpen:
+		return false, net.ErrClosed
+	case s.left >= 0 && int64(len(p)) > s.left:
+		return false, errLength
+	}
+	if n := ex.pendingLocked(); n > 0 && n+len(p) > streamHigh {
+		return false, ErrCongested
+	}
+	if s.left >= 0 {
+		s.left -= int64(len(p))
+	}
+	dst := ex.bufferLocked()
+	if s.chunked {
+		dst.b = http1.AppendChunk(dst.b, p)
+	} else {
+		dst.b = append(dst.b, p...)
+	}
+	return ex.c.first == ex && !ex.c.busy, nil
+}
+
+// Wait returns nil when little waits for the peer, [net.ErrClosed] when the
+// connection is gone, or the error of ctx.
+func (s *Stream) Wait(ctx context.Context) error {
+	ex, c := s.ex, s.ex.c
+	c.mu.Lock()
+	if ex.state != exchangeOpen {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	if ex.pendingLocked() < streamLow {
+		c.mu.Unlock()
+		return nil
+	}
+	if ex.room == nil {
+		ex.room = make(chan struct{})
+	}
+	room := ex.room
+	c.mu.Unlock()
+	select {
+	case <-room:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// End completes the body. If less was written than announced, the connection is
+// cut, so that the client notices.
+func (s *Stream) End() {
+	if s.left > 0 && !s.mute {
+		s.Abort()
+		return
+	}
+	ex, c := s.ex, s.ex.c
+	c.mu.Lock()
+	if ex.state != exchangeOpen {
+		c.mu.Unlock()
+		return
+	}
+	if s.chunked && !s.mute {
+		dst := ex.bufferLocked()
+		dst.b = http1.AppendLastChunk(dst.b)
+	}
+	cancel, wake := ex.answeredLocked()
+	c.mu.Unlock()
+	ex.conclude(cancel, wake)
+}
+
+// Abort ends the body where it is and cuts the connection, so that the client
+// does not take what it got for the whole.
+func (s *Stream) Abort() {
+	ex, c := s.ex, s.ex.c
+	c.mu.Lock()
+	if ex.state != exchangeOpen {
+		c.mu.Unlock()
+		return
+	}
+	ex.closes, ex.cuts = true, true
+	cancel, wake := ex.answeredLocked()
+	c.mu.Unlock()
+	ex.conclude(cancel, wake)
+}
+
+// pendingLocked is how much of the exchange's output waits.
+func (ex *Exchange) pendingLocked() int {
+	if ex.c.first == ex {
+		return ex.c.pendingLocked()
+	}
+	if ex.buf == nil {
+		return 0
+	}
+	return len(ex.buf.b)
+}
+
+// roomLocked wakes a stream that waits for its peer.
+func (c *conn) roomLocked() {
+	if ex := c.first; ex != nil && ex.room != nil && c.pendingLocked() < streamLow {
+		close(ex.room)
+		ex.room = nil
+	}
+	if c.room != nil && c.pendingLocked() < c.srv.cfg.MaxOutbound/2 {
+		close(c.room)
+		c.room = nil
+	}
+}
+
+// Source gives a body piece by piece. It fills dst as far as it can without
+// waiting long, and returns [io.EOF], alone or with the last bytes, at the end.
+// It may block, but not longer than ctx.
+type Source func(ctx context.Context, dst []byte) (n int, err error)
+
+// RespondStream answers with a body that next gives, as fast as the peer takes
+// it, on a goroutine of the server's. length is as for [Exchange.Stream]. done,
+// if not nil, is called at the end, whatever it was: it closes what next reads
+// from. If next fails, the connection is cut. It reports false, without having
+// called next or done, if the request was answered already or the server has as
+// many such bodies under way as it may; the caller then answers 503.
+func (ex *Exchange) RespondStream(status int, header []http1.Field, length int64, next Source, done func()) bool {
+	s := ex.c.srv
+	if s.stats.Streams.Add(1) > int64(s.cfg.MaxStreams) {
+		s.stats.Streams.Add(-1)
+		s.stats.ShedStreams.Add(1)
+		return false
+	}
+	ctx := ex.Context()
+	st := ex.Stream(status, header, length)
+	if st == nil {
+		s.stats.Streams.Add(-1)
+		return false
+	}
+	s.pumps.Go(func() {
+		defer s.stats.Streams.Add(-1)
+		if done != nil {
+			defer done()
+		}
+		if err := s.pump(ctx, st, next); err != nil {
+			st.Abort()
+			if ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "body cut off", slog.Any("error", err))
+			}
+			return
+		}
+		st.End()
+	})
+	return true
+}
+
+// pump carries a body from its source to its stream.
+func (s *Server) pump(ctx context.Context, st *Stream, next Source) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.panicked(r, "source")
+			err = fmt.Errorf("source panicked: %v", r)
+		}
+	}()
+	if st.mute {
+		return nil
+	}
+	piece := s.pieces.get()
+	defer s.pieces.put(piece)
+	for {
+		if err := st.Wait(ctx); err != nil {
+			return err
+		}
+		n, err := next(ctx, piece.b[:streamPiece])
+		if werr := st.Write(piece.b[:n]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read a body: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// FromReader is a [Source] that reads r.
+func FromReader(r io.Reader) Source {
+	return func(_ context.Context, dst []byte) (int, error) { return r.Read(dst) }
+}

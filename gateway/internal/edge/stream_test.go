@@ -1,0 +1,178 @@
+package edge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/edge"
+	"github.com/voicemill/voicemill/gateway/internal/http1"
+)
+
+// pattern is a body that shows where a byte is missing.
+type pattern struct{ at, size int64 }
+
+func (p *pattern) Read(b []byte) (int, error) {
+	if p.at == p.size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(b)), p.size-p.at)
+	for i := range b[:n] {
+		b[i] = byte((p.at + int64(i)) % 251)
+	}
+	p.at += n
+	return int(n), nil
+}
+
+func TestStreamedBodiesArriveWhole(t *testing.T) {
+	t.Parallel()
+	const size = 5_000_000
+	var done atomic.Int32
+	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		length := int64(size)
+		if strings.HasPrefix(string(ex.Request().Path()), "/unsized") {
+			length = http1.StreamLength
+		}
+		ex.RespondStream(200, nil, length, edge.FromReader(&pattern{size: size}), func() { done.Add(1) })
+	})
+	c := d.dial()
+	for _, path := range []string{"/sized", "/unsized"} {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\nGET %s HTTP/1.1\r\nHost: h\r\n\r\n", path, path)
+		for range 2 {
+			a, err := c.receive(http.MethodGet)
+			want, _ := io.ReadAll(&pattern{size: size})
+			if err != nil || a.body != string(want) {
+				t.Fatalf("%s: %d bytes, %v; want %d", path, len(a.body), err, size)
+			}
+		}
+	}
+	c.send("HEAD /sized HTTP/1.1\r\nHost: h\r\n\r\n")
+	if a, err := c.receive(http.MethodHead); err != nil || a.header.Get("Content-Length") != fmt.Sprint(size) {
+		t.Errorf("HEAD: %+v, %v", a, err)
+	}
+	c.send("GET /unsized HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	if a, err := c.receive(http.MethodGet); err != nil || len(a.body) != size || !a.close {
+		t.Errorf("HTTP/1.0: %d bytes, %t, %v", len(a.body), a.close, err)
+	}
+	waitFor(t, "every source to be closed", func() bool { return done.Load() == 6 })
+	if n := d.Stats().Streams.Load(); n != 0 {
+		t.Errorf("%d streams are left", n)
+	}
+}
+
+func TestStreamWaitsForASlowReader(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 20
+	src := &countingSource{p: pattern{size: size}}
+	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		ex.RespondStream(200, nil, size, src.next, nil)
+	})
+	c := d.dial()
+	_ = c.SetReadBuffer(64 << 10)
+	c.send(get)
+	var last int64 = -1
+	for n := src.read.Load(); n != last || n == 0; n = src.read.Load() { // until it waits
+		last = n
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // nothing announces that a source is not asked any more
+	}
+	if last > size/2 {
+		t.Errorf("%d bytes of %d were taken from the source for a peer that does not read", last, size)
+	}
+	if n, err := io.Copy(io.Discard, io.LimitReader(c.r, size)); n != size || err != nil {
+		t.Errorf("read %d, %v", n, err)
+	}
+}
+
+type countingSource struct {
+	p    pattern
+	read atomic.Int64
+}
+
+func (s *countingSource) next(_ context.Context, dst []byte) (int, error) {
+	n, err := s.p.Read(dst)
+	s.read.Add(int64(n))
+	return n, err
+}
+
+func TestBrokenSourceIsNotTakenForTheWhole(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]edge.Source{
+		"fails":      func(context.Context, []byte) (int, error) { return 0, errors.New("broken") },
+		"ends early": func(_ context.Context, b []byte) (int, error) { return copy(b, "abc"), io.EOF },
+		"ends late":  func(_ context.Context, b []byte) (int, error) { return 20, nil },
+		"panics":     func(context.Context, []byte) (int, error) { panic("on purpose") },
+	} {
+		for _, length := range []int64{10, http1.StreamLength} {
+			if length < 0 && strings.HasPrefix(name, "ends") {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s with length %d", name, length), func(t *testing.T) {
+				t.Parallel()
+				c := open(t, edge.Config{}, func(ex *edge.Exchange) { ex.RespondStream(200, nil, length, next, nil) }).dial()
+				c.send(get)
+				if a, err := c.receive(http.MethodGet); err == nil {
+					t.Errorf("the client takes %q for the whole", a.body)
+				}
+			})
+		}
+	}
+}
+
+func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	streams := make(chan *edge.Stream, 1)
+	left := make(chan struct{})
+	d := open(t, edge.Config{HalfClose: 50 * time.Millisecond}, func(ex *edge.Exchange) {
+		ex.OnClose(func() { close(left) })
+		streams <- ex.Stream(200, []http1.Field{{Name: "Content-Type", Value: "text/event-stream"}}, http1.StreamLength)
+	})
+	c := d.dial()
+	c.send(get)
+	s := <-streams
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		event := fmt.Sprintf("data: %d\n\n", i)
+		if err := s.Write([]byte(event)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(event))
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != event {
+			t.Fatalf("got %q, %v; want %q", got, err, event)
+		}
+	}
+	_ = c.Close()
+	<-left
+	waitFor(t, "writing to fail", func() bool { return errors.Is(s.Write([]byte("x")), net.ErrClosed) })
+	if err := s.Wait(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Wait: %v", err)
+	}
+	s.End()
+}
+
+func TestSurplusStreamsAreRefused(t *testing.T) {
+	t.Parallel()
+	d := open(t, edge.Config{MaxStreams: 1}, func(ex *edge.Exchange) {
+		ok := ex.RespondStream(200, nil, http1.StreamLength, func(ctx context.Context, _ []byte) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}, nil)
+		if !ok {
+			ex.Respond(text(503, "busy"))
+		}
+	})
+	first, second := d.dial(), d.dial()
+	first.send(get)
+	waitFor(t, "the stream to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	second.send(get)
+	second.want(503, "busy")
+}
