@@ -59,6 +59,10 @@ type Envelope struct {
 	Err         error
 }
 
+// ErrUnknown is in the tree of an outcome that nobody knows: the envelope left,
+// the acknowledgement did not come.
+var ErrUnknown = errors.New("intake: outcome unknown")
+
 var errPublishTimeout = errors.New("intake: no acknowledgement in time")
 
 // Committer gathers jobs into envelopes. It is safe for concurrent use. Start
@@ -123,7 +127,7 @@ func (c *Committer) refusalLocked(now time.Time, size int) error {
 	case c.closed:
 		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: "This server is stopping; try again."}
 	case now.Before(c.retryAt):
-		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: "Jobs cannot be stored right now; try again later.", Err: c.lastErr}
+		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: sayRefused, Err: c.lastErr}
 	case c.jobs >= c.cfg.QueueJobs || c.bytes+size > c.cfg.QueueBytes:
 		return &job.Error{Op: "intake.Submit", Kind: job.Overloaded, Public: "Too many jobs are waiting to be stored; try again later."}
 	}
@@ -212,8 +216,12 @@ func (c *Committer) publish(ctx context.Context, batch []*entry) {
 	settled := c.settle(batch, err)
 	for i, e := range settled {
 		outcome := err
-		if err != nil && i >= len(batch) { // never sent, so the outcome is known
-			outcome = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: "Jobs cannot be stored right now; try again later.", Err: err}
+		switch {
+		case err == nil:
+		case i >= len(batch): // never sent, so the outcome is known
+			outcome = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayRefused, Err: err}
+		case job.KindOf(err) == job.Unavailable:
+			outcome = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayUnknown, Err: errors.Join(ErrUnknown, err)}
 		}
 		for _, done := range e.done {
 			done(outcome)
@@ -244,6 +252,9 @@ func (c *Committer) settle(batch []*entry, err error) []*entry {
 }
 
 const (
+	sayRefused = "Jobs cannot be stored right now; try again later."
+	sayUnknown = "It is not known whether the job was stored; send it again with the same Idempotency-Key."
+
 	envelopeHead  = `{"jobs":[`
 	envelopeTail  = `]}`
 	envelopeFrame = len(envelopeHead) + len(envelopeTail)

@@ -199,8 +199,9 @@ func TestAFailureReachesEveryWaiterAndCoolsDown(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		require.Len(t, o.all(), 10)
-		for _, err := range o.all() {
+		for n, err := range o.all() {
 			require.Equal(t, job.Unavailable, job.KindOf(err))
+			require.Equal(t, n == 0, errors.Is(err, intake.ErrUnknown), "only what was sent can be unknown")
 		}
 		require.Equal(t, job.Unavailable, job.KindOf(c.Submit(id(11), []byte(`{}`), o.done)))
 		time.Sleep(cfg.Cooldown)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/job"
@@ -27,7 +28,8 @@ func (e *SyntaxError) Error() string {
 
 // Decode reads data, one JSON value, into the value that into points to. It
 // returns a *SyntaxError if data is not JSON, and otherwise every fault against
-// the type of into; into is only filled when there is neither.
+// the type of into. With faults, into holds the members that have none, so that
+// the caller can look for faults of meaning, too.
 func Decode(data []byte, into any) ([]job.Fault, error) {
 	if !utf8.Valid(data) {
 		return nil, &SyntaxError{Offset: invalidAt(data), Detail: "the text is not UTF-8"}
@@ -38,12 +40,32 @@ func Decode(data []byte, into any) ([]job.Fault, error) {
 		return nil, err
 	}
 	if len(p.faults) > 0 {
+		fill(data, reflect.ValueOf(into).Elem())
 		return p.faults, nil
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return nil, &SyntaxError{Detail: "the value cannot be read"}
 	}
 	return nil, nil
+}
+
+// fill reads the members of an object one by one and leaves out those that
+// cannot be read.
+func fill(data []byte, into reflect.Value) {
+	var members map[string]json.RawMessage
+	if into.Kind() != reflect.Struct || json.Unmarshal(data, &members) != nil {
+		return
+	}
+	for i := range into.NumField() {
+		name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ",")
+		raw, ok := members[name]
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(raw, into.Field(i).Addr().Interface()); err != nil {
+			continue // its fault is known
+		}
+	}
 }
 
 func invalidAt(data []byte) int {

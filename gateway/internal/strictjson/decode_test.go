@@ -87,6 +87,16 @@ func TestTextThatIsNotJSONIsRefusedWithItsPlace(t *testing.T) {
 	}
 }
 
+func TestMembersWithoutFaultsAreReadAllTheSame(t *testing.T) {
+	t.Parallel()
+	var spec job.Spec
+	faults, err := strictjson.Decode([]byte(`{"deadline":"never","output":{"pauses":{"chapter":"x"}},"colour":1,"input":{"text":"Hello."},"speed":9}`), &spec)
+	require.NoError(t, err)
+	require.Len(t, faults, 3)
+	require.Equal(t, "Hello.", spec.Input.Text)
+	require.InDelta(t, 9, spec.Speed, 0)
+}
+
 func TestDepthIsBounded(t *testing.T) {
 	t.Parallel()
 	var spec job.Spec

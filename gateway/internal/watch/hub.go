@@ -154,7 +154,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			looking.Wait()
-			h.wakeAll()
+			h.Drain()
 			return nil
 		case now := <-tick.C:
 			h.expire(now)
@@ -221,7 +221,8 @@ func (h *Hub) expire(now time.Time) {
 	h.wakeIf(func(w *Waiter) bool { return !now.Before(w.Until) }, nil)
 }
 
-func (h *Hub) wakeAll() {
+// Drain wakes everybody now and takes no more waiters: the server is stopping.
+func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+)
+
+type settings struct {
+	Gateway gateway.Config `embed:""`
+	DB      pg.Config      `embed:"" prefix:"db-"`
+	Bus     bus.Config     `embed:"" prefix:"bus-"`
+	Blob    blob.Config    `embed:"" prefix:"blob-"`
+
+	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7861"`
+	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true" negatable:""`
+	LogLevel  string `help:"debug, info, warn or error." default:"info"`
+	LogFormat string `help:"json or text." default:"json"`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	var cfg settings
+	err := config.Parse(&cfg, config.Source{
+		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Stdout: stdout, Stderr: stderr,
+	})
+	if errors.Is(err, config.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = serve(ctx, cfg, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
+	log, err := telemetry.NewLogger(stdout, cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return err
+	}
+	db, err := pg.Connect(ctx, cfg.DB, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if cfg.Migrate {
+		if err := pg.Migrate(ctx, db, log); err != nil {
+			return err
+		}
+	}
+	b, err := bus.Connect(ctx, cfg.Bus, log)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := b.Setup(ctx); err != nil {
+		return err
+	}
+	objects, err := blob.Open(ctx, cfg.Blob)
+	if err != nil {
+		return err
+	}
+	reg := telemetry.NewRegistry()
+	admin, err := telemetry.NewAdmin(ctx, cfg.Admin, reg, log)
+	if err != nil {
+		return err
+	}
+	var parts lifecycle.Stack
+	parts.Add("admin", admin.Run)
+	parts.Add("gateway", func(ctx context.Context) error {
+		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
+			Log: log, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
+			Ready: func(addr net.Addr) {
+				log.InfoContext(ctx, "gateway ready", slog.String("address", addr.String()), slog.String("admin", admin.Addr().String()))
+			},
+		})
+	})
+	return parts.Run(ctx, 2*cfg.Gateway.Grace)
+}

@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+)
+
+// Config says where the gateway listens and what it tolerates. Start from
+// [DefaultConfig], or from the defaults in the tags.
+type Config struct {
+	Listen          string         `help:"Address for clients." default:"127.0.0.1:7860"`
+	MaxConns        int            `help:"Open connections at most." default:"20000"`
+	Readers         int            `help:"Requests that may ask Postgres at the same time; 0 means twice its connections." default:"0"`
+	ReadQueue       int            `help:"Requests that may wait for that before more are refused." default:"4096"`
+	CallbackPrivate bool           `help:"Allow callbacks to private and loopback addresses."`
+	CallbackAllow   []netip.Prefix `help:"Private networks that callbacks may go to." placeholder:"CIDR"`
+	KeyCache        time.Duration  `help:"How long a known API key is believed." default:"30s"`
+	MaxWait         time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
+	InFlight        int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
+	PublishTimeout  time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
+	UploadBytes     int64          `help:"Largest upload in bytes." default:"536870912"`
+	UploadExpiry    time.Duration  `help:"How long an upload URL works." default:"1h"`
+	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
+	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
+}
+
+// DefaultConfig returns the same defaults as the tags.
+func DefaultConfig() Config {
+	limits := api.DefaultConfig().Limits
+	return Config{
+		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
+		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
+		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry, AccessLog: true, Grace: 20 * time.Second,
+	}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Listen == "":
+		return fmt.Errorf("gateway: no address to listen on")
+	case c.MaxConns < 1 || c.ReadQueue < 1 || c.Readers < 0:
+		return fmt.Errorf("gateway: connections (%d) and read queue (%d) must be positive, readers (%d) not negative", c.MaxConns, c.ReadQueue, c.Readers)
+	case c.MaxWait <= 0 || c.MaxWait > maxHold:
+		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
+	case c.Grace <= 0:
+		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
+	}
+	return nil
+}
+
+// maxHold stays below the time after which the edge gives up on a handler.
+const maxHold = 110 * time.Second
+
+func (c Config) api() api.Config {
+	a := api.DefaultConfig()
+	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
+	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackPrivate, c.CallbackAllow
+	return a
+}
+
+func (c Config) keys() auth.Config {
+	a := auth.DefaultConfig()
+	a.Keep = c.KeyCache
+	return a
+}
+
+func (c Config) intake(observe func(intake.Envelope)) intake.Config {
+	i := intake.DefaultConfig()
+	i.InFlight, i.PublishTimeout, i.Observe = c.InFlight, c.PublishTimeout, observe
+	return i
+}
+
+func (c Config) watch() watch.Config {
+	w := watch.DefaultConfig()
+	w.Waiters = max(w.TenantWaiters, c.MaxConns)
+	return w
+}

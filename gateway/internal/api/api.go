@@ -1,0 +1,215 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/gateway/internal/voices"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+)
+
+// Config bounds what the API accepts. Start from [DefaultConfig].
+type Config struct {
+	Limits          job.Limits
+	MaxWait         time.Duration // longest hold of a GET or a submit
+	PresignExpiry   time.Duration // how long a link to an artifact works
+	LoopBytes       int           // larger bodies are read off the event loop
+	CallbackPrivate bool          // callbacks may go to private addresses
+	CallbackAllowed []netip.Prefix
+}
+
+// DefaultConfig returns the published limits.
+func DefaultConfig() Config {
+	return Config{Limits: job.DefaultLimits(), MaxWait: time.Minute, PresignExpiry: 15 * time.Minute, LoopBytes: 8 << 10}
+}
+
+// Object is what a bucket knows of one object.
+type Object struct {
+	Size int64
+	ETag string
+}
+
+// Bucket is where documents come from and audio goes to.
+type Bucket interface {
+	// Stat returns NotFound for an object that is not there.
+	Stat(ctx context.Context, key string) (Object, error)
+	PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error)
+	PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error)
+}
+
+// Bus is what the API needs of the bus beside the intake.
+type Bus interface {
+	Healthy() bool
+	Hint(id job.ID, version int64)
+	PurgeWork(ctx context.Context, items []bus.Work) error
+}
+
+// Deps are the parts that an API joins. All are needed.
+type Deps struct {
+	Store  *store.Store
+	Bucket Bucket
+	Bus    Bus
+	Intake *intake.Committer
+	Pool   *offload.Pool
+	Hub    *watch.Hub
+	Voices *voices.Directory
+	Keys   *auth.Cache
+	Minter *job.Minter
+	Log    *slog.Logger
+}
+
+// API answers calls. It is safe for concurrent use.
+type API struct {
+	cfg   Config
+	dep   Deps
+	table []route
+	asked singleflight.Group // look-ups of keys under way, by hash
+}
+
+// New returns an API.
+func New(cfg Config, dep Deps) (*API, error) {
+	if err := cfg.Limits.Validate(); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	if cfg.MaxWait <= 0 || cfg.PresignExpiry < time.Second {
+		return nil, fmt.Errorf("api: max wait (%s) must be positive and presign expiry (%s) at least a second", cfg.MaxWait, cfg.PresignExpiry)
+	}
+	return &API{cfg: cfg, dep: dep, table: routes()}, nil
+}
+
+// Serve answers one call. It does not block, so an event loop may call it; the
+// answer may come later from another goroutine.
+func (a *API) Serve(c *Call) {
+	c.Route = "none"
+	r, allow := find(a.table, c)
+	switch {
+	case r != nil:
+	case len(allow) == 0:
+		a.refuse(c, notFound, "There is nothing at this path.")
+		return
+	case c.Method() == http.MethodOptions:
+		c.Reply(&Answer{Status: http.StatusNoContent, Allow: strings.Join(append(allow, http.MethodOptions), ", ")})
+		return
+	default:
+		a.notAllowed(c, append(allow, http.MethodOptions))
+		return
+	}
+	h, ok := auth.Bearer(c.Header("authorization"))
+	if !ok {
+		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
+		return
+	}
+	if id, fresh := a.dep.Keys.Get(h, c.Started); fresh {
+		a.enter(c, r, id)
+		return
+	}
+	a.off(c, func(ctx context.Context) {
+		id, err := a.identify(ctx, h)
+		if err != nil {
+			a.fail(c, err)
+			return
+		}
+		a.enter(c, r, id)
+	})
+}
+
+func (a *API) notAllowed(c *Call, allow []string) {
+	k := problems[methodNotAllowed]
+	c.Reply(&Answer{
+		Status: k.status, ContentType: "application/problem+json", Allow: strings.Join(allow, ", "),
+		Body: encode(problem{
+			Type: "/problems/" + string(methodNotAllowed), Title: k.title, Status: k.status, RequestID: c.RequestID,
+			Detail: "This resource has " + strings.Join(allow, ", ") + ".",
+		}),
+	})
+}
+
+// identify asks the store who a key belongs to; equal questions share an answer.
+func (a *API) identify(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
+	v, err, _ := a.asked.Do(string(h[:]), func() (any, error) {
+		// The answer serves everyone who asks meanwhile, so the first one's leaving must not end it.
+		id, err := a.dep.Store.FindKey(context.WithoutCancel(ctx), h)
+		if err == nil {
+			a.dep.Keys.Put(h, id, time.Now())
+		}
+		return id, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	id, _ := v.(*auth.Identity)
+	return id, nil
+}
+
+// enter serves the route if the identity may.
+func (a *API) enter(c *Call, r *route, id *auth.Identity) {
+	if id == nil {
+		a.refuse(c, unauthorized, "This API key does not exist or was revoked.")
+		return
+	}
+	c.Identity = *id
+	switch {
+	case !id.May(r.scopes...):
+		a.refuse(c, forbidden, fmt.Sprintf("This needs the scope %s.", r.scopes[0]))
+	case r.onLoop || c.detached:
+		r.serve(a, c)
+	default:
+		a.off(c, func(context.Context) { r.serve(a, c) })
+	}
+}
+
+var errPanic = errors.New("api: a handler panicked")
+
+// off runs the rest of a call where it may block. A panic there ends this call
+// only.
+func (a *API) off(c *Call, rest func(ctx context.Context)) {
+	c.detach()
+	err := a.dep.Pool.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				a.dep.Log.LogAttrs(context.WithoutCancel(c.Context()), slog.LevelError, "handler panicked",
+					slog.Any("panic", p), slog.String("request_id", c.RequestID), slog.String("stack", string(debug.Stack())))
+				a.fail(c, errPanic)
+			}
+		}()
+		rest(c.Context())
+	})
+	if err != nil {
+		a.fail(c, err)
+	}
+}
+
+// reply answers with v as JSON.
+func (a *API) reply(c *Call, status int, v any) {
+	c.Reply(&Answer{Status: status, ContentType: contentJSON, Body: encode(v)})
+}
+
+const contentJSON = "application/json"
+
+// encode writes v as JSON without escaping what only HTML minds.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("bug: an answer cannot be encoded: " + err.Error())
+	}
+	return b.Bytes()
+}

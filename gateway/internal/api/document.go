@@ -1,0 +1,137 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+)
+
+// owned returns the job that the path names, if it was minted for the caller's
+// tenant. Otherwise it has answered 404: an id says by itself whose it is.
+func (a *API) owned(c *Call) (id job.ID, at time.Time, ok bool) {
+	id = job.ID(c.params[0])
+	at, ok = a.dep.Minter.Minted(id, c.Identity.Tenant)
+	if !ok {
+		a.refuse(c, notFound, "There is no such job.")
+	}
+	return id, at, ok
+}
+
+// document reads a job. A job that was minted but has no row is accepted, or
+// cancelled before the scheduler saw it (invariant I2): it is never NotFound.
+func (a *API) document(ctx context.Context, tenant job.Tenant, id job.ID, minted time.Time) (jobdoc.Document, error) {
+	row, err := a.dep.Store.ReadJob(ctx, tenant, id)
+	switch {
+	case err == nil:
+		return jobdoc.Build(row, time.Now())
+	case job.KindOf(err) != job.NotFound:
+		return jobdoc.Document{}, err
+	}
+	d := jobdoc.Accepted(id, minted, nil)
+	cancelled, err := a.dep.Store.CancelledEarly(ctx, id)
+	if cancelled {
+		d.State = job.StateCancelled
+	}
+	return d, err
+}
+
+// etag names what a client has seen. It is weak: estimates move without a new version.
+func etag(d *jobdoc.Document) string {
+	if d.Version == 0 && d.State == job.StateCancelled {
+		return `W/"0-cancelled"`
+	}
+	return `W/"` + strconv.FormatInt(d.Version, 10) + `"`
+}
+
+// seen reports whether an If-None-Match field names tag (RFC 9110, weak comparison).
+func seen(field []byte, tag string) bool {
+	opaque := tag[len("W/"):]
+	for part := range bytes.SplitSeq(field, []byte(",")) {
+		part = bytes.TrimSpace(part)
+		if string(part) == "*" || string(bytes.TrimPrefix(part, []byte("W/"))) == opaque {
+			return true
+		}
+	}
+	return false
+}
+
+// poll is a GET of one job.
+type poll struct {
+	a      *API
+	c      *Call
+	id     job.ID
+	minted time.Time
+	until  time.Time // hold the answer until then; zero for no hold
+	held   bool
+}
+
+func (a *API) getJob(c *Call) {
+	id, minted, ok := a.owned(c)
+	if !ok {
+		return
+	}
+	p := &poll{a: a, c: c, id: id, minted: minted}
+	q, ok := a.query(c, "wait")
+	if !ok {
+		return
+	}
+	if q.Has("wait") {
+		seconds, err := strconv.Atoi(q.Get("wait"))
+		if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > a.cfg.MaxWait {
+			a.refuse(c, badRequest, "wait must be a whole number of seconds from 0 to "+strconv.Itoa(int(a.cfg.MaxWait/time.Second))+".")
+			return
+		}
+		p.until = c.Started.Add(time.Duration(seconds) * time.Second)
+	}
+	if c.detached {
+		p.read(c.Context())
+		return
+	}
+	a.off(c, p.read)
+}
+
+// read answers, or begins to wait.
+func (p *poll) read(ctx context.Context) {
+	d, err := p.a.document(ctx, p.c.Identity.Tenant, p.id, p.minted)
+	if err != nil {
+		p.a.fail(p.c, err)
+		return
+	}
+	field := p.c.Header("if-none-match")
+	same := field != nil && seen(field, etag(&d))
+	if !p.held && (same || field == nil) && !d.State.Final() && time.Now().Before(p.until) {
+		p.hold(&d)
+		return
+	}
+	if same {
+		p.c.Reply(&Answer{Status: http.StatusNotModified, ETag: etag(&d)})
+		return
+	}
+	p.c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Body: encode(&d), ETag: etag(&d)})
+}
+
+func (p *poll) hold(d *jobdoc.Document) {
+	p.held = true
+	p.a.wait(p.c, &watch.Waiter{Job: p.id, Tenant: p.c.Identity.Tenant, Known: d.Version, Until: p.until}, p.read)
+}
+
+// wait runs rest when w is woken, unless the client goes away first. While the
+// server stops nobody waits: rest runs at once.
+func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context)) {
+	w.Wake = func() { a.off(c, rest) }
+	cancel, err := a.dep.Hub.Wait(w)
+	switch {
+	case err == nil:
+		c.OnClose(cancel)
+	case job.KindOf(err) == job.Unavailable:
+		w.Wake()
+	default:
+		a.fail(c, err)
+	}
+}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/job"
+)
+
+// problem is a problem document (RFC 9457).
+type problem struct {
+	Type      string      `json:"type"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail"`
+	RequestID string      `json:"request_id"`
+	Errors    []job.Fault `json:"errors,omitempty"`
+}
+
+// slug names a kind of problem; its type is /problems/<slug>.
+type slug string
+
+const (
+	notJSON          slug = "not-json"
+	badRequest       slug = "bad-request"
+	mediaType        slug = "unsupported-media-type"
+	invalid          slug = "invalid-request"
+	textTooLarge     slug = "text-too-large"
+	tooManySegments  slug = "too-many-segments"
+	tooManyLabels    slug = "too-many-labels"
+	uploadTooLarge   slug = "upload-too-large"
+	tooLarge         slug = "too-large"
+	unauthorized     slug = "unauthorized"
+	forbidden        slug = "forbidden"
+	notFound         slug = "not-found"
+	methodNotAllowed slug = "method-not-allowed"
+	conflict         slug = "conflict"
+	keyReused        slug = "idempotency-key-reused"
+	overloaded       slug = "overloaded"
+	unavailable      slug = "unavailable"
+	outcomeUnknown   slug = "outcome-unknown"
+	internal         slug = "internal"
+)
+
+type kindOfProblem struct {
+	status int
+	title  string
+}
+
+//nolint:gochecknoglobals // a table
+var problems = map[slug]kindOfProblem{
+	notJSON:          {http.StatusBadRequest, "The body is not JSON"},
+	badRequest:       {http.StatusBadRequest, "The request cannot be read"},
+	mediaType:        {http.StatusUnsupportedMediaType, "The body has the wrong media type"},
+	invalid:          {http.StatusUnprocessableEntity, "The request has faults"},
+	textTooLarge:     {http.StatusRequestEntityTooLarge, "The text is too large"},
+	tooManySegments:  {http.StatusRequestEntityTooLarge, "There are too many segments"},
+	tooManyLabels:    {http.StatusRequestEntityTooLarge, "There are too many labels"},
+	uploadTooLarge:   {http.StatusRequestEntityTooLarge, "The upload is too large"},
+	tooLarge:         {http.StatusRequestEntityTooLarge, "The request is too large"},
+	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
+	forbidden:        {http.StatusForbidden, "The API key may not do this"},
+	notFound:         {http.StatusNotFound, "There is no such resource"},
+	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
+	conflict:         {http.StatusConflict, "The request contradicts what is there"},
+	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
+	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
+	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
+	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
+	internal:         {http.StatusInternalServerError, "Something went wrong here"},
+}
+
+// retryAfter is what 503 answers ask for; most causes pass within seconds.
+const retryAfter = 2 * time.Second
+
+// refuse answers with a problem of the given kind.
+func (a *API) refuse(c *Call, s slug, detail string, faults ...job.Fault) {
+	a.refuseWith(c, s, detail, nil, faults)
+}
+
+func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
+	k := problems[s]
+	answer := Answer{
+		Status: k.status, ContentType: "application/problem+json", Err: cause,
+		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID, Errors: faults}),
+	}
+	if k.status == http.StatusServiceUnavailable {
+		answer.RetryAfter = retryAfter
+	}
+	c.Reply(&answer)
+}
+
+//nolint:gochecknoglobals // a table
+var byKind = map[job.Kind]slug{
+	job.Internal: internal, job.Invalid: invalid, job.Unauthorized: unauthorized, job.Forbidden: forbidden,
+	job.NotFound: notFound, job.Conflict: conflict, job.TooLarge: tooLarge, job.Overloaded: overloaded,
+	job.Unavailable: unavailable, job.Engine: unavailable, job.Cancelled: conflict,
+}
+
+// fail answers with the problem that err is.
+func (a *API) fail(c *Call, err error) {
+	s := byKind[job.KindOf(err)]
+	if errors.Is(err, intake.ErrUnknown) {
+		s = outcomeUnknown
+	}
+	detail := job.PublicOf(err, "")
+	if detail == "" {
+		detail = problems[s].title + "."
+	}
+	a.refuseWith(c, s, detail, err, nil)
+}
+
+// failClaim is fail for a claim of an idempotency key.
+func (a *API) failClaim(c *Call, err error) {
+	if job.KindOf(err) == job.Conflict {
+		a.refuseWith(c, keyReused, "This Idempotency-Key was used before with another request.", err, nil)
+		return
+	}
+	a.fail(c, err)
+}
+
+// refuseFaults answers with everything that is wrong with a request. A limit
+// that is exceeded has a type of its own if nothing else is wrong.
+func (a *API) refuseFaults(c *Call, faults []job.Fault) {
+	slices.SortStableFunc(faults, func(x, y job.Fault) int { return cmp.Compare(x.Pointer, y.Pointer) })
+	s := invalid
+	if len(faults) > 0 && !slices.ContainsFunc(faults, func(f job.Fault) bool { return f.Kind != job.TooLarge }) {
+		s = limitOf(faults[0].Pointer)
+	}
+	detail := "The request has one fault."
+	if len(faults) != 1 {
+		detail = "The request has several faults."
+	}
+	if len(faults) > 0 {
+		detail += " " + strings.TrimPrefix(faults[0].Pointer+": ", ": ") + faults[0].Detail
+		if !strings.HasSuffix(detail, ".") {
+			detail += "."
+		}
+	}
+	a.refuseWith(c, s, detail, nil, faults)
+}
+
+func limitOf(pointer string) slug {
+	switch {
+	case pointer == "/labels":
+		return tooManyLabels
+	case pointer == "/input/segments":
+		return tooManySegments
+	case pointer == "/input/upload", pointer == "/bytes":
+		return uploadTooLarge
+	case strings.HasPrefix(pointer, "/input/"):
+		return textTooLarge
+	}
+	return tooLarge
+}
+
+//nolint:gochecknoglobals // a table: what a carrier refuses before there is a call
+var byStatus = map[int]slug{
+	http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
+	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",
+	http.StatusRequestHeaderFieldsTooLarge: "head-too-large", http.StatusInternalServerError: internal,
+	http.StatusNotImplemented: "not-implemented", http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
+}
+
+// Refusal makes the problem document for a request that never became a call.
+func Refusal(status int, public, requestID string) Answer {
+	s, ok := byStatus[status]
+	if !ok {
+		s = badRequest
+	}
+	title := problems[s].title
+	if title == "" {
+		title = http.StatusText(status)
+	}
+	a := Answer{
+		Status: status, ContentType: "application/problem+json",
+		Body: encode(problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID}),
+	}
+	if status == http.StatusServiceUnavailable {
+		a.RetryAfter = retryAfter
+	}
+	return a
+}

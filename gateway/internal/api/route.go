@@ -1,0 +1,133 @@
+package api
+
+import (
+	"bytes"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+)
+
+// route is one row of the table: what to do for a method on a pattern.
+type route struct {
+	method  string
+	pattern string
+	scopes  []auth.Scope // any of them
+	onLoop  bool         // serve may start on the event loop: it goes elsewhere itself
+	serve   func(*API, *Call)
+
+	parts []string // of the pattern; "" takes any one part
+}
+
+func routes() []route {
+	read, write, admin := []auth.Scope{auth.JobsRead}, []auth.Scope{auth.JobsWrite}, []auth.Scope{auth.Admin}
+	table := []route{
+		{method: "POST", pattern: "/v1/jobs", scopes: write, onLoop: true, serve: (*API).submitJob},
+		{method: "GET", pattern: "/v1/jobs/{id}", scopes: read, onLoop: true, serve: (*API).getJob},
+		{method: "GET", pattern: "/v1/jobs", scopes: read, serve: (*API).listJobs},
+		{method: "POST", pattern: "/v1/jobs/{id}/cancel", scopes: write, serve: (*API).cancelJob},
+		{method: "GET", pattern: "/v1/jobs/{id}/segments", scopes: read, serve: (*API).listSegments},
+		{method: "GET", pattern: "/v1/jobs/{id}/artifacts/{name}", scopes: read, serve: (*API).getArtifact},
+		{method: "POST", pattern: "/v1/uploads", scopes: write, serve: (*API).createUpload},
+		{method: "GET", pattern: "/v1/voices", scopes: []auth.Scope{auth.JobsRead, auth.JobsWrite}, onLoop: true, serve: (*API).listVoices},
+		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: (*API).listKeys},
+		{method: "POST", pattern: "/v1/keys", scopes: admin, serve: (*API).createKey},
+		{method: "DELETE", pattern: "/v1/keys/{id}", scopes: admin, serve: (*API).revokeKey},
+		{method: "GET", pattern: "/v1/callbacks/secret", scopes: admin, serve: (*API).callbackSecret},
+	}
+	for i := range table {
+		for part := range strings.SplitSeq(table[i].pattern[1:], "/") {
+			if strings.HasPrefix(part, "{") {
+				part = ""
+			}
+			table[i].parts = append(table[i].parts, part)
+		}
+	}
+	return table
+}
+
+// Routes lists the patterns of all calls, as "METHOD pattern".
+func Routes() []string {
+	var list []string
+	for _, r := range routes() {
+		list = append(list, r.method+" "+r.pattern)
+	}
+	return list
+}
+
+// find returns the route of a call and fills its parameters. Without one, allow
+// lists the methods that the path has; empty if there is no such path.
+func find(table []route, c *Call) (found *route, allow []string) {
+	method := c.Method()
+	if method == "HEAD" {
+		method = "GET"
+	}
+	path := c.RawPath()
+	for i := range table {
+		r := &table[i]
+		if !r.match(path) {
+			continue
+		}
+		c.Route = r.pattern
+		if r.method != method {
+			allow = append(allow, r.method)
+			continue
+		}
+		if !r.fill(path, &c.params) {
+			return nil, nil
+		}
+		return r, nil
+	}
+	if slices.Contains(allow, "GET") {
+		allow = append(allow, "HEAD")
+	}
+	slices.Sort(allow)
+	return nil, allow
+}
+
+// match compares part by part, without allocating.
+func (r *route) match(path []byte) bool {
+	if len(path) == 0 || path[0] != '/' {
+		return false
+	}
+	path = path[1:]
+	for i, want := range r.parts {
+		part, rest, more := bytes.Cut(path, slash)
+		if more == (i == len(r.parts)-1) || (want == "" && len(part) == 0) || (want != "" && string(part) != want) {
+			return false
+		}
+		path = rest
+	}
+	return true
+}
+
+//nolint:gochecknoglobals // a constant that Go cannot spell as one
+var slash = []byte{'/'}
+
+// fill decodes the parameters. ok is false if one is badly encoded or has a
+// control character, which no name of ours has.
+func (r *route) fill(path []byte, params *[2]string) (ok bool) {
+	n := 0
+	for i, part := range bytes.Split(path[1:], slash) {
+		if r.parts[i] != "" {
+			continue
+		}
+		s := string(part)
+		if bytes.IndexByte(part, '%') >= 0 {
+			decoded, err := url.PathUnescape(s)
+			if err != nil {
+				return false
+			}
+			s = decoded
+		}
+		if strings.IndexFunc(s, unicode.IsControl) >= 0 || !utf8.ValidString(s) {
+			return false
+		}
+		params[n] = s
+		n++
+	}
+	return true
+}

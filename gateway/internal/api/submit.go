@@ -1,0 +1,249 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+)
+
+// submission is one POST /v1/jobs on its way to the intake.
+type submission struct {
+	a      *API
+	c      *Call
+	spec   job.Spec
+	faults []job.Fault
+	id     job.ID
+	at     time.Time // minted
+	source struct{ key, etag string }
+	until  time.Time // hold the answer until the job has ended; zero for no hold
+	wait   int       // seconds of that
+}
+
+// submitJob reads the request, on the loop if it is small. Only uploads and
+// idempotency keys need the database, and with it the pool.
+func (a *API) submitJob(c *Call) {
+	if !c.detached && len(c.Body()) > a.cfg.LoopBytes {
+		a.off(c, func(context.Context) { a.submitJob(c) })
+		return
+	}
+	if err := a.ready(); err != nil {
+		a.fail(c, err)
+		return
+	}
+	s := &submission{a: a, c: c}
+	faults, ok := a.decode(c, &s.spec)
+	if !ok {
+		return
+	}
+	s.faults = merge(faults, s.spec.Faults(a.cfg.Limits))
+	s.faults = merge(s.faults, a.dep.Voices.Faults(&s.spec))
+	s.faults = merge(s.faults, a.callbackFaults(&s.spec))
+	if s.spec.Input.Upload == "" && len(s.faults) > 0 {
+		a.refuseFaults(c, s.faults)
+		return
+	}
+	s.prefer()
+	switch {
+	case c.detached:
+		s.check(c.Context())
+	case s.spec.Input.Upload != "" || c.Header("idempotency-key") != nil:
+		a.off(c, s.check)
+	default:
+		s.accept()
+	}
+}
+
+// ready refuses early what could not be accepted anyway.
+func (a *API) ready() error {
+	if !a.dep.Bus.Healthy() {
+		return &job.Error{Op: "api.ready", Kind: job.Unavailable, Public: "Jobs cannot be stored right now: the bus cannot be reached; try again later."}
+	}
+	if err := a.dep.Store.Available(); err != nil {
+		return err
+	}
+	if len(a.dep.Voices.All()) == 0 {
+		return &job.Error{Op: "api.ready", Kind: job.Unavailable, Public: "There are no voices yet: no worker has started; try again later."}
+	}
+	return nil
+}
+
+// prefer reads Prefer: wait=N (RFC 7240).
+func (s *submission) prefer() {
+	for part := range strings.SplitSeq(string(s.c.Header("prefer")), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+			continue
+		}
+		seconds, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`))
+		if err != nil || seconds <= 0 {
+			continue // a preference that is not understood is ignored
+		}
+		s.wait = min(seconds, int(s.a.cfg.MaxWait/time.Second))
+		s.until = s.c.Started.Add(time.Duration(s.wait) * time.Second)
+		return
+	}
+}
+
+// check asks the database and the bucket.
+func (s *submission) check(ctx context.Context) {
+	if s.spec.Input.Upload != "" {
+		if err := s.findUpload(ctx); err != nil {
+			s.a.fail(s.c, err)
+			return
+		}
+	}
+	if len(s.faults) > 0 {
+		s.a.refuseFaults(s.c, s.faults)
+		return
+	}
+	s.accept()
+}
+
+// findUpload looks for the document and adds what is wrong with it to the faults.
+func (s *submission) findUpload(ctx context.Context) error {
+	id := s.spec.Input.Upload
+	add := func(kind job.Kind, format string, args ...any) {
+		s.faults = merge(s.faults, []job.Fault{{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind}})
+	}
+	if !goodUploadID(id) {
+		add(job.Invalid, "upload %q is not known", clip(id))
+		return nil
+	}
+	u, err := s.a.dep.Store.FindUpload(ctx, s.c.Identity.Tenant, id)
+	if err != nil {
+		if job.KindOf(err) == job.NotFound {
+			add(job.Invalid, "upload %s is not known", id)
+			return nil
+		}
+		return err
+	}
+	object, err := s.a.dep.Bucket.Stat(ctx, u.ObjectKey)
+	switch {
+	case err != nil && job.KindOf(err) != job.NotFound:
+		return err
+	case !s.c.Started.Before(u.ExpiresAt):
+		add(job.Invalid, "upload %s expired at %s; upload the document again", id, u.ExpiresAt.UTC().Format(time.RFC3339))
+	case err != nil:
+		add(job.Invalid, "upload %s was never finished: PUT the document to its URL first", id)
+	case object.Size == 0:
+		add(job.Invalid, "upload %s is empty", id)
+	case object.Size > u.MaxBytes:
+		add(job.TooLarge, "upload %s has %d bytes; at most %d", id, object.Size, u.MaxBytes)
+	}
+	s.source.key, s.source.etag = u.ObjectKey, object.ETag
+	if s.spec.Input.Media == "" {
+		s.spec.Input.Media = u.MediaType
+	}
+	return nil
+}
+
+func goodUploadID(id string) bool {
+	rest, found := strings.CutPrefix(id, "upl_")
+	return found && len(rest) > 0 && len(rest) <= 64 && strings.Trim(rest, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
+}
+
+// accept mints the id, or finds the one that the same request got before, and
+// hands the job to the intake.
+func (s *submission) accept() {
+	a, c := s.a, s.c
+	s.normalize()
+	id, err := a.dep.Minter.Mint(c.Identity.Tenant, time.Now())
+	if err != nil {
+		a.fail(c, &job.Error{Op: "api.accept", Kind: job.Internal, Err: err})
+		return
+	}
+	owner, ok := a.claim(c, string(id))
+	if !ok {
+		return
+	}
+	s.id = job.ID(owner)
+	if s.at, ok = a.dep.Minter.Minted(s.id, c.Identity.Tenant); !ok {
+		a.refuse(c, keyReused, "This Idempotency-Key was used before with another request.")
+		return
+	}
+	if s.id != id {
+		// The first request with this key may have been cut off before its
+		// envelope left, so it is sent again unless it has arrived.
+		arrived, err := a.dep.Store.JobExists(c.Context(), s.id)
+		if err != nil {
+			a.fail(c, err)
+			return
+		}
+		if arrived {
+			s.done(nil)
+			return
+		}
+	}
+	s.publish()
+}
+
+func (s *submission) normalize() {
+	if s.spec.Voice == "" && s.spec.Language != "" {
+		s.spec.Voice = s.a.dep.Voices.Default(s.spec.Language)
+	}
+	s.spec.Normalize()
+}
+
+func (s *submission) publish() {
+	c := s.c
+	payload := encode(&bus.AcceptedJob{
+		ID: s.id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: s.at, SourceKey: s.source.key, SourceETag: s.source.etag,
+		RequestID: c.RequestID, Traceparent: c.Traceparent,
+	})
+	payload = payload[:len(payload)-1] // the line end
+	if len(payload) > maxPayload {
+		s.a.refuse(c, tooLarge, fmt.Sprintf("The job has %d bytes; at most %d. Upload the text instead.", len(payload), maxPayload))
+		return
+	}
+	c.detach() // the answer comes from the committer
+	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
+		s.a.fail(c, err)
+	}
+}
+
+// maxPayload leaves room for the frame of an envelope.
+const maxPayload = bus.MaxMessageBytes - 64
+
+// done is called when the job is durable, or is known not to be.
+func (s *submission) done(err error) {
+	if err != nil {
+		s.a.fail(s.c, err)
+		return
+	}
+	if s.wait == 0 {
+		d := jobdoc.Accepted(s.id, s.at, &s.spec)
+		s.answer(&d)
+		return
+	}
+	s.a.wait(s.c, &watch.Waiter{Job: s.id, Tenant: s.c.Identity.Tenant, FinalOnly: true, Until: s.until}, s.ended)
+}
+
+// ended answers a held submit with the job as it is now.
+func (s *submission) ended(ctx context.Context) {
+	d, err := s.a.document(ctx, s.c.Identity.Tenant, s.id, s.at)
+	if err != nil { // the job is durable all the same, so this is no failure
+		d = jobdoc.Accepted(s.id, s.at, &s.spec)
+	}
+	s.answer(&d)
+}
+
+func (s *submission) answer(d *jobdoc.Document) {
+	answer := Answer{
+		Status: http.StatusAccepted, ContentType: contentJSON, Body: encode(d), ETag: etag(d), Location: "/v1/jobs/" + string(s.id),
+	}
+	if s.wait > 0 {
+		answer.Preference = "wait=" + strconv.Itoa(s.wait)
+		if d.State.Final() {
+			answer.Status = http.StatusOK
+		}
+	}
+	s.c.Reply(&answer)
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/job"
+)
+
+type uploadRequest struct {
+	MediaType string `json:"media_type"`
+	Bytes     int64  `json:"bytes"`
+}
+
+func (r *uploadRequest) faults(l job.Limits) []job.Fault {
+	var faults []job.Fault
+	if !slices.Contains(job.MediaTypes(), r.MediaType) {
+		faults = append(faults, job.Fault{
+			Pointer: "/media_type", Kind: job.Invalid,
+			Detail: fmt.Sprintf("%q cannot be read; known: %s", clip(r.MediaType), strings.Join(job.MediaTypes(), ", ")),
+		})
+	}
+	switch {
+	case r.Bytes < 0:
+		faults = append(faults, job.Fault{Pointer: "/bytes", Kind: job.Invalid, Detail: "must be positive"})
+	case r.Bytes > l.UploadBytes:
+		faults = append(faults, job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", r.Bytes, l.UploadBytes)})
+	}
+	return faults
+}
+
+type uploadDocument struct {
+	ID        string            `json:"id"`
+	URL       string            `json:"url"`
+	Method    string            `json:"method"`
+	Headers   map[string]string `json:"headers"`
+	MediaType string            `json:"media_type"`
+	MaxBytes  int64             `json:"max_bytes"`
+	ExpiresAt jobdoc.Time       `json:"expires_at"`
+}
+
+func (a *API) createUpload(c *Call) {
+	var r uploadRequest
+	faults, ok := a.decode(c, &r)
+	if !ok {
+		return
+	}
+	if faults = merge(faults, r.faults(a.cfg.Limits)); len(faults) > 0 {
+		a.refuseFaults(c, faults)
+		return
+	}
+	id, err := a.dep.Store.NewUploadID()
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	owner, ok := a.claim(c, id)
+	if !ok {
+		return
+	}
+	u, err := a.upload(c, owner, owner != id, &r)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	a.presign(c, u)
+}
+
+// upload stores the place for a document; if the same request came before, the
+// place that it got.
+func (a *API) upload(c *Call, id string, again bool, r *uploadRequest) (store.Upload, error) {
+	ctx, tenant := c.Context(), c.Identity.Tenant
+	if again {
+		u, err := a.dep.Store.FindUpload(ctx, tenant, id)
+		if err == nil || job.KindOf(err) != job.NotFound {
+			return u, err
+		}
+	}
+	u := store.Upload{
+		ID: id, MediaType: r.MediaType, MaxBytes: a.cfg.Limits.UploadBytes,
+		ObjectKey: "uploads/" + string(tenant) + "/" + id, ExpiresAt: c.Started.Add(a.cfg.Limits.UploadExpiry),
+	}
+	// A bucket that is away is found out here, not by the client's PUT.
+	if _, err := a.dep.Bucket.Stat(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
+		return u, err
+	}
+	return u, a.dep.Store.CreateUpload(ctx, tenant, u)
+}
+
+func (a *API) presign(c *Call, u store.Upload) {
+	left := time.Until(u.ExpiresAt)
+	if left < time.Second {
+		a.refuse(c, conflict, "The upload that this Idempotency-Key made has expired; use another key.")
+		return
+	}
+	link, err := a.dep.Bucket.PresignPut(c.Context(), u.ObjectKey, left)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	a.reply(c, http.StatusCreated, &uploadDocument{
+		ID: u.ID, URL: link, Method: http.MethodPut, Headers: map[string]string{"Content-Type": u.MediaType},
+		MediaType: u.MediaType, MaxBytes: u.MaxBytes, ExpiresAt: jobdoc.Time{Time: u.ExpiresAt},
+	})
+}

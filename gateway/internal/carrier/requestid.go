@@ -1,0 +1,79 @@
+package carrier
+
+import (
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync/atomic"
+)
+
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// requestIDs names requests: a part that is random for the process and a
+// count. It is safe for concurrent use.
+type requestIDs struct {
+	prefix string
+	count  atomic.Uint64
+}
+
+func newRequestIDs(random io.Reader) (*requestIDs, error) {
+	var b [10]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return nil, fmt.Errorf("read random bytes for request ids: %w", err)
+	}
+	return &requestIDs{prefix: "req_" + idEncoding.EncodeToString(b[:])}, nil
+}
+
+func (r *requestIDs) next() string {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], r.count.Add(1))
+	var text [13]byte
+	idEncoding.Encode(text[:], n[:])
+	return r.prefix + string(text[6:]) // 35 bits; then the count repeats
+}
+
+// requestID returns what the client calls its request if that is well-formed.
+func requestID(field []byte) (string, bool) {
+	if len(field) == 0 || len(field) > 64 {
+		return "", false
+	}
+	for _, c := range field {
+		if !letterOrDigit(c) && c != '.' && c != '_' && c != '-' {
+			return "", false
+		}
+	}
+	return string(field), true
+}
+
+func letterOrDigit(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// traceparent returns a trace context if it is well-formed (W3C Trace Context,
+// version 00), else "".
+func traceparent(field []byte) string {
+	const shape = "00-................................-................-.."
+	if len(field) != len(shape) || field[0] != '0' || field[1] != '0' {
+		return ""
+	}
+	zero := [4]bool{true, true, true, true} // which parts consist of zeros only
+	part := 0
+	for i, c := range field {
+		switch {
+		case shape[i] == '-':
+			if c != '-' {
+				return ""
+			}
+			part++
+		case c != '0' && (c < '1' || c > '9') && (c < 'a' || c > 'f'):
+			return ""
+		case c != '0':
+			zero[part] = false
+		}
+	}
+	if zero[1] || zero[2] {
+		return ""
+	}
+	return string(field)
+}

@@ -1,0 +1,290 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/carrier"
+	"github.com/voicemill/voicemill/gateway/internal/edge"
+	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/gateway/internal/voices"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+)
+
+// Deps are what the gateway is connected to. Whoever made them closes them,
+// after Run has returned. Registry takes the gateway's metrics, so a process
+// runs one gateway per Registry.
+type Deps struct {
+	Log      *slog.Logger
+	Access   *slog.Logger // for the access log; nil means Log
+	Registry *telemetry.Registry
+	Admin    *telemetry.Admin // gets the readiness checks; may be nil
+	Bus      *bus.Bus
+	DB       *pg.Pool
+	Blob     *blob.Store
+	Random   io.Reader      // crypto/rand.Reader
+	Listener net.Listener   // an inherited TCP listener; nil means to bind Config.Listen
+	Ready    func(net.Addr) // is told once when clients are served; may be nil
+}
+
+// idKey is the setting that the tags of job ids are keyed with.
+const (
+	idKey      = "id_key"
+	idKeyBytes = 32
+)
+
+// Run serves until ctx is done, then drains within cfg.Grace. It returns an
+// error if the gateway could not start or a part of it ended by itself.
+func Run(ctx context.Context, cfg Config, deps Deps) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	g, err := build(ctx, cfg, deps)
+	if err != nil {
+		return fmt.Errorf("start the gateway: %w", err)
+	}
+	return g.run(ctx)
+}
+
+// gateway is everything that runs.
+type gateway struct {
+	cfg   Config
+	dep   Deps
+	store *store.Store
+	pool  *offload.Pool
+	in    *intake.Committer
+	hub   *watch.Hub
+	voice *voices.Directory
+	edge  *edge.Server
+}
+
+func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
+	g := &gateway{cfg: cfg, dep: deps}
+	var err error
+	if g.store, err = store.New(deps.DB, deps.Random); err != nil {
+		return nil, err
+	}
+	readers := cfg.Readers
+	if readers == 0 {
+		readers = 2 * int(deps.DB.Config().MaxConns)
+	}
+	if g.pool, err = offload.New(readers, cfg.ReadQueue); err != nil {
+		return nil, err
+	}
+	if g.in, err = intake.New(cfg.intake(observer(deps.Registry)), deps.Bus); err != nil {
+		return nil, err
+	}
+	if g.hub, err = watch.New(cfg.watch(), g.store, deps.Log); err != nil {
+		return nil, err
+	}
+	g.voice = voices.NewDirectory(g.store, deps.Log)
+	handler, err := g.handler(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.edge, err = edge.New(edge.Config{
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
+	}, handler, deps.Log)
+	if err != nil {
+		return nil, err
+	}
+	g.register()
+	return g, nil
+}
+
+// handler joins what answers requests.
+func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
+	key := make([]byte, idKeyBytes)
+	if _, err := io.ReadFull(g.dep.Random, key); err != nil {
+		return nil, fmt.Errorf("read random bytes: %w", err)
+	}
+	key, err := pg.Setting(ctx, g.dep.DB, idKey, func() []byte { return key })
+	if err != nil {
+		return nil, err
+	}
+	minter, err := job.NewMinter(key, g.dep.Random)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := auth.NewCache(g.cfg.keys())
+	if err != nil {
+		return nil, err
+	}
+	a, err := api.New(g.cfg.api(), api.Deps{
+		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
+		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	access := g.dep.Access
+	switch {
+	case !g.cfg.AccessLog:
+		access = slog.New(slog.DiscardHandler)
+	case access == nil:
+		access = g.dep.Log
+	}
+	return carrier.NewHTTP(a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
+}
+
+// run starts the parts, sinks first, so that the edge stops first.
+func (g *gateway) run(ctx context.Context) error {
+	if err := g.voice.Refresh(ctx); err != nil {
+		_ = g.edge.Close()
+		return err
+	}
+	var parts lifecycle.Stack
+	parts.Add("readers", g.pool.Run)
+	parts.Add("intake", g.in.Run)
+	parts.Add("voices", g.voice.Run)
+	parts.Add("probe", g.probe)
+	parts.Add("chores", g.chores)
+	parts.Add("watch", g.hub.Run)
+	parts.Add("hints", g.hints)
+	parts.Add("edge", g.serve)
+	// The edge keeps its own grace and needs a moment beside it to close.
+	return parts.Run(ctx, g.cfg.Grace+stopMargin)
+}
+
+const stopMargin = 2 * time.Second
+
+// serve runs the edge. When it begins to drain, requests that wait for a job
+// are answered.
+func (g *gateway) serve(ctx context.Context) error {
+	if g.dep.Ready != nil {
+		g.dep.Ready(g.edge.Addr()) // bound already: a client that connects now is served in a moment
+	}
+	served := make(chan error, 1)
+	go func() { served <- g.edge.Run(ctx) }()
+	select {
+	case err := <-served:
+		return err
+	case <-g.edge.Draining():
+	}
+	g.hub.Drain()
+	return <-served
+}
+
+const (
+	probeEvery = time.Second
+	choreEvery = 5 * time.Second
+	hintPause  = time.Second
+)
+
+// probe keeps the store's circuit breaker up to date.
+func (g *gateway) probe(ctx context.Context) error {
+	return every(ctx, probeEvery, func() {
+		if err := g.store.Probe(ctx); err != nil && ctx.Err() == nil {
+			g.dep.Log.LogAttrs(ctx, slog.LevelWarn, "database cannot be reached", slog.Any("error", err))
+		}
+	})
+}
+
+// chores finishes cancels that crossed with their job and forgets old
+// idempotency keys.
+func (g *gateway) chores(ctx context.Context) error {
+	return every(ctx, choreEvery, func() {
+		cancelled, err := g.store.LateCancellations(ctx)
+		for _, id := range cancelled {
+			g.hub.Hint(id)
+		}
+		if err == nil {
+			_, err = g.store.SweepIdempotencyKeys(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			g.dep.Log.LogAttrs(ctx, slog.LevelDebug, "chores not done", slog.Any("error", err))
+		}
+	})
+}
+
+func every(ctx context.Context, period time.Duration, do func()) error {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// hints passes the bus's hints to the hub; without them it is slower, not wrong.
+func (g *gateway) hints(ctx context.Context) error {
+	for {
+		err := g.dep.Bus.Hints(ctx, func(id job.ID, _ int64) { g.hub.Hint(id) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		g.dep.Log.LogAttrs(ctx, slog.LevelDebug, "no hints", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(hintPause):
+		}
+	}
+}
+
+var errNoVoices = errors.New("no worker has started")
+
+// register adds gauges and readiness checks.
+func (g *gateway) register() {
+	reg := g.dep.Registry
+	reg.GaugeFunc("voicemill_gateway_intake_jobs", "Jobs that are not durable yet.", func() float64 { n, _ := g.in.Depth(); return float64(n) })
+	reg.GaugeFunc("voicemill_gateway_intake_bytes", "Bytes of jobs that are not durable yet.", func() float64 { _, n := g.in.Depth(); return float64(n) })
+	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
+	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
+	stats := g.edge.Stats()
+	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
+	for name, n := range map[string]interface{ Load() uint64 }{
+		"accepted": &stats.Accepted, "shed": &stats.ShedConns, "stalled": &stats.CutStalled, "flooding": &stats.CutBacklog, "not_accepted": &stats.AcceptErrs,
+	} {
+		reg.GaugeFunc("voicemill_gateway_connections_"+name+"_total", "Connections: "+name+".", func() float64 { return float64(n.Load()) })
+	}
+	for name, n := range map[string]interface{ Load() uint64 }{"in": &stats.BytesIn, "out": &stats.BytesOut} {
+		reg.GaugeFunc("voicemill_gateway_bytes_"+name+"_total", "Bytes "+name+".", func() float64 { return float64(n.Load()) })
+	}
+	if g.dep.Admin == nil {
+		return
+	}
+	g.dep.Admin.AddCheck("gateway/database", g.store.Probe)
+	g.dep.Admin.AddCheck("gateway/bus", g.dep.Bus.Ready)
+	g.dep.Admin.AddCheck("gateway/voices", func(context.Context) error {
+		if len(g.voice.All()) == 0 {
+			return &job.Error{Op: "gateway.ready", Kind: job.Unavailable, Public: "There are no voices yet.", Err: errNoVoices}
+		}
+		return nil
+	})
+}
+
+// observer counts envelopes.
+func observer(reg *telemetry.Registry) func(intake.Envelope) {
+	jobs := reg.Histogram("voicemill_gateway_envelope_jobs", "Jobs of one envelope.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512})
+	ack := reg.Histogram("voicemill_gateway_envelope_ack_seconds", "Time to the acknowledgement of an envelope.", telemetry.LatencyBuckets())
+	waited := reg.Histogram("voicemill_gateway_envelope_wait_seconds", "Time that the first job of an envelope waited to leave.", telemetry.LatencyBuckets())
+	failed := reg.Counter("voicemill_gateway_envelopes_failed_total", "Envelopes without an acknowledgement.")
+	return func(e intake.Envelope) {
+		jobs.Observe(float64(e.Jobs))
+		ack.Observe(e.Took.Seconds())
+		waited.Observe(e.Waited.Seconds())
+		if e.Err != nil {
+			failed.Inc()
+		}
+	}
+}
