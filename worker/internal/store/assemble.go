@@ -222,15 +222,15 @@ func (s *Store) Version(ctx context.Context, id job.ID) (version int64, err erro
 	return version, nil
 }
 
-// DropOutbox removes what is due for a chapter, or with ordinal 0 for the job:
-// it was done before, or is not wanted any more.
-func (s *Store) DropOutbox(ctx context.Context, id job.ID, ordinal int) error {
-	kind := "assemble"
-	if ordinal == 0 {
-		kind = "finish"
-	}
+// DropStale removes what is noted as due for a chapter, or with ordinal 0 for
+// the job, if it is not due: it was done before, or is not wanted any more.
+func (s *Store) DropStale(ctx context.Context, id job.ID, ordinal int) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		_, err := s.exec(ctx, tx, "DropOutbox", kind, id, ordinal)
+		if ordinal == 0 {
+			_, err := s.exec(ctx, tx, "DropStaleFinish", id)
+			return err
+		}
+		_, err := s.exec(ctx, tx, "DropStaleAssembly", id, ordinal)
 		return err
 	})
 }

@@ -132,7 +132,7 @@ type End struct {
 	Proof       []byte // digest over the chapters' proofs
 	ErrorKind   string // of a job that is partial or failed
 	ErrorDetail string
-	Manifest    Artifact
+	Manifest    *Artifact // nil if none could be written
 }
 
 // FinishJob ends j: its state, its manifest, its final event, and its outbox row
@@ -149,8 +149,10 @@ func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error
 			return err
 		}
 		ok = true
-		if err := s.addArtifact(ctx, tx, j.ID, e.Manifest); err != nil {
-			return err
+		if e.Manifest != nil {
+			if err := s.addArtifact(ctx, tx, j.ID, *e.Manifest); err != nil {
+				return err
+			}
 		}
 		if err := s.addDelivery(ctx, tx, delivery{j.Tenant, j.ID, job.FinalEvent(e.State), 0, j.Callback}); err != nil {
 			return err

@@ -27,12 +27,15 @@ type Store struct {
 // New returns a Store on pool, which stays the caller's to close. random is
 // read for the ids of deliveries; it must be safe for concurrent use.
 func New(pool *pg.Pool, random io.Reader) (*Store, error) {
-	q, err := pg.LoadQueries(files, "sql")
+	q, err := Queries()
 	if err != nil {
 		return nil, fmt.Errorf("load the worker's queries: %w", err)
 	}
 	return &Store{pool: pool, q: q, random: random}, nil
 }
+
+// Queries returns the worker's statements.
+func Queries() (pg.Queries, error) { return pg.LoadQueries(files, "sql") }
 
 // tx runs fn in one transaction; see [pg.Tx] for what is retried.
 func (s *Store) tx(ctx context.Context, fn func(pgx.Tx) error) error {

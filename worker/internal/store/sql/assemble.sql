@@ -90,6 +90,17 @@ on conflict (job_id, event, ordinal) do nothing;
 -- name: DropOutbox
 delete from outbox where kind = $1 and job_id = $2 and ordinal = $3;
 
+-- name: DropStaleAssembly
+-- Only what is not due: a chapter that became due again has a row of its own.
+delete from outbox o using chapters c, jobs j
+where o.kind = 'assemble' and o.job_id = $1 and o.ordinal = $2
+    and c.job_id = o.job_id and c.ordinal = o.ordinal and j.id = o.job_id
+    and (c.state <> 'assembling' or j.finished_at is not null);
+
+-- name: DropStaleFinish
+delete from outbox o using jobs j
+where o.kind = 'finish' and o.job_id = $1 and j.id = o.job_id and j.finished_at is not null;
+
 -- name: AdvanceJob
 select advance_job($1);
 

@@ -1,0 +1,18 @@
+// Package assemble joins the renditions of a chapter into its audio file, and
+// ends a job when all its chapters are final.
+//
+// Joining takes constant memory however long the chapter is: rows are read in
+// pages, renditions are streamed from the bucket with the next few already
+// opened, and the audio file is streamed back while it is made. The pages are
+// read twice: first to lay out the file, since a WAV header tells the length
+// and comes first, then to write it.
+//
+// [Layout] alone knows where each segment begins and how long the silences
+// are. The joiner and the manifest both use it, so what the manifest says about
+// a file is true to the sample.
+//
+// A chapter becomes ready only with a proof: the digest over the rendition keys
+// that were really joined, in order, equals the plan's, unless the job allows
+// failed segments to be missing. A rendition that turns out missing or damaged
+// goes back to be rendered, a bounded number of times.
+package assemble

@@ -1,0 +1,132 @@
+package assemble
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/store"
+)
+
+// ManifestName is the artifact that describes all others of a job.
+const ManifestName = "manifest.json"
+
+// finish ends a job whose chapters are all final, unless that is not due any more.
+func (a *Assembler) finish(ctx context.Context, id job.ID) error {
+	j, err := a.deps.Store.Job(ctx, id)
+	if job.KindOf(err) == job.NotFound {
+		return nil // the job was deleted
+	}
+	if err != nil {
+		return err
+	}
+	if j.Final {
+		return a.deps.Store.DropStale(ctx, id, 0)
+	}
+	if j.State != job.StateAssembling || j.ChaptersReady+j.ChaptersFailed != j.ChaptersTotal {
+		return nil // a chapter is being made again; its end makes this due again
+	}
+	end, err := a.verdict(ctx, j)
+	if err != nil {
+		return err
+	}
+	end.Manifest, err = a.manifest(ctx, j, end)
+	if err != nil && job.Retryable(err) {
+		return err
+	}
+	if err != nil { // what is stored contradicts itself: the job must end, and say so
+		a.deps.Log.ErrorContext(ctx, "a manifest cannot be written", slog.String("job_id", string(id)), slog.String("error", err.Error()))
+		end = store.End{State: job.StateFailed, Proof: end.Proof, ErrorKind: job.Internal.String(), ErrorDetail: "The description of the audio could not be made."}
+	}
+	ok, err := a.deps.Store.FinishJob(ctx, j, end)
+	if err != nil {
+		return fmt.Errorf("end job %s: %w", id, err)
+	}
+	if ok {
+		a.deps.Log.InfoContext(ctx, "job ended", slog.String("job_id", string(id)), slog.String("state", string(end.State)))
+	}
+	return nil
+}
+
+// verdict decides how a job ends, and computes the completeness proof from what
+// was really joined.
+func (a *Assembler) verdict(ctx context.Context, j store.Job) (store.End, error) {
+	digest := job.NewOrderDigest()
+	fault := "" // of the first chapter that failed although its segments did not
+	for c, err := range a.chapters(ctx, j.ID) {
+		if err != nil {
+			return store.End{}, err
+		}
+		if c.State == job.ChapterReady {
+			digest.Add(hex.EncodeToString(c.Proof))
+		} else if fault == "" && c.SegmentsFailed == 0 {
+			fault = fmt.Sprintf("Chapter %d: %s", c.Ordinal, c.ErrorDetail)
+		}
+	}
+	end := store.End{Proof: digest.Sum(), State: job.StateFailed, ErrorKind: job.Engine.String()}
+	switch {
+	case j.SegmentsFailed == 0 && j.ChaptersFailed == 0 && bytes.Equal(end.Proof, j.PlanDigest):
+		end.State, end.ErrorKind = job.StateSucceeded, ""
+		return end, nil
+	case j.SegmentsFailed == 0 && j.ChaptersFailed == 0:
+		end.ErrorKind, end.ErrorDetail = job.Internal.String(), "The chapters that were joined are not the ones that were planned."
+		return end, nil
+	case j.SegmentsFailed == 0:
+		end.ErrorDetail = fmt.Sprintf("%d of %d chapters failed. %s", j.ChaptersFailed, j.ChaptersTotal, fault)
+		return end, nil
+	case j.OnFailure == job.AllowPartial && j.ChaptersReady > 0:
+		end.State = job.StatePartial
+	}
+	end.ErrorDetail = fmt.Sprintf("%d of %d segments failed.", j.SegmentsFailed, j.SegmentsTotal)
+	first, ok, err := a.deps.Store.FirstFailure(ctx, j.ID)
+	if err != nil {
+		return end, err
+	}
+	if ok {
+		end.ErrorKind = first.Kind
+		end.ErrorDetail += fmt.Sprintf(" Segment %d: %s", first.N, first.Detail)
+	}
+	return end, nil
+}
+
+// chapters reads the rows of a job's chapters in order, a page at a time.
+func (a *Assembler) chapters(ctx context.Context, id job.ID) iter.Seq2[store.FinalChapter, error] {
+	return func(yield func(store.FinalChapter, error) bool) {
+		for after := 0; ; {
+			page, err := a.deps.Store.Chapters(ctx, id, after, a.cfg.Page)
+			if err != nil {
+				yield(store.FinalChapter{}, err)
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+				after = c.Ordinal
+			}
+			if len(page) < a.cfg.Page {
+				return
+			}
+		}
+	}
+}
+
+// manifest writes the job's manifest to the bucket while it reads the rows.
+func (a *Assembler) manifest(ctx context.Context, j store.Job, end store.End) (*store.Artifact, error) {
+	key, err := a.objectKey(j.Tenant, j.ID, ManifestName)
+	if err != nil {
+		return nil, err
+	}
+	sum, size, err := a.upload(ctx, key, -1, "application/json", func(ctx context.Context, w io.Writer) error {
+		return a.writeManifest(ctx, w, j, end)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store the manifest: %w", err)
+	}
+	return &store.Artifact{Name: ManifestName, MediaType: "application/json", ObjectKey: key, Bytes: size, SHA256: sum}, nil
+}

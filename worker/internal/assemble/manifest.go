@@ -1,0 +1,284 @@
+package assemble
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/store"
+)
+
+// Manifest describes the files of a job; docs/manifest.md explains every field.
+// It is written as a stream, member by member in this order, so that its size
+// does not matter.
+type Manifest struct {
+	Format   string            `json:"format"` // FormatManifest
+	Job      job.ID            `json:"job"`
+	State    job.State         `json:"state"`
+	Title    string            `json:"title"`
+	Language string            `json:"language"`
+	Voice    string            `json:"voice"`
+	Pauses   job.Pauses        `json:"pauses"`
+	Error    *Fault            `json:"error,omitempty"`
+	Chapters []ManifestChapter `json:"chapters"`
+	Totals   Totals            `json:"totals"`
+	Digests  Digests           `json:"digests"`
+}
+
+// FormatManifest names the version of the manifest's form.
+const FormatManifest = "voicemill manifest 1"
+
+// Fault says what went wrong.
+type Fault struct {
+	Kind   string `json:"kind"`
+	Detail string `json:"detail"`
+}
+
+// ManifestChapter is one chapter and, if it is ready, its audio file.
+type ManifestChapter struct {
+	Ordinal      int              `json:"ordinal"`
+	Title        string           `json:"title"`
+	Matter       string           `json:"matter"`
+	State        job.ChapterState `json:"state"`
+	Artifact     string           `json:"artifact,omitempty"`
+	SHA256       string           `json:"sha256,omitempty"`
+	Bytes        int64            `json:"bytes,omitempty"`
+	SampleRate   int              `json:"sample_rate,omitempty"`
+	AudioSamples int64            `json:"audio_samples,omitempty"`
+	AudioSeconds float64          `json:"audio_seconds,omitempty"`
+	StartSample  int64            `json:"start_sample"`  // in the book, at this chapter's rate
+	StartSeconds float64          `json:"start_seconds"` // in the book
+	Digest       string           `json:"digest,omitempty"`
+	Error        *Fault           `json:"error,omitempty"`
+	Segments     []ManifestPart   `json:"segments"`
+}
+
+// ManifestPart is one segment. Samples count from the beginning of its chapter's file.
+type ManifestPart struct {
+	N            int              `json:"n"`
+	State        job.SegmentState `json:"state"`
+	Text         string           `json:"text"`
+	Voice        string           `json:"voice"`
+	Language     string           `json:"language"`
+	Source       *Source          `json:"source,omitempty"`
+	StartSample  *int64           `json:"start_sample,omitempty"` // absent if it has no audio
+	Samples      int64            `json:"samples,omitempty"`
+	BreakAfter   string           `json:"break_after"`
+	RenditionKey string           `json:"rendition_key"`
+	SHA256       string           `json:"sha256,omitempty"` // of the rendition
+	Sentences    [][3]int64       `json:"sentences,omitempty"`
+	Words        [][3]int64       `json:"words,omitempty"`
+	Error        *Fault           `json:"error,omitempty"`
+}
+
+// Source is where a segment's text is in the manuscript: a byte range of a document.
+type Source struct {
+	Document string `json:"document,omitempty"`
+	Start    int64  `json:"start"`
+	End      int64  `json:"end"`
+}
+
+// Totals sum up a job.
+type Totals struct {
+	Segments       int     `json:"segments"`
+	SegmentsFailed int     `json:"segments_failed"`
+	Chapters       int     `json:"chapters"`
+	ChaptersReady  int     `json:"chapters_ready"`
+	Bytes          int64   `json:"bytes"` // of the chapters' files
+	AudioSeconds   float64 `json:"audio_seconds"`
+}
+
+// Digests are the completeness proof.
+type Digests struct {
+	Plan  string `json:"plan"`
+	Proof string `json:"proof"`
+}
+
+// writeManifest streams the manifest of j, which ends as end says, to w.
+func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job, end store.End) error {
+	m := Manifest{
+		Format: FormatManifest, Job: j.ID, State: end.State, Title: j.Title, Language: j.Language, Voice: j.Voice,
+		Pauses: j.Pauses, Error: fault(end.ErrorKind, end.ErrorDetail),
+		Totals:  Totals{Segments: j.SegmentsTotal, SegmentsFailed: j.SegmentsFailed, Chapters: j.ChaptersTotal, ChaptersReady: j.ChaptersReady},
+		Digests: Digests{Plan: hex.EncodeToString(j.PlanDigest), Proof: hex.EncodeToString(end.Proof)},
+	}
+	list, err := openList(w, m, "chapters")
+	if err != nil {
+		return err
+	}
+	for c, err := range a.chapters(ctx, j.ID) {
+		if err != nil {
+			return err
+		}
+		seconds := 0.0
+		if c.SampleRate > 0 {
+			seconds = float64(c.Samples) / float64(c.SampleRate)
+		}
+		if err := list.separate(); err != nil {
+			return err
+		}
+		if err := a.writeChapter(ctx, w, j, c, m.Totals.AudioSeconds); err != nil {
+			return err
+		}
+		m.Totals.AudioSeconds += seconds
+		m.Totals.Bytes += c.Bytes
+	}
+	return list.close(struct {
+		Totals  Totals  `json:"totals"`
+		Digests Digests `json:"digests"`
+	}{m.Totals, m.Digests})
+}
+
+func fault(kind, detail string) *Fault {
+	if kind == "" {
+		return nil
+	}
+	return &Fault{kind, detail}
+}
+
+func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, c store.FinalChapter, startSeconds float64) error {
+	mc := ManifestChapter{
+		Ordinal: c.Ordinal, Title: c.Title, Matter: c.Matter, State: c.State, StartSeconds: startSeconds,
+		StartSample: NewLayout(c.SampleRate, job.Pauses{}).samples(startSeconds), Error: fault(c.ErrorKind, c.ErrorDetail),
+	}
+	ready := c.State == job.ChapterReady
+	if ready {
+		mc.Artifact, mc.SHA256, mc.Bytes = c.Artifact, hex.EncodeToString(c.SHA256), c.Bytes
+		mc.SampleRate, mc.AudioSamples = c.SampleRate, c.Samples
+		mc.AudioSeconds = float64(c.Samples) / float64(c.SampleRate)
+		mc.Digest = hex.EncodeToString(c.Proof)
+	}
+	list, err := openList(w, mc, "segments")
+	if err != nil {
+		return err
+	}
+	layout := NewLayout(c.SampleRate, j.Pauses)
+	for after := 0; ; {
+		page, err := a.deps.Store.FinalSegments(ctx, j.ID, c.Ordinal, after, a.cfg.Page)
+		if err != nil {
+			return err
+		}
+		for _, g := range page {
+			p, err := part(g, layout, ready)
+			if err != nil {
+				return err
+			}
+			if err := list.add(p); err != nil {
+				return err
+			}
+			after = g.N
+		}
+		if len(page) < a.cfg.Page {
+			break
+		}
+	}
+	if _, total := layout.End(); ready && total != c.Samples {
+		return &job.Error{
+			Op: "assemble.writeChapter", JobID: j.ID, Kind: job.Internal,
+			Err: fmt.Errorf("chapter %d has %d samples; its segments make %d", c.Ordinal, c.Samples, total),
+		}
+	}
+	return list.close(nil)
+}
+
+// part describes one segment and places it if its chapter has audio.
+func part(g store.FinalSegment, layout *Layout, ready bool) (ManifestPart, error) {
+	p := ManifestPart{
+		N: g.N, State: g.State, Text: g.Text, Voice: g.Voice, Language: g.Language, BreakAfter: g.BreakAfter,
+		RenditionKey: g.RenditionKey, Error: fault(g.ErrorKind, g.ErrorDetail),
+	}
+	if g.SourceEnd > g.SourceStart {
+		p.Source = &Source{g.SourceDocument, g.SourceStart, g.SourceEnd}
+	}
+	if g.State == job.SegmentFailed {
+		layout.Pass(g.BreakAfter)
+		return p, nil
+	}
+	p.Error = nil // of an attempt before the one that went well
+	if !ready {
+		return p, nil
+	}
+	_, start := layout.Place(g.Samples, g.BreakAfter)
+	p.StartSample, p.Samples, p.SHA256 = &start, g.Samples, hex.EncodeToString(g.SHA256)
+	if g.Marks == nil {
+		return p, nil
+	}
+	var marks struct {
+		Sentences [][3]int64 `json:"sentences"`
+		Words     [][3]int64 `json:"words"`
+	}
+	if err := json.Unmarshal(g.Marks, &marks); err != nil {
+		return p, &job.Error{Op: "assemble.part", Kind: job.Internal, Err: fmt.Errorf("read the marks of segment %d: %w", g.N, err)}
+	}
+	p.Sentences, p.Words = shift(marks.Sentences, start), shift(marks.Words, start)
+	return p, nil
+}
+
+func shift(marks [][3]int64, by int64) [][3]int64 {
+	for i := range marks {
+		marks[i][2] += by
+	}
+	return marks
+}
+
+// list writes one JSON object whose member list is streamed: everything that
+// precedes the list in head, the elements, and what follows.
+type list struct {
+	w     io.Writer
+	comma bool
+}
+
+// openList writes head up to the opening bracket of its empty member name.
+func openList(w io.Writer, head any, name string) (*list, error) {
+	raw, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	before, _, ok := bytes.Cut(raw, []byte(`"`+name+`":null`))
+	if !ok {
+		panic("bug: no empty member " + name)
+	}
+	_, err = fmt.Fprintf(w, "%s\"%s\":[", before, name)
+	return &list{w: w}, err
+}
+
+// separate begins an element that the caller writes.
+func (l *list) separate() error {
+	sep := "\n"
+	if l.comma {
+		sep = ",\n"
+	}
+	l.comma = true
+	_, err := io.WriteString(l.w, sep)
+	return err
+}
+
+func (l *list) add(v any) error {
+	if err := l.separate(); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = l.w.Write(raw)
+	return err
+}
+
+// close ends the list and the object; the members of tail follow the list.
+func (l *list) close(tail any) error {
+	if tail == nil {
+		_, err := io.WriteString(l.w, "]}")
+		return err
+	}
+	raw, err := json.Marshal(tail)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(l.w, "],%s\n", raw[1:])
+	return err
+}

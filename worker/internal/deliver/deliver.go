@@ -1,0 +1,251 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // compared with an object store's ETag, not trusted
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/wav"
+)
+
+// Blob is where audio is stored.
+type Blob interface {
+	// Put stores size bytes of r under key. With IfAbsent an object that is there
+	// already stays as it is, and its Info is returned.
+	Put(ctx context.Context, key string, r io.Reader, size int64, opt blob.PutOptions) (blob.Info, error)
+	// Get opens an object; the caller closes it.
+	Get(ctx context.Context, key string, opt blob.GetOptions) (io.ReadCloser, blob.Info, error)
+}
+
+// Committer stores outcomes; package commit has the one.
+type Committer interface {
+	// Submit stores o and reports whether it counted.
+	Submit(ctx context.Context, o store.Outcome) (applied bool, err error)
+}
+
+// Config says how failures are waited for and charged.
+type Config struct {
+	Hold     time.Duration // how long a bucket that is away is waited for
+	Attempts int           // tries of one segment before it has failed
+	Delay    time.Duration // before the second attempt; doubles with each
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	if c.Hold <= 0 || c.Delay <= 0 || c.Attempts < 1 {
+		return fmt.Errorf("deliver: hold %s and delay %s must be positive, attempts (%d) at least 1", c.Hold, c.Delay, c.Attempts)
+	}
+	return nil
+}
+
+// Deliverer makes outcomes durable. It is safe for concurrent use.
+type Deliverer struct {
+	cfg    Config
+	blob   Blob
+	commit Committer
+	log    *slog.Logger
+}
+
+// New returns a Deliverer.
+func New(cfg Config, b Blob, c Committer, log *slog.Logger) *Deliverer {
+	return &Deliverer{cfg: cfg, blob: b, commit: c, log: log}
+}
+
+// Task is one segment under one attempt.
+type Task struct {
+	Work       bus.Work
+	Attempt    int // that counts in the database
+	Lease      *lease.Lease
+	GPUSeconds float64 // engine time spent on this attempt
+}
+
+func (t Task) outcome(state job.SegmentState) store.Outcome {
+	return store.Outcome{
+		Ref: store.Ref{JobID: t.Work.JobID, N: t.Work.N}, Attempt: t.Attempt, State: state, GPUSeconds: t.GPUSeconds,
+	}
+}
+
+// Speech is what an engine said for a task, judged good.
+type Speech struct {
+	Audio     engine.Audio
+	Sentences []engine.Mark
+	Words     []engine.Mark
+	Engine    string
+	Verdict   string // what the judge had to remark; empty if nothing
+}
+
+// Speech stores s and settles the task. An error is Unavailable: something it
+// needs stayed away, and the message was given back.
+func (d *Deliverer) Speech(ctx context.Context, t Task, s Speech) error {
+	r, err := d.keep(ctx, t.Work, s)
+	if err != nil {
+		_ = t.Lease.Nak() // else it comes again after the ack wait
+		return fmt.Errorf("store rendition %s: %w", t.Work.RenditionKey, err)
+	}
+	o := t.outcome(job.SegmentDone)
+	o.Rendition, o.Verdict = &r, s.Verdict
+	return d.settle(ctx, t, o)
+}
+
+// Existing settles a task whose rendition is stored already.
+func (d *Deliverer) Existing(ctx context.Context, t Task) error {
+	return d.settle(ctx, t, t.outcome(job.SegmentDone))
+}
+
+// Failure charges a failed attempt: the segment is tried again later while
+// attempts are left, unless cause says that no other will do better.
+func (d *Deliverer) Failure(ctx context.Context, t Task, cause error) error {
+	o := t.outcome(job.SegmentPending)
+	o.ErrorKind = job.KindOf(cause)
+	o.ErrorDetail = job.PublicOf(cause, "The engine could not speak this text.")
+	o.DelaySeconds = d.delay(t.Attempt).Seconds()
+	if t.Attempt >= d.cfg.Attempts || o.ErrorKind == job.Invalid || errors.Is(cause, engine.ErrPoison) {
+		o.State = job.SegmentFailed
+	}
+	d.log.WarnContext(ctx, "an attempt failed", slog.String("job_id", string(t.Work.JobID)), slog.Int("segment", t.Work.N),
+		slog.Int("attempt", t.Attempt), slog.String("state", string(o.State)), slog.String("error", cause.Error()))
+	return d.settle(ctx, t, o)
+}
+
+// delay is a second times two to the attempt, give or take a quarter.
+func (d *Deliverer) delay(attempt int) time.Duration {
+	pause := d.cfg.Delay << min(attempt, 10)
+	return pause*3/4 + rand.N(pause/2+1)
+}
+
+// settle commits o, then acknowledges. An outcome that did not count is given
+// back: the segment may have been released again under the same message.
+func (d *Deliverer) settle(ctx context.Context, t Task, o store.Outcome) error {
+	applied, err := d.commit.Submit(ctx, o)
+	if err != nil && !job.Retryable(err) && o.State != job.SegmentFailed {
+		d.log.ErrorContext(ctx, "the database refused an outcome", slog.String("job_id", string(o.JobID)), slog.Int("segment", o.N), slog.String("error", err.Error()))
+		o = t.outcome(job.SegmentFailed)
+		o.ErrorKind, o.ErrorDetail = job.Internal, "The result could not be stored."
+		applied, err = d.commit.Submit(ctx, o)
+	}
+	if err != nil || !applied {
+		_ = t.Lease.Nak()
+	}
+	if err != nil {
+		return &job.Error{Op: "deliver.settle", JobID: o.JobID, Kind: job.Unavailable, Err: err}
+	}
+	if err := t.Lease.Ack(ctx); err != nil {
+		d.log.DebugContext(ctx, "a message that is done will come again", slog.String("error", err.Error()))
+	}
+	return nil
+}
+
+// keep stores the WAV of s and describes it.
+func (d *Deliverer) keep(ctx context.Context, w bus.Work, s Speech) (store.Rendition, error) {
+	data := wav.Encode(s.Audio.Rate, s.Audio.Samples)
+	sum := sha256.Sum256(data)
+	key := fmt.Sprintf("renditions/%s/%s/%s", w.Tenant, w.RenditionKey[:2], w.RenditionKey)
+	object, err := d.put(ctx, key, data, sum)
+	if err != nil {
+		return store.Rendition{}, err
+	}
+	marks, err := encodeMarks(s)
+	if err != nil {
+		return store.Rendition{}, err
+	}
+	return store.Rendition{
+		Key: w.RenditionKey, Tenant: w.Tenant, ObjectKey: object, SampleRate: s.Audio.Rate,
+		Samples: int64(len(s.Audio.Samples)), Bytes: int64(len(data)), SHA256: sum[:], Marks: marks, Engine: s.Engine,
+	}, nil
+}
+
+// put stores data and returns the key it is under. Objects never change: if
+// another worker stored other audio for the same rendition and died before it
+// committed, or what it stored is damaged, ours goes beside it.
+func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha256.Size]byte) (string, error) {
+	for _, object := range []string{key + ".wav", key + "-" + hex.EncodeToString(sum[:8]) + ".wav"} {
+		same := false
+		err := d.waiting(ctx, func() error {
+			info, err := d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
+			if err != nil {
+				return err
+			}
+			same, err = d.holds(ctx, info, data, sum)
+			return err
+		})
+		if err != nil || same {
+			return object, err
+		}
+	}
+	return "", &job.Error{Op: "deliver.put", Kind: job.Unavailable, Err: fmt.Errorf("object %s is there twice, damaged", key)}
+}
+
+// holds reports whether the object of info has the bytes of data.
+func (d *Deliverer) holds(ctx context.Context, info blob.Info, data []byte, sum [sha256.Size]byte) (bool, error) {
+	if info.Size != int64(len(data)) {
+		return false, nil
+	}
+	if tag := md5.Sum(data); info.ETag == hex.EncodeToString(tag[:]) { //nolint:gosec // see the import
+		return true, nil
+	}
+	body, _, err := d.blob.Get(ctx, info.Key, blob.GetOptions{})
+	if err != nil {
+		return false, err
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return false, fmt.Errorf("read %s back: %w", info.Key, err)
+	}
+	return bytes.Equal(h.Sum(nil), sum[:]), nil
+}
+
+// waiting does f again until it goes well, the hold is over or ctx is done.
+func (d *Deliverer) waiting(ctx context.Context, f func() error) error {
+	begun := time.Now()
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if time.Since(begun) > d.cfg.Hold || ctx.Err() != nil {
+			return &job.Error{Op: "deliver.put", Kind: job.Unavailable, Err: err}
+		}
+		d.log.WarnContext(ctx, "audio waits for the bucket", slog.String("error", err.Error()))
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// encodeMarks writes [start, end, sample] triples, nil if there are none.
+func encodeMarks(s Speech) (json.RawMessage, error) {
+	if len(s.Sentences) == 0 && len(s.Words) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(struct {
+		Sentences [][3]int64 `json:"sentences"`
+		Words     [][3]int64 `json:"words"`
+	}{triples(s.Sentences), triples(s.Words)})
+}
+
+func triples(marks []engine.Mark) [][3]int64 {
+	out := make([][3]int64, len(marks))
+	for i, m := range marks {
+		out[i] = [3]int64{int64(m.Start), int64(m.End), m.Sample}
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package meter
+
+import (
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/telemetry"
+)
+
+// Outcome is what became of one segment in a worker's hands.
+type Outcome string
+
+// The outcomes.
+const (
+	Spoken   Outcome = "spoken"   // the engine spoke it
+	Reused   Outcome = "reused"   // its rendition was there already
+	Failed   Outcome = "failed"   // an attempt failed
+	Unwanted Outcome = "unwanted" // cancelled, or done by another worker
+)
+
+// What an assembly does.
+const (
+	Join   = "join"   // a chapter's file
+	Finish = "finish" // the end of a job
+)
+
+// Meter is the worker's metrics. A nil Meter counts nothing. It is safe for
+// concurrent use.
+type Meter struct {
+	segments telemetry.CounterVec
+	audio    telemetry.CounterVec
+	calls    telemetry.CounterVec
+	engine   telemetry.CounterVec
+	batches  telemetry.HistogramVec
+	groups   telemetry.Histogram
+	assembly telemetry.HistogramVec
+}
+
+// New registers the worker's metrics. It may be called once for a Registry.
+func New(reg *telemetry.Registry) *Meter {
+	sizes := []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 500}
+	durations := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+	return &Meter{
+		segments: reg.CounterVec("voicemill_worker_segments_total", "Segments by what became of them in this worker.", "pool", "outcome"),
+		audio:    reg.CounterVec("voicemill_worker_audio_seconds_total", "Seconds of audio that engines spoke.", "pool"),
+		calls:    reg.CounterVec("voicemill_worker_engine_calls_total", "Engine calls by how they ended.", "pool", "result"),
+		engine:   reg.CounterVec("voicemill_worker_engine_seconds_total", "Seconds spent in engine calls.", "pool"),
+		batches:  reg.HistogramVec("voicemill_worker_batch_segments", "Segments in one engine call.", sizes, "pool"),
+		groups:   reg.Histogram("voicemill_worker_commit_outcomes", "Outcomes in one database transaction.", sizes),
+		assembly: reg.HistogramVec("voicemill_worker_assembly_duration_seconds", "Time to join a chapter or to end a job.", durations, "kind", "result"),
+	}
+}
+
+// Segment counts one segment.
+func (m *Meter) Segment(pool string, o Outcome) {
+	if m != nil {
+		m.segments.With(pool, string(o)).Inc()
+	}
+}
+
+// Spoken counts one segment that was spoken, and its audio.
+func (m *Meter) Spoken(pool string, audioSeconds float64) {
+	if m != nil {
+		m.segments.With(pool, string(Spoken)).Inc()
+		m.audio.With(pool).Add(audioSeconds)
+	}
+}
+
+// Call counts one engine call of so many segments.
+func (m *Meter) Call(pool string, segments int, took time.Duration, err error) {
+	if m != nil {
+		m.calls.With(pool, result(err)).Inc()
+		m.engine.With(pool).Add(took.Seconds())
+		m.batches.With(pool).Observe(float64(segments))
+	}
+}
+
+// Group counts one transaction of so many outcomes.
+func (m *Meter) Group(outcomes int) {
+	if m != nil {
+		m.groups.Observe(float64(outcomes))
+	}
+}
+
+// Assembly counts one [Join] or [Finish].
+func (m *Meter) Assembly(kind string, took time.Duration, err error) {
+	if m != nil {
+		m.assembly.With(kind, result(err)).Observe(took.Seconds())
+	}
+}
+
+// result is "ok" or the kind of err.
+func result(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return job.KindOf(err).String()
+}

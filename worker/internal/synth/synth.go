@@ -1,0 +1,334 @@
+package synth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/check"
+	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/deliver"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/meter"
+	"github.com/voicemill/voicemill/worker/internal/store"
+)
+
+var errCallTimeout = errors.New("the engine gave no answer in the time that its work could take")
+
+// Store tells what is still wanted.
+type Store interface {
+	// Wanted returns the claims whose segment is still to be worked on.
+	Wanted(ctx context.Context, claims []store.Claim) ([]store.Wanted, error)
+}
+
+// Deliverer makes outcomes durable; package deliver has the one.
+type Deliverer interface {
+	// Speech stores audio and settles the task.
+	Speech(ctx context.Context, t deliver.Task, s deliver.Speech) error
+	// Existing settles a task whose rendition is stored already.
+	Existing(ctx context.Context, t deliver.Task) error
+	// Failure charges a failed attempt.
+	Failure(ctx context.Context, t deliver.Task, cause error) error
+}
+
+// Config says how one pool's engine is used.
+type Config struct {
+	Pool  string
+	Check check.Config
+	// A call that takes longer than CallMin and CallFactor times its predicted
+	// seconds has hung. Drivers have tighter bounds; this one catches a driver.
+	CallMin    time.Duration
+	CallFactor float64
+	Hold       time.Duration // how long a database that is away is waited for
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	if err := c.Check.Validate(); err != nil {
+		return fmt.Errorf("pool %s: check: %w", c.Pool, err)
+	}
+	if c.CallMin <= 0 || !(c.CallFactor > 0) || c.Hold <= 0 {
+		return fmt.Errorf("pool %s: call_min %s, call_factor %g and hold %s must be positive", c.Pool, c.CallMin, c.CallFactor, c.Hold)
+	}
+	return nil
+}
+
+// Deps are the parts that a Caller works with.
+type Deps struct {
+	Engine  engine.Engine
+	Store   Store
+	Deliver Deliverer
+	Meter   *meter.Meter
+	Log     *slog.Logger
+}
+
+// Caller speaks the calls of one pool. It is safe for concurrent use.
+type Caller struct {
+	cfg    Config
+	deps   Deps
+	engine string // names the engine in renditions
+	rates  *rates
+}
+
+// New returns a Caller. The engine stays the owner's to close.
+func New(cfg Config, deps Deps) *Caller {
+	deps.Log = deps.Log.With(slog.String("pool", cfg.Pool))
+	return &Caller{cfg: cfg, deps: deps, engine: EngineName(deps.Engine.Info()), rates: newRates()}
+}
+
+// EngineName returns how an engine is named in voices and renditions: it is
+// part of every rendition's key.
+func EngineName(i engine.Info) string { return i.Name + " " + i.Model }
+
+// Call does all of one call; see [consume.Caller].
+func (c *Caller) Call(ctx context.Context, items []*consume.Item, free func()) error {
+	r := &run{Caller: c}
+	tasks, err := r.sift(ctx, items)
+	if err == nil && len(tasks) > 0 {
+		r.speak(ctx, tasks)
+	}
+	free()
+	r.delivering.Wait()
+	return errors.Join(err, r.away)
+}
+
+// run is one call.
+type run struct {
+	*Caller
+	delivering sync.WaitGroup // at most one for each item of the call
+
+	mu   sync.Mutex
+	away error // the first failure of something that all items need; under mu
+}
+
+func (r *run) note(err error) {
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away == nil {
+		r.away = err
+	}
+}
+
+func (r *run) isAway() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.away != nil
+}
+
+// sift settles what needs no engine and returns the rest.
+func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, error) {
+	claims := make([]store.Claim, len(items))
+	for i, it := range items {
+		claims[i] = store.Claim{Ref: store.Ref{JobID: it.Work.JobID, N: it.Work.N}, RenditionKey: it.Work.RenditionKey}
+	}
+	found, err := r.wanted(ctx, claims)
+	if err != nil {
+		return nil, fmt.Errorf("ask what is wanted: %w", err)
+	}
+	wanted := make(map[store.Ref]store.Wanted, len(found))
+	for _, w := range found {
+		wanted[w.Ref] = w
+	}
+	var tasks []deliver.Task
+	for i, it := range items {
+		w, ok := wanted[claims[i].Ref]
+		// A message may carry an older attempt if its segment was released again
+		// before it was acknowledged; the database's attempt is the one that counts.
+		task := deliver.Task{Work: it.Work, Attempt: w.Attempt, Lease: it.Lease}
+		switch {
+		case !ok:
+			r.deps.Meter.Segment(r.cfg.Pool, meter.Unwanted)
+			r.delivering.Go(func() { r.drop(ctx, it) })
+		case w.Rendered:
+			r.deps.Meter.Segment(r.cfg.Pool, meter.Reused)
+			r.delivering.Go(func() { r.note(r.deps.Deliver.Existing(ctx, task)) })
+		default:
+			tasks = append(tasks, task)
+		}
+	}
+	return tasks, nil
+}
+
+// drop acknowledges a message that nobody waits for: its job was cancelled, or
+// another worker was faster.
+func (r *run) drop(ctx context.Context, it *consume.Item) {
+	if err := it.Lease.Ack(ctx); err != nil {
+		r.deps.Log.DebugContext(ctx, "a message that is not wanted will come again", slog.String("error", err.Error()))
+	}
+}
+
+// wanted asks until the database answers or the hold is over.
+func (r *run) wanted(ctx context.Context, claims []store.Claim) ([]store.Wanted, error) {
+	begun := time.Now()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		found, err := r.deps.Store.Wanted(ctx, claims)
+		if err == nil || !job.Retryable(err) || time.Since(begun) > r.cfg.Hold {
+			return found, err
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		}
+	}
+}
+
+// speak has tasks spoken in one engine call, or in several if it fails as a whole.
+func (r *run) speak(ctx context.Context, tasks []deliver.Task) {
+	if ctx.Err() != nil || r.isAway() {
+		giveBack(tasks)
+		return
+	}
+	begun := time.Now()
+	results, err := r.synthesize(ctx, tasks)
+	took := time.Since(begun)
+	if err == nil && len(tasks) > 1 {
+		err = brokenTogether(results)
+	}
+	r.deps.Meter.Call(r.cfg.Pool, len(tasks), took, err)
+	switch {
+	case err == nil:
+		for i, t := range tasks {
+			t.GPUSeconds = took.Seconds() * share(tasks, i)
+			r.result(ctx, t, results[i])
+		}
+	case ctx.Err() != nil:
+		giveBack(tasks)
+	case isAway(err):
+		giveBack(tasks)
+		r.note(err)
+	case len(tasks) == 1:
+		tasks[0].GPUSeconds = took.Seconds()
+		r.failure(ctx, tasks[0], err)
+	default:
+		r.deps.Log.WarnContext(ctx, "an engine call failed as a whole and is taken apart", slog.Int("items", len(tasks)), slog.String("error", err.Error()))
+		half := len(tasks) / 2
+		r.speak(ctx, tasks[:half])
+		r.speak(ctx, tasks[half:])
+	}
+}
+
+// synthesize is the engine call, bounded by what its work could take.
+func (r *run) synthesize(ctx context.Context, tasks []deliver.Task) ([]engine.Result, error) {
+	requests := make([]engine.Request, len(tasks))
+	seconds := 0.0
+	for i, t := range tasks {
+		req, err := request(t)
+		if err != nil {
+			return nil, err
+		}
+		requests[i] = req
+		seconds += t.Work.PredictedSeconds
+	}
+	limit := r.cfg.CallMin + time.Duration(r.cfg.CallFactor*seconds*float64(time.Second))
+	call, cancel := context.WithTimeoutCause(ctx, limit, errCallTimeout)
+	defer cancel()
+	results, err := r.deps.Engine.Synthesize(call, requests)
+	if err != nil && errors.Is(context.Cause(call), errCallTimeout) {
+		return nil, &job.Error{Op: "synth.synthesize", Kind: job.Engine, Public: "The engine gave no answer in time.", Err: err}
+	}
+	if err == nil && len(results) != len(requests) {
+		err = &job.Error{Op: "synth.synthesize", Kind: job.Internal, Err: fmt.Errorf("%d results for %d requests", len(results), len(requests))}
+	}
+	return results, err
+}
+
+// seedStep sets the seeds of attempts apart; any odd number does.
+const seedStep = 7_919
+
+func request(t deliver.Task) (engine.Request, error) {
+	w := t.Work
+	req := engine.Request{
+		ID: fmt.Sprintf("%s-%d", w.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: w.Speed,
+		// The same seed would meet the same failure again.
+		Seed: w.Seed + int64(t.Attempt-1)*seedStep, Seconds: w.PredictedSeconds,
+	}
+	if len(w.Pronunciations) == 0 || string(w.Pronunciations) == "null" {
+		return req, nil
+	}
+	var said []struct {
+		Start    int    `json:"start"`
+		End      int    `json:"end"`
+		Alphabet string `json:"alphabet"`
+		Phonemes string `json:"phonemes"`
+	}
+	if err := json.Unmarshal(w.Pronunciations, &said); err != nil {
+		return req, &job.Error{Op: "synth.request", JobID: w.JobID, Kind: job.Internal, Err: fmt.Errorf("read pronunciations of segment %d: %w", w.N, err)}
+	}
+	for _, p := range said {
+		req.Pronunciations = append(req.Pronunciations, engine.Pronunciation{Start: p.Start, End: p.End, Alphabet: p.Alphabet, Phonemes: p.Phonemes})
+	}
+	return req, nil
+}
+
+// result judges what the engine said for t and has it delivered.
+func (r *run) result(ctx context.Context, t deliver.Task, res engine.Result) {
+	switch {
+	case res.Err == nil:
+		s, err := r.judge(ctx, t, res)
+		if err != nil {
+			r.failure(ctx, t, err)
+			return
+		}
+		r.deps.Meter.Spoken(r.cfg.Pool, s.Audio.Seconds())
+		r.delivering.Go(func() { r.note(r.deps.Deliver.Speech(ctx, t, s)) })
+	case ctx.Err() != nil:
+		giveBack([]deliver.Task{t})
+	case isAway(res.Err):
+		giveBack([]deliver.Task{t})
+		r.note(res.Err)
+	default:
+		r.failure(ctx, t, res.Err)
+	}
+}
+
+func (r *run) failure(ctx context.Context, t deliver.Task, err error) {
+	r.deps.Meter.Segment(r.cfg.Pool, meter.Failed)
+	r.delivering.Go(func() { r.note(r.deps.Deliver.Failure(ctx, t, err)) })
+}
+
+// brokenTogether returns the first error if every item failed because of the
+// engine: then it is more likely that the call broke than each item by itself.
+func brokenTogether(results []engine.Result) error {
+	for _, res := range results {
+		if res.Err == nil || job.KindOf(res.Err) != job.Engine || errors.Is(res.Err, engine.ErrPoison) {
+			return nil
+		}
+	}
+	return results[0].Err
+}
+
+func isAway(err error) bool {
+	k := job.KindOf(err)
+	return k == job.Unavailable || k == job.Overloaded
+}
+
+// giveBack lets somebody else have tasks, now.
+func giveBack(tasks []deliver.Task) {
+	for _, t := range tasks {
+		_ = t.Lease.Nak() // if the bus is away, it comes again after the ack wait
+	}
+}
+
+// share is the part of a call's time that task i is charged with.
+func share(tasks []deliver.Task, i int) float64 {
+	sum := 0.0
+	for _, t := range tasks {
+		sum += t.Work.PredictedSeconds
+	}
+	if sum <= 0 {
+		return 1 / float64(len(tasks))
+	}
+	return tasks[i].Work.PredictedSeconds / sum
+}
