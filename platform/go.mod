@@ -20,7 +20,10 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require github.com/prometheus/common v0.73.1 // indirect
+require (
+	github.com/aws/aws-sdk-go-v2/service/s3 v1.109.1
+	github.com/prometheus/common v0.73.1 // indirect
+)
 
 replace github.com/voicemill/voicemill/job => ../job
 

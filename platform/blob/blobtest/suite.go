@@ -1,0 +1,370 @@
+package blobtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+)
+
+// Run checks the store that open returns, an empty bucket at each call.
+func Run(t *testing.T, open func(*testing.T) *blob.Store) {
+	t.Helper()
+	for name, check := range map[string]func(*testing.T, *blob.Store){
+		"put and get are identical at every size":      roundTrips,
+		"put twice is one object":                      putTwice,
+		"sixteen conditional writers store one object": race,
+		"a reader that fails stores nothing":           failingReader,
+		"a reader of another size stores nothing":      wrongSize,
+		"ranges are read exactly":                      ranges,
+		"a wrong ETag is a conflict":                   wrongETag,
+		"what is not there is not found":               notFound,
+		"listing yields every key once":                listing,
+		"random access sees the same bytes":            randomAccess,
+		"a presigned URL gives away one object":        presignedGet,
+		"a presigned URL takes one object":             presignedPut,
+		"an upload left behind is swept":               sweep,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, open(t))
+		})
+	}
+}
+
+// pattern returns n bytes that differ from offset to offset.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(n)})
+	_, _ = r.Read(b) // never fails
+	return b
+}
+
+func put(t *testing.T, s *blob.Store, key string, data []byte) blob.Info {
+	t.Helper()
+	info, err := s.Put(t.Context(), key, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav"})
+	if err != nil {
+		t.Fatalf("Put(%s): %v", key, err)
+	}
+	return info
+}
+
+func get(t *testing.T, s *blob.Store, key string, opts blob.GetOptions) ([]byte, blob.Info) {
+	t.Helper()
+	rc, info, err := s.Get(t.Context(), key, opts)
+	if err != nil {
+		t.Fatalf("Get(%s, %+v): %v", key, opts, err)
+	}
+	data, err := io.ReadAll(rc)
+	if err != nil {
+		t.Fatalf("read %s: %v", key, err)
+	}
+	if err := rc.Close(); err != nil {
+		t.Fatalf("close %s: %v", key, err)
+	}
+	return data, info
+}
+
+func wantKind(t *testing.T, what string, err error, want job.Kind) {
+	t.Helper()
+	if err == nil || job.KindOf(err) != want {
+		t.Errorf("%s = %v; want kind %s", what, err, want)
+	}
+}
+
+func roundTrips(t *testing.T, s *blob.Store) {
+	for _, n := range []int{0, 1, 96 << 10, 5<<20 - 1, 5 << 20, 5<<20 + 1, 10 << 20, 12<<20 + 7} {
+		for how, size := range map[string]int64{"known": int64(n), "unknown": -1} {
+			key, want := fmt.Sprintf("t/%s/%d.wav", how, n), pattern(n)
+			put, err := s.Put(t.Context(), key, io.MultiReader(bytes.NewReader(want)), size, blob.PutOptions{ContentType: "audio/wav"})
+			if err != nil {
+				t.Fatalf("Put(%s): %v", key, err)
+			}
+			got, info := get(t, s, key, blob.GetOptions{IfMatch: put.ETag})
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s: %d bytes came back different from the %d that were put", key, len(got), n)
+			}
+			if info.Size != int64(n) || put.Size != int64(n) || info.ETag != put.ETag || info.ContentType != "audio/wav" {
+				t.Errorf("%s: Get info = %+v; Put info = %+v", key, info, put)
+			}
+		}
+	}
+}
+
+func putTwice(t *testing.T, s *blob.Store) {
+	first := put(t, s, "t/a.wav", []byte("first"))
+	opts := blob.PutOptions{IfAbsent: true}
+	again, err := s.Put(t.Context(), "t/a.wav", strings.NewReader("second one"), 10, opts)
+	if err != nil || !again.Existed || again.ETag != first.ETag || again.Size != 5 {
+		t.Errorf("second Put = %+v, %v; want the first object", again, err)
+	}
+	large, err := s.Put(t.Context(), "t/a.wav", bytes.NewReader(pattern(11<<20)), -1, opts)
+	if err != nil || !large.Existed || large.ETag != first.ETag {
+		t.Errorf("Put in parts = %+v, %v; want the first object", large, err)
+	}
+	if got, _ := get(t, s, "t/a.wav", blob.GetOptions{}); string(got) != "first" {
+		t.Errorf("the object holds %q; want %q", got, "first")
+	}
+}
+
+func race(t *testing.T, s *blob.Store) {
+	var all sync.WaitGroup
+	var winners atomic.Int64
+	for i := range 16 {
+		all.Go(func() {
+			info, err := s.Put(t.Context(), "t/one.wav", bytes.NewReader(pattern(1000+i)), int64(1000+i), blob.PutOptions{IfAbsent: true})
+			if err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+			if !info.Existed {
+				winners.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if winners.Load() != 1 {
+		t.Errorf("%d writers stored the object; want 1", winners.Load())
+	}
+}
+
+// failing is a reader that breaks after some bytes.
+type failing struct{ left int }
+
+func (f *failing) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, &job.Error{Op: "test", Kind: job.Engine}
+	}
+	n := min(len(p), f.left)
+	f.left -= n
+	return n, nil
+}
+
+func failingReader(t *testing.T, s *blob.Store) {
+	for _, n := range []int{100, 7 << 20} {
+		for _, size := range []int64{-1, int64(n + 1)} {
+			_, err := s.Put(t.Context(), "t/broken.wav", &failing{left: n}, size, blob.PutOptions{})
+			wantKind(t, "Put", err, job.Engine)
+		}
+	}
+	_, err := s.Stat(t.Context(), "t/broken.wav")
+	wantKind(t, "Stat", err, job.NotFound)
+	if n, err := s.SweepUploads(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 0 {
+		t.Errorf("%d uploads were left behind, %v", n, err)
+	}
+}
+
+func wrongSize(t *testing.T, s *blob.Store) {
+	for _, n := range []int{100, 11 << 20} {
+		for _, size := range []int64{int64(n - 1), int64(n + 1)} {
+			_, err := s.Put(t.Context(), "t/size.wav", bytes.NewReader(pattern(n)), size, blob.PutOptions{})
+			wantKind(t, fmt.Sprintf("Put of %d bytes as %d", n, size), err, job.Internal)
+		}
+	}
+	_, err := s.Stat(t.Context(), "t/size.wav")
+	wantKind(t, "Stat", err, job.NotFound)
+}
+
+func ranges(t *testing.T, s *blob.Store) {
+	want := pattern(1000)
+	put(t, s, "t/r.bin", want)
+	for _, r := range []struct{ offset, length, from, to int64 }{
+		{0, 0, 0, 1000},
+		{0, 10, 0, 10},
+		{990, 0, 990, 1000},
+		{990, 100, 990, 1000},
+		{999, 1, 999, 1000},
+	} {
+		got, info := get(t, s, "t/r.bin", blob.GetOptions{Offset: r.offset, Length: r.length})
+		if !bytes.Equal(got, want[r.from:r.to]) || info.Size != 1000 {
+			t.Errorf("Get of %d at %d = %d bytes of %d; want bytes %d to %d", r.length, r.offset, len(got), info.Size, r.from, r.to)
+		}
+	}
+	_, _, err := s.Get(t.Context(), "t/r.bin", blob.GetOptions{Offset: 1000})
+	wantKind(t, "Get behind the end", err, job.Invalid)
+}
+
+func wrongETag(t *testing.T, s *blob.Store) {
+	put(t, s, "t/e.bin", []byte("x"))
+	_, _, err := s.Get(t.Context(), "t/e.bin", blob.GetOptions{IfMatch: strings.Repeat("0", 32)})
+	wantKind(t, "Get", err, job.Conflict)
+	_, _, err = s.ReaderAt(t.Context(), "t/e.bin", strings.Repeat("0", 32))
+	wantKind(t, "ReaderAt", err, job.Conflict)
+}
+
+func notFound(t *testing.T, s *blob.Store) {
+	_, err := s.Stat(t.Context(), "t/none")
+	wantKind(t, "Stat", err, job.NotFound)
+	_, _, err = s.Get(t.Context(), "t/none", blob.GetOptions{})
+	wantKind(t, "Get", err, job.NotFound)
+	_, _, err = s.ReaderAt(t.Context(), "t/none", "")
+	wantKind(t, "ReaderAt", err, job.NotFound)
+	if err := s.Delete(t.Context(), "t/none"); err != nil {
+		t.Errorf("Delete = %v; want nil", err)
+	}
+	put(t, s, "t/some", []byte("x"))
+	if err := s.Delete(t.Context(), "t/some"); err != nil {
+		t.Errorf("Delete = %v; want nil", err)
+	}
+	_, err = s.Stat(t.Context(), "t/some")
+	wantKind(t, "Stat of a deleted object", err, job.NotFound)
+	put(t, s, "t/some", []byte("y"))
+}
+
+func listing(t *testing.T, s *blob.Store) {
+	want := map[string]bool{}
+	for i := range 30 {
+		key := fmt.Sprintf("renditions/default/%02x/%d.wav", i%3, i)
+		want[key] = true
+		put(t, s, key, []byte("x"))
+	}
+	put(t, s, "uploads/default/upl_1", []byte("x"))
+	seen, last := 0, ""
+	for info, err := range s.List(t.Context(), "renditions/default/") {
+		if err != nil {
+			t.Fatalf("List: %v", err)
+		}
+		if !want[info.Key] || info.Size != 1 || info.Key <= last {
+			t.Errorf("List yields %+v after %q", info, last)
+		}
+		seen, last = seen+1, info.Key
+	}
+	if seen != len(want) {
+		t.Errorf("List yields %d objects; want %d", seen, len(want))
+	}
+	for range s.List(t.Context(), "") {
+		break // an iteration may be left
+	}
+}
+
+func randomAccess(t *testing.T, s *blob.Store) {
+	const size = 3<<20 + 11
+	want := pattern(size)
+	info := put(t, s, "t/book.epub", want)
+	r, n, err := s.ReaderAt(t.Context(), "t/book.epub", info.ETag)
+	if err != nil || n != size {
+		t.Fatalf("ReaderAt = size %d, %v; want %d", n, err, size)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		off := random.Int64N(size)
+		got := make([]byte, min(random.Int64N(600_000)+1, size-off))
+		if n, err := r.ReadAt(got, off); err != nil || n != len(got) || !bytes.Equal(got, want[off:off+int64(n)]) {
+			t.Fatalf("ReadAt(%d bytes at %d) = %d, %v, or other bytes", len(got), off, n, err)
+		}
+	}
+	if n, err := r.ReadAt(make([]byte, 10), size-4); n != 4 || err != io.EOF { //nolint:errorlint // io.ReaderAt returns it itself
+		t.Errorf("ReadAt over the end = %d, %v; want 4, EOF", n, err)
+	}
+	if whole, err := io.ReadAll(io.NewSectionReader(r, 0, size)); err != nil || !bytes.Equal(whole, want) {
+		t.Errorf("reading through = %d bytes, %v", len(whole), err)
+	}
+	put(t, s, "t/book.epub", []byte("another book"))
+	_, err = r.ReadAt(make([]byte, 1), size/2)
+	if err == nil { // the block may be in memory; this one is not
+		_, err = r.ReadAt(make([]byte, 1), 0)
+	}
+	wantKind(t, "ReadAt of a changed object", err, job.Conflict)
+}
+
+func request(t *testing.T, method, url string, body []byte, header http.Header) (int, []byte, http.Header) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatalf("%s: %v", method, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", method, err)
+	}
+	return res.StatusCode, got, res.Header
+}
+
+func presignedGet(t *testing.T, s *blob.Store) {
+	want := pattern(5000)
+	put(t, s, "t/chapter-001.wav", want)
+	url, err := s.PresignGet(t.Context(), "t/chapter-001.wav", time.Hour, "Kapitel »eins«.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, got, header := request(t, http.MethodGet, url, nil, nil)
+	if code != http.StatusOK || !bytes.Equal(got, want) {
+		t.Errorf("GET = %d, %d bytes", code, len(got))
+	}
+	if d := header.Get("Content-Disposition"); !strings.HasPrefix(d, "attachment") || strings.ContainsAny(d, "\r\n»") {
+		t.Errorf("Content-Disposition = %q", d)
+	}
+	if code, got, _ := request(t, http.MethodGet, url, nil, http.Header{"Range": {"bytes=10-19"}}); code != http.StatusPartialContent || !bytes.Equal(got, want[10:20]) {
+		t.Errorf("GET of a range = %d, %d bytes", code, len(got))
+	}
+	if code, _, _ := request(t, http.MethodGet, strings.Replace(url, "chapter-001", "chapter-002", 1), nil, nil); code != http.StatusForbidden {
+		t.Errorf("GET with another key = %d; want 403", code)
+	}
+	plain, _, _ := strings.Cut(url, "?")
+	if code, _, _ := request(t, http.MethodGet, plain, nil, nil); code != http.StatusForbidden {
+		t.Errorf("GET without a signature = %d; want 403", code)
+	}
+}
+
+func presignedPut(t *testing.T, s *blob.Store) {
+	url, err := s.PresignPut(t.Context(), "uploads/t/upl_1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := pattern(300_000)
+	if code, body, _ := request(t, http.MethodPut, url, want, http.Header{"Content-Type": {"application/epub+zip"}}); code != http.StatusOK {
+		t.Fatalf("PUT = %d: %s", code, body)
+	}
+	if got, _ := get(t, s, "uploads/t/upl_1", blob.GetOptions{}); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes came back different from the %d that were put", len(got), len(want))
+	}
+	if code, _, _ := request(t, http.MethodPut, strings.Replace(url, "upl_1", "upl_2", 1), want, nil); code != http.StatusForbidden {
+		t.Errorf("PUT with another key = %d; want 403", code)
+	}
+}
+
+func sweep(t *testing.T, s *blob.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	pr, pw := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Put(ctx, "t/half.wav", pr, -1, blob.PutOptions{})
+		ended <- err
+	}()
+	if _, err := pw.Write(pattern(6 << 20)); err != nil { // one part and the beginning of the next
+		t.Fatal(err)
+	}
+	n, err := s.SweepUploads(t.Context(), time.Now().Add(-time.Hour))
+	if err != nil || n != 0 {
+		t.Errorf("SweepUploads of old ones = %d, %v; want 0", n, err)
+	}
+	n, err = s.SweepUploads(t.Context(), time.Now().Add(time.Hour))
+	if err != nil || n != 1 {
+		t.Errorf("SweepUploads = %d, %v; want 1", n, err)
+	}
+	cancel()
+	_ = pw.CloseWithError(io.ErrClosedPipe)
+	if err := <-ended; err == nil {
+		t.Error("the upload that was swept succeeded")
+	}
+}

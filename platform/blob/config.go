@@ -1,0 +1,73 @@
+package blob
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/voicemill/voicemill/platform/config"
+)
+
+const (
+	defaultRegion      = "us-east-1"
+	defaultConnectWait = 30 * time.Second
+
+	partBytes    = 5 << 20 // the smallest that S3 allows
+	maxParts     = 10_000  // as S3: 48 GiB an object
+	bufferTokens = 4       // uploads with a part in memory
+	stallAfter   = 15 * time.Second
+	dialTimeout  = 5 * time.Second
+	smallTimeout = 30 * time.Second // a request without a body to speak of
+	retries      = 3                // by the client, within one request, for a blip
+	idleConns    = 64
+)
+
+// Config says where the bucket is. The zero value of TLS, Region,
+// PublicEndpoint and ConnectWait means their default.
+type Config struct {
+	Endpoint       string        `help:"S3 server as host:port." placeholder:"HOST:PORT"`
+	Bucket         string        `help:"Bucket; made if missing." default:"voicemill"`
+	AccessKey      string        `help:"Access key." placeholder:"KEY"`
+	SecretKey      config.Secret `help:"Secret key." placeholder:"SECRET"`
+	Region         string        `help:"Region that requests are signed for." default:"us-east-1"`
+	TLS            bool          `help:"Speak TLS to the S3 server."`
+	PublicEndpoint string        `help:"Base URL under which clients reach the S3 server, if not the same." placeholder:"URL"`
+	ConnectWait    time.Duration `help:"How long a start waits for a server that is away." default:"30s"`
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Endpoint == "" || c.Bucket == "":
+		return fmt.Errorf("blob: endpoint (%q) and bucket (%q) must both be given", c.Endpoint, c.Bucket)
+	case c.AccessKey == "" || c.SecretKey.IsZero():
+		return errors.New("blob: access key and secret key must both be given")
+	case c.ConnectWait < 0:
+		return fmt.Errorf("blob: connect_wait is %s; it must be positive", c.ConnectWait)
+	}
+	_, _, err := c.public()
+	return err
+}
+
+// public returns the host and the scheme that presigned URLs name.
+func (c Config) public() (host string, secure bool, err error) {
+	if c.PublicEndpoint == "" {
+		return c.Endpoint, c.TLS, nil
+	}
+	u, err := url.Parse(c.PublicEndpoint)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || (u.Path != "" && u.Path != "/") {
+		return "", false, fmt.Errorf("blob: public_endpoint %q is not an http or https URL without a path", c.PublicEndpoint)
+	}
+	return u.Host, u.Scheme == "https", nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Region == "" {
+		c.Region = defaultRegion
+	}
+	if c.ConnectWait == 0 {
+		c.ConnectWait = defaultConnectWait
+	}
+	return c
+}

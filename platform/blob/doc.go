@@ -1,0 +1,13 @@
+// Package blob keeps files whole: uploads, renditions, chapters and books, in
+// any object store that speaks S3. It alone imports the S3 client.
+//
+// An object appears when all of it is stored, or not at all, and is never
+// changed afterwards: other bytes get another key. Memory is constant whatever
+// the size: one upload of unknown or large size holds one part of five
+// mebibytes, and at most four such uploads of a [Store] run at a time. A
+// transfer has no total time-out; it ends when nothing has moved for fifteen
+// seconds.
+//
+// Keys are paths of plain names, tenant first (see [ValidKey]). The layout
+// never uses a key as another key's folder, which not every store can hold.
+package blob

@@ -1,0 +1,224 @@
+package blob
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// PutOptions say how an object is stored.
+type PutOptions struct {
+	ContentType string // default application/octet-stream
+	IfAbsent    bool   // leave an object that is there as it is, and call that success
+}
+
+const (
+	// The store may copy all parts before it answers; it manages at least this.
+	copyBytesPerSecond = 20 << 20
+	completeAtLeast    = time.Minute
+	abortTimeout       = 10 * time.Second
+)
+
+// Put stores what r holds, size bytes, or up to r's end if size is -1. The
+// object is there when Put returns nil and never before all of it is. A reader
+// with more or fewer bytes than size is an error. On an error the object may or
+// may not be there; putting the same bytes again is safe. r is not closed.
+func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, opts PutOptions) (Info, error) {
+	if err := ValidKey(key); err != nil {
+		return Info{}, err
+	}
+	if size > int64(partBytes)*maxParts {
+		return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: %d bytes are more than one object may hold", key, size)}
+	}
+	p := &put{s: s, key: key, size: size, opts: opts}
+	got, err := p.run(ctx, r)
+	if err != nil && opts.IfAbsent && exists(err) {
+		got, err = s.Stat(ctx, key)
+		got.Existed = true
+	}
+	if err != nil {
+		return Info{}, classify("Put", key, err)
+	}
+	return got, nil
+}
+
+// put is one call of Put.
+type put struct {
+	s    *Store
+	key  string
+	size int64 // -1 if unknown
+	opts PutOptions
+	read int64 // bytes taken from the reader so far
+}
+
+func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
+	if p.size >= 0 && p.size <= partBytes/8 {
+		return p.small(ctx, r, make([]byte, p.size))
+	}
+	var buf []byte
+	select {
+	case buf = <-p.s.buffers:
+	case <-ctx.Done():
+		return Info{}, context.Cause(ctx)
+	}
+	defer func() { p.s.buffers <- buf }()
+	if buf == nil {
+		buf = make([]byte, partBytes)
+	}
+	first, last, err := p.fill(r, buf)
+	if err != nil {
+		return Info{}, err
+	}
+	if last {
+		return p.whole(ctx, first)
+	}
+	return p.inParts(ctx, r, buf)
+}
+
+// small stores an object that has a buffer of its own size.
+func (p *put) small(ctx context.Context, r io.Reader, buf []byte) (Info, error) {
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return Info{}, p.short(err)
+	}
+	p.read = p.size
+	if err := p.ended(r); err != nil {
+		return Info{}, err
+	}
+	return p.whole(ctx, buf)
+}
+
+// fill reads the next part. last is true if nothing follows it.
+func (p *put) fill(r io.Reader, buf []byte) (part []byte, last bool, err error) {
+	if p.size >= 0 {
+		buf = buf[:min(int64(len(buf)), p.size-p.read)]
+	}
+	n, err := io.ReadFull(r, buf)
+	p.read += int64(n)
+	switch {
+	case p.size >= 0 && err != nil:
+		return nil, false, p.short(err)
+	case p.size >= 0 && p.read == p.size:
+		return buf, true, p.ended(r)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return buf[:n], true, nil
+	case err != nil:
+		return nil, false, p.source(err)
+	}
+	return buf, false, nil
+}
+
+// ended makes sure that a reader has nothing beyond the size that was promised.
+func (p *put) ended(r io.Reader) error {
+	n, err := io.ReadFull(r, make([]byte, 1))
+	if n > 0 {
+		return &job.Error{Op: "blob.Put", Kind: job.Internal, Err: fmt.Errorf("%s: the reader has more than the %d bytes it was said to have", p.key, p.size)}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return p.source(err)
+}
+
+func (p *put) short(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &job.Error{Op: "blob.Put", Kind: job.Internal, Err: fmt.Errorf("%s: the reader has fewer than the %d bytes it was said to have", p.key, p.size)}
+	}
+	return p.source(err)
+}
+
+// source keeps the kind of the reader's own error.
+func (p *put) source(err error) error {
+	return &job.Error{Op: "blob.Put", Kind: job.KindOf(err), Err: fmt.Errorf("%s: read what to store: %w", p.key, err)}
+}
+
+func (p *put) options() minio.PutObjectOptions {
+	o := minio.PutObjectOptions{ContentType: p.opts.ContentType}
+	if o.ContentType == "" {
+		o.ContentType = "application/octet-stream"
+	}
+	if p.opts.IfAbsent {
+		o.SetMatchETagExcept("*")
+	}
+	return o
+}
+
+func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
+	ctx, dog, stop := watch(ctx, stallAfter)
+	defer stop()
+	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{bytes.NewReader(data), dog}, int64(len(data)), "", "", p.options())
+	if err != nil {
+		return Info{}, because(ctx, err)
+	}
+	return p.stored(up), nil
+}
+
+// inParts stores the first part, which is in buf, and the rest through buf.
+func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err error) {
+	start, cancel := context.WithTimeoutCause(ctx, smallTimeout, errStalled)
+	id, err := p.s.core.NewMultipartUpload(start, p.s.cfg.Bucket, p.key, minio.PutObjectOptions{ContentType: p.options().ContentType})
+	cancel()
+	if err != nil {
+		return Info{}, err
+	}
+	defer func() {
+		if err != nil { // what is stored so far would stay for ever
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+			defer cancel()
+			_ = p.s.core.AbortMultipartUpload(ctx, p.s.cfg.Bucket, p.key, id) // SweepUploads does it later
+		}
+	}()
+	var parts []minio.CompletePart
+	for part, last := buf, false; ; {
+		done, err := p.part(ctx, id, len(parts)+1, part)
+		if err != nil {
+			return Info{}, err
+		}
+		parts = append(parts, minio.CompletePart{PartNumber: done.PartNumber, ETag: done.ETag})
+		if last {
+			break
+		}
+		if part, last, err = p.fill(r, buf); err != nil {
+			return Info{}, err
+		}
+		if len(part) == 0 {
+			break // the reader ended with the part before
+		}
+		if len(parts) == maxParts {
+			return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: more than %d parts", p.key, maxParts)}
+		}
+	}
+	limit := completeAtLeast + time.Duration(p.read/copyBytesPerSecond)*time.Second
+	end, cancel := context.WithTimeoutCause(ctx, limit, errStalled)
+	defer cancel()
+	up, err := p.s.core.CompleteMultipartUpload(end, p.s.cfg.Bucket, p.key, id, parts, p.options())
+	if err != nil {
+		return Info{}, because(end, err)
+	}
+	return p.stored(up), nil
+}
+
+func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
+	ctx, dog, stop := watch(ctx, stallAfter)
+	defer stop()
+	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{})
+	return done, because(ctx, err)
+}
+
+func (p *put) stored(up minio.UploadInfo) Info {
+	return Info{Key: p.key, Size: p.read, ETag: up.ETag, ContentType: p.options().ContentType, LastModified: up.LastModified}
+}
+
+// because names the reason for which ctx ended, if that is why err came.
+func because(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}

@@ -1,0 +1,198 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// Store is one bucket. It is safe for concurrent use.
+type Store struct {
+	cfg       Config
+	core      minio.Core
+	public    *minio.Client // signs for the endpoint that clients see
+	transport *http.Transport
+	buffers   chan []byte // parts; nil until first used
+}
+
+// Info describes an object.
+type Info struct {
+	Key          string
+	Size         int64  // bytes of the whole object
+	ETag         string // of these bytes, without quotes; opaque
+	ContentType  string
+	LastModified time.Time
+	Existed      bool // Put with IfAbsent found the object and stored nothing
+}
+
+var errConnectTimeout = errors.New("the object store did not answer in time")
+
+// Open returns the bucket of cfg, which it makes if it is missing. While the
+// server is away it tries again, for cfg.ConnectWait or until ctx is done.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	host, secure, err := cfg.public()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, transport: newTransport(), buffers: make(chan []byte, bufferTokens)}
+	for range bufferTokens {
+		s.buffers <- nil
+	}
+	options := func(secure bool) *minio.Options {
+		return &minio.Options{
+			Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
+			Secure: secure, Region: cfg.Region, Transport: s.transport, MaxRetries: retries,
+		}
+	}
+	client, err := minio.New(cfg.Endpoint, options(cfg.TLS))
+	if err != nil {
+		return nil, fmt.Errorf("blob: endpoint %q: %w", cfg.Endpoint, err)
+	}
+	s.core = minio.Core{Client: client}
+	if s.public, err = minio.New(host, options(secure)); err != nil {
+		return nil, fmt.Errorf("blob: public endpoint %q: %w", host, err)
+	}
+	if err := s.awaitBucket(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newTransport() *http.Transport {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: d.DialContext, TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConns: idleConns, MaxIdleConnsPerHost: idleConns, IdleConnTimeout: 90 * time.Second,
+		ExpectContinueTimeout: time.Second, DisableCompression: true,
+		WriteBufferSize: 32 << 10, ReadBufferSize: 32 << 10,
+	}
+}
+
+func (s *Store) awaitBucket(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.ConnectWait, errConnectTimeout)
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := s.makeBucket(ctx)
+		if err == nil || !job.Retryable(err) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return classify("Open", s.cfg.Bucket, errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+func (s *Store) makeBucket(ctx context.Context) error {
+	ok, err := s.core.BucketExists(ctx, s.cfg.Bucket)
+	if err != nil || ok {
+		return classify("Open", s.cfg.Bucket, err)
+	}
+	err = s.core.MakeBucket(ctx, s.cfg.Bucket, minio.MakeBucketOptions{Region: s.cfg.Region})
+	var r minio.ErrorResponse
+	if errors.As(err, &r) && (r.Code == "BucketAlreadyOwnedByYou" || r.Code == "BucketAlreadyExists") {
+		return nil // another process was quicker
+	}
+	return classify("Open", s.cfg.Bucket, err)
+}
+
+// Close ends idle connections. Calls in hand go on.
+func (s *Store) Close() { s.transport.CloseIdleConnections() }
+
+// Ready asks the server whether the bucket is there.
+func (s *Store) Ready(ctx context.Context) error {
+	ok, err := s.core.BucketExists(ctx, s.cfg.Bucket)
+	if err == nil && !ok {
+		err = minio.ErrorResponse{Code: "NoSuchBucket", StatusCode: http.StatusNotFound, Message: "the bucket is gone"}
+	}
+	return classify("Ready", s.cfg.Bucket, err)
+}
+
+// Stat describes an object; the error has kind NotFound if there is none.
+func (s *Store) Stat(ctx context.Context, key string) (Info, error) {
+	if err := ValidKey(key); err != nil {
+		return Info{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, smallTimeout, errStalled)
+	defer cancel()
+	o, err := s.core.StatObject(ctx, s.cfg.Bucket, key, minio.StatObjectOptions{})
+	if err != nil {
+		return Info{}, classify("Stat", key, err)
+	}
+	return info(o), nil
+}
+
+// Delete removes an object. One that is not there counts as removed.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := ValidKey(key); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, smallTimeout, errStalled)
+	defer cancel()
+	err := classify("Delete", key, s.core.RemoveObject(ctx, s.cfg.Bucket, key, minio.RemoveObjectOptions{}))
+	if job.KindOf(err) == job.NotFound && err != nil {
+		return nil
+	}
+	return err
+}
+
+// List yields the objects whose keys begin with prefix, in the order of their
+// keys, without their content types. After an error it yields no more.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		for o := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+			if o.Err != nil {
+				yield(Info{}, classify("List", prefix, o.Err))
+				return
+			}
+			if !yield(info(o), nil) {
+				return
+			}
+		}
+	}
+}
+
+// SweepUploads ends the multipart uploads that began before the given time and
+// were never completed, such as those of a process that was killed, and frees
+// what they hold. It returns how many.
+func (s *Store) SweepUploads(ctx context.Context, before time.Time) (n int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for u := range s.core.ListIncompleteUploads(ctx, s.cfg.Bucket, "", true) {
+		if u.Err != nil {
+			return n, classify("SweepUploads", s.cfg.Bucket, u.Err)
+		}
+		if !u.Initiated.Before(before) {
+			continue
+		}
+		if err := s.core.AbortMultipartUpload(ctx, s.cfg.Bucket, u.Key, u.UploadID); err != nil {
+			return n, classify("SweepUploads", u.Key, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+func info(o minio.ObjectInfo) Info {
+	return Info{Key: o.Key, Size: o.Size, ETag: strings.Trim(o.ETag, `"`), ContentType: o.ContentType, LastModified: o.LastModified}
+}

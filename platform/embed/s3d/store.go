@@ -1,0 +1,151 @@
+package s3d
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3err"
+	"github.com/versity/versitygw/s3response"
+)
+
+// store is the backend of the server: the library's file backend with absolute
+// paths in place of bucket names, and with syncs. The operations that it does
+// not name are answered with NotImplemented.
+type store struct {
+	backend.BackendUnsupported
+	files *posix.Posix
+	root  string
+	known dirs
+}
+
+// bucketName is stricter than S3: it is also a safe name of a folder.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
+
+// bucket returns a pointer to the absolute path of the bucket's folder.
+func (s *store) bucket(name *string) (*string, error) {
+	if name == nil || !bucketName.MatchString(*name) {
+		return nil, s3err.GetAPIError(s3err.ErrNoSuchBucket)
+	}
+	path := filepath.Join(s.root, *name)
+	return &path, nil
+}
+
+// missing takes the path out of the error for a bucket that is not there.
+func (s *store) missing(path string) error {
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		return s3err.GetAPIError(s3err.ErrNoSuchBucket)
+	}
+	return nil
+}
+
+// String names the backend in the library's messages.
+func (s *store) String() string { return "voicemill" }
+
+// Shutdown closes the file backend.
+func (s *store) Shutdown() { s.files.Shutdown() }
+
+// PutObject stores an object: its data before its name, then what leads to it.
+func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	path, err := s.bucket(in.Bucket)
+	if err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
+	in.Bucket = path
+	out, err := s.files.PutObjectWithPostFunc(ctx, in, (*os.File).Sync)
+	if err != nil {
+		return out, err
+	}
+	return out, s.settle(*path, *in.Key)
+}
+
+// CompleteMultipartUpload joins the parts into a file that is synced before it
+// gets its name, and then like PutObject. Parts are not synced by themselves:
+// an upload that a power cut interrupts begins anew.
+func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+	path, err := s.bucket(in.Bucket)
+	if err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", err
+	}
+	abs, name := *in, in.Bucket
+	abs.Bucket = path
+	left := 0
+	if in.MultipartUpload != nil {
+		left = len(in.MultipartUpload.Parts)
+	}
+	out, version, err := s.files.CompleteMultipartUploadWithCopy(ctx, &abs, func(part, whole *os.File) (bool, error) {
+		if _, err := io.Copy(whole, part); err != nil {
+			return true, err // the library copies the rest, and meets the error again
+		}
+		if left--; left == 0 {
+			return true, whole.Sync()
+		}
+		return true, nil
+	})
+	out.Bucket = name
+	if err != nil {
+		return out, version, err
+	}
+	return out, version, s.settle(*path, *in.Key)
+}
+
+// settle makes the attributes of a named object and the entries of the folders
+// that lead to it durable.
+func (s *store) settle(bucket, key string) error {
+	file := filepath.Join(bucket, key)
+	if err := syncPath(file); err != nil && !os.IsNotExist(err) { // it may be deleted again already
+		return err
+	}
+	dir := filepath.Dir(file)
+	if err := syncPath(dir); err != nil {
+		return err
+	}
+	for up := dir; up != bucket && !s.known.has(up); up = filepath.Dir(up) {
+		if err := syncPath(filepath.Dir(up)); err != nil {
+			return err
+		}
+		s.known.add(up)
+	}
+	return nil
+}
+
+// dirs remembers folders whose own entry is durable. It forgets everything
+// when it is full, or when a delete may have removed a folder.
+type dirs struct {
+	mu   sync.Mutex // guards seen
+	seen map[string]struct{}
+}
+
+const maxKnownDirs = 20_000
+
+func (d *dirs) has(path string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.seen[path]
+	return ok
+}
+
+func (d *dirs) add(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.seen == nil || len(d.seen) >= maxKnownDirs {
+		d.seen = map[string]struct{}{}
+	}
+	d.seen[path] = struct{}{}
+}
+
+// forget drops the folders that lead to key, which a delete removes when they are empty.
+func (d *dirs) forget(bucket, key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for up := filepath.Dir(filepath.Join(bucket, key)); strings.HasPrefix(up, bucket+"/"); up = filepath.Dir(up) {
+		delete(d.seen, up)
+	}
+}
