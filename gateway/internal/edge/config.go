@@ -27,16 +27,20 @@ type Config struct {
 	MaxBacklog  int          // unparsed input of one connection, bytes; default 256 KiB
 	MaxOutbound int          // output of one connection that its peer has not taken, bytes; default 1 MiB
 
-	HeadTimeout   time.Duration // from the first byte of a request to the end of its head; default 10 s
-	BodyTimeout   time.Duration // from the end of the head to the end of the body; default 60 s
-	IdleTimeout   time.Duration // between two requests; default 75 s
-	AnswerTimeout time.Duration // from the end of a request to its answer, which is then 503; default 120 s
-	WriteStall    time.Duration // without a byte taken by a peer that has output waiting; default 20 s
-	LingerTimeout time.Duration // of discarding input after the last answer; default 2 s
-	HalfClose     time.Duration // for answers to a client that shut its sending side; default 5 s
-	DrainIdle     time.Duration // for which an idle connection may still send a request while draining; default 500 ms
-	Grace         time.Duration // for requests in flight while draining; default 20 s
-	Tick          time.Duration // resolution of the time-outs; default 100 ms
+	TLS           *TLS // nil speaks no TLS
+	MaxHandshakes int  // TLS handshakes under way; default 1024
+
+	HandshakeTimeout time.Duration // of TLS; default 10 s
+	HeadTimeout      time.Duration // from the first byte of a request to the end of its head; default 10 s
+	BodyTimeout      time.Duration // from the end of the head to the end of the body; default 60 s
+	IdleTimeout      time.Duration // between two requests; default 75 s
+	AnswerTimeout    time.Duration // from the end of a request to its answer, which is then 503; default 120 s
+	WriteStall       time.Duration // without a byte taken by a peer that has output waiting; default 20 s
+	LingerTimeout    time.Duration // of discarding input after the last answer; default 2 s
+	HalfClose        time.Duration // for answers to a client that shut its sending side; default 5 s
+	DrainIdle        time.Duration // for which an idle connection may still send a request while draining; default 500 ms
+	Grace            time.Duration // for requests in flight while draining; default 20 s
+	Tick             time.Duration // resolution of the time-outs; default 100 ms
 
 	// Refusal makes the answer to a request that never reached the handler. The
 	// default is a problem document. The server sets Close.
@@ -55,6 +59,8 @@ func (c Config) withDefaults() Config {
 	c.Limits = cmp.Or(c.Limits, http1.DefaultLimits())
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 256<<10)
 	c.MaxOutbound = cmp.Or(c.MaxOutbound, 1<<20)
+	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, 1024)
+	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 10*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 60*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
@@ -76,7 +82,7 @@ func (c *Config) validate() error {
 		return errors.New("neither an address nor a listener is given")
 	}
 	for name, n := range map[string]int{
-		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams,
+		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "handshake limit": c.MaxHandshakes,
 		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound,
 	} {
 		if n < 1 {
@@ -87,7 +93,7 @@ func (c *Config) validate() error {
 		return fmt.Errorf("accept rate is %d; want 0 or more", c.AcceptRate)
 	}
 	for name, d := range map[string]time.Duration{
-		"head": c.HeadTimeout, "body": c.BodyTimeout, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
+		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
 		"write stall": c.WriteStall, "linger": c.LingerTimeout, "half-close": c.HalfClose,
 		"drain idle": c.DrainIdle, "grace": c.Grace,
 	} {

@@ -18,6 +18,7 @@ type phase uint8
 
 const (
 	phaseSniff phase = iota
+	phaseHandshake
 	phaseHTTP
 	phaseUpgraded
 	phaseLinger
@@ -47,7 +48,9 @@ type conn struct {
 	cur       *Exchange // the request that is being read
 	backlog   []byte    // input that cannot be parsed yet
 	discards  int       // input dropped while lingering
+	pressed   int       // input taken while too much output waits
 	upgraded  *Conn
+	tls       *tlsLayer // nil on a plain connection
 
 	wire    *buffer // output that the socket has not taken
 	wireOff int
@@ -62,6 +65,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	out      *buffer   // answers in order, not yet on the wire
+	raw      *buffer   // output of a handshake
 	first    *Exchange // requests that await their answers, oldest first
 	last     *Exchange
 	inFlight int
@@ -103,7 +107,7 @@ func (c *conn) opened(g gnet.Conn) {
 	l.conns.prev.next = c
 	l.conns.prev = c
 	c.parser = http1.NewParser(&c.srv.cfg.Limits)
-	if c.srv.cfg.Frames == nil {
+	if c.srv.cfg.Frames == nil && c.srv.certs == nil {
 		c.phase = phaseHTTP
 	}
 	c.arm()
@@ -113,19 +117,42 @@ func (c *conn) opened(g gnet.Conn) {
 func (c *conn) received(data []byte) {
 	defer c.rescue()
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
-	c.input(data)
+	switch {
+	case !c.bearable(len(data)):
+		return
+	case c.phase == phaseLinger:
+		c.discard(len(data))
+	case c.tls == nil:
+		c.input(data)
+	case c.tls.steady:
+		c.decrypt(data)
+	default:
+		c.tls.offer(data)
+		return
+	}
 	c.flush()
+}
+
+// bearable cuts a peer that goes on sending while it does not take what was
+// sent to it. Some input is answered below the protocol, by TLS, so that
+// refusing requests is not enough.
+func (c *conn) bearable(n int) bool {
+	if c.wire == nil || len(c.wire.b)-c.wireOff <= c.srv.cfg.MaxOutbound {
+		c.pressed = 0
+		return true
+	}
+	if c.pressed += n; c.pressed <= c.srv.cfg.MaxBacklog {
+		return true
+	}
+	c.srv.stats.CutBacklog.Add(1)
+	c.close()
+	return false
 }
 
 // input gives plain bytes to the protocol of the connection.
 func (c *conn) input(data []byte) {
 	switch c.phase {
-	case phaseLinger:
-		if c.discards += len(data); c.discards > lingerBytes {
-			c.close()
-		}
-		return
-	case phaseClosed:
+	case phaseLinger, phaseClosed:
 		return
 	}
 	if len(c.backlog) > 0 || c.stalled() {
@@ -133,6 +160,13 @@ func (c *conn) input(data []byte) {
 		data = nil
 	}
 	c.process(data)
+}
+
+// discard drops input after the last answer, up to a limit.
+func (c *conn) discard(n int) {
+	if c.discards += n; c.discards > lingerBytes {
+		c.close()
+	}
 }
 
 // process parses the backlog, or data if there is none, as far as possible and
@@ -220,6 +254,9 @@ func (c *conn) service(n note) {
 	if n&noteRoom != 0 {
 		c.push()
 	}
+	if n&noteHandshake != 0 {
+		c.shaken()
+	}
 	c.flush()
 }
 
@@ -297,8 +334,8 @@ func (c *conn) end() {
 	c.gone = true
 	waiting := c.first
 	c.first, c.last, c.inFlight = nil, nil, 0
-	out := c.out
-	c.out = nil
+	out, raw := c.out, c.raw
+	c.out, c.raw = nil, nil
 	if c.room != nil {
 		close(c.room)
 		c.room = nil
@@ -306,6 +343,10 @@ func (c *conn) end() {
 	c.mu.Unlock()
 
 	c.srv.buffers.put(out)
+	c.srv.buffers.put(raw)
+	if c.tls != nil {
+		c.tls.end()
+	}
 	for ex := waiting; ex != nil; ex = ex.next {
 		ex.lost()
 	}

@@ -53,6 +53,8 @@ func (c *conn) readDeadline() (time.Duration, action) {
 	switch c.phase {
 	case phaseSniff:
 		return c.acceptedAt + cfg.HeadTimeout, actClose
+	case phaseHandshake:
+		return c.stageAt + cfg.HandshakeTimeout, actClose
 	case phaseUpgraded:
 		return c.upgraded.timerAt, actTimer
 	case phaseHTTP:

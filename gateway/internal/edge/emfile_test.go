@@ -78,7 +78,7 @@ func TestServerOutlivesRunningOutOfDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(time.Minute))
 		return &client{nc.(*net.TCPConn), bufio.NewReader(nc), t}
 	}
 	first := dial()

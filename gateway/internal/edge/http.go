@@ -8,14 +8,29 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 )
 
+var errPlain = &http1.Error{Status: http.StatusBadRequest, Public: "This port speaks TLS only."}
+
 // framesPreface is how a connection of binary frames starts.
 const framesPreface = "VML1"
+
+// framesProtocol is its name in ALPN.
+const framesProtocol = "vml1"
 
 // sniff decides by the first bytes what the connection speaks. It returns what
 // the protocol has not used.
 func (c *conn) sniff(data []byte) []byte {
 	n := min(len(data), len(framesPreface))
 	switch {
+	case c.tls == nil && c.srv.certs != nil && data[0] == recordHandshake:
+		c.startTLS(data)
+		return nil
+	case c.tls == nil && c.srv.certs != nil && c.srv.cfg.TLS.Only:
+		c.phase = phaseHTTP
+		c.discards += len(data)
+		c.refuse(errPlain)
+		return nil
+	case c.srv.cfg.Frames == nil:
+		c.phase = phaseHTTP
 	case string(data[:n]) != framesPreface[:n]:
 		c.phase = phaseHTTP
 	case n == len(framesPreface):

@@ -19,9 +19,10 @@ import (
 type note uint8
 
 const (
-	noteOutput note = 1 << iota // its mailbox holds something
-	noteRoom                    // its full socket has room
-	noteGone                    // its half-closed peer is gone
+	noteOutput    note = 1 << iota // its mailbox holds something
+	noteRoom                       // its full socket has room
+	noteHandshake                  // its handshake is over
+	noteGone                       // its half-closed peer is gone
 )
 
 // loop is our side of one gnet event loop. Fields are used on that loop alone,
@@ -35,6 +36,7 @@ type loop struct {
 	now   time.Time
 	clock time.Duration // since the server started; what deadlines are measured in
 	batch []*conn
+	plain []byte // what a record was decrypted to
 
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration

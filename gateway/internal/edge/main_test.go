@@ -83,7 +83,7 @@ func (d *door) dial() *client {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	return &client{nc.(*net.TCPConn), bufio.NewReader(nc), d.t}
 }
 

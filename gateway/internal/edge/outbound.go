@@ -37,8 +37,8 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	if c.first == nil && c.switchTo == nil {
 		c.hold = false // the request that asked for an upgrade was answered otherwise
 	}
-	out := c.out
-	c.out = nil
+	out, raw := c.out, c.raw
+	c.out, c.raw = nil, nil
 	c.busy = false
 	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0
 	switchTo, c.switchTo = c.switchTo, nil
@@ -46,8 +46,11 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 		c.pending += len(out.b)
 	}
 	c.mu.Unlock()
+	if raw != nil {
+		c.send(raw)
+	}
 	if out != nil {
-		c.send(out)
+		c.sendPlain(out)
 	}
 	return leave, switchTo
 }
@@ -74,22 +77,48 @@ func (c *conn) progress() bool {
 	return len(c.backlog) < before
 }
 
-// send puts out on the wire and gives the socket what it takes.
-func (c *conn) send(out *buffer) {
+// sendPlain sends output of the protocol, through TLS if that is what the
+// connection speaks.
+func (c *conn) sendPlain(out *buffer) {
 	c.lastUse = c.loop.clock
-	if c.wire == nil {
-		c.wire, c.wireOff = out, 0
-		c.stalledAt = c.loop.clock
-		c.push()
+	if c.tls == nil {
+		c.send(out)
 		return
 	}
-	c.wire.b = append(c.wire.b, out.b...)
+	var err error
+	if !c.tls.bye { // after that there is nobody to read it
+		err = c.tls.encrypt(out.b)
+	}
 	c.srv.buffers.put(out)
+	if err != nil {
+		c.close()
+		return
+	}
+	c.push()
+}
+
+// send puts out on the wire and gives the socket what it takes.
+func (c *conn) send(out *buffer) {
+	if c.wire == nil {
+		c.wire, c.wireOff, c.stalledAt = out, 0, c.loop.clock
+	} else {
+		c.wire.b = append(c.wire.b, out.b...)
+		c.srv.buffers.put(out)
+	}
+	c.push()
+}
+
+// wireBuffer returns the wire, to append to.
+func (c *conn) wireBuffer() *buffer {
+	if c.wire == nil {
+		c.wire, c.wireOff, c.stalledAt = c.srv.buffers.get(), 0, c.loop.clock
+	}
+	return c.wire
 }
 
 // push writes until the wire is empty or the socket is full.
 func (c *conn) push() {
-	if c.wire == nil {
+	if c.wire == nil || c.phase == phaseClosed {
 		return
 	}
 	sent := 0
@@ -148,6 +177,12 @@ func (c *conn) finish() {
 		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // close resets
 		c.close()
 		return
+	}
+	if c.tls != nil {
+		c.tls.farewell()
+		if c.push(); c.wire != nil || c.phase == phaseClosed {
+			return // room for it will bring us back
+		}
 	}
 	read := c.phase == phaseHTTP && c.cur == nil && len(c.backlog) == 0 && c.discards == 0
 	if c.eof || read {

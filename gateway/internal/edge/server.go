@@ -21,22 +21,25 @@ var ErrGraceSpent = errors.New("the server stopped before the request was answer
 
 // Stats counts what happened. Its fields are read with Load at any time.
 type Stats struct {
-	Open        atomic.Int64  // connections
-	Accepted    atomic.Uint64 // connections
-	Requests    atomic.Uint64 // complete requests that reached the handler
-	Refused     atomic.Uint64 // requests that could not be read
-	Late        atomic.Uint64 // of these, not in time
-	Unanswered  atomic.Uint64 // requests that the handler did not answer in time
-	Panics      atomic.Uint64
-	Streams     atomic.Int64  // bodies under way
-	ShedStreams atomic.Uint64 // bodies refused because there were too many
-	ShedConns   atomic.Uint64 // connections refused because there were too many
-	AcceptErrs  atomic.Uint64 // failures to accept, such as no descriptor being left
-	CutStalled  atomic.Uint64 // connections closed because their peer did not read
-	HalfClosed  atomic.Uint64 // connections kept for answers after their peer shut its sending side
-	CutBacklog  atomic.Uint64 // connections closed because their peer did not stop sending
-	BytesIn     atomic.Uint64
-	BytesOut    atomic.Uint64
+	Open             atomic.Int64  // connections
+	Accepted         atomic.Uint64 // connections
+	Requests         atomic.Uint64 // complete requests that reached the handler
+	Refused          atomic.Uint64 // requests that could not be read
+	Late             atomic.Uint64 // of these, not in time
+	Unanswered       atomic.Uint64 // requests that the handler did not answer in time
+	Panics           atomic.Uint64
+	Streams          atomic.Int64  // bodies under way
+	ShedStreams      atomic.Uint64 // bodies refused because there were too many
+	Handshakes       atomic.Int64  // TLS handshakes under way
+	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
+	FailedHandshakes atomic.Uint64
+	ShedConns        atomic.Uint64 // connections refused because there were too many
+	AcceptErrs       atomic.Uint64 // failures to accept, such as no descriptor being left
+	CutStalled       atomic.Uint64 // connections closed because their peer did not read
+	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
+	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
+	BytesIn          atomic.Uint64
+	BytesOut         atomic.Uint64
 }
 
 // Server is the front door. It is used once: New, then Run.
@@ -53,6 +56,8 @@ type Server struct {
 	buffers buffers
 	pieces  pieces
 	pumps   sync.WaitGroup // one for every body under way, see RespondStream
+	shakes  sync.WaitGroup // one for every TLS handshake under way
+	certs   *certificates  // nil without TLS
 	date    http1.Date
 	started time.Time
 	stats   Stats
@@ -75,6 +80,16 @@ func New(cfg Config, h Handler, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, handler: h, log: log, ln: cfg.Listener, started: time.Now(),
 		byEvent: make(map[gnet.EventLoop]*loop), drainCh: make(chan struct{}), empty: make(chan struct{}, 1),
+	}
+	if cfg.TLS != nil {
+		protocols := []string{"http/1.1"}
+		if cfg.Frames != nil {
+			protocols = append(protocols, framesProtocol)
+		}
+		var err error
+		if s.certs, err = newCertificates(*cfg.TLS, protocols); err != nil {
+			return nil, fmt.Errorf("edge: tls: %w", err)
+		}
 	}
 	if s.ln == nil {
 		ln, err := net.Listen("tcp", cfg.Listen) //nolint:noctx // binding does not block
@@ -144,6 +159,9 @@ func (s *Server) serve(ctx context.Context) error {
 	ticking, stopTicks := context.WithCancel(s.base)
 	defer stopTicks()
 	beside.Go(func() { s.tick(ticking) })
+	if s.certs != nil {
+		beside.Go(func() { s.certs.watch(ticking, s.log) })
+	}
 
 	a := acceptor{srv: s, refusals: make(chan struct{}, maxRefusals)}
 	lost := make(chan error, 1)
@@ -161,6 +179,7 @@ func (s *Server) serve(ctx context.Context) error {
 	a.wait()
 	s.kill(ErrGraceSpent)
 	s.pumps.Wait()
+	s.shakes.Wait()
 	return err
 }
 

@@ -33,7 +33,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 
 func TestStreamedBodiesArriveWhole(t *testing.T) {
 	t.Parallel()
-	const size = 5_000_000
+	const size = 3_000_000
 	var done atomic.Int32
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
 		length := int64(size)
@@ -69,7 +69,7 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 
 func TestStreamWaitsForASlowReader(t *testing.T) {
 	t.Parallel()
-	const size = 64 << 20
+	const size = 16 << 20
 	src := &countingSource{p: pattern{size: size}}
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
 		ex.RespondStream(200, nil, size, src.next, nil)
@@ -77,11 +77,15 @@ func TestStreamWaitsForASlowReader(t *testing.T) {
 	c := d.dial()
 	_ = c.SetReadBuffer(64 << 10)
 	c.send(get)
-	var last int64 = -1
-	for n := src.read.Load(); n != last || n == 0; n = src.read.Load() { // until it waits
-		last = n
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // nothing announces that a source is not asked any more
-	}
+	var last int64
+	still := 0
+	waitFor(t, "the source to be left alone", func() bool { // for 50 looks, because nothing announces it
+		if n := src.read.Load(); n != last || n == 0 {
+			last, still = n, 0
+		}
+		still++
+		return still > 50
+	})
 	if last > size/2 {
 		t.Errorf("%d bytes of %d were taken from the source for a peer that does not read", last, size)
 	}

@@ -1,0 +1,291 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	recordHandshake = 0x16     // first byte of a TLS connection
+	handshakeBytes  = 64 << 10 // input of a handshake; a chain of client certificates has a few KiB
+	plainBytes      = 16 << 10 // the plain text of the largest record
+)
+
+// tlsLayer is TLS between a connection and its socket, done by crypto/tls.
+//
+// The handshake blocks, so it runs on a goroutine, which the loop feeds. After
+// it the loop owns the layer: it gives each piece of input to tls.Conn.Read
+// until that asks for more than there is. The layer then reports an expired
+// deadline, which crypto/tls takes as a reason to try again later. Output is
+// collected on the connection's wire and never fails.
+type tlsLayer struct {
+	c      *conn
+	tls    *tls.Conn
+	peer   []*x509.Certificate
+	steady bool // the handshake is over; on the loop
+	bye    bool // close_notify was sent; on the loop
+
+	mu    sync.Mutex
+	more  sync.Cond
+	in    []byte // input that was not read; without mu once steady
+	ended bool   // no more input will come
+	done  bool   // the handshake goroutine has ended
+	err   error  // how
+}
+
+// startTLS begins a handshake whose first bytes are data.
+func (c *conn) startTLS(data []byte) {
+	s := c.srv
+	if s.stats.Handshakes.Add(1) > int64(s.cfg.MaxHandshakes) {
+		s.stats.Handshakes.Add(-1)
+		s.stats.ShedHandshakes.Add(1)
+		c.close()
+		return
+	}
+	t := &tlsLayer{c: c}
+	t.more.L = &t.mu
+	t.tls = tls.Server(t, s.certs.base)
+	c.tls, c.phase, c.stageAt = t, phaseHandshake, c.loop.clock
+	t.offer(data)
+	s.shakes.Go(func() {
+		defer s.stats.Handshakes.Add(-1)
+		t.handshake()
+	})
+}
+
+func (t *tlsLayer) handshake() {
+	s := t.c.srv
+	ctx, cancel := context.WithTimeout(s.base, s.cfg.HandshakeTimeout)
+	defer cancel()
+	err := func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				s.panicked(r, "handshake")
+				err = errors.New("handshake panicked")
+			}
+		}()
+		return t.tls.HandshakeContext(ctx)
+	}()
+	t.mu.Lock()
+	t.done, t.err = true, err
+	t.mu.Unlock()
+	t.c.loop.notify(t.c, noteHandshake)
+}
+
+// offer gives input to the handshake.
+func (t *tlsLayer) offer(data []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.in)+len(data) > handshakeBytes {
+		t.ended = true
+	} else {
+		t.in = append(t.in, data...)
+	}
+	t.more.Signal()
+}
+
+// end tells the handshake that the connection is gone.
+func (t *tlsLayer) end() {
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.more.Broadcast()
+}
+
+// shaken runs on the loop when the handshake is over.
+func (c *conn) shaken() {
+	t := c.tls
+	t.mu.Lock()
+	done, err := t.done, t.err
+	t.mu.Unlock()
+	if !done || t.steady || c.phase != phaseHandshake {
+		return
+	}
+	if err != nil {
+		c.srv.stats.FailedHandshakes.Add(1)
+		c.srv.log.LogAttrs(c.srv.base, slog.LevelDebug, "handshake failed",
+			slog.String("remote", c.remote.String()), slog.Any("error", err))
+		t.bye = true // the alert is all there is to say
+		c.abandon()
+		return
+	}
+	c.mu.Lock()
+	raw := c.raw // the end of the handshake goes before anything else
+	c.raw = nil
+	c.mu.Unlock()
+	if raw != nil {
+		c.send(raw)
+	}
+	t.steady = true
+	t.peer = t.tls.ConnectionState().PeerCertificates
+	c.phase = phaseHTTP
+	if c.srv.cfg.Frames != nil {
+		c.phase = phaseSniff
+	}
+	c.acceptedAt, c.lastUse = c.loop.clock, c.loop.clock
+	left := t.in
+	t.in = nil
+	c.decrypt(left)
+}
+
+// decrypt gives input to the layer and what it yields to the protocol.
+func (c *conn) decrypt(data []byte) {
+	t, l := c.tls, c.loop
+	if l.plain == nil {
+		l.plain = make([]byte, plainBytes)
+	}
+	t.in = data
+	for c.phase != phaseClosed {
+		n, err := t.tls.Read(l.plain)
+		if n > 0 {
+			c.input(l.plain[:n])
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, io.EOF):
+			c.endOfPlain()
+		default:
+			t.bye = true // crypto/tls has put the alert on the wire
+			c.abandon()
+		}
+		break
+	}
+	t.in = nil
+	c.push()
+}
+
+// endOfPlain runs when the peer said close_notify: like a client that shuts its
+// sending side, it may wait for answers.
+func (c *conn) endOfPlain() {
+	if c.eof || c.phase == phaseClosed {
+		return
+	}
+	if c.phase == phaseUpgraded {
+		c.upgraded.Close(nil)
+		return
+	}
+	c.eof, c.noMore = true, true
+	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
+}
+
+// abandon sends what is on the wire, an alert, and no answers any more.
+func (c *conn) abandon() {
+	c.noMore = true
+	c.discards++
+	c.mu.Lock()
+	c.leave = true
+	c.out = nil
+	c.mu.Unlock()
+}
+
+// encrypt puts plain output on the wire.
+func (t *tlsLayer) encrypt(plain []byte) error {
+	_, err := t.tls.Write(plain)
+	return err
+}
+
+// farewell puts close_notify on the wire, once.
+func (t *tlsLayer) farewell() {
+	if t.bye || !t.steady {
+		return
+	}
+	t.bye = true
+	_ = t.tls.CloseWrite()
+}
+
+// Read implements net.Conn for crypto/tls.
+func (t *tlsLayer) Read(p []byte) (int, error) {
+	if t.steady {
+		if len(t.in) == 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		n := copy(p, t.in)
+		t.in = t.in[n:]
+		return n, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.in) == 0 {
+		if t.ended {
+			return 0, io.EOF
+		}
+		t.more.Wait()
+	}
+	n := copy(p, t.in)
+	t.in = t.in[n:]
+	return n, nil
+}
+
+// Write implements net.Conn for crypto/tls. It never fails: a write error would
+// be final.
+func (t *tlsLayer) Write(p []byte) (int, error) {
+	c := t.c
+	if t.steady {
+		c.wireBuffer().b = append(c.wire.b, p...)
+		return len(p), nil
+	}
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return len(p), nil
+	}
+	if c.raw == nil {
+		c.raw = c.srv.buffers.get()
+	}
+	c.raw.b = append(c.raw.b, p...)
+	c.mu.Unlock()
+	c.loop.notify(c, noteOutput)
+	return len(p), nil
+}
+
+// Close implements net.Conn. crypto/tls calls it when a handshake takes too long.
+func (t *tlsLayer) Close() error {
+	t.end()
+	return nil
+}
+
+// LocalAddr implements net.Conn.
+func (t *tlsLayer) LocalAddr() net.Addr { return t.c.srv.Addr() }
+
+// RemoteAddr implements net.Conn.
+func (t *tlsLayer) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(t.c.remote) }
+
+// SetDeadline implements net.Conn; time-outs are the connection's.
+func (*tlsLayer) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn; time-outs are the connection's.
+func (*tlsLayer) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn; time-outs are the connection's.
+func (*tlsLayer) SetWriteDeadline(time.Time) error { return nil }
+
+// Secure reports whether the request came over TLS.
+func (ex *Exchange) Secure() bool { return ex.c.tls != nil }
+
+// ClientCertificates returns the verified certificate chain that the client
+// showed, its own first, or nil.
+func (ex *Exchange) ClientCertificates() []*x509.Certificate {
+	if ex.c.tls == nil {
+		return nil
+	}
+	return ex.c.tls.peer
+}
+
+// Reload reads the certificates and authorities again, for new connections. If
+// any of them is not usable the old ones stay and the error says why.
+func (s *Server) Reload() error {
+	if s.certs == nil {
+		return ErrNoTLS
+	}
+	return s.certs.reload()
+}
