@@ -20,7 +20,7 @@ const (
 	name           = "espeak-ng"
 	opSynthesize   = "espeak.Synthesize"
 	normalWPM      = 175     // the library's default
-	maxTextBytes   = 8 << 10 // about nine minutes, well within MaxAudio
+	maxTextBytes   = 4 << 10 // about five minutes, well within MaxAudio
 	silenceSeconds = 0.2
 )
 

@@ -18,6 +18,10 @@ import (
 const (
 	startTimeout = 10 * time.Second       // from start to hello
 	stopTimeout  = 500 * time.Millisecond // from the end of its input to the kill
+
+	// samplesPerByte is how long a byte of text is in speech, on the generous side
+	// in most languages: 14 a second.
+	samplesPerByte = nativeRate / 14
 )
 
 var (
@@ -148,7 +152,7 @@ func (h *helper) exchange(q wire.Request, maxSamples int64) (answer, error) {
 	if err := h.w.Flush(); err != nil {
 		return answer{}, fmt.Errorf("write request: %w", err)
 	}
-	var a answer
+	a := answer{samples: make([]int16, 0, min(int64(len(q.Text))*samplesPerByte*normalWPM/int64(max(q.WPM, 1)), maxSamples))}
 	for {
 		t, body, err := h.r.Next()
 		if err != nil {

@@ -23,8 +23,7 @@ func (s script) marks(source string, events []wire.Event) (sentences, words []en
 			sentences = addSentence(sentences, source, engine.Mark{Start: s.ranges[first].start, Sample: e.Sample})
 		case wire.EventWord:
 			last := min(first+max(int(e.Length), 1), len(s.ranges)) - 1
-			end := wordEnd(source, s.ranges[last].end)
-			words = addWord(words, source, engine.Mark{Start: s.ranges[first].start, End: end, Sample: e.Sample})
+			words = addWord(words, source, engine.Mark{Start: s.ranges[first].start, End: s.ranges[last].end, Sample: e.Sample})
 		}
 	}
 	if len(sentences) == 0 {
@@ -55,6 +54,7 @@ func addSentence(sentences []engine.Mark, source string, m engine.Mark) []engine
 }
 
 func addWord(words []engine.Mark, source string, m engine.Mark) []engine.Mark {
+	m.End = wordEnd(source, m.Start, m.End)
 	m.Start = skipSpace(source, m.Start)
 	if m.Start >= m.End {
 		return words
@@ -74,10 +74,14 @@ func skipSpace(s string, at int) int {
 	return at + len(s[at:]) - len(strings.TrimLeftFunc(s[at:], unicode.IsSpace))
 }
 
-// wordEnd moves the end of a word behind the letters and digits that follow
-// directly: the library ends "didn't" before the apostrophe. Scripts without
-// spaces are left as the library cut them.
-func wordEnd(s string, end int) int {
+// wordEnd corrects the end of the word that begins at start: in front of
+// punctuation that the library counts in, behind letters and digits that follow
+// directly, since it ends "didn't" before the apostrophe. Scripts without spaces
+// are left as it cut them.
+func wordEnd(s string, start, end int) int {
+	if trimmed := len(strings.TrimRightFunc(s[start:end], apart)); trimmed > 0 {
+		end = start + trimmed
+	}
 	last, _ := utf8.DecodeLastRuneInString(s[:end])
 	for inWord(last) && end < len(s) {
 		c, size := utf8.DecodeRuneInString(s[end:])
@@ -95,6 +99,9 @@ func wordEnd(s string, end int) int {
 	}
 	return end
 }
+
+// apart reports whether c stands between words.
+func apart(c rune) bool { return unicode.IsSpace(c) || unicode.IsPunct(c) }
 
 func inWord(c rune) bool {
 	return (unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.IsMark(c)) &&

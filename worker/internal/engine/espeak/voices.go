@@ -14,8 +14,8 @@ const DefaultVoice = "narrator-en"
 // narrators maps the language of each public voice to espeak-ng's voice. The
 // voice is called narrator- and the language in lower case.
 var narrators = []struct{ language, voice string }{
-	{"en", "en-us"}, {"en-GB", "en-gb"}, {"de", "de"},
-	{"fr", "fr-fr"}, {"fr-BE", "fr-be"}, {"fr-CH", "fr-ch"},
+	{"en", "en-us"}, {"en-GB", "en"}, {"de", "de"},
+	{"fr", "fr"}, {"fr-BE", "fr-be"}, {"fr-CH", "fr-ch"},
 	{"es", "es"}, {"es-419", "es-419"}, {"it", "it"},
 	{"pt", "pt"}, {"pt-BR", "pt-br"}, {"nl", "nl"}, {"pl", "pl"},
 	{"ru", "ru"}, {"uk", "uk"}, {"be", "be"}, {"bg", "bg"}, {"sr", "sr"}, {"hr", "hr"}, {"sl", "sl"}, {"bs", "bs"}, {"mk", "mk"},
@@ -23,7 +23,7 @@ var narrators = []struct{ language, voice string }{
 	{"sv", "sv"}, {"da", "da"}, {"nb", "nb"}, {"fi", "fi"}, {"is", "is"}, {"et", "et"}, {"lv", "lv"}, {"lt", "lt"},
 	{"ca", "ca"}, {"eu", "eu"}, {"ga", "ga"}, {"cy", "cy"}, {"lb", "lb"}, {"mt", "mt"}, {"la", "la"}, {"eo", "eo"},
 	{"tr", "tr"}, {"az", "az"}, {"kk", "kk"}, {"ka", "ka"}, {"hy", "hy"},
-	{"ar", "ar"}, {"fa", "fa"}, {"he", "he"}, {"ur", "ur"},
+	{"ar", "ar"}, {"fa", "fa"}, {"ur", "ur"},
 	{"hi", "hi"}, {"bn", "bn"}, {"ta", "ta"}, {"te", "te"}, {"mr", "mr"}, {"gu", "gu"}, {"kn", "kn"}, {"ml", "ml"}, {"pa", "pa"}, {"ne", "ne"}, {"si", "si"},
 	{"ja", "ja"}, {"zh", "cmn"}, {"yue", "yue"}, {"ko", "ko"}, {"vi", "vi"}, {"th", "th"}, {"id", "id"}, {"ms", "ms"},
 	{"sw", "sw"}, {"af", "af"}, {"am", "am"},

@@ -24,12 +24,12 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for name, rate := range map[Dialect]int{VLLMOmni: 24000, SGLangOmni: 22050, Generic: 44100} {
+	for name, rate := range map[Dialect]int{VLLMOmni: 24000, SGLangOmni: 22050, Generic: 24000} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			enginetest.Run(t, func(t *testing.T) engine.Engine {
 				cfg := settings(t, serve(t, name), serve(t, name))
-				cfg.Rate = rate
+				cfg.Rate, cfg.MaxTextBytes = rate, 1024
 				return open(t, cfg)
 			})
 		})

@@ -2,10 +2,12 @@ package libespeak
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
 )
@@ -110,9 +112,9 @@ func (f *frames) samples(pcm []int16) bool {
 	if f.left -= int64(len(pcm)); f.left < 0 {
 		return false
 	}
-	f.bytes = f.bytes[:0]
-	for _, s := range pcm {
-		f.bytes = append(f.bytes, byte(s), byte(uint16(s)>>8)) //nolint:gosec // the same 16 bits
+	f.bytes = slices.Grow(f.bytes[:0], 2*len(pcm))[:2*len(pcm)]
+	for i, s := range pcm {
+		binary.LittleEndian.PutUint16(f.bytes[2*i:], uint16(s)) //nolint:gosec // the same 16 bits
 	}
 	f.count += int64(len(pcm))
 	f.err = f.w.Write(wire.TypeAudio, f.bytes)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Version changes whenever a frame does.
@@ -118,8 +119,10 @@ func DecodeSamples(dst []int16, body []byte) ([]int16, error) {
 	if len(body)%2 != 0 {
 		return dst, fmt.Errorf("audio frame of %d bytes: %w", len(body), ErrProtocol)
 	}
-	for i := 0; i < len(body); i += 2 {
-		dst = append(dst, int16(binary.LittleEndian.Uint16(body[i:]))) //nolint:gosec // the same 16 bits
+	n := len(dst)
+	dst = slices.Grow(dst, len(body)/2)[:n+len(body)/2]
+	for i := range dst[n:] {
+		dst[n+i] = int16(binary.LittleEndian.Uint16(body[2*i:])) //nolint:gosec // the same 16 bits
 	}
 	return dst, nil
 }

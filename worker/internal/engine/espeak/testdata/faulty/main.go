@@ -38,7 +38,7 @@ func answer(w *wire.Writer, q wire.Request, fault string) {
 	case "exit":
 		os.Exit(0)
 	case "hang":
-		select {}
+		_, _ = os.Stdin.Read(make([]byte, 1)) // there is nothing to come
 	case "garbage":
 		_ = w.Flush()
 		_, _ = os.Stdout.WriteString("HTTP/1.1 200 OK\r\n\r\n")

@@ -1,0 +1,9 @@
+package espeak
+
+// WaitForExit returns when the idle helper of an engine with a single one has
+// ended and the engine knows.
+func (e *Engine) WaitForExit() {
+	place := <-e.free
+	<-place.helper.exited
+	e.free <- place
+}
