@@ -30,7 +30,7 @@ type Globals struct {
 	URL      string           `name:"url" placeholder:"URL" help:"Address of the server; default $$VOICEMILL_URL or ${default_url}."`
 	KeyFile  string           `name:"key-file" placeholder:"FILE" type:"path" help:"File that holds the API key; default $$VOICEMILL_KEY. A key is never a flag, where other users would see it."`
 	JSON     bool             `name:"json" help:"Write JSON: one document, or one a line."`
-	Patience time.Duration    `name:"patience" default:"10m" hidden:"" help:"How long to try again while the server is away."`
+	Patience time.Duration    `name:"patience" default:"10m" placeholder:"TIME" help:"How long to go on trying when the server goes away while a job is followed; default ${default}."`
 	Version  kong.VersionFlag `name:"version" help:"Show the version."`
 }
 

@@ -41,6 +41,7 @@ type server struct {
 	cutPut   int                     // how many PUTs are answered by a closed connection
 	changed  chan struct{}           // closed when job changes
 	asked    []string                // "METHOD path" in order
+	onPoll   func()                  // called when a poll begins to be held
 	spec     job.Spec                // of the last submit
 	keys     []string                // every Idempotency-Key of a submit
 	uploaded []byte
@@ -175,9 +176,12 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 		etag := fmt.Sprintf(`W/"%d-%s"`, d.Version, d.State)
 		w.Header().Set("ETag", etag)
 		same := r.Header.Get("If-None-Match") == etag
-		if !same || d.State.Final() {
+		if !same || wait == 0 || d.State.Final() {
 			s.answer(w, 200, d)
 			return
+		}
+		if s.onPoll != nil {
+			s.onPoll()
 		}
 		select {
 		case <-changed:

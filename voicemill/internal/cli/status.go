@@ -141,12 +141,18 @@ func writeParts(out io.Writer, d jobdoc.Document) error {
 
 const maxTitle = 48 // a longer one is cut, so that a row stays a line
 
-// writeTable writes rows under head in aligned columns.
+// writeTable writes rows in aligned columns, under head unless it is nil.
 func writeTable(out io.Writer, head []string, rows [][]string) error {
-	widths := make([]int, len(head))
-	all := append([][]string{head}, rows...)
+	all := rows
+	if head != nil {
+		all = append([][]string{head}, rows...)
+	}
+	var widths []int
 	for _, row := range all {
 		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
 			widths[i] = max(widths[i], progress.Columns(cell))
 		}
 	}

@@ -22,7 +22,7 @@ type upload struct {
 
 const (
 	uploadTries = 5
-	uploadPause = 500 * time.Millisecond
+	uploadPause = 250 * time.Millisecond
 	// uploadStall ends an upload that does not move; a slow one may take as long as its URL works.
 	uploadStall = 30 * time.Second
 )

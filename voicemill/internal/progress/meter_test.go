@@ -1,17 +1,16 @@
 package progress_test
 
 import (
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/voicemill/internal/progress"
 )
 
+var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 func TestMeterDerivesSpeedAndRemainFromTheFirstSnapshot(t *testing.T) {
 	t.Parallel()
-	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	var m progress.Meter
 	if f := m.Add(progress.Snapshot{At: start, AudioSeconds: 100, Fraction: 0.1}); f.Speed != 0 || f.Remain != 0 {
 		t.Errorf("first frame = speed %v, remain %v; want both unknown", f.Speed, f.Remain)
@@ -25,35 +24,39 @@ func TestMeterDerivesSpeedAndRemainFromTheFirstSnapshot(t *testing.T) {
 	}
 }
 
+func TestMeterKnowsTheSpeedAtOnceOfAJobThatRuns(t *testing.T) {
+	t.Parallel()
+	var m progress.Meter
+	f := m.Add(progress.Snapshot{At: start, Elapsed: 50 * time.Second, AudioSeconds: 1000, Fraction: 0.5, ETA: start.Add(time.Minute)})
+	if f.Speed != 20 || f.Remain != time.Minute {
+		t.Errorf("first frame = speed %v, remain %v; want 20 and the server's estimate", f.Speed, f.Remain)
+	}
+}
+
+func TestMeterFollowsAChangeOfSpeed(t *testing.T) {
+	t.Parallel()
+	var m progress.Meter
+	var f progress.Frame
+	audio := 0.0
+	for i := range 7200 { // two hours, a second each, then ten times as fast
+		gain := 5.0
+		if i > 3600 {
+			gain = 50
+		}
+		audio += gain
+		f = m.Add(progress.Snapshot{At: start.Add(time.Duration(i) * time.Second), AudioSeconds: audio})
+	}
+	if f.Speed < 49.9 || f.Speed > 50.1 {
+		t.Errorf("Speed = %v; want 50, that of the last minutes", f.Speed)
+	}
+}
+
 func TestMeterOfAFinishedJobHasNothingRemaining(t *testing.T) {
 	t.Parallel()
 	var m progress.Meter
 	m.Add(progress.Snapshot{At: time.Unix(0, 0)})
-	if f := m.Add(progress.Snapshot{At: time.Unix(5, 0), Fraction: 1}); f.Remain != 0 {
-		t.Errorf("Remain = %v; want 0", f.Remain)
-	}
-}
-
-func TestBlockFitsItsWidth(t *testing.T) {
-	t.Parallel()
-	f := progress.Frame{Snapshot: progress.Snapshot{
-		Title: strings.Repeat("Über ", 40), State: "running", Fraction: 0.5, SegmentsTotal: 812, SegmentsDone: 400,
-		SegmentsReused: 12, SegmentsFailed: 1, ChaptersTotal: 12, ChaptersReady: 5, AudioSeconds: 14400.5,
-	}, Speed: 123, Remain: time.Hour}
-	for _, width := range []int{40, 80, 200} {
-		for _, line := range strings.Split(progress.Block(f, width), "\n") {
-			if n := utf8.RuneCountInString(line); n > width {
-				t.Errorf("width %d: line of %d columns: %q", width, n, line)
-			}
-		}
-	}
-}
-
-func TestClock(t *testing.T) {
-	t.Parallel()
-	for want, seconds := range map[string]float64{"0:00": 0, "0:09": 9.4, "1:00": 59.6, "1:00:00": 3600, "27:46:40": 100000} {
-		if got := progress.Clock(seconds); got != want {
-			t.Errorf("Clock(%v) = %q; want %q", seconds, got, want)
-		}
+	f := m.Add(progress.Snapshot{At: time.Unix(5, 0), Fraction: 1, AudioSeconds: 300, Elapsed: time.Minute, Final: true})
+	if f.Remain != 0 || f.Speed != 5 {
+		t.Errorf("frame = speed %v, remain %v; want the speed of the whole job and nothing left", f.Speed, f.Remain)
 	}
 }
