@@ -154,9 +154,20 @@ func (w *treeWalker) rows(raw json.RawMessage) {
 }
 
 func (w *treeWalker) inlines(inlines []node) {
-	for _, n := range inlines {
+	for i, n := range inlines {
+		if i > 0 && i+1 < len(inlines) && n.Type == "Link" && w.bracketed(inlines[i-1], n, inlines[i+1]) {
+			continue
+		}
 		w.inline(n)
 	}
+}
+
+// bracketed reports whether link is a note mark whose square brackets stand
+// outside the link.
+func (w *treeWalker) bracketed(before, link, after node) bool {
+	f := fields(link.Content)
+	return strings.HasSuffix(text(before.Content), "[") && strings.HasPrefix(text(after.Content), "]") &&
+		strings.HasPrefix(text(fields(f[2])[0]), "#") && noteMark.MatchString(plain(list(f[1])))
 }
 
 func (w *treeWalker) inline(n node) {

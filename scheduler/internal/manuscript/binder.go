@@ -24,7 +24,7 @@ type binder struct {
 }
 
 func newBinder(d *Document, yield func(*Chapter, error) bool) *binder {
-	return &binder{doc: d, cutter: newCutter(d.opts, d.Language), yield: yield}
+	return &binder{doc: d, cutter: newCutter(d.opts, d.Language, d.declared), yield: yield}
 }
 
 // add puts p into its chapter.

@@ -15,7 +15,8 @@ import (
 // then between words, and a word beyond the cap between characters.
 type cutter struct {
 	opts     Options
-	lang     string // of the document
+	lang     string // of the document, as the request or the document says
+	declared string // of the document, as it says itself
 	capped   float64
 	aim      float64 // seconds a segment should have
 	enough   float64 // seconds up to which a passage is not cut
@@ -51,9 +52,27 @@ type choice struct {
 	from int
 }
 
-func newCutter(opts Options, lang string) *cutter {
+func newCutter(opts Options, lang, declared string) *cutter {
 	limit := opts.MaxSegmentSeconds
-	return &cutter{opts: opts, lang: lang, capped: limit, aim: limit * aimPart, enough: limit * enoughPart, meters: map[string]meter{}}
+	return &cutter{opts: opts, lang: lang, declared: declared, capped: limit, aim: limit * aimPart, enough: limit * enoughPart, meters: map[string]meter{}}
+}
+
+// foreign returns lang if it is another language than the document's, else "".
+// The document's own tag stands for the requested one, and a tag without a
+// region for any region.
+func (c *cutter) foreign(lang string) string {
+	if lang == "" || within(lang, c.declared) || within(lang, c.lang) {
+		return ""
+	}
+	return lang
+}
+
+// within reports whether one of two tags is the other or begins it.
+func within(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return len(a) > 0 && strings.EqualFold(a, b[:len(a)]) && (len(a) == len(b) || b[len(a)] == '-' || b[len(a)] == '_')
 }
 
 func (c *cutter) meter(lang string) meter {
@@ -72,7 +91,7 @@ func (c *cutter) meter(lang string) meter {
 func (c *cutter) cut(p *passage, to []Segment) []Segment {
 	text := string(p.text)
 	if len(p.langs) == 1 {
-		lang := p.langs[0].lang
+		lang := c.foreign(p.langs[0].lang)
 		if s := c.meter(lang).weigh(text) + leadSeconds; s <= min(c.enough, c.capped) {
 			return append(to, c.segment(p, text, atomicCut{end: len(text), seconds: s - leadSeconds, lang: lang, after: BreakParagraph}))
 		}
@@ -114,7 +133,7 @@ func (c *cutter) segment(p *passage, text string, a atomicCut) Segment {
 		Heading: p.level > 0, Seconds: a.seconds + leadSeconds,
 	}
 	lang := c.lang
-	if a.lang != "" && !strings.EqualFold(a.lang, c.lang) {
+	if a.lang != "" {
 		s.Language, lang = a.lang, a.lang
 	}
 	for _, say := range p.says {
@@ -132,8 +151,8 @@ func (c *cutter) segment(p *passage, text string, a atomicCut) Segment {
 func (c *cutter) divide(p *passage, text string) {
 	c.atoms = c.atoms[:0]
 	lang := c.lang
-	if len(p.langs) == 1 && p.langs[0].lang != "" {
-		lang = p.langs[0].lang
+	if foreign := c.foreign(p.langs[0].lang); len(p.langs) == 1 && foreign != "" {
+		lang = foreign
 	}
 	c.ends = sentenceEnds(text, lang, c.ends[:0])
 	start := 0
@@ -141,7 +160,7 @@ func (c *cutter) divide(p *passage, text string) {
 		if end < len(text) && pronounced(p, end) {
 			continue
 		}
-		a := atomicCut{start: start, end: end, lang: p.language(start, end), after: BreakSentence}
+		a := atomicCut{start: start, end: end, lang: c.foreign(p.language(start, end)), after: BreakSentence}
 		a.seconds = c.meter(a.lang).weigh(text[start:end])
 		start = end
 		if a.seconds+leadSeconds > c.capped {

@@ -12,7 +12,8 @@ type book struct {
 	doc     *Document
 	archive *archive
 	spine   []spineFile
-	hasNav  bool // chapters follow a table of contents, not headings
+	left    int64 // of Limits.TotalBytes, once the frame was read
+	hasNav  bool  // chapters follow a table of contents, not headings
 }
 
 // spineFile is one document in reading order.
@@ -61,6 +62,7 @@ func (d *Document) openEPUB(ctx context.Context, r io.ReaderAt, size int64) erro
 		return err
 	}
 	b.place(toc, marks)
+	b.left = a.left
 	d.source = b
 	return nil
 }
@@ -227,7 +229,7 @@ func (b *book) firstBody(bodyAt int) int {
 func (b *book) read(to *binder) error {
 	var last mark
 	lexica := map[string]*lexicon{}
-	b.archive.left = b.archive.limits.TotalBytes
+	b.archive.left = b.left
 	for i := range b.spine {
 		f := &b.spine[i]
 		if f.isNav && f.nonLinear {

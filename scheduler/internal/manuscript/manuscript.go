@@ -85,8 +85,9 @@ type Document struct {
 	Author   string // several are joined with ", "; may be empty
 	Language string // BCP 47, never empty
 
-	opts   Options
-	source source
+	opts     Options
+	declared string // the language that the document itself names
+	source   source
 }
 
 // source is one kind of document: it passes its text to a binder.
@@ -125,6 +126,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, mediaType string, opts
 	if err != nil {
 		return nil, err
 	}
+	d.declared = d.Language
 	if opts.Language != "" {
 		d.Language = opts.Language
 	}
@@ -210,8 +212,8 @@ type Segment struct {
 	// note marks, ruby readings and page numbers. It is never empty and holds
 	// at least one letter, digit or symbol that has a name.
 	Text string
-	// Language is the BCP 47 tag of this passage if it differs from the
-	// document's, else empty.
+	// Language is the BCP 47 tag of this passage if the document says that it is
+	// in another language than the document, else empty.
 	Language string
 	// Source is where Text came from.
 	Source Span

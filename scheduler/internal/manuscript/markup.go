@@ -338,6 +338,10 @@ func (w *walker) label(e, parent *element) {
 		drop = !holdsWords(string(text))
 	case textLink:
 		drop = isNoteMark(string(text), e.sup || e.spoken)
+		if !drop && plainMark.Match(text) && w.scribe.unbracket(e.from) {
+			parent.dropped = true
+			return
+		}
 	case supBox:
 		drop = e.dropped && !speakable(string(text))
 	case lineNumber:

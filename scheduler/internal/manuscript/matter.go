@@ -42,7 +42,7 @@ var structures = func() map[string]mark {
 	}
 	each(Front, `cover titlepage title-page halftitlepage halftitle seriespage copyright-page imprint imprimatur toc toc-brief
 		landmarks loi lot loa lov dedication epigraph-page foreword preface preamble`)
-	each(Body, "chapter part volume prologue introduction epilogue conclusion text start bodymatter")
+	each(Body, "chapter part volume prologue introduction epilogue conclusion text start")
 	each(Back, `appendix colophon index glossary bibliography credits contributors other-credits errata endnotes rearnotes
 		footnotes notes acknowledgments acknowledgements afterword`)
 	return t

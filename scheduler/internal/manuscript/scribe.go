@@ -27,6 +27,7 @@ type scribe struct {
 	next   *heading // the chapter that the next passage begins
 	ascii  bool     // p.text is ASCII
 	lines  bool     // a line feed is a line of verse
+	closer bool     // the bracket that closes next belongs to a note mark
 	err    error    // the first error of emit; nothing is written after it
 }
 
@@ -79,6 +80,12 @@ var byteClasses = func() (t [256]byteClass) {
 
 // text adds raw, which begins at offset at of the decoded document.
 func (s *scribe) text(raw []byte, at int, esc notation) {
+	if s.closer && len(raw) > 0 {
+		s.closer = false
+		if raw[0] == ']' || raw[0] == ')' {
+			raw, at = raw[1:], at+1
+		}
+	}
 	run := 0 // start of the bytes not yet written
 	for i := 0; i < len(raw); {
 		class := byteClasses[raw[i]]
@@ -296,7 +303,7 @@ func (s *scribe) block() { s.gap |= gapBlock }
 
 // flush ends the passage, if there is one, and emits it.
 func (s *scribe) flush() {
-	s.gap = 0
+	s.gap, s.closer = 0, false
 	if len(s.p.text) == 0 || s.err != nil {
 		return
 	}
@@ -346,6 +353,37 @@ func (s *scribe) rewind(at place) {
 	p.langs, p.says = p.langs[:at.langs], p.says[:at.says]
 	s.gap |= at.gap
 	s.ascii = at.ascii
+}
+
+// unbracket takes back the text written after at and the square bracket right
+// before it, and lets the one that closes go unsaid. It returns false, and does
+// nothing, if there is no bracket.
+func (s *scribe) unbracket(at place) bool {
+	if at.text == 0 || s.p.text[at.text-1] != '[' || at.gap != 0 {
+		return false
+	}
+	s.rewind(at)
+	p := &s.p
+	p.text = p.text[:at.text-1]
+	for k := len(p.pieces); k > 0 && p.pieces[k-1].text >= len(p.text); k-- {
+		p.pieces = p.pieces[:k-1]
+	}
+	for k := len(p.langs); k > 0 && p.langs[k-1].at >= len(p.text); k-- {
+		p.langs = p.langs[:k-1]
+	}
+	if n := len(p.text); n > 0 && p.text[n-1] == ' ' {
+		p.text = p.text[:n-1]
+		for k := len(p.pieces); k > 0 && p.pieces[k-1].text >= len(p.text); k-- {
+			p.pieces = p.pieces[:k-1]
+		}
+		s.gap |= gapSpace
+		s.gapAt, s.gapEnd = 0, 0
+	}
+	if len(p.text) == 0 && p.begins != nil {
+		s.next, p.begins = p.begins, nil
+	}
+	s.closer = true
+	return true
 }
 
 // say notes how the text written after at is pronounced.

@@ -76,8 +76,9 @@ func abbreviated(word, after, lang string, first bool) bool {
 		return first || ordinals[lang] && len(word) <= 2
 	}
 	if utf8.RuneCountInString(word) == 1 {
-		r, _ := utf8.DecodeRuneInString(word)
-		return unicode.IsUpper(r) && (first || word != "I" || lang != "en")
+		if r, _ := utf8.DecodeRuneInString(word); unicode.IsUpper(r) {
+			return first || word != "I" || lang != "en"
+		}
 	}
 	if strings.Contains(word, ".") && shortParts(word) {
 		return lang != "en" || !starters[next]
