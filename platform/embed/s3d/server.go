@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
@@ -134,6 +135,9 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 	cfg := &embedgw.Config{
 		RootUserAccess: s.credentials.AccessKey, RootUserSecret: s.credentials.SecretKey.Reveal(), Region: region,
 		Ports: []string{s.endpoint}, MaxConnections: maxConnections, MaxRequests: maxConnections, MultipartMaxParts: maxParts,
+		IAMService: auth.NewIAMServiceSingle(auth.Account{
+			Access: s.credentials.AccessKey, Secret: s.credentials.SecretKey.Reveal(), Role: auth.RoleAdmin,
+		}),
 		KeepAlive: true, Quiet: true, DisableACLs: true,
 		S3Options: []s3api.Option{s3api.WithOnListen(func() { close(listening) })},
 	}
