@@ -1,0 +1,589 @@
+package plan_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler/internal/plan"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+	"github.com/voicemill/voicemill/scheduler/internal/storetest"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// bucket is a bucket whose failures a test scripts.
+type bucket struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	down    error  // every call fails with it
+	broken  error  // every read past the first 4 KiB fails with it
+	onRead  func() // called at every read
+}
+
+func (b *bucket) put(key string, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.objects[key] = data
+}
+
+func (b *bucket) set(change func(*bucket)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(b)
+}
+
+func (b *bucket) ReaderAt(_ context.Context, key, _ string) (io.ReaderAt, int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	data, ok := b.objects[key]
+	switch {
+	case b.down != nil:
+		return nil, 0, b.down
+	case !ok:
+		return nil, 0, &job.Error{Op: "bucket", Kind: job.NotFound}
+	}
+	return &object{b, bytes.NewReader(data)}, int64(len(data)), nil
+}
+
+type object struct {
+	b *bucket
+	r *bytes.Reader
+}
+
+func (o *object) ReadAt(p []byte, off int64) (int, error) {
+	o.b.mu.Lock()
+	broken, onRead := o.b.broken, o.b.onRead
+	o.b.mu.Unlock()
+	if onRead != nil {
+		onRead()
+	}
+	if broken != nil {
+		return 0, broken
+	}
+	return o.r.ReadAt(p, off)
+}
+
+// bench is a Planner on a real database.
+type bench struct {
+	*storetest.Base
+	bucket   *bucket
+	planner  *plan.Planner
+	outcomes chan plan.Outcome
+}
+
+func newBench(t testing.TB, limits job.Limits) *bench {
+	t.Helper()
+	b := &bench{Base: storetest.New(t), bucket: &bucket{objects: map[string][]byte{}}, outcomes: make(chan plan.Outcome, 1000)}
+	b.planner = b.newPlanner(t, limits)
+	return b
+}
+
+func (b *bench) newPlanner(t testing.TB, limits job.Limits) *plan.Planner {
+	t.Helper()
+	cfg := plan.DefaultConfig()
+	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
+	require.NoError(t, cfg.Validate())
+	return plan.New(cfg, plan.Deps{
+		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(t), Limits: limits,
+		Planned: func(o plan.Outcome) { b.outcomes <- o },
+	})
+}
+
+func (b *bench) run(t testing.TB) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.planner.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(t, <-done)
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// outcome waits for the outcome of a job.
+func (b *bench) outcome(t testing.TB, id job.ID) plan.Outcome {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		select {
+		case o := <-b.outcomes:
+			if o.ID == id {
+				return o
+			}
+		case <-deadline:
+			state, kind, detail := b.State(t, id)
+			t.Fatalf("job %s is still %s (%s: %s)", id, state, kind, detail)
+		}
+	}
+}
+
+func (b *bench) upload(t testing.TB, media string, data []byte) job.ID {
+	t.Helper()
+	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: media}})
+	a.SourceKey = "uploads/default/" + string(a.ID)
+	b.bucket.put(a.SourceKey, data)
+	b.Insert(t, a)
+	b.planner.Wake()
+	return a.ID
+}
+
+// epub returns a small book: chapters of paragraphs of sentences.
+func epub(tb testing.TB, chapters, paragraphs int, sentence func(c, p int) string) []byte {
+	tb.Helper()
+	var buf bytes.Buffer
+	z := zip.NewWriter(&buf)
+	add := func(name, content string) {
+		w, err := z.Create(name)
+		require.NoError(tb, err)
+		_, err = io.WriteString(w, content)
+		require.NoError(tb, err)
+	}
+	add("mimetype", job.MediaEPUB)
+	add("META-INF/container.xml", `<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container" version="1.0"><rootfiles><rootfile full-path="book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>`)
+	var manifest, spine, toc strings.Builder
+	for c := range chapters {
+		fmt.Fprintf(&manifest, `<item id="c%d" href="c%d.xhtml" media-type="application/xhtml+xml"/>`, c, c)
+		fmt.Fprintf(&spine, `<itemref idref="c%d"/>`, c)
+		fmt.Fprintf(&toc, `<li><a href="c%d.xhtml">Chapter %d</a></li>`, c, c+1)
+		var text strings.Builder
+		fmt.Fprintf(&text, `<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body><h1>Chapter %d</h1>`, c+1)
+		for p := range paragraphs {
+			fmt.Fprintf(&text, `<p>%s</p>`, sentence(c, p))
+		}
+		text.WriteString(`</body></html>`)
+		add(fmt.Sprintf("c%d.xhtml", c), text.String())
+	}
+	add("nav.xhtml", `<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"><body><nav epub:type="toc"><ol>`+toc.String()+`</ol></nav></body></html>`)
+	add("book.opf", `<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="i"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier id="i">1</dc:identifier><dc:title>A Book</dc:title><dc:language>en</dc:language></metadata><manifest><item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/>`+
+		manifest.String()+`</manifest><spine>`+spine.String()+`</spine></package>`)
+	require.NoError(tb, z.Close())
+	return buf.Bytes()
+}
+
+func sentence(c, p int) string {
+	return fmt.Sprintf("This is sentence number %d of chapter %d, and it says what it has to say. Then it ends.", p, c)
+}
+
+func TestAnInlineTextBecomesSegments(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.run(t)
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "The first sentence. The second one.\n\nAnother paragraph."}, Seed: 3})
+	b.planner.Wake()
+	o := b.outcome(t, id)
+	require.True(t, o.Queued)
+	var state, language, text, voice, pool, key, brk string
+	var segments, chapters, rate int
+	var predicted float64
+	var characters int64
+	b.One(t, `select state, language, segments_total, chapters_total, predicted_seconds, characters from jobs where id = $1`, []any{id},
+		&state, &language, &segments, &chapters, &predicted, &characters)
+	require.Equal(t, "queued", state)
+	require.Equal(t, "en", language)
+	require.Equal(t, 1, chapters)
+	require.Equal(t, o.Segments, segments)
+	require.Positive(t, predicted)
+	require.Positive(t, characters)
+	b.One(t, `select text, voice, pool, rendition_key, sample_rate, break_after from segments where job_id = $1 order by n desc limit 1`, []any{id},
+		&text, &voice, &pool, &key, &rate, &brk)
+	require.Equal(t, storetest.Voice, voice)
+	require.Equal(t, storetest.Pool, pool)
+	require.Equal(t, storetest.SampleRate, rate)
+	require.Equal(t, "chapter", brk)
+	require.Equal(t, job.Rendition{
+		Tenant: storetest.Tenant, Pool: pool, Engine: "espeak-1", Voice: voice, Language: "en", Text: text,
+		Speed: 1, Seed: 3, SampleRate: rate,
+	}.Key(), key)
+}
+
+// The digests are what the completeness proof compares: keys to a chapter,
+// chapters to the job.
+func TestDigestsProveTheOrder(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.run(t)
+	id := b.upload(t, job.MediaEPUB, epub(t, 5, 12, sentence))
+	require.True(t, b.outcome(t, id).Queued)
+	rows, err := b.DB.Query(t.Context(), `
+select c.ordinal, c.plan_digest, c.first_segment, c.segments_total, array_agg(s.rendition_key order by s.n), min(s.n)
+from chapters c join segments s on s.job_id = c.job_id and s.chapter = c.ordinal
+where c.job_id = $1 group by 1, 2, 3, 4 order by 1`, id)
+	require.NoError(t, err)
+	defer rows.Close()
+	whole, next, n := job.NewOrderDigest(), 1, 0
+	for rows.Next() {
+		var ordinal, first, total, least int
+		var digest []byte
+		var keys []string
+		require.NoError(t, rows.Scan(&ordinal, &digest, &first, &total, &keys, &least))
+		n++
+		require.Equal(t, n, ordinal)
+		require.Equal(t, next, first)
+		require.Equal(t, next, least)
+		require.Len(t, keys, total)
+		next += total
+		d := job.NewOrderDigest()
+		for _, k := range keys {
+			d.Add(k)
+		}
+		require.Equal(t, d.Sum(), digest)
+		whole.Add(hex.EncodeToString(digest))
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, 5, n)
+	var digest []byte
+	var title string
+	b.One(t, `select plan_digest, title from jobs where id = $1`, []any{id}, &digest, &title)
+	require.Equal(t, whole.Sum(), digest)
+	require.Equal(t, "A Book", title)
+}
+
+func TestSegmentsOfTheClientStayApart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.AddVoice(t, store.Voice{Name: "clone", Pool: "gpu", Language: "en", Engine: "cosy-3", SampleRate: 24_000})
+	b.run(t)
+	long := strings.Repeat("This sentence is said over and over. ", 30)
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Segments: []job.InputSegment{
+		{Text: "One."}, {Text: "Two, by another.", Voice: "clone"}, {Text: long},
+	}}})
+	require.True(t, b.outcome(t, id).Queued)
+	rows, err := b.DB.Query(t.Context(), `select text, voice, pool, break_after, source_document, predicted_seconds from segments where job_id = $1 order by n`, id)
+	require.NoError(t, err)
+	defer rows.Close()
+	var texts []string
+	var last string
+	for rows.Next() {
+		var text, voice, pool, brk, source string
+		var seconds float64
+		require.NoError(t, rows.Scan(&text, &voice, &pool, &brk, &source, &seconds))
+		require.LessOrEqual(t, seconds, job.DefaultLimits().SegmentSeconds+1e-9)
+		switch len(texts) {
+		case 0:
+			require.Equal(t, []string{"One.", storetest.Voice, "sentence", "/input/segments/0"}, []string{text, voice, brk, source})
+		case 1:
+			require.Equal(t, []string{"Two, by another.", "clone", "gpu", "sentence"}, []string{text, voice, pool, brk})
+		default:
+			require.Equal(t, "/input/segments/2", source)
+		}
+		texts, last = append(texts, text), brk
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, "chapter", last)
+	require.Equal(t, strings.TrimSpace(long), strings.Join(texts[2:], " "))
+}
+
+func TestFaultsFailTheJobWithASentence(t *testing.T) {
+	t.Parallel()
+	limits := job.DefaultLimits()
+	limits.Segments, limits.Chapters = 40, 6
+	text := func(text string) job.Spec { return job.Spec{Input: job.Input{Text: text}} }
+	for name, c := range map[string]struct {
+		spec  job.Spec
+		media string
+		data  []byte
+		kind  job.Kind
+		says  string
+	}{
+		"an unknown voice": {spec: job.Spec{Input: job.Input{Text: "Hello."}, Voice: "nobody"}, kind: job.Invalid, says: `"nobody"`},
+		"a segment with an unknown voice": {
+			spec: job.Spec{Input: job.Input{Segments: []job.InputSegment{{Text: "Hello.", Voice: "nobody"}}}}, kind: job.Invalid, says: `"nobody"`,
+		},
+		"a language nobody speaks": {spec: job.Spec{Input: job.Input{Text: "Halló."}, Language: "is"}, kind: job.Invalid, says: `"is"`},
+		"no words":                 {spec: text("... --- ..."), kind: job.Invalid, says: "."},
+		"a document that is no zip": {
+			media: job.MediaEPUB, data: []byte("not a zip"), kind: job.Invalid, says: "ZIP",
+		},
+		"too many segments": {media: job.MediaEPUB, data: epub(t, 5, 40, sentence), kind: job.TooLarge, says: "40 segments"},
+		"too many chapters": {media: job.MediaEPUB, data: epub(t, 7, 2, sentence), kind: job.TooLarge, says: "6 chapters"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, limits)
+			b.run(t)
+			c.spec.Callback = &job.Callback{URL: "https://example.org/hook"}
+			if c.data != nil {
+				c.spec.Input = job.Input{Upload: "upl_1", Media: c.media}
+			}
+			a := b.Accepted(t, storetest.Tenant, c.spec)
+			if c.data != nil {
+				a.SourceKey = "uploads/" + string(a.ID)
+				b.bucket.put(a.SourceKey, c.data)
+			}
+			b.Insert(t, a)
+			b.planner.Wake()
+			o := b.outcome(t, a.ID)
+			require.False(t, o.Queued)
+			state, kind, detail := b.State(t, a.ID)
+			require.Equal(t, job.StateFailed, state)
+			require.Equal(t, c.kind.String(), kind, detail)
+			require.Contains(t, detail, c.says)
+			require.Equal(t, 1, b.Count(t, `select count(*) from deliveries where job_id = $1 and event = 'job.failed'`, a.ID))
+			require.Zero(t, b.Count(t, `select count(*) from chapters where job_id = $1`, a.ID))
+			require.Zero(t, b.Count(t, `select count(*) from segments where job_id = $1`, a.ID))
+		})
+	}
+}
+
+func TestAnUploadThatIsGoneFailsTheJob(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: job.MediaText}})
+	a.SourceKey = "uploads/nothing"
+	b.Insert(t, a)
+	b.run(t)
+	require.False(t, b.outcome(t, a.ID).Queued)
+	_, kind, detail := b.State(t, a.ID)
+	require.Equal(t, "not_found", kind)
+	require.Contains(t, detail, "upload it again")
+}
+
+func TestABucketThatIsAwayNeverFailsAJob(t *testing.T) {
+	t.Parallel()
+	away := &job.Error{Op: "bucket", Kind: job.Unavailable, Err: errors.New("connection refused")}
+	for name, script := range map[string]func(*bucket, error){
+		"at the first call":       func(b *bucket, err error) { b.down = err },
+		"in the middle of a book": func(b *bucket, err error) { b.broken = err },
+		"without saying how": func(b *bucket, err error) {
+			if b.broken = nil; err != nil {
+				b.broken = errors.New("connection reset")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, job.DefaultLimits())
+			b.bucket.set(func(k *bucket) { script(k, away) })
+			id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+			b.run(t)
+			// Other jobs go on meanwhile, and this one is tried more often than a fault of ours would be.
+			other := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})
+			b.planner.Wake()
+			require.True(t, b.outcome(t, other).Queued)
+			require.Never(t, func() bool { state, _, _ := b.State(t, id); return state != job.StatePlanning && state != job.StateAccepted },
+				500*time.Millisecond, 50*time.Millisecond)
+			b.bucket.set(func(k *bucket) { script(k, nil) })
+			require.True(t, b.outcome(t, id).Queued)
+			require.Equal(t, 1, b.Count(t, `select plan_attempts from jobs where id = $1`, id), "attempts were counted against the job")
+		})
+	}
+}
+
+func TestNoWorkerYetIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.Exec(t, `delete from voices`)
+	b.run(t)
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})
+	b.planner.Wake()
+	require.Never(t, func() bool { state, _, _ := b.State(t, id); return state == job.StateFailed }, 300*time.Millisecond, 50*time.Millisecond)
+	b.AddVoice(t, store.Voice{Name: storetest.Voice, Pool: storetest.Pool, Language: "en", Engine: "e", SampleRate: 22_050, Default: true})
+	require.True(t, b.outcome(t, id).Queued)
+}
+
+func TestADocumentThatPanicsIsGivenUpAfterThreeTries(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.bucket.onRead = func() { panic("a page of poison") }
+	b.run(t)
+	id := b.upload(t, job.MediaEPUB, epub(t, 1, 1, sentence))
+	require.False(t, b.outcome(t, id).Queued)
+	state, kind, detail := b.State(t, id)
+	require.Equal(t, job.StateFailed, state)
+	require.Equal(t, "internal", kind)
+	require.Contains(t, detail, "fault on our side")
+	require.NotContains(t, detail, "poison")
+	require.Equal(t, 3, b.Count(t, `select plan_attempts from jobs where id = $1`, id))
+	// The planner lives.
+	other := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})
+	require.True(t, b.outcome(t, other).Queued)
+}
+
+func TestOneBadJobDoesNotFailItsNeighbours(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	var good []job.ID
+	for i := range 10 {
+		good = append(good, b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: fmt.Sprintf("Number %d.", i)}}))
+	}
+	bad := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}, Voice: "nobody"})
+	// A title that Postgres refuses only when the batch is committed.
+	b.Exec(t, `alter table chapters add check (segments_total <> 2)`)
+	worse := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Segments: []job.InputSegment{{Text: "One."}, {Text: "Two."}}}})
+	b.run(t)
+	for range 12 {
+		<-b.outcomes
+	}
+	for _, id := range good {
+		state, _, _ := b.State(t, id)
+		require.Equal(t, job.StateQueued, state)
+	}
+	for id, kind := range map[job.ID]string{bad: "invalid", worse: "internal"} {
+		state, got, _ := b.State(t, id)
+		require.Equal(t, job.StateFailed, state)
+		require.Equal(t, kind, got)
+	}
+}
+
+func TestWhatWasSpokenBeforeIsReused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.run(t)
+	book := epub(t, 2, 10, sentence)
+	first := b.upload(t, job.MediaEPUB, book)
+	require.Zero(t, b.outcome(t, first).Reused)
+	// Half of it is rendered; the audio is two seconds a segment.
+	b.Exec(t, `insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, engine)
+select distinct rendition_key, 'default', 'renditions/' || rendition_key, 22050, 44100, 88244, sha256('x'), 'espeak-1' from segments where chapter = 1 on conflict do nothing`)
+	second := b.upload(t, job.MediaEPUB, book)
+	o := b.outcome(t, second)
+	require.Positive(t, o.Reused)
+	require.Less(t, o.Reused, o.Segments)
+	var reused, done, failed int
+	var doneSeconds, reusedSeconds, audio float64
+	b.One(t, `select segments_reused, segments_done, segments_failed, done_seconds, reused_seconds, audio_seconds from jobs where id = $1`, []any{second},
+		&reused, &done, &failed, &doneSeconds, &reusedSeconds, &audio)
+	require.Equal(t, []int{o.Reused, 0, 0}, []int{reused, done, failed})
+	require.InDelta(t, 2*float64(o.Reused), reusedSeconds, 1e-6)
+	require.InDelta(t, reusedSeconds, audio, 1e-6)
+	require.Positive(t, doneSeconds)
+	require.Equal(t, 1, b.Count(t, `select count(*) from outbox where job_id = $1 and ordinal = 1 and kind = 'assemble'`, second))
+
+	b.Exec(t, `insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, engine)
+select distinct rendition_key, 'default', 'renditions/' || rendition_key, 22050, 44100, 88244, sha256('x'), 'espeak-1' from segments on conflict do nothing`)
+	third := b.upload(t, job.MediaEPUB, book)
+	o = b.outcome(t, third)
+	require.Equal(t, o.Segments, o.Reused)
+	state, _, _ := b.State(t, third)
+	require.Equal(t, job.StateAssembling, state, "a job that is all reused goes straight on")
+}
+
+// A planner that died leaves its job in planning; the next one plans it whole.
+func TestAnInterruptedPlanIsPlannedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	claims, err := b.Store.ClaimDocuments(t.Context(), 1)
+	require.NoError(t, err)
+	require.Len(t, claims, 1)
+	b.run(t)
+	require.True(t, b.outcome(t, id).Queued)
+	require.Equal(t, 2, b.Count(t, `select plan_attempts from jobs where id = $1`, id))
+}
+
+func TestADocumentThatKillsThePlannerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	id := b.upload(t, job.MediaEPUB, epub(t, 1, 1, sentence))
+	b.Exec(t, `update jobs set state = 'planning', plan_attempts = 10 where id = $1`, id)
+	b.run(t)
+	require.False(t, b.outcome(t, id).Queued)
+	_, kind, _ := b.State(t, id)
+	require.Equal(t, "internal", kind)
+}
+
+func TestACancelWhilePlanningWins(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	reading, cancelled := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.bucket.onRead = func() {
+		once.Do(func() { close(reading); <-cancelled })
+	}
+	b.run(t)
+	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	<-reading
+	b.Cancel(t, id) // must not wait for the plan
+	close(cancelled)
+	other := b.upload(t, job.MediaEPUB, epub(t, 1, 1, sentence))
+	require.True(t, b.outcome(t, other).Queued)
+	state, _, _ := b.State(t, id)
+	require.Equal(t, job.StateCancelled, state)
+	require.Zero(t, b.Count(t, `select count(*) from segments where job_id = $1`, id))
+}
+
+func TestInteractiveJobsAndOtherTenantsGoFirst(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.AddTenant(t, "other")
+	for i := range 40 {
+		b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: fmt.Sprintf("Bulk %d.", i)}})
+	}
+	other := b.Accept(t, "other", job.Spec{Input: job.Input{Text: "From another tenant."}})
+	now := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Now."}, Class: job.Interactive})
+	claims, err := b.Store.ClaimInline(t.Context(), 3)
+	require.NoError(t, err)
+	var ids []job.ID
+	for _, c := range claims {
+		ids = append(ids, c.ID)
+	}
+	require.Contains(t, ids, now)
+	require.Contains(t, ids, other)
+}
+
+// A book that is being read does not keep a one-line request waiting.
+func TestABigBookDoesNotStarveAOneLiner(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	reading, finish := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.bucket.onRead = func() {
+		once.Do(func() { close(reading); <-finish })
+	}
+	b.run(t)
+	book := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	<-reading
+	line := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Now."}, Class: job.Interactive})
+	b.planner.Wake()
+	require.True(t, b.outcome(t, line).Queued)
+	close(finish)
+	require.True(t, b.outcome(t, book).Queued)
+}
+
+func TestStopTwiceAndStartAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	stop := b.run(t)
+	stop()
+	stop()
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Later."}})
+	b.run(t)
+	require.True(t, b.outcome(t, id).Queued)
+}
+
+// BenchmarkPlanToPostgres reads a book of 100,000 words into Postgres; the aim
+// is 2 million words a minute.
+func BenchmarkPlanToPostgres(b *testing.B) {
+	const words = 100_000
+	line := strings.Repeat("The quick brown fox of the old story jumps over a lazy dog again. ", 5)
+	perLine := len(strings.Fields(line))
+	book := epub(b, 20, words/20/perLine, func(c, p int) string { return fmt.Sprintf("%s %d %d.", line, c, p) })
+	bench := newBench(b, job.DefaultLimits())
+	bench.run(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		id := bench.upload(b, job.MediaEPUB, book)
+		if !bench.outcome(b, id).Queued {
+			b.Fatal("the book was refused")
+		}
+	}
+	b.ReportMetric(words*float64(b.N)/b.Elapsed().Minutes(), "words/min")
+}

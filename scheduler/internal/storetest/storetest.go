@@ -1,0 +1,186 @@
+package storetest
+
+import (
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// What every database of [New] holds.
+const (
+	Tenant     = job.Tenant("default")
+	Pool       = "espeak"
+	Voice      = "narrator-en" // the default for en, in Pool
+	SampleRate = 22_050
+)
+
+// Base is a database of a test's own, and a Store over it.
+type Base struct {
+	DB    *pg.Pool
+	Store *store.Store
+
+	minter *job.Minter
+}
+
+// New returns a Base with one tenant and the voices narrator-en and narrator-de.
+func New(tb testing.TB) *Base {
+	tb.Helper()
+	return Over(tb, testkit.Postgres(tb))
+}
+
+// Over is [New] on a pool of the caller's.
+func Over(tb testing.TB, db *pg.Pool) *Base {
+	tb.Helper()
+	b := &Base{DB: db}
+	b.AddTenant(tb, Tenant)
+	b.AddVoice(tb, store.Voice{Name: Voice, Pool: Pool, Language: "en", Engine: "espeak-1", SampleRate: SampleRate, Default: true})
+	b.AddVoice(tb, store.Voice{Name: "narrator-de", Pool: Pool, Language: "de", Engine: "espeak-1", SampleRate: SampleRate, Default: true})
+	var err error
+	if b.Store, err = store.New(db, rand.Reader); err != nil {
+		tb.Fatalf("open the store: %v", err)
+	}
+	if b.minter, err = job.NewMinter([]byte("a key of sixteen"), rand.Reader); err != nil {
+		tb.Fatalf("make a minter: %v", err)
+	}
+	return b
+}
+
+// AddTenant creates a tenant.
+func (b *Base) AddTenant(tb testing.TB, tenant job.Tenant) {
+	tb.Helper()
+	if err := pg.EnsureTenant(tb.Context(), b.DB, tenant); err != nil {
+		tb.Fatalf("create tenant %s: %v", tenant, err)
+	}
+}
+
+// AddVoice creates a voice.
+func (b *Base) AddVoice(tb testing.TB, v store.Voice) {
+	tb.Helper()
+	b.Exec(tb, `insert into voices (name, pool, language, engine, sample_rate, is_default) values ($1, $2, $3, $4, $5, $6)`,
+		v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default)
+}
+
+// Exec runs a statement that the test needs.
+func (b *Base) Exec(tb testing.TB, sql string, args ...any) {
+	tb.Helper()
+	if _, err := b.DB.Exec(tb.Context(), sql, args...); err != nil {
+		tb.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// One reads one row into the targets.
+func (b *Base) One(tb testing.TB, sql string, args []any, targets ...any) {
+	tb.Helper()
+	if err := b.DB.QueryRow(tb.Context(), sql, args...).Scan(targets...); err != nil {
+		tb.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Count returns the number that a statement reads.
+func (b *Base) Count(tb testing.TB, sql string, args ...any) (n int) {
+	tb.Helper()
+	b.One(tb, sql, args, &n)
+	return n
+}
+
+// State returns the state of a job and why it failed.
+func (b *Base) State(tb testing.TB, id job.ID) (state job.State, kind, detail string) {
+	tb.Helper()
+	b.One(tb, `select state, coalesce(error_kind, ''), coalesce(error_detail, '') from jobs where id = $1`, []any{id}, &state, &kind, &detail)
+	return state, kind, detail
+}
+
+// Accepted returns a job as the gateway would accept it; spec is normalized.
+func (b *Base) Accepted(tb testing.TB, tenant job.Tenant, spec job.Spec) bus.AcceptedJob {
+	tb.Helper()
+	id, err := b.minter.Mint(tenant, time.Now())
+	if err != nil {
+		tb.Fatalf("mint a job id: %v", err)
+	}
+	spec.Normalize()
+	return bus.AcceptedJob{ID: id, Tenant: tenant, Spec: spec, AcceptedAt: time.Now()}
+}
+
+// Accept stores a job in state accepted and returns its id.
+func (b *Base) Accept(tb testing.TB, tenant job.Tenant, spec job.Spec) job.ID {
+	tb.Helper()
+	a := b.Accepted(tb, tenant, spec)
+	b.Insert(tb, a)
+	return a.ID
+}
+
+// Insert stores jobs.
+func (b *Base) Insert(tb testing.TB, jobs ...bus.AcceptedJob) {
+	tb.Helper()
+	if _, err := b.Store.InsertJobs(tb.Context(), jobs); err != nil {
+		tb.Fatalf("insert jobs: %v", err)
+	}
+}
+
+// Queue stores a job in state queued: one chapter, one segment for each of
+// seconds, and returns its id.
+func (b *Base) Queue(tb testing.TB, tenant job.Tenant, spec job.Spec, seconds ...float64) job.ID {
+	tb.Helper()
+	spec.Input = job.Input{Text: "unused"}
+	id := b.Accept(tb, tenant, spec)
+	b.Exec(tb, `update jobs set state = 'planning' where id = $1`, id)
+	ch := store.Chapter{Ordinal: 1, Matter: "body", FirstSegment: 1}
+	digest := job.NewOrderDigest()
+	for i, s := range seconds {
+		text := fmt.Sprintf("Segment %d of %s.", i+1, id)
+		g := store.PlannedSegment{
+			N: i + 1, Chapter: 1, Text: text, Voice: Voice, Language: "en", Pool: Pool, Break: "sentence", Seconds: s,
+			SampleRate: SampleRate, Characters: len(text),
+			RenditionKey: job.Rendition{Tenant: tenant, Pool: Pool, Voice: Voice, Text: text, SampleRate: SampleRate}.Key(),
+		}
+		digest.Add(g.RenditionKey)
+		ch.Segments = append(ch.Segments, g)
+	}
+	ch.Digest = digest.Sum()
+	done, err := b.Store.CommitPlans(tb.Context(), []store.Plan{{
+		ID: id, Tenant: tenant, Title: "A job", Language: "en", Callback: spec.Callback,
+		Chapters: func(yield func(*store.Chapter, error) bool) { yield(&ch, nil) },
+	}})
+	if err != nil || len(done) != 1 {
+		tb.Fatalf("queue a job: %v (%d stored)", err, len(done))
+	}
+	return id
+}
+
+// Done commits a segment as a worker does: the audio is as long as predicted.
+// It reports whether the segment was released with this attempt.
+func (b *Base) Done(tb testing.TB, id job.ID, n, attempt int) bool {
+	tb.Helper()
+	tag, err := b.DB.Exec(tb.Context(), `
+with locked as (select id from jobs where id = $1 for update),
+done as (
+    update segments s set state = 'done', done_at = now(), sample_rate = $4::int, audio_samples = greatest(1, (predicted_seconds * $4::int)::bigint)
+    from locked
+    where s.job_id = locked.id and s.n = $2 and s.state = 'released' and s.attempt = $3
+    returning s.chapter, s.predicted_seconds),
+counted as (update chapters c set segments_done = segments_done + 1 from done where c.job_id = $1 and c.ordinal = done.chapter)
+update jobs j set segments_done = segments_done + 1, done_seconds = done_seconds + done.predicted_seconds,
+    audio_seconds = audio_seconds + done.predicted_seconds, version = version + 1
+from done where j.id = $1`, id, n, attempt, SampleRate)
+	if err != nil {
+		tb.Fatalf("commit segment %d of %s: %v", n, id, err)
+	}
+	b.Exec(tb, `select advance_job($1)`, id)
+	return tag.RowsAffected() == 1
+}
+
+// Cancel cancels a job as the gateway does.
+func (b *Base) Cancel(tb testing.TB, id job.ID) {
+	tb.Helper()
+	b.Exec(tb, `
+with cancelled as (
+    update jobs set state = 'cancelled', finished_at = now(), version = version + 1 where id = $1 and finished_at is null returning id)
+update segments s set state = 'cancelled' from cancelled c where s.job_id = c.id and s.state in ('pending', 'released')`, id)
+}
