@@ -28,8 +28,10 @@
 //   - Seed is not used; there is nothing random.
 //   - Control and private-use characters are read as spaces: the library takes
 //     some of them for commands.
-//   - Pronunciations in IPA or X-SAMPA are translated to the library's phoneme
-//     names where each symbol has one, and ignored otherwise.
+//   - Pronunciations in IPA or X-SAMPA are translated to the library's names for
+//     sounds, in the languages for which these were tried: English, most languages
+//     of western and central Europe, Russian, Ukrainian, Greek, Turkish. One with a
+//     symbol that has no name in the voice's language is ignored, as is a space.
 //   - A text without letters and digits for which the library makes no sound is
 //     0.2 s of silence. For any other text no sound is a failure.
 package espeak

@@ -103,7 +103,7 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 	if !ok {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
-	s := compose(r)
+	s := compose(r, e.info.Voices[voice].Language)
 	q := wire.Request{
 		ID:       e.lastID.Add(1),
 		Voice:    e.native[e.info.Voices[voice].Name],

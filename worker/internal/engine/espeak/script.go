@@ -17,12 +17,12 @@ type script struct {
 
 type span struct{ start, end int }
 
-// compose makes a script of r. Characters are replaced one for one, so that
+// compose makes a script of r for a voice of language. Characters are replaced one for one, so that
 // positions stay right, except that a pronunciation replaces its whole range.
-func compose(r *engine.Request) script {
+func compose(r *engine.Request, language string) script {
 	var s script
 	var b strings.Builder
-	pronunciations := convertible(r.Pronunciations)
+	pronunciations := convertible(r.Pronunciations, language)
 	s.phonemes = len(pronunciations) > 0
 	s.ranges = make([]span, 0, len(r.Text))
 	for at := 0; at < len(r.Text); {

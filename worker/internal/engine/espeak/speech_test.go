@@ -217,3 +217,22 @@ func BenchmarkSynthesize(b *testing.B) {
 		}
 	}
 }
+
+func TestPronunciationIsHeard(t *testing.T) {
+	t.Parallel()
+	e := open(t, espeak.Config{})
+	text := "Mr Nguyen reads."
+	plain := one(t, e, engine.Request{Text: text})
+	q := engine.Request{Text: text, Pronunciations: []engine.Pronunciation{{Start: 3, End: 9, Alphabet: "ipa", Phonemes: "wɪn"}}}
+	said := one(t, e, q)
+	enginetest.Good(t, e, q, said)
+	require.NotEqual(t, plain.Audio, said.Audio)
+	require.Less(t, said.Audio.Seconds(), plain.Audio.Seconds()+0.1)
+	var words []string
+	for _, w := range said.Words {
+		words = append(words, text[w.Start:w.End])
+	}
+	require.Equal(t, []string{"Mr", "Nguyen", "reads"}, words)
+	q.Pronunciations[0].Phonemes = "no such ʘ"
+	require.Equal(t, plain.Audio, one(t, e, q).Audio)
+}
