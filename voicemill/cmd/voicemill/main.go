@@ -12,7 +12,8 @@ import (
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
 
-var version = "dev" //nolint:gochecknoglobals // set by -ldflags "-X main.version=…"
+// Set by -ldflags "-X main.version=…".
+var version = "dev"
 
 func main() { os.Exit(run()) }
 

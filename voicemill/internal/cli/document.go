@@ -37,7 +37,7 @@ func openDocument(name string, stdin io.Reader) (_ *document, err error) {
 		return nil, usagef("there is no file %s", name)
 	}
 	if err != nil {
-		return nil, &Failure{Code: ExitUsage, Err: err}
+		return nil, &ExitError{Code: ExitUsage, Err: err}
 	}
 	info, err := d.Stat()
 	if err == nil {

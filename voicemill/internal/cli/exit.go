@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/voicemill/voicemill/job"
@@ -25,15 +27,15 @@ const (
 	ExitInterrupted = 130
 )
 
-// Failure is an error with an exit code of its own. A nil Err has been told
+// ExitError is an error with an exit code of its own. A nil Err has been told
 // already, so that only the code is left to say.
-type Failure struct {
+type ExitError struct {
 	Code int
 	Err  error
 }
 
 // Error returns the text of the cause.
-func (f *Failure) Error() string {
+func (f *ExitError) Error() string {
 	if f.Err == nil {
 		return fmt.Sprintf("exit code %d", f.Code)
 	}
@@ -41,22 +43,22 @@ func (f *Failure) Error() string {
 }
 
 // Unwrap returns the cause, or nil.
-func (f *Failure) Unwrap() error { return f.Err }
+func (f *ExitError) Unwrap() error { return f.Err }
 
 // ExitCode returns the code.
-func (f *Failure) ExitCode() int { return f.Code }
+func (f *ExitError) ExitCode() int { return f.Code }
 
 func usagef(format string, args ...any) error {
-	return &Failure{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
+	return &ExitError{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
 }
 
 // endedAs returns what the end of a job means for the exit code; nil is success.
 func endedAs(state job.State) error {
 	switch state {
 	case job.StateFailed, job.StateCancelled:
-		return &Failure{Code: ExitJobFailed}
+		return &ExitError{Code: ExitJobFailed}
 	case job.StatePartial:
-		return &Failure{Code: ExitPartial}
+		return &ExitError{Code: ExitPartial}
 	default:
 		return nil
 	}
@@ -87,13 +89,12 @@ func exitCode(err error) int {
 // report tells err on con: as sentences for a person, as one line of JSON for
 // a program.
 func report(con *console.Console, err error, address string) {
-	var told *Failure
+	var told *ExitError
 	if err == nil || errors.As(err, &told) && told.Err == nil {
 		return
 	}
-	code := exitCode(err)
 	if con.JSON {
-		writeErrorDocument(con, err, code)
+		writeErrorDocument(con, err, address)
 		return
 	}
 	_, _ = fmt.Fprint(con.Err, explain(err, address))
@@ -109,20 +110,41 @@ func explain(err error, address string) string {
 	case exitCode(err) == ExitInterrupted:
 		b.WriteString("interrupted\n")
 	case away(err):
-		fmt.Fprintf(&b, "voicemill: no server answers at %s (%s).\n", address, reason(err))
-		b.WriteString("Start one with `voicemill up`, or name another with --url or VOICEMILL_URL.\n")
+		where := silent(err, address)
+		fmt.Fprintf(&b, "voicemill: no server answers at %s (%s).\n", where, reason(err))
+		if where == address {
+			b.WriteString("Start one with `voicemill up`, or name another with --url or VOICEMILL_URL.\n")
+		} else {
+			b.WriteString("That is where the server keeps its files.\n")
+		}
 	default:
 		fmt.Fprintf(&b, "voicemill: %s\n", progress.Clean(err.Error()))
 	}
 	return b.String()
 }
 
-// hints say what to do about a status that has one usual cause.
-var hints = map[int]string{
-	401: "Set VOICEMILL_KEY or use --key-file; `voicemill up` prints the first key and keeps it in first-key in its data directory.",
-	403: "Use a key with the scope that this needs; `voicemill keys create --scope …` makes one.",
-	429: "Try again later.",
-	503: "Try again later.",
+// silent returns the address that did not answer: the bucket's, if it was that,
+// without the signature that makes its URLs work.
+func silent(err error, address string) string {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		if u, perr := url.Parse(ue.URL); perr == nil && u.Host != "" && !strings.HasPrefix(ue.URL, address+"/") {
+			return u.Scheme + "://" + u.Host
+		}
+	}
+	return address
+}
+
+// hint says what to do about a status that has one usual cause, or nothing.
+func hint(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "Set VOICEMILL_KEY or use --key-file; `voicemill up` prints the first key and keeps it in first-key in its data directory.\n"
+	case http.StatusForbidden:
+		return "Use a key with the scope that this needs; `voicemill keys create --scope …` makes one.\n"
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return "Try again later.\n"
+	}
+	return ""
 }
 
 func explainProblem(b *strings.Builder, p *wire.Problem) {
@@ -142,9 +164,7 @@ func explainProblem(b *strings.Builder, p *wire.Problem) {
 		}
 		fmt.Fprintf(b, "  %s: %s\n", where, progress.Clean(f.Detail))
 	}
-	if hint, ok := hints[p.Status]; ok {
-		b.WriteString(hint + "\n")
-	}
+	b.WriteString(hint(p.Status))
 	if p.RequestID != "" {
 		fmt.Fprintf(b, "Request id: %s\n", progress.Clean(p.RequestID))
 	}
@@ -163,9 +183,12 @@ type errorDocument struct {
 	} `json:"error"`
 }
 
-func writeErrorDocument(con *console.Console, err error, code int) {
+func writeErrorDocument(con *console.Console, err error, address string) {
 	var d errorDocument
-	d.Error.ExitCode, d.Error.Title = code, err.Error()
+	d.Error.ExitCode, d.Error.Title = exitCode(err), err.Error()
+	if away(err) { // its text has the whole URL, signature and all
+		d.Error.Title, d.Error.Detail = "no server answers at "+silent(err, address), reason(err)
+	}
 	if p, ok := errors.AsType[*wire.Problem](err); ok {
 		d.Error.Title, d.Error.Detail, d.Error.Status, d.Error.Type = p.Title, p.Detail, p.Status, p.Type
 		d.Error.RequestID, d.Error.Errors = p.RequestID, p.Errors

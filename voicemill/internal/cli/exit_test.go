@@ -95,6 +95,20 @@ func TestAServerThatIsNotThereIsNamed(t *testing.T) {
 	golden(t, "unreachable.txt", strings.ReplaceAll(got.errOut, s.URL, "URL"))
 }
 
+func TestABucketThatIsNotThereIsNamedWithoutItsSignature(t *testing.T) {
+	t.Parallel()
+	gone := newServer(t)
+	gone.Close()
+	for _, extra := range [][]string{nil, {"--json"}} {
+		s := newServer(t)
+		s.bucket = gone.URL
+		got := runCommand(t, s.URL, "PK", append([]string{"submit", "-", "--media-type", job.MediaEPUB}, extra...)...)
+		if got.code != cli.ExitUnreachable || !strings.Contains(got.errOut, "no server answers at "+gone.URL) || strings.Contains(got.errOut, "signed") {
+			t.Errorf("submit %v = %d, %q; want the bucket's address alone", extra, got.code, got.errOut)
+		}
+	}
+}
+
 func TestProblemsAreSentences(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

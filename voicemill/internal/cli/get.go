@@ -130,20 +130,20 @@ func missing(d jobdoc.Document, name string) error {
 		err = fmt.Errorf("job %s has no files yet", d.ID)
 	}
 	if !d.State.Final() {
-		return &Failure{Code: ExitPartial, Err: fmt.Errorf("%w; it is %s", err, d.State)}
+		return &ExitError{Code: ExitPartial, Err: fmt.Errorf("%w; it is %s", err, d.State)}
 	}
-	return &Failure{Code: ExitUsage, Err: err}
+	return &ExitError{Code: ExitUsage, Err: err}
 }
 
 // nothingYet says why a job has no file at all.
 func nothingYet(d jobdoc.Document) error {
 	switch {
 	case !d.State.Final():
-		return &Failure{Code: ExitPartial, Err: fmt.Errorf("job %s is %s and has no files yet; voicemill watch %s follows it", d.ID, d.State, d.ID)}
+		return &ExitError{Code: ExitPartial, Err: fmt.Errorf("job %s is %s and has no files yet; voicemill watch %s follows it", d.ID, d.State, d.ID)}
 	case d.Error != nil:
-		return &Failure{Code: ExitJobFailed, Err: fmt.Errorf("job %s %s: %s", d.ID, d.State, d.Error.Detail)}
+		return &ExitError{Code: ExitJobFailed, Err: fmt.Errorf("job %s %s: %s", d.ID, d.State, d.Error.Detail)}
 	case d.State == job.StateFailed, d.State == job.StateCancelled:
-		return &Failure{Code: ExitJobFailed, Err: fmt.Errorf("job %s is %s and has no files", d.ID, d.State)}
+		return &ExitError{Code: ExitJobFailed, Err: fmt.Errorf("job %s is %s and has no files", d.ID, d.State)}
 	}
 	return fmt.Errorf("job %s is %s and has no files", d.ID, d.State)
 }
@@ -156,7 +156,7 @@ func (c *GetCommand) complete(con *console.Console, d jobdoc.Document) error {
 	if !d.State.Final() {
 		con.Hintf("The job is %s: %d of %d chapters are ready. Get the rest later with the same command.",
 			d.State, d.Progress.Chapters.Ready, d.Progress.Chapters.Total)
-		return &Failure{Code: ExitPartial}
+		return &ExitError{Code: ExitPartial}
 	}
 	return endedAs(d.State)
 }

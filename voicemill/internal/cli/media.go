@@ -8,12 +8,21 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-var mediaByExtension = map[string]string{
-	".epub": job.MediaEPUB,
-	".md":   job.MediaMarkdown, ".markdown": job.MediaMarkdown,
-	".html": job.MediaHTML, ".htm": job.MediaHTML,
-	".xhtml": job.MediaXHTML,
-	".txt":   job.MediaText, ".text": job.MediaText,
+// mediaOf returns the media type that an extension stands for, or nothing.
+func mediaOf(extension string) string {
+	switch strings.ToLower(extension) {
+	case ".epub":
+		return job.MediaEPUB
+	case ".md", ".markdown":
+		return job.MediaMarkdown
+	case ".html", ".htm":
+		return job.MediaHTML
+	case ".xhtml":
+		return job.MediaXHTML
+	case ".txt", ".text":
+		return job.MediaText
+	}
+	return ""
 }
 
 // mediaType returns the media type of the document name: what the user says,
@@ -28,10 +37,9 @@ func mediaType(name, override string) (string, error) {
 	if name == stdinName {
 		return job.MediaText, nil
 	}
-	extension := strings.ToLower(filepath.Ext(name))
-	if m, ok := mediaByExtension[extension]; ok {
+	if m := mediaOf(filepath.Ext(name)); m != "" {
 		return m, nil
 	}
 	return "", usagef("the extension %q of %s says nothing about its format; name it with --media-type, one of %s",
-		extension, name, strings.Join(job.MediaTypes(), ", "))
+		filepath.Ext(name), name, strings.Join(job.MediaTypes(), ", "))
 }

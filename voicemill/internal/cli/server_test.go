@@ -32,6 +32,7 @@ type server struct {
 	*httptest.Server
 	t *testing.T
 
+	bucket   string // where uploads go; its own address
 	mu       sync.Mutex
 	job      jobdoc.Document
 	files    map[string][]byte       // what the artifacts' URLs serve
@@ -75,6 +76,7 @@ func newServer(t *testing.T) *server {
 	})
 	mux.HandleFunc("DELETE /v1/keys/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
 	s.Server = httptest.NewServer(s.guard(mux))
+	s.bucket = s.URL
 	t.Cleanup(s.Close)
 	return s
 }
@@ -249,7 +251,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, 201, map[string]any{
-		"id": "upl_1", "url": s.URL + "/bucket/upload?signed=1", "method": "PUT",
+		"id": "upl_1", "url": s.bucket + "/bucket/upload?signed=1", "method": "PUT",
 		"headers": map[string]string{"Content-Type": in.Media}, "media_type": in.Media,
 		"max_bytes": 1 << 29, "expires_at": "2036-11-22T12:00:00.000Z",
 	})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,8 @@ import (
 type Session struct {
 	calls    *wire.Client
 	files    *http.Client // for the bucket: without the key
-	address  string
+	base     *url.URL
+	address  string // base as it is shown
 	patience time.Duration
 }
 
@@ -54,7 +56,7 @@ func newSession(g *Globals, con *console.Console) (*Session, error) {
 	transport := newTransport()
 	return &Session{
 		calls: &wire.Client{Base: address, Key: key, HTTP: &http.Client{Transport: transport, CheckRedirect: noRedirect}},
-		files: &http.Client{Transport: transport}, address: address, patience: g.Patience,
+		files: &http.Client{Transport: transport}, base: u, address: address, patience: g.Patience,
 	}, nil
 }
 
@@ -108,6 +110,7 @@ func (s *Session) job(ctx context.Context, id job.ID) (d jobdoc.Document, err er
 func (s *Session) poll(id job.ID) follow.Poll {
 	var last jobdoc.Document
 	var etag string
+	wait := 0 // the first answer comes at once; the others when the job is no longer as etag says
 	return func(ctx context.Context) (jobdoc.Document, error) {
 		header := http.Header{}
 		if etag != "" {
@@ -115,11 +118,12 @@ func (s *Session) poll(id job.ID) follow.Poll {
 		}
 		var d jobdoc.Document
 		status, answer, err := s.calls.Once(ctx, wire.Request{
-			Method: http.MethodGet, Path: jobPath(id) + "?wait=" + strconv.Itoa(pollSeconds), Header: header, Out: &d,
+			Method: http.MethodGet, Path: jobPath(id) + "?wait=" + strconv.Itoa(wait), Header: header, Out: &d,
 		})
 		if err != nil {
 			return jobdoc.Document{}, err
 		}
+		wait = pollSeconds
 		if status != http.StatusNotModified {
 			last, etag = d, answer.Get("ETag")
 		}
@@ -178,9 +182,13 @@ func (s *Session) open(ctx context.Context, id job.ID, name string, offset int64
 	if err != nil {
 		return fetch.Body{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, header.Get("Location"), http.NoBody)
+	location, err := s.base.Parse(header.Get("Location"))
+	if err != nil || header.Get("Location") == "" {
+		return fetch.Body{}, fmt.Errorf("the server names no address for %s", name)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), http.NoBody)
 	if err != nil {
-		return fetch.Body{}, fmt.Errorf("the server names no address for %s: %w", name, err)
+		return fetch.Body{}, fmt.Errorf("ask for %s: %w", name, err)
 	}
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
@@ -229,7 +237,7 @@ func (s *Session) createKey(ctx context.Context, name string, scopes []string) (
 	if name != "" {
 		in["name"] = name
 	}
-	_, _, err = s.calls.Do(ctx, wire.Request{Method: http.MethodPost, Path: "/v1/keys", In: in, Out: &k})
+	_, _, err = s.calls.Do(ctx, wire.Request{Method: http.MethodPost, Path: "/v1/keys", Header: http.Header{"Idempotency-Key": {rand.Text()}}, In: in, Out: &k})
 	return k, err
 }
 

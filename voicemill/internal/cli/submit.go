@@ -49,7 +49,7 @@ func (c *SubmitCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 	if err != nil {
 		return err
 	}
-	defer doc.Close()
+	defer doc.Close() //nolint:errcheck // only read
 	key := c.IdempotencyKey
 	if key == "" {
 		key = rand.Text()

@@ -88,7 +88,7 @@ func (y *tty) await(text string) <-chan struct{} {
 // finish closes the terminal and returns everything it was sent.
 func (y *tty) finish(t *testing.T) string {
 	t.Helper()
-	if err := y.File.Close(); err != nil {
+	if err := y.Close(); err != nil {
 		t.Error(err)
 	}
 	y.reading.Wait()

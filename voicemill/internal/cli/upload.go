@@ -42,7 +42,7 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 		return "", err
 	}
 	if u.Max > 0 && d.size > u.Max {
-		return "", &Failure{Code: ExitRefused, Err: fmt.Errorf("%s has %d bytes; the server takes at most %d", d.name, d.size, u.Max)}
+		return "", &ExitError{Code: ExitRefused, Err: fmt.Errorf("%s has %d bytes; the server takes at most %d", d.name, d.size, u.Max)}
 	}
 	meter := newTransfer(con.ErrScreen())
 	defer meter.close()

@@ -38,7 +38,7 @@ func watch(ctx context.Context, con *console.Console, s *Session, id job.ID, fir
 	switch {
 	case errors.Is(err, context.Canceled):
 		con.Hintf("The job goes on. See it again with: voicemill watch %s", id)
-		return &Failure{Code: ExitInterrupted}
+		return &ExitError{Code: ExitInterrupted}
 	case errors.Is(err, follow.ErrLost):
 		con.Hintf("The job goes on when the server is back. See it again with: voicemill watch %s", id)
 		return err

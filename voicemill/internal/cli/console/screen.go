@@ -17,8 +17,8 @@ type Screen struct {
 	begun bool
 }
 
-// NewScreen returns a screen on w. size is asked before every drawing, so that
-// a terminal may change its size at any time.
+// NewScreen returns a screen on w. It asks size before every drawing, so that a
+// terminal may change its size at any time.
 func NewScreen(w io.Writer, size func() (cols, rows int)) *Screen {
 	return &Screen{w: w, size: size}
 }

@@ -49,10 +49,10 @@ type Fetcher struct {
 }
 
 const (
-	// tries is how often in a row a transfer may end without a byte more.
+	// How often in a row a transfer may end without a byte more.
 	tries      = 5
 	firstPause = 250 * time.Millisecond
-	// stall ends a transfer that does not move; a slow one may take all day.
+	// The watchdog ends a transfer that does not move; a slow one may take all day.
 	stall = 30 * time.Second
 )
 
@@ -168,8 +168,8 @@ func (f *Fetcher) fill(ctx context.Context, file File, part *os.File) error {
 			if !resumed {
 				return fmt.Errorf("%s %w: its size or SHA-256 is not what the job says", file.Name, ErrDamaged)
 			}
-			resumed = false
-			if have, err = restart(part, sum); err != nil {
+			resumed, have = false, 0
+			if err := restart(part, sum); err != nil {
 				return err
 			}
 			continue
@@ -201,17 +201,17 @@ func resume(part *os.File, limit int64) (int64, hash.Hash, error) {
 		return 0, nil, fmt.Errorf("read %s: %w", part.Name(), err)
 	}
 	if have > limit {
-		have, err = restart(part, sum)
+		return 0, sum, restart(part, sum)
 	}
-	return have, sum, err
+	return have, sum, nil
 }
 
-func restart(part *os.File, sum hash.Hash) (int64, error) {
+func restart(part *os.File, sum hash.Hash) error {
 	sum.Reset()
 	if err := part.Truncate(0); err != nil {
-		return 0, fmt.Errorf("start %s again: %w", part.Name(), err)
+		return fmt.Errorf("start %s again: %w", part.Name(), err)
 	}
-	return 0, nil
+	return nil
 }
 
 // errBroken says that a body ended or broke before its time.
@@ -233,7 +233,8 @@ func (f *Fetcher) more(ctx context.Context, file File, part *os.File, have int64
 	}
 	defer body.Close() //nolint:errcheck // every byte that counts was read
 	if body.Offset != have {
-		if have, err = restart(part, sum); err != nil {
+		have = 0
+		if err := restart(part, sum); err != nil {
 			return have, err
 		}
 	}
@@ -255,9 +256,9 @@ func (f *Fetcher) more(ctx context.Context, file File, part *os.File, have int64
 			}
 		}
 		switch {
-		case rerr == io.EOF && have == file.Bytes:
+		case errors.Is(rerr, io.EOF) && have == file.Bytes:
 			return have, nil
-		case rerr == io.EOF:
+		case errors.Is(rerr, io.EOF):
 			return have, fmt.Errorf("%w after %d of %d bytes", errBroken, have, file.Bytes)
 		case rerr != nil:
 			return have, fmt.Errorf("%w after %d of %d bytes: %w", errBroken, have, file.Bytes, rerr)

@@ -26,8 +26,11 @@ type Config struct {
 const (
 	firstPause = 500 * time.Millisecond
 	maxPause   = 10 * time.Second
-	// tick is how often a view may redraw without news: a bar counts down and
-	// follows the terminal's size.
+	// A job that changes all the time is asked about five times a second, and a
+	// server that answers without news, although it should hold the call, once.
+	minPoll, minIdlePoll = 200 * time.Millisecond, time.Second
+	// A view may redraw this often without news: a bar counts down and follows
+	// the terminal's size.
 	tick = 250 * time.Millisecond
 )
 
@@ -99,7 +102,9 @@ func ask(ctx context.Context, cfg Config, news chan<- event) {
 	}
 	var lost time.Time // when the server went away; zero while it is there
 	pause := firstPause
+	version := int64(-1)
 	for {
+		asked := time.Now()
 		doc, err := cfg.Poll(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -110,6 +115,14 @@ func ask(ctx context.Context, cfg Config, news chan<- event) {
 			}
 			lost, pause = time.Time{}, firstPause
 			if !tell(event{doc: doc}) || doc.State.Final() {
+				return
+			}
+			least := minPoll
+			if doc.Version == version {
+				least = minIdlePoll
+			}
+			version = doc.Version
+			if !sleep(ctx, least-time.Since(asked)) {
 				return
 			}
 			continue
@@ -127,12 +140,20 @@ func ask(ctx context.Context, cfg Config, news chan<- event) {
 			tell(event{err: fmt.Errorf("%w for %s: %w", ErrLost, cfg.Patience, err)})
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, jitter(pause)) {
 			return
-		case <-time.After(jitter(pause)):
 		}
 		pause = min(2*pause, maxPause)
+	}
+}
+
+// sleep waits for d and reports whether it did; false means that ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 

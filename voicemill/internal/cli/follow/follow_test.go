@@ -136,8 +136,8 @@ func TestAPipeGetsOneLineASecondAndTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		con, out, _ := streams()
 		steps := []step{}
-		for i := range int64(100) { // ten seconds of a change every tenth
-			steps = append(steps, step{held: 100 * time.Millisecond, state: job.StateRunning, version: i + 1})
+		for i := range int64(40) { // ten seconds of a change every quarter
+			steps = append(steps, step{held: 250 * time.Millisecond, state: job.StateRunning, version: i + 1})
 		}
 		steps = append(steps, step{held: 10 * time.Millisecond, state: job.StateSucceeded, version: 101})
 		if _, err := run(t.Context(), con, time.Minute, steps...); err != nil {
@@ -186,4 +186,33 @@ func TestAReaderThatWentAwayEndsTheWatch(t *testing.T) {
 			t.Errorf("Run = %v; want the error of writing", err)
 		}
 	})
+}
+
+func TestAServerThatDoesNotHoldIsNotAskedInATightLoop(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		grows int64
+		limit int
+	}{"without news": {0, 12}, "with news all the time": {1, 52}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				con, _, _ := streams()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				polls, version := 0, int64(1)
+				_, err := follow.Run(ctx, follow.Config{
+					Address: "http://mill", Patience: time.Minute, Away: func(error) bool { return false },
+					Poll: func(context.Context) (jobdoc.Document, error) {
+						polls++
+						version += c.grows
+						return jobdoc.Document{State: job.StateRunning, Version: version}, nil
+					},
+				}, follow.NewView(con), nil)
+				if !errors.Is(err, context.DeadlineExceeded) || polls > c.limit {
+					t.Errorf("Run = %v after %d polls in ten seconds; want at most %d", err, polls, c.limit)
+				}
+			})
+		})
+	}
 }

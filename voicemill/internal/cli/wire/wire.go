@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 )
 
 // Problem is an error answer of the server (RFC 9457).
-type Problem struct {
+type Problem struct { //nolint:errname // it is a problem document
 	Type      string      `json:"type"`
 	Title     string      `json:"title"`
 	Status    int         `json:"status"`
@@ -90,9 +91,7 @@ func (c *Client) Once(ctx context.Context, r Request) (int, http.Header, error) 
 	if err != nil {
 		return 0, nil, fmt.Errorf("make the request: %w", err)
 	}
-	for k, v := range r.Header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.Header)
 	if r.In != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
