@@ -21,10 +21,14 @@ type layout struct {
 }
 
 // prepare makes the folders, takes the lock and hands everything to the owner.
-func prepare(dataDir string, o owner) (l *layout, err error) {
+func prepare(dataDir string, o owner) (*layout, error) {
 	base, err := filepath.Abs(dataDir)
 	if err != nil {
 		return nil, fmt.Errorf("pgd: %w", err)
+	}
+	// The owner must be able to pass through the folders that are missing yet.
+	if err := os.MkdirAll(filepath.Dir(base), 0o711); err != nil { //nolint:gosec // to pass, not to list
+		return nil, fmt.Errorf("pgd: make the data directory: %w", err)
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return nil, fmt.Errorf("pgd: make the data directory: %w", err)
@@ -37,30 +41,50 @@ func prepare(dataDir string, o owner) (l *layout, err error) {
 			return nil, err
 		}
 	}
-	l = &layout{base: base, cluster: filepath.Join(base, "cluster")}
+	l := &layout{base: base, cluster: filepath.Join(base, "cluster")}
 	if l.lock, err = takeLock(filepath.Join(base, "lock"), base); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			l.release()
-		}
-	}()
-	if err := l.chooseSocketDir(o); err != nil {
+	if err := errors.Join(l.chooseSocketDir(o), l.handOver(o)); err != nil {
+		l.release()
 		return nil, err
 	}
-	if o.switches {
-		err := filepath.WalkDir(base, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Lchown(path, o.uid, o.gid)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("pgd: hand the data directory to uid %d: %w", o.uid, err)
-		}
-	}
 	return l, nil
+}
+
+// handOver gives the directory to the owner: the folder itself, and what is in
+// it where that belongs to somebody else, such as a copy made by root. A former
+// server may still be at work there, so files may vanish meanwhile.
+func (l *layout) handOver(o owner) error {
+	if !o.switches {
+		return nil
+	}
+	if err := os.Lchown(l.base, o.uid, o.gid); err != nil {
+		return fmt.Errorf("pgd: hand the data directory to uid %d: %w", o.uid, err)
+	}
+	st, err := os.Lstat(l.cluster)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pgd: %w", err)
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) == o.uid {
+		return nil
+	}
+	err = filepath.WalkDir(l.cluster, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = os.Lchown(path, o.uid, o.gid)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pgd: hand the database to uid %d: %w", o.uid, err)
+	}
+	return nil
 }
 
 func takeLock(path, base string) (*os.File, error) {

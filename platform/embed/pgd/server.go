@@ -149,7 +149,7 @@ func (s *Server) args() []string {
 		"jit=off", "max_parallel_workers_per_gather=0", "logging_collector=off", "log_destination=stderr", "log_line_prefix=",
 	}
 	if s.cfg.NoSync {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
 	args := []string{"-D", s.layout.cluster, "-k", s.layout.socketDir}
 	for _, set := range settings {
