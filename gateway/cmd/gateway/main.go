@@ -13,9 +13,9 @@ import (
 	"syscall"
 
 	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/gateway/internal/flags"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
-	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
@@ -28,7 +28,6 @@ type settings struct {
 	Blob    blob.Config    `embed:"" prefix:"blob-"`
 
 	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7861"`
-	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true" negatable:""`
 	LogLevel  string `help:"debug, info, warn or error." default:"info"`
 	LogFormat string `help:"json or text." default:"json"`
 }
@@ -37,10 +36,10 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	var cfg settings
-	err := config.Parse(&cfg, config.Source{
-		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Stdout: stdout, Stderr: stderr,
+	err := flags.Parse(&cfg, flags.Source{
+		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Env: os.LookupEnv, Stdout: stdout,
 	})
-	if errors.Is(err, config.ErrHelp) {
+	if errors.Is(err, flags.ErrHelp) {
 		return 0
 	}
 	if err == nil {
@@ -65,11 +64,6 @@ func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
 		return err
 	}
 	defer db.Close()
-	if cfg.Migrate {
-		if err := pg.Migrate(ctx, db, log); err != nil {
-			return err
-		}
-	}
 	b, err := bus.Connect(ctx, cfg.Bus, log)
 	if err != nil {
 		return err
