@@ -178,7 +178,7 @@ func (c *conn) process(data []byte) {
 	}
 	rest := data
 	for len(rest) > 0 {
-		before := len(rest)
+		before, phase := len(rest), c.phase
 		switch c.phase {
 		case phaseSniff:
 			rest = c.sniff(rest)
@@ -189,7 +189,7 @@ func (c *conn) process(data []byte) {
 		default:
 			return
 		}
-		if len(rest) == before {
+		if len(rest) == before && c.phase == phase {
 			break
 		}
 	}
@@ -292,7 +292,7 @@ func (c *conn) outlive() bool {
 		return false
 	}
 	c.g, c.fd = nil, fd
-	c.eof, c.noMore = true, true
+	c.eof = true // what is in the backlog is still served
 	c.srv.stats.HalfClosed.Add(1)
 	c.loop.tock()
 	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose

@@ -52,6 +52,9 @@ func (c *conn) readDeadline() (time.Duration, action) {
 	cfg := &c.srv.cfg
 	switch c.phase {
 	case phaseSniff:
+		if c.loop.drained && len(c.backlog) == 0 {
+			return max(c.acceptedAt, c.loop.drainedAt) + cfg.DrainIdle, actClose
+		}
 		return c.acceptedAt + cfg.HeadTimeout, actClose
 	case phaseHandshake:
 		return c.stageAt + cfg.HandshakeTimeout, actClose
@@ -76,11 +79,11 @@ func (c *conn) readDeadline() (time.Duration, action) {
 	if c.wire != nil {
 		return 0, actNone // it is not idle before its answers are out
 	}
-	if c.lastUse == c.acceptedAt {
-		return c.acceptedAt + cfg.HeadTimeout, actClose
-	}
 	if c.loop.drained {
 		return max(c.lastUse, c.loop.drainedAt) + cfg.DrainIdle, actLeave
+	}
+	if c.lastUse == c.acceptedAt {
+		return c.acceptedAt + cfg.HeadTimeout, actClose
 	}
 	return c.lastUse + cfg.IdleTimeout, actLeave
 }

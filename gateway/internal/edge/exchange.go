@@ -23,6 +23,9 @@ type HandlerFunc func(ex *Exchange)
 // ServeEdge calls f.
 func (f HandlerFunc) ServeEdge(ex *Exchange) { f(ex) }
 
+// largeBody is the size from which copying a body may not keep the loop waiting.
+const largeBody = 16 << 10
+
 type exchangeState uint8
 
 const (
@@ -104,21 +107,36 @@ func (ex *Exchange) Respond(r http1.Response) {
 
 func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake, ok bool) {
 	c := ex.c
-	now := time.Now()
+	e := ex.encoding(time.Now(), !ex.keep || r.Close || c.srv.draining.Load())
+	var large *buffer
+	if len(r.Body) > largeBody { // copied before the loop could have to wait for it
+		large = c.srv.buffers.get()
+		large.b = http1.AppendResponse(large.b, r, e)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ex.state != exchangeOpen || ex.streaming {
+		c.srv.buffers.put(large)
 		return nil, false, false
 	}
-	dst := ex.bufferLocked()
-	ex.closes = !ex.keep || r.Close || c.srv.draining.Load()
-	dst.b = http1.AppendResponse(dst.b, r, ex.encoding(now))
+	ex.closes = e.Close
+	switch {
+	case large == nil:
+		dst := ex.bufferLocked()
+		dst.b = http1.AppendResponse(dst.b, r, e)
+	case c.first == ex && c.out == nil:
+		c.out = large
+	default:
+		dst := ex.bufferLocked()
+		dst.b = append(dst.b, large.b...)
+		c.srv.buffers.put(large)
+	}
 	cancel, wake = ex.answeredLocked()
 	return cancel, wake, true
 }
 
-func (ex *Exchange) encoding(now time.Time) http1.Encoding {
-	return http1.Encoding{Date: ex.c.srv.date.At(now), Head: ex.head, Minor: int(ex.minor), Close: ex.closes}
+func (ex *Exchange) encoding(now time.Time, closes bool) http1.Encoding {
+	return http1.Encoding{Date: ex.c.srv.date.At(now), Head: ex.head, Minor: int(ex.minor), Close: closes}
 }
 
 // bufferLocked returns where the answer goes: straight out if it is due.

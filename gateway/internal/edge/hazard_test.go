@@ -194,6 +194,51 @@ func TestHandlerLearnsThatTheClientIsGone(t *testing.T) {
 	}
 }
 
+func TestEverythingPipelinedIsAnsweredThoughTheClientHasFinished(t *testing.T) {
+	t.Parallel()
+	d := open(t, edge.Config{MaxInFlight: 4}, func(ex *edge.Exchange) {
+		ex.Detach()
+		go echo(ex)
+	})
+	c := d.dial()
+	for i := range 100 {
+		c.send(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i))
+	}
+	_ = c.CloseWrite()
+	for i := range 100 {
+		c.want(200, fmt.Sprintf("GET /%d ", i))
+	}
+	c.wantEnd()
+}
+
+func TestOnlyTheFirstOfManyAnswersCounts(t *testing.T) {
+	t.Parallel()
+	const requests, answers = 4, 8
+	done := make(chan struct{}, requests*answers)
+	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		ex.Detach()
+		for i := range answers {
+			go func() {
+				_ = ex.Context().Err()
+				ex.OnClose(func() {})
+				ex.Respond(text(200, fmt.Sprint(i)+strings.Repeat("x", i*10_000)))
+				done <- struct{}{}
+			}()
+		}
+	})
+	c := d.dial()
+	c.send(get + get + get)
+	for range requests - 1 {
+		c.want(200, "")
+	}
+	c.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	c.want(200, "")
+	c.wantEnd()
+	for range requests * answers {
+		<-done
+	}
+}
+
 func TestRequestsCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	d := open(t, edge.Config{}, echo)

@@ -16,24 +16,49 @@ const framesPreface = "VML1"
 // framesProtocol is its name in ALPN.
 const framesProtocol = "vml1"
 
-// sniff decides by the first bytes what the connection speaks. It returns what
-// the protocol has not used.
-func (c *conn) sniff(data []byte) []byte {
+// protocol is what the first bytes of a connection say.
+type protocol uint8
+
+const (
+	protocolUnknown protocol = iota // more bytes are needed
+	protocolHTTP
+	protocolFrames
+	protocolTLS
+)
+
+// classify tells protocols apart by the first bytes. Everything that is nothing
+// else is HTTP, whose parser refuses what it does not understand.
+func classify(data []byte, withTLS, withFrames bool) protocol {
 	n := min(len(data), len(framesPreface))
 	switch {
-	case c.tls == nil && c.srv.certs != nil && data[0] == recordHandshake:
+	case n == 0:
+		return protocolUnknown
+	case withTLS && data[0] == recordHandshake:
+		return protocolTLS
+	case !withFrames || string(data[:n]) != framesPreface[:n]:
+		return protocolHTTP
+	case n == len(framesPreface):
+		return protocolFrames
+	}
+	return protocolUnknown
+}
+
+// sniff decides what the connection speaks. It returns what is left for it.
+func (c *conn) sniff(data []byte) []byte {
+	plain := c.tls == nil && c.srv.certs != nil // and could become TLS
+	what := classify(data, plain, c.srv.cfg.Frames != nil)
+	switch {
+	case what == protocolTLS:
 		c.startTLS(data)
 		return nil
-	case c.tls == nil && c.srv.certs != nil && c.srv.cfg.TLS.Only:
+	case plain && c.srv.cfg.TLS.Only:
 		c.phase = phaseHTTP
 		c.discards += len(data)
 		c.refuse(errPlain)
 		return nil
-	case c.srv.cfg.Frames == nil:
+	case what == protocolHTTP:
 		c.phase = phaseHTTP
-	case string(data[:n]) != framesPreface[:n]:
-		c.phase = phaseHTTP
-	case n == len(framesPreface):
+	case what == protocolFrames:
 		c.upgrade(c.srv.cfg.Frames)
 	}
 	return data

@@ -45,8 +45,9 @@ type loop struct {
 
 	mu    sync.Mutex
 	ready []*conn
-	rung  bool // a byte is on its way to the loop
-	timed bool // the wheel holds timers
+	rung  bool      // a byte is on its way to the loop
+	timed bool      // the wheel holds timers
+	asked time.Time // when time last rang
 }
 
 // notify puts c on the ready list and rings the bell if nobody has. It is safe
@@ -70,6 +71,9 @@ func (l *loop) tick() {
 	l.mu.Lock()
 	ring := !l.rung && l.timed
 	l.rung = l.rung || ring
+	if ring {
+		l.asked = time.Now()
+	}
 	l.mu.Unlock()
 	if ring {
 		l.ring()
@@ -96,8 +100,13 @@ func (l *loop) answer() {
 	l.mu.Lock()
 	l.batch, l.ready = l.ready, l.batch[:0]
 	l.rung = false
+	asked := l.asked
+	l.asked = time.Time{}
 	l.mu.Unlock()
 	l.tock()
+	if !asked.IsZero() {
+		l.srv.stats.LoopLag.Store(int64(l.now.Sub(asked)))
+	}
 	for i, c := range l.batch {
 		l.batch[i] = nil
 		l.mu.Lock()

@@ -38,6 +38,7 @@ type Stats struct {
 	CutStalled       atomic.Uint64 // connections closed because their peer did not read
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
+	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
 	BytesIn          atomic.Uint64
 	BytesOut         atomic.Uint64
 }

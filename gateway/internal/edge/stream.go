@@ -47,7 +47,7 @@ func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stre
 	ex.closes = !ex.keep || c.srv.draining.Load() || length < 0 && ex.minor == 0
 	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
 	dst := ex.bufferLocked()
-	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(now))
+	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(now, ex.closes))
 	wake := c.first == ex && !c.busy
 	c.mu.Unlock()
 	if wake {

@@ -174,7 +174,7 @@ func (c *conn) endOfPlain() {
 		c.upgraded.Close(nil)
 		return
 	}
-	c.eof, c.noMore = true, true
+	c.eof = true
 	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
 }
 

@@ -65,7 +65,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 		return false
 	}
 	dst := ex.bufferLocked()
-	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(now))
+	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(now, false))
 	ex.switchTo = start
 	cancel, wake := ex.answeredLocked()
 	c.mu.Unlock()

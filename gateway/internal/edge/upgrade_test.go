@@ -203,3 +203,25 @@ func TestFramesAreToldFromHTTPByTheirFirstBytes(t *testing.T) {
 		t.Errorf("OnClose got %v", err)
 	}
 }
+
+type panicking struct{ closed chan error }
+
+func (panicking) OnBytes(*edge.Conn, []byte) (int, error) { panic("on purpose") }
+func (p panicking) OnClose(err error)                     { p.closed <- err }
+
+func TestPanickingProtocolCostsItsConnectionOnly(t *testing.T) {
+	t.Parallel()
+	p := panicking{make(chan error, 1)}
+	d := open(t, edge.Config{Loops: 1, Frames: func(*edge.Conn) edge.ConnHandler { return p }}, echo)
+	other := d.dial()
+	other.send(get)
+	other.want(200, "")
+	c := d.dial()
+	c.send("VML1")
+	<-p.closed
+	if _, err := c.r.ReadByte(); err == nil {
+		t.Error("the connection lives on")
+	}
+	other.send(get)
+	other.want(200, "")
+}
