@@ -20,7 +20,7 @@ type Config struct {
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
 	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"10s"`
-	Limits       job.Limits          `kong:"-"`
+	Limits       job.Limits          `kong:"-"` // the zero value means job.DefaultLimits
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name, with
@@ -33,8 +33,16 @@ func DefaultConfig() Config {
 	}
 }
 
+func (c Config) withDefaults() Config {
+	if c.Limits == (job.Limits{}) {
+		c.Limits = job.DefaultLimits()
+	}
+	return c
+}
+
 // Validate reports the first setting, or relation of settings, that makes no sense.
 func (c Config) Validate() error {
+	c = c.withDefaults()
 	for _, part := range []interface{ Validate() error }{c.Plan, c.Release, c.Outbox, c.Callback, c.Housekeeping, c.Limits} {
 		if err := part.Validate(); err != nil {
 			return fmt.Errorf("scheduler: %w", err)

@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err := deps.validate(); err != nil {
 		return err
 	}
-	s, err := assemble(cfg, deps)
+	s, err := assemble(cfg.withDefaults(), deps)
 	if err != nil {
 		return err
 	}

@@ -1,30 +1,101 @@
-// Command scheduler reads manuscripts, plans jobs, releases work fairly and
-// sends callbacks. It needs Postgres, NATS and a bucket; scheduler --help lists
-// its settings. Any number may run; one of them leads.
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
-	"github.com/voicemill/voicemill/platform/process"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler"
 )
 
 type settings struct {
-	process.Settings `embed:""`
-	Scheduler        scheduler.Config `embed:""`
+	Scheduler scheduler.Config `embed:""`
+	DB        pg.Config        `embed:"" prefix:"db-"`
+	Bus       bus.Config       `embed:"" prefix:"bus-"`
+	Blob      blob.Config      `embed:"" prefix:"blob-"`
+
+	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7862"`
+	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true" negatable:""`
+	LogLevel  string `help:"debug, info, warn or error." default:"info"`
+	LogFormat string `help:"json or text." default:"json"`
 }
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run() int {
-	var s settings
-	return process.Main("scheduler", "Plans jobs, releases work fairly and sends callbacks.", &s, &s.Settings,
-		func(ctx context.Context, c process.Conns) error {
-			return scheduler.Run(ctx, s.Scheduler, scheduler.Deps{
-				Log: c.Log, Registry: c.Registry, Bus: c.Bus, DB: c.DB, Blob: c.Blob, Random: rand.Reader,
-			})
+func run(args []string, stdout, stderr io.Writer) int {
+	var cfg settings
+	err := config.Parse(&cfg, config.Source{
+		Name: "scheduler", Description: "Plans jobs, lets out work and sends callbacks.", Args: args, Stdout: stdout, Stderr: stderr,
+	})
+	if errors.Is(err, config.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = serve(ctx, cfg, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "scheduler:", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
+	log, err := telemetry.NewLogger(stdout, cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return err
+	}
+	db, err := pg.Connect(ctx, cfg.DB, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if cfg.Migrate {
+		if err := pg.Migrate(ctx, db, log); err != nil {
+			return err
+		}
+	}
+	b, err := bus.Connect(ctx, cfg.Bus, log)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := b.Setup(ctx); err != nil {
+		return err
+	}
+	objects, err := blob.Open(ctx, cfg.Blob)
+	if err != nil {
+		return err
+	}
+	defer objects.Close()
+	reg := telemetry.NewRegistry()
+	admin, err := telemetry.NewAdmin(ctx, cfg.Admin, reg, log)
+	if err != nil {
+		return err
+	}
+	admin.AddCheck("bus", b.Ready)
+	admin.AddCheck("database", func(ctx context.Context) error { return pg.Classify(db.Ping(ctx)) })
+	var parts lifecycle.Stack
+	parts.Add("admin", admin.Run)
+	parts.Add("scheduler", func(ctx context.Context) error {
+		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{
+			Log: log, Registry: reg, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
+			Ready: func() { log.InfoContext(ctx, "scheduler ready", slog.String("admin", admin.Addr().String())) },
 		})
+	})
+	return parts.Run(ctx, 4*cfg.Scheduler.Grace) // intake and the leader's parts end one after the other
 }
