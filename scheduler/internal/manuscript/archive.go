@@ -78,6 +78,18 @@ func (a *archive) file(name string) *zip.File {
 	return a.folded[strings.ToLower(name)]
 }
 
+// frameBytes bounds the files that say what is in a book: they are held as
+// values of several times their size.
+const frameBytes = 8 << 20
+
+// frame is read for such a file.
+func (a *archive) frame(name string) ([]byte, error) {
+	if f := a.file(name); f != nil && f.UncompressedSize64 > frameBytes {
+		return nil, tooLarge("the file %s in the EPUB is larger than %s", shown(name), bytesText(frameBytes))
+	}
+	return a.read(name)
+}
+
 // read returns the content of the file called name, which must exist.
 func (a *archive) read(name string) ([]byte, error) {
 	f := a.file(name)

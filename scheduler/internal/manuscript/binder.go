@@ -72,7 +72,7 @@ func (b *binder) start(p *passage, h *heading) error {
 	if err := b.end(); err != nil {
 		return err
 	}
-	b.chapter = &Chapter{Title: h.title}
+	b.chapter = &Chapter{Title: clip(h.title)}
 	b.titled = h.title != ""
 	b.prose, b.level = false, 0
 	m := p.mark
@@ -92,6 +92,15 @@ func (b *binder) start(p *passage, h *heading) error {
 		b.chapter.Matter = matterOf(title)
 	}
 	return nil
+}
+
+// clip shortens a title that is no title.
+func clip(title string) string {
+	const longest = 500
+	if len(title) > longest {
+		return strings.ToValidUTF8(title[:longest], "") + "…"
+	}
+	return title
 }
 
 // title takes the chapter's title from its first headings.

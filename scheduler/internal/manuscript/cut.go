@@ -136,7 +136,10 @@ func (c *cutter) segment(p *passage, text string, a atomicCut) Segment {
 	if a.lang != "" {
 		s.Language, lang = a.lang, a.lang
 	}
-	for _, say := range p.says {
+	for _, say := range p.says[p.sayAfter(a.start):] {
+		if say.Start >= a.end {
+			break
+		}
 		if say.Start >= a.start && say.End <= a.end {
 			say.Start, say.End = say.Start-a.start, say.End-a.start
 			s.Pronunciations = append(s.Pronunciations, say)
@@ -190,12 +193,8 @@ func (c *cutter) push(text string, a atomicCut) {
 // pronounced reports whether a cut at at would divide words that the author
 // gave one pronunciation.
 func pronounced(p *passage, at int) bool {
-	for _, say := range p.says {
-		if say.Start < at && at < say.End {
-			return true
-		}
-	}
-	return false
+	i := p.sayAfter(at)
+	return i < len(p.says) && p.says[i].Start < at
 }
 
 // clauses pushes the parts of the sentence a, which is too long.

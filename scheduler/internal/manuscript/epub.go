@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/html"
 )
 
 // book is an opened EPUB.
@@ -69,6 +73,7 @@ func (d *Document) openEPUB(ctx context.Context, r io.ReaderAt, size int64) erro
 
 // readSpine fills b.spine. Every document of the reading order must exist.
 func (b *book) readSpine(opf string, p *packageDocument) error {
+	seen := map[string]bool{}
 	byID := make(map[string]*manifestItem, len(p.Items))
 	for i := range p.Items {
 		byID[p.Items[i].ID] = &p.Items[i]
@@ -78,7 +83,7 @@ func (b *book) readSpine(opf string, p *packageDocument) error {
 		if item == nil {
 			return invalid("the reading order of the EPUB names %s, which its manifest does not list", shown(ref.ID))
 		}
-		item = p.readable(item)
+		item = readable(item, byID)
 		if item == nil {
 			continue // a picture or another file without text
 		}
@@ -86,6 +91,10 @@ func (b *book) readSpine(opf string, p *packageDocument) error {
 		if !b.archive.has(name) {
 			return invalid("the EPUB lacks the file %s, which its reading order names", shown(name))
 		}
+		if seen[name] {
+			continue // spoken once, whatever the order repeats
+		}
+		seen[name] = true
 		b.spine = append(b.spine, spineFile{
 			name: name, nonLinear: strings.EqualFold(strings.TrimSpace(ref.Linear), "no"),
 			isNav: hasToken([]byte(item.Properties), "nav"), entries: map[string]*heading{},
@@ -150,7 +159,7 @@ func (b *book) navigation(opf string, p *packageDocument) ([]navPoint, []landmar
 	if !b.archive.has(name) {
 		return nil, marks, nil
 	}
-	raw, err := b.archive.read(name)
+	raw, err := b.archive.frame(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -255,14 +264,7 @@ func (b *book) read(to *binder) error {
 func (b *book) readFile(f *spineFile, doc *decoded, to *binder, last mark, lexica map[string]*lexicon) error {
 	s := &scribe{emit: to.add, src: doc, document: f.name}
 	w := newWalker(s, doc, b.doc.opts.Limits.Depth)
-	w.targets = map[string]*heading{}
-	for fragment, h := range f.entries {
-		if fragment != "" && bytes.Contains(doc.text, []byte(fragment)) {
-			w.targets[fragment] = h
-		} else if s.next == nil || fragment == "" {
-			s.next = h // of the whole document, or a fragment that it does not have
-		}
-	}
+	w.targets, s.next = f.targets(doc)
 	to.split = 0
 	if !b.hasNav {
 		to.split = chapterLevel(doc)
@@ -279,6 +281,49 @@ func (b *book) readFile(f *spineFile, doc *decoded, to *binder, last mark, lexic
 	err := w.walk("", f.mark)
 	to.carried = nil
 	return err
+}
+
+// targets returns the chapters that begin at elements of the document, and the
+// one that begins with it: the entry without a fragment, else one whose
+// fragment does not exist.
+func (f *spineFile) targets(doc *decoded) (inside map[string]*heading, whole *heading) {
+	inside = map[string]*heading{}
+	ids := f.ids(doc)
+	for _, fragment := range slices.Sorted(maps.Keys(f.entries)) {
+		switch h := f.entries[fragment]; {
+		case fragment != "" && ids[fragment]:
+			inside[fragment] = h
+		case whole == nil:
+			whole = h
+		}
+	}
+	return inside, whole
+}
+
+// ids returns which fragments of f's entries the document has.
+func (f *spineFile) ids(doc *decoded) map[string]bool {
+	found := make(map[string]bool, len(f.entries))
+	if len(f.entries) == 0 || len(f.entries) == 1 && f.entries[""] != nil {
+		return found
+	}
+	z := html.NewTokenizer(bytes.NewReader(doc.text))
+	var a attributes
+	for {
+		switch kind := z.Next(); kind {
+		case html.ErrorToken:
+			return found
+		case html.StartTagToken, html.SelfClosingTagToken:
+			_, more := z.TagName()
+			a.read(z, more)
+			if f.entries[string(a.id)] != nil {
+				found[string(a.id)] = true
+			}
+			if kind == html.SelfClosingTagToken {
+				z.NextIsNotRawText()
+			}
+		case html.TextToken, html.EndTagToken, html.CommentToken, html.DoctypeToken:
+		}
+	}
 }
 
 // lexicon returns the pronunciation lexicon that the document base links as

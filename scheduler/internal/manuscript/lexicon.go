@@ -32,6 +32,7 @@ type lexicons []*lexicon
 const (
 	mostLexemes  = 100_000
 	longestWords = 200 // bytes of a grapheme, a phoneme or an alias
+	mostAlike    = 256 // graphemes that begin with the same word
 )
 
 // readLexicon reads a PLS document.
@@ -117,7 +118,7 @@ func (l *lexicon) add(graphemes []string, say Pronunciation) {
 		say.Alphabet = ""
 	}
 	for _, words := range graphemes {
-		if start, end := wordAt(words, 0); start == 0 && end > 0 {
+		if start, end := wordAt(words, 0); start == 0 && end > 0 && len(l.byFirst[words[:end]]) < mostAlike {
 			l.byFirst[words[:end]] = append(l.byFirst[words[:end]], lexeme{words, say})
 		}
 	}

@@ -80,7 +80,7 @@ var obfuscations = []string{"http://www.idpf.org/2008/embedding", "http://ns.ado
 // unmarshal reads the XML file called name. The decoder knows no entities but
 // HTML's and expands none that a document declares; its depth is bounded.
 func (a *archive) unmarshal(name string, v any) error {
-	raw, err := a.read(name)
+	raw, err := a.frame(name)
 	if err != nil {
 		return err
 	}
@@ -154,14 +154,13 @@ func (a *archive) protected() (map[string]bool, error) {
 // mainTitle returns the title to show: the one marked as main, else the first.
 func (p *packageDocument) mainTitle() string {
 	titles := append(slices.Clone(p.Titles), p.OldTitles...)
+	byID := make(map[string]string, len(titles))
+	for _, t := range titles {
+		byID["#"+t.ID] = folded(t.Text)
+	}
 	for _, m := range p.Metas {
-		if m.Property != "title-type" || strings.TrimSpace(m.Text) != "main" {
-			continue
-		}
-		for _, t := range titles {
-			if t.ID != "" && "#"+t.ID == m.Refines {
-				return folded(t.Text)
-			}
+		if m.Property == "title-type" && strings.TrimSpace(m.Text) == "main" && byID[m.Refines] != "" {
+			return byID[m.Refines]
 		}
 	}
 	for _, t := range titles {
@@ -186,18 +185,16 @@ func (p *packageDocument) item(id string) *manifestItem {
 }
 
 // readable returns item, or the first of its fallbacks that is a document.
-func (p *packageDocument) readable(item *manifestItem) *manifestItem {
+func readable(item *manifestItem, byID map[string]*manifestItem) *manifestItem {
 	const longestChain = 8
 	for range longestChain {
 		switch strings.ToLower(strings.TrimSpace(item.Type)) {
 		case TypeXHTML, TypeHTML, "application/x-dtbook+xml", "text/x-oeb1-document", "application/xml", "text/xml", "":
 			return item
 		}
-		next := p.item(item.Fallback)
-		if item.Fallback == "" || next == nil {
+		if item = byID[item.Fallback]; item == nil {
 			return nil
 		}
-		item = next
 	}
 	return nil
 }

@@ -68,7 +68,9 @@ func (p *passage) language(start, end int) string {
 	}
 	best, most := "", -1
 	share := map[string]int{}
-	for i, run := range p.langs {
+	first := sort.Search(len(p.langs), func(i int) bool { return p.langs[i].at > start }) - 1
+	for i := max(0, first); i < len(p.langs) && p.langs[i].at < end; i++ {
+		run := p.langs[i]
 		until := len(p.text)
 		if i+1 < len(p.langs) {
 			until = p.langs[i+1].at
@@ -81,6 +83,11 @@ func (p *passage) language(start, end int) string {
 		}
 	}
 	return best
+}
+
+// sayAfter returns the index of the first pronunciation that ends after at.
+func (p *passage) sayAfter(at int) int {
+	return sort.Search(len(p.says), func(i int) bool { return p.says[i].End > at })
 }
 
 // normalise brings text into NFC and keeps every offset with its character.

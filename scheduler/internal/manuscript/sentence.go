@@ -36,12 +36,14 @@ func endsSentence(before, after, lang string) bool {
 	if !strings.HasSuffix(quoted, ".") {
 		return true
 	}
-	word := quoted[:len(quoted)-1]
+	const longest = 64 // bytes of a word that may be an abbreviation
+	cut := max(0, len(quoted)-1-longest)
+	word := quoted[cut : len(quoted)-1]
 	if i := strings.LastIndexAny(word, " \"'“‘«([—–"); i >= 0 {
 		_, n := utf8.DecodeRuneInString(word[i:])
 		word = word[i+n:]
 	}
-	return !abbreviated(word, after, lang, len(word) == len(quoted)-1)
+	return !abbreviated(word, after, lang, cut == 0 && len(word) == len(quoted)-1)
 }
 
 // goesOn reports whether after begins, quotes and dashes aside, with a small letter.
