@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+)
+
+// Voice is one voice that jobs may name.
+type Voice struct {
+	Name       string `json:"name"`
+	Language   string `json:"language"`
+	Engine     string `json:"engine"`
+	SampleRate int    `json:"sample_rate"` // hertz
+	Default    bool   `json:"default"`     // speaks its language when no voice is named
+}
+
+// Voices lists every voice by name.
+func (c *Client) Voices(ctx context.Context) ([]Voice, error) {
+	var p Page[Voice]
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/voices", repeat: true}, &p)
+	return p.Items, err
+}
+
+// Key is one API key. Secret is set for a new key only.
+type Key struct {
+	ID        string       `json:"id"`
+	Name      string       `json:"name"`
+	Scopes    []string     `json:"scopes"`
+	CreatedAt jobdoc.Time  `json:"created_at"`
+	RevokedAt *jobdoc.Time `json:"revoked_at"`
+	Secret    string       `json:"secret"`
+}
+
+// Keys lists the tenant's API keys, newest first. limit is 1 to 100, or 0 for 20.
+func (c *Client) Keys(ctx context.Context, limit int, cursor string) (*Page[Key], error) {
+	var p Page[Key]
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/keys", query: page(limit, cursor), repeat: true}, &p)
+	return &p, err
+}
+
+// CreateKey makes an API key. Its secret is in the answer and nowhere else.
+func (c *Client) CreateKey(ctx context.Context, name string, scopes []string) (*Key, error) {
+	body := struct {
+		Name   string   `json:"name,omitempty"`
+		Scopes []string `json:"scopes"`
+	}{name, scopes}
+	var k Key
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/keys", body: body}, &k)
+	if err != nil {
+		return nil, err
+	}
+	return &k, nil
+}
+
+// RevokeKey ends an API key. It may be called again.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id), repeat: true}, nil)
+	return err
+}
+
+// CallbackSecret returns the secret that signs the tenant's callbacks.
+func (c *Client) CallbackSecret(ctx context.Context) (string, error) {
+	var s struct {
+		Secret string `json:"secret"`
+	}
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/callbacks/secret", repeat: true}, &s)
+	return s.Secret, err
+}

@@ -1,0 +1,79 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+)
+
+// Upload is a place to PUT one document to.
+type Upload struct {
+	ID        string            `json:"id"`
+	URL       string            `json:"url"`
+	Method    string            `json:"method"`
+	Headers   map[string]string `json:"headers"`
+	MediaType string            `json:"media_type"`
+	MaxBytes  int64             `json:"max_bytes"`
+	ExpiresAt jobdoc.Time       `json:"expires_at"`
+}
+
+// CreateUpload asks for a place to upload a document to. size is in bytes, or
+// not positive if it is not known.
+func (c *Client) CreateUpload(ctx context.Context, mediaType string, size int64) (*Upload, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	body := struct {
+		MediaType string `json:"media_type"`
+		Bytes     int64  `json:"bytes,omitempty"`
+	}{MediaType: mediaType, Bytes: max(0, size)}
+	var u Upload
+	_, err = c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/uploads", header: http.Header{"Idempotency-Key": {key}}, body: body, repeat: true,
+	}, &u)
+	if err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+// Put streams r, which has exactly size bytes, to the place. It is not tried
+// again: r has been read.
+func (c *Client) Put(ctx context.Context, u *Upload, r io.Reader, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("upload %s: the size of the document must be known", u.ID)
+	}
+	req, err := http.NewRequestWithContext(ctx, u.Method, u.URL, io.NopCloser(r))
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", u.ID, err)
+	}
+	if size == 0 {
+		req.Body = http.NoBody
+	}
+	req.ContentLength = size
+	for name, value := range u.Headers {
+		req.Header.Set(name, value)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", u.ID, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("upload %s: %w", u.ID, problemOf(resp))
+	}
+	return nil
+}
+
+// Upload creates an upload, streams r to it and returns its id for job.Input.
+func (c *Client) Upload(ctx context.Context, mediaType string, r io.Reader, size int64) (id string, err error) {
+	u, err := c.CreateUpload(ctx, mediaType, size)
+	if err != nil {
+		return "", err
+	}
+	return u.ID, c.Put(ctx, u, r, size)
+}
