@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/voicemill/internal/cli"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
@@ -19,11 +20,14 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	testkit.Main(m,
 		// Idle connections of a client that the process would end with.
 		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
 		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"))
+		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"),
+		// The pool that gnet's library starts with the process.
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"))
 }
 
 // result is what one run of the command did.
