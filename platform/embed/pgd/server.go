@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -117,7 +119,9 @@ func (s *Server) makeCluster(ctx context.Context) error {
 		return fmt.Errorf("pgd: create the database: %w", err)
 	}
 	if !s.cfg.NoSync {
-		syscall.Sync() // everything initdb and the single-user server wrote, once
+		if err := syncFS(s.layout.base); err != nil { // what the single-user server wrote
+			return err
+		}
 	}
 	if err := os.Rename(aside, s.layout.cluster); err != nil {
 		return fmt.Errorf("pgd: move the new database into place: %w", err)
@@ -129,12 +133,20 @@ func (s *Server) makeCluster(ctx context.Context) error {
 	return nil
 }
 
-func syncDir(dir string) error {
+// syncDir makes the entries of dir durable.
+func syncDir(dir string) error { return withDir(dir, (*os.File).Sync) }
+
+// syncFS makes everything on dir's file system durable.
+func syncFS(dir string) error {
+	return withDir(dir, func(d *os.File) error { return unix.Syncfs(int(d.Fd())) })
+}
+
+func withDir(dir string, do func(*os.File) error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := errors.Join(do(d), d.Close()); err != nil {
 		return fmt.Errorf("pgd: sync %s: %w", dir, err)
 	}
 	return nil
