@@ -64,7 +64,7 @@ type ManifestPart struct {
 	Text         string           `json:"text"`
 	Voice        string           `json:"voice"`
 	Language     string           `json:"language"`
-	Source       *Source          `json:"source,omitempty"`
+	Source       *Origin          `json:"source,omitempty"`
 	StartSample  *int64           `json:"start_sample,omitempty"` // absent if it has no audio
 	Samples      int64            `json:"samples,omitempty"`
 	BreakAfter   string           `json:"break_after"`
@@ -75,8 +75,8 @@ type ManifestPart struct {
 	Error        *Fault           `json:"error,omitempty"`
 }
 
-// Source is where a segment's text is in the manuscript: a byte range of a document.
-type Source struct {
+// Origin is where a segment's text is in the manuscript: a byte range of a document.
+type Origin struct {
 	Document string `json:"document,omitempty"`
 	Start    int64  `json:"start"`
 	End      int64  `json:"end"`
@@ -192,7 +192,7 @@ func part(g store.FinalSegment, layout *Layout, ready bool) (ManifestPart, error
 		RenditionKey: g.RenditionKey, Error: fault(g.ErrorKind, g.ErrorDetail),
 	}
 	if g.SourceEnd > g.SourceStart {
-		p.Source = &Source{g.SourceDocument, g.SourceStart, g.SourceEnd}
+		p.Source = &Origin{g.SourceDocument, g.SourceStart, g.SourceEnd}
 	}
 	if g.State == job.SegmentFailed {
 		layout.Pass(g.BreakAfter)

@@ -3,7 +3,6 @@ package deliver
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // compared with an object store's ETag, not trusted
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -180,7 +179,10 @@ func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha25
 			if err != nil {
 				return err
 			}
-			same, err = d.holds(ctx, info, data, sum)
+			if same = !info.Existed; same {
+				return nil
+			}
+			same, err = d.holds(ctx, info, sum)
 			return err
 		})
 		if err != nil || same {
@@ -190,14 +192,8 @@ func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha25
 	return "", &job.Error{Op: "deliver.put", Kind: job.Unavailable, Err: fmt.Errorf("object %s is there twice, damaged", key)}
 }
 
-// holds reports whether the object of info has the bytes of data.
-func (d *Deliverer) holds(ctx context.Context, info blob.Info, data []byte, sum [sha256.Size]byte) (bool, error) {
-	if info.Size != int64(len(data)) {
-		return false, nil
-	}
-	if tag := md5.Sum(data); info.ETag == hex.EncodeToString(tag[:]) { //nolint:gosec // see the import
-		return true, nil
-	}
+// holds reports whether the object of info has the digest sum.
+func (d *Deliverer) holds(ctx context.Context, info blob.Info, sum [sha256.Size]byte) (bool, error) {
 	body, _, err := d.blob.Get(ctx, info.Key, blob.GetOptions{})
 	if err != nil {
 		return false, err

@@ -19,7 +19,7 @@ const unspeakableSeconds = 0.1
 
 // judge turns an engine's answer into what is stored, or says what is wrong with it.
 func (r *run) judge(ctx context.Context, t deliver.Task, res engine.Result) (deliver.Speech, error) {
-	s := deliver.Speech{Audio: res.Audio, Sentences: res.Sentences, Words: res.Words, Engine: r.engine}
+	s := deliver.Speech{Audio: res.Audio, Sentences: res.Sentences, Words: res.Words, Engine: r.engines[t.Work.Voice]}
 	if s.Audio.Rate <= 0 {
 		return s, &job.Error{Op: "synth.judge", JobID: t.Work.JobID, Kind: job.Internal, Err: fmt.Errorf("audio at %d Hz", s.Audio.Rate)}
 	}

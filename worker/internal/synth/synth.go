@@ -2,7 +2,6 @@ package synth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -70,21 +69,31 @@ type Deps struct {
 
 // Caller speaks the calls of one pool. It is safe for concurrent use.
 type Caller struct {
-	cfg    Config
-	deps   Deps
-	engine string // names the engine in renditions
-	rates  *rates
+	cfg     Config
+	deps    Deps
+	engines map[string]string // voice to how the engine is named in its renditions
+	rates   *rates
 }
 
 // New returns a Caller. The engine stays the owner's to close.
 func New(cfg Config, deps Deps) *Caller {
 	deps.Log = deps.Log.With(slog.String("pool", cfg.Pool))
-	return &Caller{cfg: cfg, deps: deps, engine: EngineName(deps.Engine.Info()), rates: newRates()}
+	info := deps.Engine.Info()
+	engines := make(map[string]string, len(info.Voices))
+	for _, v := range info.Voices {
+		engines[v.Name] = EngineName(info, v)
+	}
+	return &Caller{cfg: cfg, deps: deps, engines: engines, rates: newRates()}
 }
 
-// EngineName returns how an engine is named in voices and renditions: it is
-// part of every rendition's key.
-func EngineName(i engine.Info) string { return i.Name + " " + i.Model }
+// EngineName returns how an engine is named in its voices and renditions. It
+// is part of every rendition's key: what may sound different has another name.
+func EngineName(i engine.Info, v engine.Voice) string {
+	if v.Fingerprint == "" {
+		return i.Model
+	}
+	return i.Model + " " + v.Fingerprint
+}
 
 // Call does all of one call; see [consume.Caller].
 func (c *Caller) Call(ctx context.Context, items []*consume.Item, free func()) error {
@@ -222,13 +231,13 @@ func (r *run) speak(ctx context.Context, tasks []deliver.Task) {
 // synthesize is the engine call, bounded by what its work could take.
 func (r *run) synthesize(ctx context.Context, tasks []deliver.Task) ([]engine.Result, error) {
 	requests := make([]engine.Request, len(tasks))
+	spellings := make([]spelling, len(tasks))
 	seconds := 0.0
 	for i, t := range tasks {
-		req, err := request(t)
-		if err != nil {
+		var err error
+		if requests[i], spellings[i], err = request(t); err != nil {
 			return nil, err
 		}
-		requests[i] = req
 		seconds += t.Work.PredictedSeconds
 	}
 	limit := r.cfg.CallMin + time.Duration(r.cfg.CallFactor*seconds*float64(time.Second))
@@ -241,35 +250,14 @@ func (r *run) synthesize(ctx context.Context, tasks []deliver.Task) ([]engine.Re
 	if err == nil && len(results) != len(requests) {
 		err = &job.Error{Op: "synth.synthesize", Kind: job.Internal, Err: fmt.Errorf("%d results for %d requests", len(results), len(requests))}
 	}
-	return results, err
-}
-
-// seedStep sets the seeds of attempts apart; any odd number does.
-const seedStep = 7_919
-
-func request(t deliver.Task) (engine.Request, error) {
-	w := t.Work
-	req := engine.Request{
-		ID: fmt.Sprintf("%s-%d", w.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: w.Speed,
-		// The same seed would meet the same failure again.
-		Seed: w.Seed + int64(t.Attempt-1)*seedStep, Seconds: w.PredictedSeconds,
+	if err != nil {
+		return nil, err
 	}
-	if len(w.Pronunciations) == 0 || string(w.Pronunciations) == "null" {
-		return req, nil
+	for i := range results {
+		spellings[i].restore(results[i].Sentences)
+		spellings[i].restore(results[i].Words)
 	}
-	var said []struct {
-		Start    int    `json:"start"`
-		End      int    `json:"end"`
-		Alphabet string `json:"alphabet"`
-		Phonemes string `json:"phonemes"`
-	}
-	if err := json.Unmarshal(w.Pronunciations, &said); err != nil {
-		return req, &job.Error{Op: "synth.request", JobID: w.JobID, Kind: job.Internal, Err: fmt.Errorf("read pronunciations of segment %d: %w", w.N, err)}
-	}
-	for _, p := range said {
-		req.Pronunciations = append(req.Pronunciations, engine.Pronunciation{Start: p.Start, End: p.End, Alphabet: p.Alphabet, Phonemes: p.Phonemes})
-	}
-	return req, nil
+	return results, nil
 }
 
 // result judges what the engine said for t and has it delivered.

@@ -43,7 +43,7 @@ delete from renditions where key = $1 and object_key = $2;
 -- Segments of one chapter whose rendition turned out unusable become work again.
 with u as (
     update segments s
-    set state = 'pending', done_at = null, sample_rate = null, audio_samples = null, verdict = null,
+    set state = 'pending', done_at = null, audio_samples = null, verdict = null,
         released_at = null, not_before = null, error_kind = $4, error_detail = $5
     from (select n, state, sample_rate, audio_samples from segments
           where job_id = $1 and chapter = $2 and rendition_key = $3 and state in ('done', 'reused')) o

@@ -1,0 +1,169 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/assemble"
+	"github.com/voicemill/voicemill/worker/internal/batch"
+	"github.com/voicemill/voicemill/worker/internal/commit"
+	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/deliver"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engineset"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/synth"
+)
+
+// The description of a pool of engines; docs/engines.md explains it.
+type (
+	// Pool describes one pool: engines that serve the same voices.
+	Pool = engineset.Pool
+	// EspeakConfig is for pools whose engine is espeak-ng.
+	EspeakConfig = engineset.EspeakConfig
+	// OpenAIConfig is for pools whose engines speak OpenAI's audio API.
+	OpenAIConfig = engineset.OpenAIConfig
+	// Voice is what a backend of such a pool is told about a public voice.
+	Voice = engineset.Voice
+)
+
+// DefaultPools is one pool of espeak-ng, which needs nothing but the machine.
+func DefaultPools() []Pool { return engineset.Default() }
+
+// Config is everything that can be set. Start from [DefaultConfig].
+type Config struct {
+	PoolsFile string `help:"JSON file that describes the pools of engines; without one, a pool of espeak-ng." placeholder:"FILE"`
+	Pools     []Pool `kong:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools
+
+	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
+	Assemblies int           `help:"Chapters joined at once." default:"2"`
+	BulkShare  int           `help:"Of so many engine calls, one is led by bulk work if any waits." default:"5"`
+	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
+	Heartbeat  time.Duration `help:"Between two signs of life for what is in hand; a third of the bus's ack wait." default:"5s"`
+	LeaseLimit time.Duration `help:"How long one message may be held at all." default:"15m"`
+	Hold       time.Duration `help:"How long a database or bucket that is away is waited for with work in hand." default:"1m"`
+	Linger     time.Duration `help:"How long an outcome waits for others to be committed with." default:"10ms"`
+	CallTime   time.Duration `help:"Least time that an engine call may take before it counts as hung." default:"1m"`
+	Grace      time.Duration `help:"How long engine calls and assemblies may go on after the stop." default:"20s"`
+}
+
+// DefaultConfig returns the defaults that the tags of [Config] name.
+func DefaultConfig() Config {
+	return Config{
+		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, BulkShare: 5, RetryDelay: time.Second, Heartbeat: 5 * time.Second,
+		LeaseLimit: 15 * time.Minute, Hold: time.Minute, Linger: 10 * time.Millisecond, CallTime: time.Minute, Grace: 20 * time.Second,
+	}
+}
+
+// Validate reports the first setting, or relation of settings, that makes no
+// sense. It does not open the pools' file.
+func (c Config) Validate() error {
+	parts := []interface{ Validate() error }{c.lease(), c.commit(), c.deliver(), c.assemble()}
+	for _, p := range parts {
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
+	switch {
+	case c.BulkShare < 2:
+		return fmt.Errorf("worker: bulk_share is %d; it must be at least 2", c.BulkShare)
+	case c.CallTime <= 0:
+		return fmt.Errorf("worker: call_time is %s; it must be positive", c.CallTime)
+	case c.LeaseLimit <= c.Hold+c.CallTime:
+		return fmt.Errorf("worker: lease_limit (%s) must exceed hold (%s) and call_time (%s) together", c.LeaseLimit, c.Hold, c.CallTime)
+	case len(c.Pools) > 0:
+		if err := engineset.Validate(c.Pools); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
+	return nil
+}
+
+// pools returns the pools that the configuration names.
+func (c Config) pools() (pools []Pool, err error) {
+	if c.PoolsFile == "" {
+		if len(c.Pools) > 0 {
+			return c.Pools, nil
+		}
+		return DefaultPools(), nil
+	}
+	f, err := os.Open(c.PoolsFile)
+	if err != nil {
+		return nil, fmt.Errorf("open the pools' file: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return engineset.Read(f)
+}
+
+func (c Config) lease() lease.Config { return lease.Config{Every: c.Heartbeat, Hard: c.LeaseLimit} }
+
+// lastGroup is how long the committer may take for the group it holds when
+// everybody who submits is gone.
+const lastGroup = 5 * time.Second
+
+func (c Config) commit() commit.Config {
+	return commit.Config{Group: store.MaxGroup, Linger: c.Linger, Hold: c.Hold, Grace: lastGroup}
+}
+
+func (c Config) deliver() deliver.Config {
+	return deliver.Config{Hold: c.Hold, Attempts: c.Attempts, Delay: c.RetryDelay}
+}
+
+func (c Config) assemble() assemble.Config {
+	return assemble.Config{
+		Workers: c.Assemblies, Attempts: c.Attempts, Prefetch: 4, Page: 250, // a page of the manifest has texts: about 200 KB
+		Hold: c.Hold, Poll: poll, Grace: c.Grace,
+	}
+}
+
+const (
+	// poll is one wait of a pull; a stop ends it within a second.
+	poll = 5 * time.Second
+	// callFactor times the predicted audio is what an engine may take for it:
+	// drivers give up sooner, and nothing that is worth running is slower.
+	callFactor = 20
+	// perCall is how many calls' worth of segments are in hand for each call at
+	// once: one with the engine, one waiting for it, two being stored.
+	perCall           = 4
+	defaultSeconds    = 240
+	defaultBatch      = 1
+	defaultBatchWait  = 50 * time.Millisecond
+	minPause          = 500 * time.Millisecond
+	maxPause          = 30 * time.Second
+	registrationPause = time.Second
+)
+
+func (c Config) consume(p Pool, info engine.Info) consume.Config {
+	cc := consume.Config{
+		Pool: p.Name, Calls: p.Calls, InHand: p.InHand, BulkShare: c.BulkShare, Poll: poll, Grace: c.Grace,
+		Batch:      batch.Limits{Items: p.Batch, Seconds: p.BatchSeconds, Wait: time.Duration(p.WaitSeconds * float64(time.Second))},
+		Backoff:    consume.Backoff{Min: minPause, Max: maxPause},
+		RetryAfter: engine.RetryAfter,
+	}
+	if cc.Batch.Items == 0 {
+		cc.Batch.Items = defaultBatch
+	}
+	cc.Batch.Items = min(cc.Batch.Items, info.MaxBatch)
+	if cc.Batch.Seconds == 0 {
+		cc.Batch.Seconds = defaultSeconds
+	}
+	if p.WaitSeconds == 0 {
+		cc.Batch.Wait = defaultBatchWait
+	}
+	if cc.Calls == 0 {
+		cc.Calls = int(math.Ceil(float64(info.Window) / float64(cc.Batch.Items)))
+	}
+	if cc.InHand == 0 {
+		cc.InHand = perCall * cc.Calls * cc.Batch.Items
+	}
+	return cc
+}
+
+func (c Config) synth(p Pool) synth.Config {
+	return synth.Config{Pool: p.Name, Check: p.Check(), CallMin: c.CallTime, CallFactor: callFactor, Hold: c.Hold}
+}

@@ -1,0 +1,3 @@
+// Package engineset builds engines from the worker's configuration. It is the
+// only place that knows every driver.
+package engineset

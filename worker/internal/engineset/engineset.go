@@ -1,0 +1,166 @@
+package engineset
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/worker/internal/check"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak"
+	"github.com/voicemill/voicemill/worker/internal/engine/openaispeech"
+)
+
+// The drivers that a Pool may name.
+const (
+	Espeak       = "espeak"
+	OpenAISpeech = "openai-speech"
+)
+
+var (
+	poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+	drivers  = []string{Espeak, OpenAISpeech}
+)
+
+// Pool describes one pool: engines that serve the same voices. The zero value
+// of every field but Name and Engine means its default.
+type Pool struct {
+	Name   string `json:"name"`   // 1 to 32 of [a-z0-9_-]
+	Engine string `json:"engine"` // "espeak" or "openai-speech"
+	Rate   int    `json:"sample_rate,omitempty"`
+
+	Calls        int     `json:"calls,omitempty"`         // engine calls at once; the engine's window
+	Batch        int     `json:"batch,omitempty"`         // segments of one call; 1, which suits engines that batch by themselves
+	BatchSeconds float64 `json:"batch_seconds,omitempty"` // predicted audio of one call; 240
+	WaitSeconds  float64 `json:"wait_seconds,omitempty"`  // how long a segment waits for company; 0.05
+	InHand       int     `json:"in_hand,omitempty"`       // segments of one class in hand; four calls' worth for each call
+
+	Espeak EspeakConfig `json:"espeak,omitzero"`
+	OpenAI OpenAIConfig `json:"openai,omitzero"`
+}
+
+// EspeakConfig is for the driver [Espeak].
+type EspeakConfig struct {
+	Helper   string            `json:"helper,omitempty"`  // path of voicemill-espeak; beside the executable, then in PATH
+	Library  string            `json:"library,omitempty"` // the espeak-ng library
+	DataPath string            `json:"data_path,omitempty"`
+	Helpers  int               `json:"helpers,omitempty"` // processes; one for each CPU
+	Voices   map[string]string `json:"voices,omitempty"`  // further voices: public name to espeak-ng's
+}
+
+// OpenAIConfig is for the driver [OpenAISpeech].
+type OpenAIConfig struct {
+	Backends     []string         `json:"backends"`
+	Dialect      string           `json:"dialect,omitempty"` // generic, vllm-omni or sglang-omni
+	Model        string           `json:"model,omitempty"`
+	APIKey       config.Secret    `json:"api_key,omitzero"`
+	Voices       map[string]Voice `json:"voices"`
+	Default      string           `json:"default,omitempty"`
+	BackendRate  int              `json:"backend_sample_rate,omitempty"`
+	Window       int              `json:"window,omitempty"` // requests in flight for each backend
+	MaxTextBytes int              `json:"max_text_bytes,omitempty"`
+}
+
+// Voice is what a backend of [OpenAISpeech] is told about a public voice.
+type Voice struct {
+	Name         string `json:"name,omitempty"`
+	Language     string `json:"language,omitempty"` // BCP 47
+	RefAudio     string `json:"ref_audio,omitempty"`
+	RefText      string `json:"ref_text,omitempty"`
+	Instructions string `json:"instructions,omitempty"`
+}
+
+// Default is one pool of espeak-ng, which needs nothing but the machine.
+func Default() []Pool { return []Pool{{Name: "espeak", Engine: Espeak}} }
+
+// Read reads pools from JSON: {"pools": [...]}. Unknown members are errors.
+func Read(r io.Reader) ([]Pool, error) {
+	var file struct {
+		Pools []Pool `json:"pools"`
+	}
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil {
+		return nil, fmt.Errorf("read the pools: %w", err)
+	}
+	if d.More() {
+		return nil, errors.New("read the pools: something follows the closing brace")
+	}
+	return file.Pools, Validate(file.Pools)
+}
+
+// Validate reports everything in pools that makes no sense and can be seen
+// without starting an engine.
+func Validate(pools []Pool) error {
+	if len(pools) == 0 {
+		return errors.New("no pools; a worker needs at least one")
+	}
+	var errs []error
+	seen := map[string]bool{}
+	for i, p := range pools {
+		switch {
+		case !poolName.MatchString(p.Name):
+			errs = append(errs, fmt.Errorf("pool %d is called %q; want 1 to 32 of a-z, 0-9, - and _", i+1, p.Name))
+		case seen[p.Name]:
+			errs = append(errs, fmt.Errorf("pool %s is there twice", p.Name))
+		case p.Engine != Espeak && p.Engine != OpenAISpeech:
+			errs = append(errs, fmt.Errorf("pool %s: engine is %q; want one of %q", p.Name, p.Engine, drivers))
+		}
+		seen[p.Name] = true
+		if p.Calls < 0 || p.Batch < 0 || p.InHand < 0 || p.Rate < 0 || !(p.BatchSeconds >= 0) || !(p.WaitSeconds >= 0) {
+			errs = append(errs, fmt.Errorf("pool %s: no number may be negative", p.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Open starts the engine of a pool. The caller closes it.
+func Open(ctx context.Context, p Pool, log *slog.Logger) (engine.Engine, error) {
+	log = log.With(slog.String("pool", p.Name))
+	switch p.Engine {
+	case Espeak:
+		e, err := espeak.New(ctx, espeak.Config{
+			Helper: p.Espeak.Helper, Library: p.Espeak.Library, DataPath: p.Espeak.DataPath, Helpers: p.Espeak.Helpers,
+			Voices: p.Espeak.Voices, Rate: p.Rate, MaxBatch: p.Batch, Logger: log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
+		}
+		return e, nil
+	case OpenAISpeech:
+		e, err := openaispeech.New(openAI(p, log))
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
+		}
+		return e, nil
+	}
+	return nil, fmt.Errorf("pool %s: engine is %q; want one of %q", p.Name, p.Engine, drivers)
+}
+
+func openAI(p Pool, log *slog.Logger) openaispeech.Config {
+	voices := make(map[string]openaispeech.Voice, len(p.OpenAI.Voices))
+	for name, v := range p.OpenAI.Voices {
+		voices[name] = openaispeech.Voice{Name: v.Name, Language: v.Language, RefAudio: v.RefAudio, RefText: v.RefText, Instructions: v.Instructions}
+	}
+	return openaispeech.Config{
+		Backends: p.OpenAI.Backends, Dialect: openaispeech.Dialect(p.OpenAI.Dialect), Model: p.OpenAI.Model, APIKey: p.OpenAI.APIKey,
+		Voices: voices, Default: p.OpenAI.Default, Rate: p.Rate, BackendRate: p.OpenAI.BackendRate, Window: p.OpenAI.Window,
+		MaxBatch: p.Batch, MaxTextBytes: p.OpenAI.MaxTextBytes, Logger: log,
+	}
+}
+
+// Check returns the limits for what the pool's engine says. A rule-based engine
+// speaks what it is given: its length tells how rough the prediction was, and
+// trying again would change nothing.
+func (p Pool) Check() check.Config {
+	c := check.Default()
+	if p.Engine == Espeak {
+		c.MinRatio, c.MaxRatio, c.Slack, c.MaxSilence = 0.05, 20, 5, 15
+	}
+	return c
+}

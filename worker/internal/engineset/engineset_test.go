@@ -1,0 +1,60 @@
+package engineset_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/worker/internal/engineset"
+)
+
+func TestReadPools(t *testing.T) {
+	t.Parallel()
+	pools, err := engineset.Read(strings.NewReader(`{"pools": [
+		{"name": "espeak", "engine": "espeak", "espeak": {"helpers": 2}},
+		{"name": "gpu", "engine": "openai-speech", "sample_rate": 24000, "openai": {
+			"backends": ["http://127.0.0.1:8091"], "dialect": "vllm-omni", "api_key": "secret",
+			"voices": {"aria": {"name": "aria", "language": "en"}}}}]}`))
+	require.NoError(t, err)
+	require.Len(t, pools, 2)
+	require.Equal(t, "secret", pools[1].OpenAI.APIKey.Reveal())
+	require.NoError(t, pools[0].Check().Validate())
+	require.NoError(t, pools[1].Check().Validate())
+	e, err := engineset.Open(t.Context(), pools[1], slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Equal(t, "aria", e.Info().Voices[0].Name)
+	require.Equal(t, 24000, e.Info().Rate)
+	require.NoError(t, e.Close())
+}
+
+func TestReadPoolsNamesTheFault(t *testing.T) {
+	t.Parallel()
+	for fault, text := range map[string]string{
+		"unknown field":       `{"pools": [{"name": "a", "engine": "espeak", "batches": 3}]}`,
+		"no pools":            `{"pools": []}`,
+		"follows the closing": `{"pools": [{"name": "a", "engine": "espeak"}]} {}`,
+		"is called":           `{"pools": [{"name": "A b", "engine": "espeak"}]}`,
+		"is there twice":      `{"pools": [{"name": "a", "engine": "espeak"}, {"name": "a", "engine": "espeak"}]}`,
+		`engine is "tts"`:     `{"pools": [{"name": "a", "engine": "tts"}]}`,
+		"negative":            `{"pools": [{"name": "a", "engine": "espeak", "calls": -1}]}`,
+		"unexpected EOF":      `{"pools": [`,
+	} {
+		_, err := engineset.Read(strings.NewReader(text))
+		require.ErrorContains(t, err, fault)
+	}
+}
+
+func TestAPoolThatCannotStartIsNamed(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	for name, p := range map[string]engineset.Pool{
+		"no helper":   {Name: "quiet", Engine: engineset.Espeak, Espeak: engineset.EspeakConfig{Helper: "/nonexistent/helper"}},
+		"no backends": {Name: "quiet", Engine: engineset.OpenAISpeech},
+		"no driver":   {Name: "quiet", Engine: "tts"},
+	} {
+		_, err := engineset.Open(t.Context(), p, log)
+		require.ErrorContains(t, err, "quiet", name)
+	}
+}

@@ -1,0 +1,217 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/worker/internal/assemble"
+	"github.com/voicemill/voicemill/worker/internal/commit"
+	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/deliver"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engineset"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/meter"
+	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/synth"
+)
+
+// Deps are the connections that a worker works with. They stay the caller's to
+// close, after Run has returned. Registry and Ready may be nil.
+type Deps struct {
+	Log      *slog.Logger
+	Registry *telemetry.Registry // takes the worker's metrics: one worker for each
+	Bus      *bus.Bus            // set up
+	DB       *pg.Pool            // migrated
+	Blob     *blob.Store
+	Random   io.Reader // safe for concurrent use, as crypto/rand.Reader is
+	Ready    func()    // called once, when work is pulled
+}
+
+func (d Deps) validate() error {
+	if d.Log == nil || d.Bus == nil || d.DB == nil || d.Blob == nil || d.Random == nil {
+		return errors.New("worker: Log, Bus, DB, Blob and Random are all needed")
+	}
+	return nil
+}
+
+// Run starts the engines of cfg's pools and works until ctx is done. Then it
+// gives back at once what it has not begun, finishes what it has within
+// cfg.Grace, and ends the engines. Dependencies that go away meanwhile are
+// waited for, for ever; Run fails only for a wrong configuration, an engine
+// that cannot be started, or a part that does not end in time.
+func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
+	if err := errors.Join(cfg.Validate(), deps.validate()); err != nil {
+		return err
+	}
+	pools, err := cfg.pools()
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	engines := make([]engine.Engine, 0, len(pools))
+	defer func() {
+		for _, e := range engines {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	log := deps.Log.With(slog.String("service", "worker"))
+	for _, p := range pools {
+		e, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
+		if err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+		engines = append(engines, e)
+	}
+	s, err := build(cfg, deps, connected(deps), pools, engines)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// parts are what a worker reads from and writes to. Tests put faults between.
+type parts struct {
+	work       func(pool string) consume.Source
+	assemblies assemble.Source
+	blob       assemble.Blob
+	settle     func(*store.Store) commit.Store
+}
+
+// connected returns the parts over the connections of deps.
+func connected(deps Deps) parts {
+	return parts{
+		work:       func(pool string) consume.Source { return consume.Lane{Bus: deps.Bus, Pool: pool} },
+		assemblies: assemble.Queue{Bus: deps.Bus},
+		blob:       deps.Blob,
+		settle:     func(s *store.Store) commit.Store { return s },
+	}
+}
+
+// service is one worker, wired.
+type service struct {
+	cfg       Config
+	deps      Deps
+	log       *slog.Logger
+	store     *store.Store
+	voices    []store.Voice
+	keeper    *lease.Keeper
+	committer *commit.Committer
+	takers    []func(context.Context) error // what pulls from the bus
+}
+
+// build wires a worker. engines belong to pools, in the same order.
+func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine) (*service, error) {
+	st, err := store.New(deps.DB, deps.Random)
+	if err != nil {
+		return nil, err
+	}
+	log := deps.Log.With(slog.String("service", "worker"))
+	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
+	var m *meter.Meter
+	if deps.Registry != nil {
+		m = meter.New(deps.Registry)
+	}
+	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease"))}
+	s.committer = commit.New(cfg.commit(), p.settle(st), part("commit"), func(group int, done store.Settled) {
+		m.Group(group)
+		for id, version := range done.Versions {
+			deps.Bus.Hint(id, version)
+		}
+	})
+	deliverer := deliver.New(cfg.deliver(), p.blob, s.committer, part("deliver"))
+	for i, pool := range pools {
+		cc, sc := cfg.consume(pool, engines[i].Info()), cfg.synth(pool)
+		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {
+			return nil, fmt.Errorf("worker: %w", err)
+		}
+		caller := synth.New(sc, synth.Deps{Engine: engines[i], Store: st, Deliver: deliverer, Meter: m, Log: part("synth")})
+		s.takers = append(s.takers, consume.New(cc, p.work(pool.Name), caller, s.keeper, part("consume")).Run)
+	}
+	s.takers = append(s.takers, assemble.New(cfg.assemble(), assemble.Deps{
+		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
+		Hint: deps.Bus.Hint, Meter: m, Log: part("assemble"),
+	}).Run)
+	return s, nil
+}
+
+// run registers the voices and works until ctx is done.
+func (s *service) run(ctx context.Context) error {
+	if err := s.register(ctx); err != nil {
+		return err
+	}
+	var stack lifecycle.Stack
+	stack.Add("leases", s.keeper.Run)
+	stack.Add("commit", s.committer.Run)
+	stack.Add("intake", s.take)
+	if s.deps.Ready != nil {
+		s.deps.Ready()
+	}
+	// The grace is for what runs; giving back, and waiting for a pull to end, come on top.
+	return stack.Run(ctx, s.cfg.Grace+lastGroup+poll)
+}
+
+// take runs everything that pulls, so that all of it stops pulling at once.
+func (s *service) take(ctx context.Context) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.takers))
+	for i, run := range s.takers {
+		wg.Go(func() { errs[i] = run(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// register makes the voices known; a database that is away is waited for.
+func (s *service) register(ctx context.Context) error {
+	for {
+		err := s.store.PutVoices(ctx, s.voices)
+		if err == nil {
+			s.log.InfoContext(ctx, "voices registered", slog.Int("voices", len(s.voices)))
+			return nil
+		}
+		if !job.Retryable(err) {
+			return fmt.Errorf("worker: register the voices: %w", err)
+		}
+		s.log.WarnContext(ctx, "voices wait to be registered", slog.String("error", err.Error()))
+		timer := time.NewTimer(registrationPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil //nolint:nilerr // the stop came first
+		}
+	}
+}
+
+// voices lists the voices of all pools. In each language the first one of the
+// first pool is offered as the default.
+func voices(pools []Pool, engines []engine.Engine) []store.Voice {
+	var all []store.Voice
+	named, spoken := map[string]bool{}, map[string]bool{}
+	for i, e := range engines {
+		info := e.Info()
+		for _, v := range info.Voices {
+			if named[v.Name] {
+				continue // a pool before has it
+			}
+			named[v.Name] = true
+			all = append(all, store.Voice{
+				Name: v.Name, Pool: pools[i].Name, Language: v.Language, Engine: synth.EngineName(info, v),
+				SampleRate: info.Rate, Default: !spoken[v.Language],
+			})
+			spoken[v.Language] = true
+		}
+	}
+	return all
+}
