@@ -56,7 +56,9 @@ func (a *acceptor) run(ctx context.Context) error {
 			continue
 		}
 		a.backOff = 0
-		a.admit(ctx, nc.(*net.TCPConn)) //nolint:errcheck,forcetypeassert // New checked that the listener is TCP
+		if tcp, ok := nc.(*net.TCPConn); ok { // always, because New checked the listener
+			a.admit(ctx, tcp)
+		}
 	}
 }
 

@@ -87,6 +87,14 @@ func (c *conn) rescue() {
 	}
 }
 
+// shield is deferred around what others asked to be called, so that a panic in
+// it does not keep the rest from being done.
+func (s *Server) shield() {
+	if r := recover(); r != nil {
+		s.panicked(r, "callback")
+	}
+}
+
 func (s *Server) panicked(r any, where string) {
 	s.stats.Panics.Add(1)
 	s.log.LogAttrs(s.base, slog.LevelError, "panic on an event loop", slog.Any("panic", r),
@@ -151,8 +159,7 @@ func (c *conn) bearable(n int) bool {
 
 // input gives plain bytes to the protocol of the connection.
 func (c *conn) input(data []byte) {
-	switch c.phase {
-	case phaseLinger, phaseClosed:
+	if c.phase == phaseLinger || c.phase == phaseClosed {
 		return
 	}
 	if len(c.backlog) > 0 || c.stalled() {

@@ -67,10 +67,10 @@ func (c *conn) readDeadline() (time.Duration, action) {
 	if c.eof || c.noMore {
 		return c.answerDeadline()
 	}
-	switch c.stage {
-	case http1.StageHead:
+	if c.stage == http1.StageHead {
 		return c.stageAt + cfg.HeadTimeout, actLate
-	case http1.StageBody:
+	}
+	if c.stage == http1.StageBody {
 		return c.stageAt + cfg.BodyTimeout, actLate
 	}
 	if at, act := c.answerDeadline(); at > 0 {

@@ -214,9 +214,17 @@ func (ex *Exchange) giveUp() {
 		if cancel != nil {
 			cancel()
 		}
-		for _, f := range told {
+		c.srv.tell(told)
+	}
+}
+
+// tell calls every f.
+func (s *Server) tell(told []func()) {
+	for _, f := range told {
+		func() {
+			defer s.shield()
 			f()
-		}
+		}()
 	}
 }
 
@@ -237,9 +245,7 @@ func (ex *Exchange) lost() {
 	if cancel != nil {
 		cancel()
 	}
-	for _, f := range told {
-		f()
-	}
+	c.srv.tell(told)
 }
 
 // OnClose asks for f to be called if the client goes away before the answer,
@@ -249,19 +255,14 @@ func (ex *Exchange) OnClose(f func()) {
 	c := ex.c
 	c.mu.Lock()
 	ex.escaped = true
-	switch ex.state {
-	case exchangeOpen:
-		if !c.gone {
-			ex.onClose = append(ex.onClose, f)
-			c.mu.Unlock()
-			return
-		}
-	case exchangeAnswered, exchangeDone:
-		c.mu.Unlock()
-		return
+	lost := ex.state == exchangeLost || ex.state == exchangeOpen && c.gone
+	if ex.state == exchangeOpen && !c.gone {
+		ex.onClose = append(ex.onClose, f)
 	}
 	c.mu.Unlock()
-	f()
+	if lost {
+		f()
+	}
 }
 
 // Context returns a context that is cancelled when the client goes away, when

@@ -43,6 +43,46 @@ func TestPanickingHandlerCostsItsConnectionOnly(t *testing.T) {
 	}
 }
 
+func TestPanicAfterTheAnswerEndsTheConnectionAfterIt(t *testing.T) {
+	t.Parallel()
+	held := make(chan *edge.Exchange, 1)
+	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		if string(ex.Request().Path()) == "/later" {
+			ex.Detach()
+			held <- ex
+			return
+		}
+		echo(ex)
+		panic("on purpose")
+	})
+	c := d.dial()
+	c.send(get)
+	c.want(200, "GET / ")
+	c.wantEnd()
+	c = d.dial()
+	c.send("GET /later HTTP/1.1\r\nHost: h\r\n\r\n" + get)
+	waitFor(t, "the second panic", func() bool { return d.Stats().Panics.Load() == 2 })
+	echo(<-held)
+	c.want(200, "GET /later ")
+	c.want(200, "GET / ")
+	c.wantEnd()
+}
+
+func TestPanickingCallbackKeepsNothingFromBeingDone(t *testing.T) {
+	t.Parallel()
+	told := make(chan struct{})
+	d := open(t, edge.Config{HalfClose: 20 * time.Millisecond}, func(ex *edge.Exchange) {
+		ex.OnClose(func() { panic("on purpose") })
+		ex.OnClose(func() { close(told) })
+	})
+	c := d.dial()
+	c.send(get)
+	waitFor(t, "the request", func() bool { return d.Stats().Requests.Load() == 1 })
+	_ = c.Close()
+	<-told
+	waitFor(t, "the connection to be closed", func() bool { return d.Stats().Open.Load() == 0 })
+}
+
 func TestPeerThatDoesNotReadIsCut(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat("x", 256<<10)

@@ -149,9 +149,21 @@ func (c *conn) serve(ex *Exchange) {
 			c.srv.panicked(r, "handler")
 			c.noMore = true
 			ex.Respond(c.refusal(http.StatusInternalServerError, "The server failed to handle this request."))
+			c.lastOne()
 		}
 	}()
 	c.srv.handler.ServeEdge(ex)
+}
+
+// lastOne closes the connection after the last answer that is due.
+func (c *conn) lastOne() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.leave = true
+	} else {
+		c.last.closes = true
+	}
 }
 
 // refuse answers a request that could not be read, after those before it, and

@@ -56,9 +56,9 @@ type Server struct {
 	watcher *watcher
 	buffers buffers
 	pieces  pieces
-	pumps   sync.WaitGroup // one for every body under way, see RespondStream
-	shakes  sync.WaitGroup // one for every TLS handshake under way
-	certs   *certificates  // nil without TLS
+	pumps   crew          // one for every body under way, see RespondStream
+	shakes  crew          // one for every TLS handshake under way
+	certs   *certificates // nil without TLS
 	date    http1.Date
 	started time.Time
 	stats   Stats
@@ -133,7 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.watcher = w
 	defer w.close()
 	s.client, err = gnet.NewClient(&engine{srv: s}, gnet.WithNumEventLoop(s.cfg.Loops), gnet.WithLogger(gnetLog{s.log}),
-		gnet.WithTCPKeepAlive(time.Minute))
+		gnet.WithTCPNoDelay(gnet.TCPDelay)) // package net has set TCP_NODELAY and keep-alive already
 	if err != nil {
 		return fmt.Errorf("edge: create event loops: %w", err)
 	}
@@ -179,8 +179,8 @@ func (s *Server) serve(ctx context.Context) error {
 	s.drain()
 	a.wait()
 	s.kill(ErrGraceSpent)
-	s.pumps.Wait()
-	s.shakes.Wait()
+	s.pumps.close()
+	s.shakes.close()
 	return err
 }
 

@@ -206,7 +206,7 @@ func (ex *Exchange) RespondStream(status int, header []http1.Field, length int64
 		s.stats.Streams.Add(-1)
 		return false
 	}
-	s.pumps.Go(func() {
+	started := s.pumps.run(func() {
 		defer s.stats.Streams.Add(-1)
 		if done != nil {
 			defer done()
@@ -220,7 +220,11 @@ func (ex *Exchange) RespondStream(status int, header []http1.Field, length int64
 		}
 		st.End()
 	})
-	return true
+	if !started {
+		s.stats.Streams.Add(-1)
+		st.Abort()
+	}
+	return started
 }
 
 // pump carries a body from its source to its stream.

@@ -55,10 +55,13 @@ func (c *conn) startTLS(data []byte) {
 	t.tls = tls.Server(t, s.certs.base)
 	c.tls, c.phase, c.stageAt = t, phaseHandshake, c.loop.clock
 	t.offer(data)
-	s.shakes.Go(func() {
+	if !s.shakes.run(func() {
 		defer s.stats.Handshakes.Add(-1)
 		t.handshake()
-	})
+	}) {
+		s.stats.Handshakes.Add(-1)
+		c.close()
+	}
 }
 
 func (t *tlsLayer) handshake() {

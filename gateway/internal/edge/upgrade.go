@@ -196,6 +196,9 @@ func (u *Conn) fire() {
 }
 
 func (u *Conn) drain() {
+	if u.handler == nil {
+		return // its start is still under way and looks at drained after it
+	}
 	if h, ok := u.handler.(DrainHandler); ok {
 		h.OnDrain(u)
 		return
@@ -208,6 +211,7 @@ func (u *Conn) closed() {
 	u.c.mu.Lock()
 	err := u.err
 	u.c.mu.Unlock()
+	defer u.c.srv.shield()
 	if u.handler != nil {
 		u.handler.OnClose(err)
 	}
