@@ -21,6 +21,7 @@ const (
 	defaultMaxMemory = 64 << 20
 	maxPayload       = 2 << 20 // bus.MaxMessageBytes and room for headers
 	readyWithin      = 30 * time.Second
+	readySlice       = 50 * time.Millisecond
 )
 
 var errNotReady = errors.New("natsd: the server was not ready in time")
@@ -79,26 +80,39 @@ func start(ctx context.Context, cfg Config, lock *os.File, log *slog.Logger) (*S
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	}
-	last := &logger{log: log}
-	ns.SetLoggerV2(last, false, false, false)
+	lines := &logger{log: log, fatal: make(chan string, 1)}
+	ns.SetLoggerV2(lines, false, false, false)
 	s := &Server{ns: ns, lock: lock}
-	ready := make(chan bool, 1)
-	go func() { // ends within readyWithin
-		ns.Start()
-		ready <- ns.ReadyForConnections(readyWithin) && ns.JetStreamEnabled()
-	}()
-	select {
-	case ok := <-ready:
-		if !ok {
-			s.shutdown()
-			return nil, fmt.Errorf("%w: %s", errNotReady, last.last())
-		}
-		return s, nil
-	case <-ctx.Done():
+	if err := s.awaitReady(ctx, lines); err != nil {
 		s.shutdown()
-		<-ready
-		return nil, fmt.Errorf("natsd: start: %w", context.Cause(ctx))
+		return nil, err
 	}
+	return s, nil
+}
+
+// awaitReady starts the server and returns when it takes connections.
+func (s *Server) awaitReady(ctx context.Context, lines *logger) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, errNotReady)
+	defer cancel()
+	started := make(chan struct{})
+	go func() { // ends when the streams are read, or with shutdown
+		defer close(started)
+		s.ns.Start()
+	}()
+	for ready := false; !ready; {
+		select {
+		case line := <-lines.fatal:
+			return fmt.Errorf("natsd: %s", line)
+		case <-ctx.Done():
+			return fmt.Errorf("natsd: start: %w", context.Cause(ctx))
+		case <-started:
+			ready = s.ns.ReadyForConnections(readySlice)
+		}
+	}
+	if !s.ns.JetStreamEnabled() {
+		return fmt.Errorf("%w: JetStream is off", errNotReady)
+	}
+	return nil
 }
 
 func orDefault(v, d int64) int64 {
