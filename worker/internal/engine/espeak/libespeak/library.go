@@ -104,11 +104,26 @@ func (l *library) open() error {
 	return nil
 }
 
+// close unloads the library. Loaded twice without that, it hangs.
+func (l *library) close() error {
+	if l.handle == 0 {
+		return nil
+	}
+	if l.rate > 0 {
+		l.terminate()
+	}
+	handle := l.handle
+	l.handle, l.rate = 0, 0
+	if err := purego.Dlclose(handle); err != nil {
+		return fmt.Errorf("unload %s: %w", l.name, err)
+	}
+	return nil
+}
+
 // reopen returns the library to the state of a fresh process.
 func (l *library) reopen() error {
-	l.terminate()
-	if err := purego.Dlclose(l.handle); err != nil {
-		return fmt.Errorf("unload %s: %w", l.name, err)
+	if err := l.close(); err != nil {
+		return err
 	}
 	return l.open()
 }

@@ -30,8 +30,8 @@ const (
 // Serve loads the library, says hello on out and answers requests from in until
 // in ends or ctx is done, which is not an error. A text in progress cannot be
 // interrupted, so the caller should exit the process as soon as [Input.Ended] is
-// closed rather than wait for Serve. It must be called once in a process.
-func Serve(ctx context.Context, cfg Config, in *Input, out io.Writer) error {
+// closed rather than wait for Serve. There must be one call at a time in a process.
+func Serve(ctx context.Context, cfg Config, in *Input, out io.Writer) (err error) {
 	if cfg.Library == "" {
 		cfg.Library = libraryName()
 	}
@@ -43,6 +43,7 @@ func Serve(ctx context.Context, cfg Config, in *Input, out io.Writer) error {
 	defer runtime.UnlockOSThread()
 
 	lib := newLibrary(cfg.Library, cfg.DataPath)
+	defer func() { err = errors.Join(err, lib.close()) }()
 	if err := lib.open(); err != nil {
 		return err
 	}
