@@ -36,7 +36,8 @@ type loop struct {
 	now   time.Time
 	clock time.Duration // since the server started; what deadlines are measured in
 	batch []*conn
-	plain []byte // what a record was decrypted to
+	due   time.Duration // the loop's own copy of dueAt
+	plain []byte        // what a record was decrypted to
 
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration
@@ -45,9 +46,9 @@ type loop struct {
 
 	mu    sync.Mutex
 	ready []*conn
-	rung  bool      // a byte is on its way to the loop
-	timed bool      // the wheel holds timers
-	asked time.Time // when time last rang
+	rung  bool          // a byte is on its way to the loop
+	dueAt time.Duration // when the wheel has to be looked at, under mu; 0 for never
+	asked time.Time     // when time last rang
 }
 
 // notify puts c on the ready list and rings the bell if nobody has. It is safe
@@ -66,13 +67,14 @@ func (l *loop) notify(c *conn, n note) {
 	}
 }
 
-// tick rings the bell if there is anything for time to do on this loop.
-func (l *loop) tick() {
+// tick rings the bell if it is time to look at the wheel.
+func (l *loop) tick(now time.Time) {
+	clock := now.Sub(l.srv.started)
 	l.mu.Lock()
-	ring := !l.rung && l.timed
+	ring := !l.rung && l.dueAt > 0 && l.dueAt <= clock
 	l.rung = l.rung || ring
 	if ring {
-		l.asked = time.Now()
+		l.asked = now
 	}
 	l.mu.Unlock()
 	if ring {
@@ -124,8 +126,14 @@ func (l *loop) answer() {
 			c = next
 		}
 	}
+	l.setDue(l.wheel.next())
+}
+
+// setDue says when the wheel has to be looked at.
+func (l *loop) setDue(at time.Duration) {
+	l.due = at
 	l.mu.Lock()
-	l.timed = l.wheel.count > 0
+	l.dueAt = at
 	l.mu.Unlock()
 }
 
@@ -142,12 +150,9 @@ func (l *loop) arm(c *conn, at time.Duration) {
 	if at == 0 || l.wheel.due(&c.timer, at) {
 		return
 	}
-	first := l.wheel.count == 0
 	l.wheel.schedule(&c.timer, at)
-	if first {
-		l.mu.Lock()
-		l.timed = true
-		l.mu.Unlock()
+	if l.due == 0 || at < l.due {
+		l.setDue(at)
 	}
 }
 

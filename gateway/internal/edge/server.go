@@ -192,9 +192,9 @@ func (s *Server) tick(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case now := <-t.C:
 			for _, l := range s.loops {
-				l.tick()
+				l.tick(now)
 			}
 		}
 	}

@@ -61,6 +61,20 @@ func (w *wheel[T]) due(t *timer[T], at time.Duration) bool {
 	return t.scheduled() && time.Duration(t.tick)*w.tick <= at+w.tick
 }
 
+// next returns when advance should be called next, or 0 if no timer is
+// scheduled. Nothing is due before that, but nothing need be due then.
+func (w *wheel[T]) next() time.Duration {
+	if w.count == 0 {
+		return 0
+	}
+	for t := w.now + 1; t < w.now+slots; t++ {
+		if h := &w.slots[t%slots]; h.next != h {
+			return time.Duration(t) * w.tick
+		}
+	}
+	return time.Duration(w.now+slots) * w.tick
+}
+
 // advance moves the wheel to clock and calls fire for every timer that is due,
 // unscheduled by then. fire may schedule and remove any timer.
 func (w *wheel[T]) advance(clock time.Duration, fire func(T)) {

@@ -36,6 +36,29 @@ func TestTimersFireOnceAtTheirTickAndNotBefore(t *testing.T) {
 	}
 }
 
+func TestNextIsNeverLate(t *testing.T) {
+	t.Parallel()
+	w := newWheel[int](testTick)
+	if w.next() != 0 {
+		t.Error("an empty wheel wants to be looked at")
+	}
+	for _, d := range []time.Duration{1, testTick, 100 * testTick, (slots - 1) * testTick, slots * testTick, 5 * slots * testTick} {
+		var tm timer[int]
+		w.schedule(&tm, time.Duration(w.now)*testTick+d)
+		looks := 0
+		for fired := false; !fired; looks++ {
+			at := w.next()
+			if at > time.Duration(tm.tick)*testTick {
+				t.Fatalf("timer for %s: next look at %s", d, at)
+			}
+			w.advance(at, func(int) { fired = true })
+		}
+		if looks > int(d/(slots*testTick))+2 {
+			t.Errorf("timer for %s: %d looks", d, looks)
+		}
+	}
+}
+
 func TestLongPauseFiresEverythingThatIsDue(t *testing.T) {
 	t.Parallel()
 	w := newWheel[int](testTick)
