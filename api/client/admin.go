@@ -30,8 +30,8 @@ type Key struct {
 	Name      string       `json:"name"`
 	Scopes    []string     `json:"scopes"`
 	CreatedAt jobdoc.Time  `json:"created_at"`
-	RevokedAt *jobdoc.Time `json:"revoked_at"`
-	Secret    string       `json:"secret"`
+	RevokedAt *jobdoc.Time `json:"revoked_at,omitempty"`
+	Secret    string       `json:"secret,omitempty"`
 }
 
 // Keys lists the tenant's API keys, newest first. limit is 1 to 100, or 0 for 20.

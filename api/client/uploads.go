@@ -27,12 +27,19 @@ func (c *Client) CreateUpload(ctx context.Context, mediaType string, size int64)
 	if err != nil {
 		return nil, err
 	}
+	return c.CreateUploadOnce(ctx, key, mediaType, size)
+}
+
+// CreateUploadOnce is CreateUpload with an idempotency key of the caller's: the
+// same key for the same document leads to the same place, so that a command
+// that is repeated does not make a second one.
+func (c *Client) CreateUploadOnce(ctx context.Context, key, mediaType string, size int64) (*Upload, error) {
 	body := struct {
 		MediaType string `json:"media_type"`
 		Bytes     int64  `json:"bytes,omitempty"`
 	}{MediaType: mediaType, Bytes: max(0, size)}
 	var u Upload
-	_, err = c.do(ctx, call{
+	_, err := c.do(ctx, call{
 		method: http.MethodPost, path: "/v1/uploads", header: http.Header{"Idempotency-Key": {key}}, body: body, repeat: true,
 	}, &u)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
-	"github.com/voicemill/voicemill/voicemill/internal/cli/wire"
 	"github.com/voicemill/voicemill/voicemill/internal/progress"
 )
 
@@ -67,7 +67,7 @@ func endedAs(state job.State) error {
 // exitCode maps any error of a command to its exit code.
 func exitCode(err error) int {
 	var own interface{ ExitCode() int }
-	var problem *wire.Problem
+	var problem *client.Problem
 	switch {
 	case err == nil:
 		return ExitDone
@@ -103,7 +103,7 @@ func report(con *console.Console, err error, address string) {
 // explain says err in sentences, each on its own line.
 func explain(err error, address string) string {
 	var b strings.Builder
-	var problem *wire.Problem
+	var problem *client.Problem
 	switch {
 	case errors.As(err, &problem):
 		explainProblem(&b, problem)
@@ -147,7 +147,7 @@ func hint(status int) string {
 	return ""
 }
 
-func explainProblem(b *strings.Builder, p *wire.Problem) {
+func explainProblem(b *strings.Builder, p *client.Problem) {
 	title, detail := progress.Clean(p.Title), progress.Clean(p.Detail)
 	if title == "" {
 		title = fmt.Sprintf("the server answered %d", p.Status)
@@ -189,7 +189,7 @@ func writeErrorDocument(con *console.Console, err error, address string) {
 	if away(err) { // its text has the whole URL, signature and all
 		d.Error.Title, d.Error.Detail = "no server answers at "+silent(err, address), reason(err)
 	}
-	if p, ok := errors.AsType[*wire.Problem](err); ok {
+	if p, ok := errors.AsType[*client.Problem](err); ok {
 		d.Error.Title, d.Error.Detail, d.Error.Status, d.Error.Type = p.Title, p.Detail, p.Status, p.Type
 		d.Error.RequestID, d.Error.Errors = p.RequestID, p.Errors
 	}

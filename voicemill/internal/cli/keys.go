@@ -23,7 +23,7 @@ type KeysCreateCommand struct {
 
 // Run prints the secret alone on standard output, so that it can be kept with `> file`.
 func (c *KeysCreateCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
-	k, err := s.createKey(ctx, c.Name, c.Scope)
+	k, err := s.calls.CreateKey(ctx, c.Name, c.Scope)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ type KeysRevokeCommand struct {
 
 // Run revokes the key; twice is as good as once.
 func (c *KeysRevokeCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
-	if err := s.revokeKey(ctx, c.ID); err != nil {
+	if err := s.calls.RevokeKey(ctx, c.ID); err != nil {
 		return err
 	}
 	if con.JSON {

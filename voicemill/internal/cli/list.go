@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/progress"
 )
@@ -36,15 +38,15 @@ func (c *ListCommand) Run(ctx context.Context, con *console.Console, s *Session)
 	left := c.Limit
 	var rows [][]string
 	for more := true; more; {
-		q.limit = maxPage
+		q.Limit = maxPage
 		if !c.All {
-			q.limit = min(left, maxPage)
+			q.Limit = min(left, maxPage)
 		}
-		page, next, err := s.list(ctx, q)
+		page, err := s.calls.Jobs(ctx, q)
 		if err != nil {
 			return err
 		}
-		for _, d := range page {
+		for _, d := range page.Items {
 			if con.JSON {
 				if err := con.Document(d); err != nil {
 					return err
@@ -53,26 +55,29 @@ func (c *ListCommand) Run(ctx context.Context, con *console.Console, s *Session)
 			}
 			rows = append(rows, jobRow(d))
 		}
-		left -= len(page)
+		left -= len(page.Items)
 		// A table is written page by page, so that memory does not grow with the list.
-		if err := flushJobs(con, &rows, q.cursor == ""); err != nil {
+		if err := flushJobs(con, &rows, q.Cursor == ""); err != nil {
 			return err
 		}
-		q.cursor = next
-		more = next != "" && (c.All || left > 0)
+		q.Cursor = page.Next
+		more = page.Next != "" && (c.All || left > 0)
 	}
-	if q.cursor != "" {
+	if q.Cursor != "" {
 		con.Hintf("There are more: --all lists every one.")
 	}
 	return nil
 }
 
-func (c *ListCommand) query(now time.Time) (jobQuery, error) {
-	q := jobQuery{states: c.State, labels: c.Label, class: c.Class}
+func (c *ListCommand) query(now time.Time) (client.ListOptions, error) {
+	q := client.ListOptions{Labels: c.Label, Class: job.Class(c.Class)}
+	for _, state := range c.State {
+		q.States = append(q.States, job.State(state))
+	}
 	for _, t := range []struct {
 		flag, value string
 		into        *time.Time
-	}{{"--after", c.After, &q.after}, {"--before", c.Before, &q.before}} {
+	}{{"--after", c.After, &q.CreatedAfter}, {"--before", c.Before, &q.CreatedBefore}} {
 		if t.value == "" {
 			continue
 		}

@@ -2,31 +2,30 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/fetch"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/follow"
-	"github.com/voicemill/voicemill/voicemill/internal/cli/wire"
 	"github.com/voicemill/voicemill/voicemill/internal/progress"
 )
 
 // Session is the connection of one run of the command to one server.
 type Session struct {
-	calls    *wire.Client
-	files    *http.Client // for the bucket: without the key
+	calls    *client.Client
+	polls    *client.Client // tries once, so that a server that went away is mentioned at once
+	files    *http.Client   // for the bucket: without the key
 	base     *url.URL
 	address  string // base as it is shown
 	patience time.Duration
@@ -36,8 +35,8 @@ type Session struct {
 // an answer begins: longer than the longest poll.
 const (
 	connectTimeout = 5 * time.Second
-	pollSeconds    = 30
-	headerTimeout  = (pollSeconds + 15) * time.Second
+	pollWait       = 30 * time.Second
+	headerTimeout  = pollWait + 15*time.Second
 )
 
 func newSession(g *Globals, con *console.Console) (*Session, error) {
@@ -54,10 +53,17 @@ func newSession(g *Globals, con *console.Console) (*Session, error) {
 		return nil, usagef("the API key has characters that no key has")
 	}
 	transport := newTransport()
-	return &Session{
-		calls: &wire.Client{Base: address, Key: key, HTTP: &http.Client{Transport: transport, CheckRedirect: noRedirect}},
-		files: &http.Client{Transport: transport}, base: u, address: address, patience: g.Patience,
-	}, nil
+	cfg := client.Config{URL: address, Key: key, HTTP: &http.Client{Transport: transport}, UserAgent: "voicemill/" + con.Version}
+	calls, err := client.New(cfg)
+	if err != nil {
+		return nil, &ExitError{Code: ExitUsage, Err: err}
+	}
+	cfg.Tries = 1
+	polls, err := client.New(cfg)
+	if err != nil {
+		return nil, &ExitError{Code: ExitUsage, Err: err}
+	}
+	return &Session{calls: calls, polls: polls, files: cfg.HTTP, base: u, address: address, patience: g.Patience}, nil
 }
 
 func newTransport() *http.Transport {
@@ -67,13 +73,22 @@ func newTransport() *http.Transport {
 	return t
 }
 
-// noRedirect keeps the key from following a redirect to the bucket.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// away reports whether err says that the server cannot be reached or has no
+// room now, so that asking again later may help.
+func away(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	if p, ok := errors.AsType[*client.Problem](err); ok {
+		return overloaded(p)
+	}
+	_, broken := errors.AsType[net.Error](err)
+	return broken || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, follow.ErrLost)
+}
 
-// away reports whether err says that asking again later may help.
-func away(err error) bool { return errors.Is(err, follow.ErrLost) || wire.Away(err) }
-
-func overloaded(p *wire.Problem) bool { return wire.Away(p) }
+func overloaded(p *client.Problem) bool {
+	return p.Kind() == job.Overloaded || p.Kind() == job.Unavailable
+}
 
 // reason says in a few words why the server could not be reached.
 func reason(err error) string {
@@ -92,98 +107,50 @@ func reason(err error) string {
 	return progress.Clean(err.Error())
 }
 
-func (s *Session) submit(ctx context.Context, spec job.Spec, key string) (d jobdoc.Document, err error) {
-	_, _, err = s.calls.Do(ctx, wire.Request{
-		Method: http.MethodPost, Path: "/v1/jobs", Header: http.Header{"Idempotency-Key": {key}}, In: spec, Out: &d,
-	})
-	return d, err
+func (s *Session) submit(ctx context.Context, spec job.Spec, key string) (jobdoc.Document, error) {
+	return value(s.calls.Submit(ctx, &spec, client.SubmitOptions{IdempotencyKey: key}))
 }
 
-func jobPath(id job.ID) string { return "/v1/jobs/" + url.PathEscape(string(id)) }
+func (s *Session) job(ctx context.Context, id job.ID) (jobdoc.Document, error) {
+	return value(s.calls.Job(ctx, id))
+}
 
-func (s *Session) job(ctx context.Context, id job.ID) (d jobdoc.Document, err error) {
-	_, _, err = s.calls.Do(ctx, wire.Request{Method: http.MethodGet, Path: jobPath(id), Out: &d})
-	return d, err
+func (s *Session) cancel(ctx context.Context, id job.ID) (jobdoc.Document, error) {
+	return value(s.calls.Cancel(ctx, id))
+}
+
+func value(d *jobdoc.Document, err error) (jobdoc.Document, error) {
+	if err != nil {
+		return jobdoc.Document{}, err
+	}
+	return *d, nil
 }
 
 // poll returns a Poll that remembers the last answer.
 func (s *Session) poll(id job.ID) follow.Poll {
 	var last jobdoc.Document
-	var etag string
-	wait := 0 // the first answer comes at once; the others when the job is no longer as etag says
+	o := client.PollOptions{} // the first answer comes at once; the others when the job is no longer as ETag says
 	return func(ctx context.Context) (jobdoc.Document, error) {
-		header := http.Header{}
-		if etag != "" {
-			header.Set("If-None-Match", etag)
-		}
-		var d jobdoc.Document
-		status, answer, err := s.calls.Once(ctx, wire.Request{
-			Method: http.MethodGet, Path: jobPath(id) + "?wait=" + strconv.Itoa(wait), Header: header, Out: &d,
-		})
+		d, etag, err := s.polls.Poll(ctx, id, o)
 		if err != nil {
 			return jobdoc.Document{}, err
 		}
-		wait = pollSeconds
-		if status != http.StatusNotModified {
-			last, etag = d, answer.Get("ETag")
+		o = client.PollOptions{ETag: etag, Wait: pollWait}
+		if d != nil {
+			last = *d
 		}
 		return last, nil
 	}
 }
 
-func (s *Session) cancel(ctx context.Context, id job.ID) (d jobdoc.Document, err error) {
-	_, _, err = s.calls.Do(ctx, wire.Request{Method: http.MethodPost, Path: jobPath(id) + "/cancel", Out: &d})
-	return d, err
-}
-
-// jobQuery says which jobs to list.
-type jobQuery struct {
-	states        []string
-	labels        map[string]string
-	class         string
-	after, before time.Time
-	limit         int
-	cursor        string
-}
-
-func (q jobQuery) values() url.Values {
-	v := url.Values{"limit": {strconv.Itoa(q.limit)}}
-	if len(q.states) > 0 {
-		v.Set("state", strings.Join(q.states, ","))
-	}
-	for k, value := range q.labels {
-		v.Add("label", k+":"+value)
-	}
-	for name, value := range map[string]string{"class": q.class, "cursor": q.cursor} {
-		if value != "" {
-			v.Set(name, value)
-		}
-	}
-	for name, t := range map[string]time.Time{"created_after": q.after, "created_before": q.before} {
-		if !t.IsZero() {
-			v.Set(name, t.UTC().Format(time.RFC3339Nano))
-		}
-	}
-	return v
-}
-
-func (s *Session) list(ctx context.Context, q jobQuery) ([]jobdoc.Document, string, error) {
-	var page struct {
-		Items []jobdoc.Document `json:"items"`
-		Next  string            `json:"next_cursor"`
-	}
-	_, _, err := s.calls.Do(ctx, wire.Request{Method: http.MethodGet, Path: "/v1/jobs?" + q.values().Encode(), Out: &page})
-	return page.Items, page.Next, err
-}
-
 // open opens an artifact from offset on.
 func (s *Session) open(ctx context.Context, id job.ID, name string, offset int64) (fetch.Body, error) {
-	_, header, err := s.calls.Do(ctx, wire.Request{Method: http.MethodGet, Path: jobPath(id) + "/artifacts/" + url.PathEscape(name)})
+	link, err := s.calls.ArtifactURL(ctx, id, name)
 	if err != nil {
 		return fetch.Body{}, err
 	}
-	location, err := s.base.Parse(header.Get("Location"))
-	if err != nil || header.Get("Location") == "" {
+	location, err := s.base.Parse(link)
+	if err != nil {
 		return fetch.Body{}, fmt.Errorf("the server names no address for %s", name)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), http.NoBody)
@@ -203,57 +170,16 @@ func (s *Session) open(ctx context.Context, id job.ID, name string, offset int64
 	case http.StatusPartialContent:
 		return fetch.Body{ReadCloser: resp.Body, Offset: offset}, nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // only an error answer
-	return fetch.Body{}, wire.ReadProblem(resp)
-}
-
-// voice is one voice of the server.
-type voice struct {
-	Name       string `json:"name"`
-	Language   string `json:"language"`
-	Engine     string `json:"engine"`
-	SampleRate int    `json:"sample_rate"`
-	Default    bool   `json:"default"`
-}
-
-func (s *Session) voices(ctx context.Context) ([]voice, error) {
-	var page struct{ Items []voice }
-	_, _, err := s.calls.Do(ctx, wire.Request{Method: http.MethodGet, Path: "/v1/voices", Out: &page})
-	return page.Items, err
-}
-
-// apiKey is one API key; Secret is known only just after it was created.
-type apiKey struct {
-	ID        string       `json:"id"`
-	Name      string       `json:"name"`
-	Scopes    []string     `json:"scopes"`
-	CreatedAt jobdoc.Time  `json:"created_at"`
-	RevokedAt *jobdoc.Time `json:"revoked_at,omitempty"`
-	Secret    string       `json:"secret,omitempty"`
-}
-
-func (s *Session) createKey(ctx context.Context, name string, scopes []string) (k apiKey, err error) {
-	in := map[string]any{"scopes": scopes}
-	if name != "" {
-		in["name"] = name
-	}
-	_, _, err = s.calls.Do(ctx, wire.Request{Method: http.MethodPost, Path: "/v1/keys", Header: http.Header{"Idempotency-Key": {rand.Text()}}, In: in, Out: &k})
-	return k, err
+	err = &client.Problem{Status: resp.StatusCode, Title: "The bucket answered " + resp.Status, Detail: "The file is " + name}
+	return fetch.Body{}, errors.Join(err, resp.Body.Close())
 }
 
 // keys returns every key, page by page.
-func (s *Session) keys(ctx context.Context) ([]apiKey, error) {
-	var all []apiKey
+func (s *Session) keys(ctx context.Context) ([]client.Key, error) {
+	var all []client.Key
 	for cursor := ""; ; {
-		var page struct {
-			Items []apiKey `json:"items"`
-			Next  string   `json:"next_cursor"`
-		}
-		q := url.Values{"limit": {strconv.Itoa(maxPage)}}
-		if cursor != "" {
-			q.Set("cursor", cursor)
-		}
-		if _, _, err := s.calls.Do(ctx, wire.Request{Method: http.MethodGet, Path: "/v1/keys?" + q.Encode(), Out: &page}); err != nil {
+		page, err := s.calls.Keys(ctx, maxPage, cursor)
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, page.Items...)
@@ -261,9 +187,4 @@ func (s *Session) keys(ctx context.Context) ([]apiKey, error) {
 			return all, nil
 		}
 	}
-}
-
-func (s *Session) revokeKey(ctx context.Context, id string) error {
-	_, _, err := s.calls.Do(ctx, wire.Request{Method: http.MethodDelete, Path: "/v1/keys/" + url.PathEscape(id)})
-	return err
 }

@@ -5,20 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
+	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
-	"github.com/voicemill/voicemill/voicemill/internal/cli/wire"
 )
-
-// upload is a place in the bucket that takes one document.
-type upload struct {
-	ID      string            `json:"id"`
-	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers"`
-	Max     int64             `json:"max_bytes"`
-}
 
 const (
 	uploadTries = 5
@@ -33,16 +24,12 @@ var errUploadStalled = errors.New("the upload did not move for a while")
 // PUT that breaks is made again from the start, to the same place. key makes
 // the same place out of the same document when the command itself is repeated.
 func (s *Session) upload(ctx context.Context, con *console.Console, d *document, media, key string) (string, error) {
-	var u upload
-	_, _, err := s.calls.Do(ctx, wire.Request{
-		Method: http.MethodPost, Path: "/v1/uploads", Header: http.Header{"Idempotency-Key": {key + ".upload"}},
-		In: map[string]any{"media_type": media, "bytes": d.size}, Out: &u,
-	})
+	u, err := s.calls.CreateUploadOnce(ctx, key+".upload", media, d.size)
 	if err != nil {
 		return "", err
 	}
-	if u.Max > 0 && d.size > u.Max {
-		return "", &ExitError{Code: ExitRefused, Err: fmt.Errorf("%s has %d bytes; the server takes at most %d", d.name, d.size, u.Max)}
+	if u.MaxBytes > 0 && d.size > u.MaxBytes {
+		return "", &ExitError{Code: ExitRefused, Err: fmt.Errorf("%s has %d bytes; the server takes at most %d", d.name, d.size, u.MaxBytes)}
 	}
 	meter := newTransfer(con.ErrScreen())
 	defer meter.close()
@@ -70,7 +57,7 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 }
 
 // put streams the document to the bucket once.
-func (s *Session) put(ctx context.Context, u upload, d *document, meter *transfer) error {
+func (s *Session) put(ctx context.Context, u *client.Upload, d *document, meter *transfer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(uploadStall, func() { cancel(errUploadStalled) })
@@ -81,26 +68,11 @@ func (s *Session) put(ctx context.Context, u upload, d *document, meter *transfe
 		sent += int64(n)
 		meter.add(sent)
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, u.URL, body)
-	if err != nil {
-		return fmt.Errorf("the server names no address to upload to: %w", err)
+	err := s.calls.Put(ctx, u, body, d.size)
+	if err != nil && errors.Is(context.Cause(ctx), errUploadStalled) {
+		return errUploadStalled
 	}
-	req.ContentLength = d.size
-	for k, v := range u.Headers {
-		req.Header.Set(k, v)
-	}
-	resp, err := s.files.Do(req)
-	if err != nil {
-		if errors.Is(context.Cause(ctx), errUploadStalled) {
-			return errUploadStalled
-		}
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
-	if resp.StatusCode >= 300 {
-		return wire.ReadProblem(resp)
-	}
-	return nil
+	return err
 }
 
 // counted reports every read.

@@ -16,7 +16,7 @@ type VoicesCommand struct {
 
 // Run prints the voices.
 func (c *VoicesCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
-	voices, err := s.voices(ctx)
+	voices, err := s.calls.Voices(ctx)
 	if err != nil {
 		return err
 	}
