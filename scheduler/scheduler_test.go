@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/telemetry"
@@ -68,7 +70,7 @@ func (b *bench) run(t *testing.T) (stop func()) {
 
 func (b *bench) accept(t *testing.T, jobs ...bus.AcceptedJob) {
 	t.Helper()
-	data, err := jsonOf(bus.Envelope{Jobs: jobs})
+	data, err := json.Marshal(bus.Envelope{Jobs: jobs})
 	require.NoError(t, err)
 	require.NoError(t, b.deps.Bus.PublishEnvelope(t.Context(), data))
 }
@@ -128,7 +130,7 @@ func TestAJobGoesAllTheWay(t *testing.T) {
 	defer receiver.Close()
 	b.run(t)
 	text := strings.Repeat("A sentence of the book, neither long nor short. ", 60) + "\n\n" + strings.Repeat("Another one. ", 30)
-	info, err := b.deps.Blob.Put(t.Context(), "uploads/default/upl_1", strings.NewReader(text), int64(len(text)), putOptions())
+	info, err := b.deps.Blob.Put(t.Context(), "uploads/default/upl_1", strings.NewReader(text), int64(len(text)), blob.PutOptions{ContentType: job.MediaText})
 	require.NoError(t, err)
 	a := b.Accepted(t, storetest.Tenant, job.Spec{
 		Input:    job.Input{Upload: "upl_1", Media: job.MediaText},

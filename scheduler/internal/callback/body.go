@@ -12,8 +12,8 @@ import (
 // maxBodyBytes is what the API promises of a body, less room for the frame
 // around the document.
 const (
-	maxBodyBytes     = 20 << 10
-	maxDocumentBytes = maxBodyBytes - 1<<10
+	maxBodyBytes     = 20_000
+	maxDocumentBytes = maxBodyBytes - 2<<10
 )
 
 // Event is the body of a callback.

@@ -36,7 +36,7 @@ func (in *Intake) store(ctx context.Context, e bus.Envelope) error {
 	fresh, err := in.deps.Store.InsertJobs(ctx, e.Jobs)
 	switch {
 	case err == nil:
-	case job.Retryable(err):
+	case !store.AtFault(err):
 		return fmt.Errorf("store an envelope of %d jobs: %w", len(e.Jobs), err)
 	default:
 		in.deps.Log.ErrorContext(ctx, "envelope stored job by job", slog.Int("jobs", len(e.Jobs)), slog.String("error", err.Error()))
@@ -51,8 +51,8 @@ func (in *Intake) store(ctx context.Context, e bus.Envelope) error {
 	return nil
 }
 
-// oneByOne stores what can be stored. An error means that the database went
-// away meanwhile and the whole envelope has to come again.
+// oneByOne stores what can be stored. An error means that it was not for the
+// jobs' own sake, and the whole envelope has to come again.
 func (in *Intake) oneByOne(ctx context.Context, jobs []bus.AcceptedJob) ([]store.Inserted, error) {
 	var all []store.Inserted
 	for i := range jobs {
@@ -69,12 +69,12 @@ const sayBroken = "The job was accepted but cannot be stored because of a fault 
 
 func (in *Intake) one(ctx context.Context, a *bus.AcceptedJob) ([]store.Inserted, error) {
 	fresh, err := in.deps.Store.InsertJobs(ctx, []bus.AcceptedJob{*a})
-	if err == nil || job.Retryable(err) {
+	if !store.AtFault(err) {
 		return fresh, err
 	}
 	// A tenant without a row is the one fault that can be mended.
 	if terr := in.deps.Store.EnsureTenant(ctx, a.Tenant); terr == nil {
-		if fresh, err = in.deps.Store.InsertJobs(ctx, []bus.AcceptedJob{*a}); err == nil || job.Retryable(err) {
+		if fresh, err = in.deps.Store.InsertJobs(ctx, []bus.AcceptedJob{*a}); !store.AtFault(err) {
 			return fresh, err
 		}
 	}
@@ -84,7 +84,7 @@ func (in *Intake) one(ctx context.Context, a *bus.AcceptedJob) ([]store.Inserted
 	switch {
 	case err == nil:
 		return []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateFailed}}, nil
-	case job.Retryable(err):
+	case !store.AtFault(err):
 		return nil, err
 	}
 	log.ErrorContext(ctx, "job lost: not even its failure can be stored", slog.Time("accepted_at", a.AcceptedAt),

@@ -47,7 +47,7 @@ func read(ctx context.Context, claim store.Claim, casting *Casting, limits job.L
 	if err != nil {
 		return p, err
 	}
-	p.Title, p.Language = doc.Title, doc.Language
+	p.Title, p.Language = clip(doc.Title), doc.Language
 	if d.cast, err = casting.forJob(claim.Spec.Voice, doc.Language); err != nil {
 		return p, err
 	}
@@ -88,7 +88,7 @@ func (d *draft) chapter(title, matter string, n int, passages func(int) passage)
 	if d.next-1+n > d.limits.Segments {
 		return nil, tooLarge("The document has more than %d segments of text.", d.limits.Segments)
 	}
-	ch := &store.Chapter{Ordinal: d.count, Title: title, Matter: matter, FirstSegment: d.next, Segments: make([]store.PlannedSegment, 0, n)}
+	ch := &store.Chapter{Ordinal: d.count, Title: clip(title), Matter: matter, FirstSegment: d.next, Segments: make([]store.PlannedSegment, 0, n)}
 	digest := job.NewOrderDigest()
 	for i := range n {
 		g, err := d.segment(passages(i))
@@ -100,6 +100,20 @@ func (d *draft) chapter(title, matter string, n int, passages func(int) passage)
 	}
 	ch.Digest = digest.Sum()
 	return ch, nil
+}
+
+// maxTitle is how many characters of a title are kept; it is shown, never spoken.
+const maxTitle = 200
+
+func clip(title string) string {
+	n := 0
+	for i := range title {
+		if n == maxTitle {
+			return title[:i] + "…"
+		}
+		n++
+	}
+	return title
 }
 
 func (d *draft) segment(p passage) (store.PlannedSegment, error) {

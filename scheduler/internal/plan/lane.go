@@ -157,7 +157,7 @@ func (l *lane) settle(ctx context.Context, c store.Claim, err error, start time.
 	kind := job.KindOf(err)
 	log := l.p.deps.Log.With(slog.String("job_id", string(c.ID)), slog.Int("attempt", c.Attempt), slog.String("error", err.Error()))
 	switch {
-	case ctx.Err() != nil, job.Retryable(err):
+	case ctx.Err() != nil, store.Passing(err):
 		log.InfoContext(ctx, "plan waits for a dependency")
 		l.again(c)
 		l.p.refund(ctx, c.ID)

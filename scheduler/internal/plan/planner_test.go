@@ -378,7 +378,10 @@ func TestABucketThatIsAwayNeverFailsAJob(t *testing.T) {
 			other := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})
 			b.planner.Wake()
 			require.True(t, b.outcome(t, other).Queued)
-			require.Never(t, func() bool { state, _, _ := b.State(t, id); return state != job.StatePlanning && state != job.StateAccepted },
+			require.Never(t, func() bool {
+				state, _, _ := b.State(t, id)
+				return state != job.StatePlanning && state != job.StateAccepted
+			},
 				500*time.Millisecond, 50*time.Millisecond)
 			b.bucket.set(func(k *bucket) { script(k, nil) })
 			require.True(t, b.outcome(t, id).Queued)

@@ -2,10 +2,12 @@ package store
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
@@ -29,6 +31,25 @@ func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 		return nil, fmt.Errorf("load the scheduler's queries: %w", err)
 	}
 	return &Store{pool: pool, q: q, random: random}, nil
+}
+
+// AtFault reports whether err says that a row cannot be stored as it is: it
+// breaks a constraint or holds what its column cannot. Any other error may pass.
+func AtFault(err error) bool {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		class := pe.Code[:min(2, len(pe.Code))]
+		return class == "22" || class == "23" // data exception, integrity constraint violation
+	}
+	return err != nil && job.KindOf(err) == job.Invalid
+}
+
+// Passing reports whether the same call may succeed later: a dependency is
+// away, or the database is not as it should be for a reason that is not the
+// row's, such as a migration under way.
+func Passing(err error) bool {
+	var pe *pgconn.PgError
+	return job.Retryable(err) || errors.As(err, &pe) && !AtFault(err)
 }
 
 // Version is the version of a job after a change: what a hint carries.

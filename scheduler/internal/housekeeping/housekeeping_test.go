@@ -1,0 +1,113 @@
+package housekeeping_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+	"github.com/voicemill/voicemill/scheduler/internal/storetest"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+func TestOldRowsGoAndYoungOnesStay(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	id := b.Queue(t, storetest.Tenant, job.Spec{}, 1)
+	for _, age := range []string{"1 hour", "25 hours", "8 days", "31 days"} {
+		b.Exec(t, `insert into idempotency_keys (tenant_id, key, body_hash, job_id, created_at) values ('default', $1, sha256('x'), 'j', now() - $1::text::interval)`, age)
+		b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) values ($1, 'default', now() - $1::text::interval)`, age)
+		b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, state, delivered_at)
+values ('dlv_' || $1, 'default', $2, $1, 'https://example.org', '', 'delivered', now() - $1::text::interval)`, age, id)
+	}
+	b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, created_at) values ('dlv_p', 'default', $1, 'x', 'https://example.org', '', now() - interval '1 year')`, id)
+	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, testkit.S3(t), testkit.Log(t), nil)
+	require.NoError(t, k.Round(t.Context()))
+	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 2, "deliveries": 4} {
+		require.Equal(t, left, b.Count(t, `select count(*) from `+table), table)
+	}
+}
+
+func TestARoundIsBounded(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) select 'job_' || n, 'default', now() - interval '30 days' from generate_series(1, 50) n`)
+	cfg := housekeeping.DefaultConfig()
+	cfg.Rows = 20
+	k := housekeeping.New(cfg, b.Store, testkit.S3(t), testkit.Log(t), nil)
+	for _, left := range []int{30, 10, 0, 0} {
+		require.NoError(t, k.Round(t.Context()))
+		require.Equal(t, left, b.Count(t, `select count(*) from cancellations`))
+	}
+}
+
+func TestAnExpiredUploadGoesUnlessAJobNamesIt(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	bucket := testkit.S3(t)
+	keys := map[string]string{"upl_unused": "25 hours", "upl_used": "25 hours", "upl_young": "23 hours", "upl_never_sent": "25 hours"}
+	for id, age := range keys {
+		b.Exec(t, `insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at)
+values ($1, 'default', 'text/plain', 1, 'uploads/default/' || $1, now() - $2::text::interval)`, id, age)
+		if id != "upl_never_sent" {
+			_, err := bucket.Put(t.Context(), "uploads/default/"+id, strings.NewReader("x"), 1, blob.PutOptions{})
+			require.NoError(t, err)
+		}
+	}
+	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_used"}})
+	a.SourceKey = "uploads/default/upl_used"
+	b.Insert(t, a)
+	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, bucket, testkit.Log(t), nil)
+	require.NoError(t, k.Round(t.Context()))
+	require.Equal(t, 1, b.Count(t, `select count(*) from uploads`))
+	for id, there := range map[string]bool{"upl_unused": false, "upl_used": true, "upl_young": true} {
+		_, err := bucket.Stat(t.Context(), "uploads/default/"+id)
+		require.Equal(t, there, err == nil, id)
+	}
+}
+
+// away is a bucket that cannot be reached.
+type away struct{}
+
+func (away) Delete(context.Context, string) error {
+	return &job.Error{Op: "away", Kind: job.Unavailable, Err: errors.New("connection refused")}
+}
+
+func TestABucketThatIsAwayKeepsTheRow(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	b.Exec(t, `insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at)
+values ('upl_1', 'default', 'text/plain', 1, 'uploads/default/upl_1', now() - interval '30 days')`)
+	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, away{}, testkit.Log(t), nil)
+	require.Error(t, k.Round(t.Context()))
+	require.Equal(t, 1, b.Count(t, `select count(*) from uploads`))
+}
+
+func TestALateCancelIsAppliedAndTold(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	id := b.Queue(t, storetest.Tenant, job.Spec{}, 1, 1)
+	b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, id)
+	cfg := housekeeping.DefaultConfig()
+	cfg.CancelEvery = 20 * time.Millisecond
+	told := make(chan []store.Version, 1)
+	k := housekeeping.New(cfg, b.Store, testkit.S3(t), testkit.Log(t), func(v []store.Version) { told <- v })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	require.Equal(t, id, (<-told)[0].ID)
+	cancel()
+	require.NoError(t, <-done)
+	state, _, _ := b.State(t, id)
+	require.Equal(t, job.StateCancelled, state)
+	require.Equal(t, 2, b.Count(t, `select count(*) from segments where state = 'cancelled'`))
+}
