@@ -12,7 +12,10 @@ import (
 type Grammar struct {
 	Globals
 
-	// Commands that run a server stand here.
+	Up     UpCommand     `cmd:"" group:"Run" help:"Run everything in one process."`
+	Demo   DemoCommand   `cmd:"" group:"Run" help:"Turn a book into audio and show it happening."`
+	Doctor DoctorCommand `cmd:"" group:"Run" help:"Check that this machine has what voicemill needs."`
+	Init   InitCommand   `cmd:"" group:"Run" help:"Prepare the database of services that run apart and print a first key."`
 
 	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
 	Watch  WatchCommand  `cmd:"" group:"Jobs" help:"Follow a job until it ends."`

@@ -1,0 +1,141 @@
+package stage
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	startTimeout = 60 * time.Second // crash recovery included
+	stopTimeout  = 60 * time.Second
+)
+
+// process is one program that can be killed and started again.
+type process struct {
+	name    string
+	command func() *exec.Cmd
+	ready   func(ctx context.Context, firstLine <-chan string) error
+	logPath string
+
+	mu   sync.Mutex // guards what follows
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
+}
+
+// start runs the program and waits until it serves. A program that ends while
+// it starts, because something it needs is away, is started again.
+func (p *process) start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		err := p.startOnce(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("start %s: %w", p.name, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (p *process) startOnce(ctx context.Context) error {
+	cmd := p.command()
+	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", p.name, err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	first, done := make(chan string, 1), make(chan struct{})
+	go func() { // ends with the program
+		defer close(done)
+		r := bufio.NewReader(stdout)
+		if line, err := r.ReadString('\n'); err == nil {
+			first <- line
+		}
+		_, _ = io.Copy(io.Discard, r)
+		_ = cmd.Wait()
+	}()
+	p.cmd, p.done = cmd, done
+	served := make(chan error, 1)
+	readyCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { served <- p.ready(readyCtx, first) }()
+	select {
+	case err := <-served:
+		if err != nil {
+			p.killLocked()
+		}
+		return err
+	case <-done:
+		return fmt.Errorf("%s ended while it started; see %s", p.name, p.logPath)
+	}
+}
+
+// kill ends the program as a power cut would, if it runs.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killLocked()
+}
+
+func (p *process) killLocked() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.done
+	p.cmd = nil
+}
+
+// stop asks the program to end and waits for it.
+func (p *process) stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return nil
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		p.cmd = nil
+		return nil
+	case <-time.After(stopTimeout):
+		p.killLocked()
+		return fmt.Errorf("%s did not end within %s of SIGTERM", p.name, stopTimeout)
+	}
+}
+
+// readAddress waits for the line that a role prints.
+func readAddress(ctx context.Context, first <-chan string, into *address) error {
+	select {
+	case line := <-first:
+		if err := json.Unmarshal([]byte(line), into); err != nil {
+			return fmt.Errorf("read the address in %q: %w", line, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return errors.New("it printed no address in time")
+	}
+}

@@ -1,0 +1,212 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The programs on a Stage. Database is the Postgres server itself: it is
+// restarted by the process around it, as an init system would.
+const (
+	Gateway   = "gateway"
+	Scheduler = "scheduler"
+	Worker    = "worker"
+	NATS      = "nats"
+	Database  = "postgres"
+	S3        = "s3"
+)
+
+// Stage is one deployment. Its methods are safe for concurrent use; only Kill
+// and Start of one program must not overlap.
+type Stage struct {
+	URL string // of the API
+	Key string // an administrator's
+
+	dir   string
+	procs map[string]*process
+}
+
+// New builds the binaries, starts everything and ends it with the test. The
+// test's failure leaves the logs in its output.
+func New(t *testing.T, bin string) *Stage {
+	t.Helper()
+	s := &Stage{dir: t.TempDir(), procs: map[string]*process{}}
+	require.NoError(t, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
+	require.NoError(t, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
+	t.Cleanup(func() { s.end(t) })
+
+	nats, s3, gw := freeAddr(t), freeAddr(t), freeAddr(t)
+	var db, store address
+	s.role(t, Database, "", &db)
+	s.role(t, NATS, nats, &address{})
+	s.role(t, S3, s3, &store)
+
+	env := []string{
+		"VOICEMILL_DB_DSN=" + db.Endpoint, "VOICEMILL_BUS_URL=nats://" + nats,
+		"VOICEMILL_BLOB_ENDPOINT=" + s3, "VOICEMILL_BLOB_ACCESS_KEY=" + store.AccessKey, "VOICEMILL_BLOB_SECRET_KEY=" + store.SecretKey,
+		"VOICEMILL_LISTEN=" + gw, "VOICEMILL_CALLBACK_PRIVATE=true", "VOICEMILL_CALLBACK_ALLOW_PRIVATE=true",
+		"PATH=" + os.Getenv("PATH"),
+	}
+	out, err := s.command(t.Context(), bin, env, "voicemill", "init")
+	require.NoError(t, err)
+	s.Key = strings.TrimSpace(out)
+	s.URL = "http://" + gw
+	for _, name := range []string{Worker, Scheduler, Gateway} {
+		s.service(t, bin, name, env)
+	}
+	return s
+}
+
+// Build builds the commands of the services into a folder that lives as long
+// as the process of the tests.
+func Build(ctx context.Context, dir string) error {
+	for out, pkg := range map[string]string{
+		"gateway": "gateway/cmd/gateway", "scheduler": "scheduler/cmd/scheduler",
+		"worker": "worker/cmd/worker", "voicemill-espeak": "worker/cmd/voicemill-espeak", "voicemill": "voicemill/cmd/voicemill",
+	} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, out), "github.com/voicemill/voicemill/"+pkg) //nolint:gosec // fixed names
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if b, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, b)
+		}
+	}
+	return nil
+}
+
+// Kill ends a program as kill -9 does.
+func (s *Stage) Kill(name string) {
+	if name == Database {
+		s.killDatabase()
+		return
+	}
+	s.procs[name].kill()
+}
+
+// Start starts a program that was killed or stopped and waits until it serves.
+func (s *Stage) Start(ctx context.Context, name string) error {
+	if name == Database {
+		return nil // the process around it starts it again
+	}
+	return s.procs[name].start(ctx)
+}
+
+// Stop asks a program to end and waits for it.
+func (s *Stage) Stop(name string) error { return s.procs[name].stop() }
+
+// killDatabase kills the postmaster; its children end by themselves.
+func (s *Stage) killDatabase() {
+	matches, _ := filepath.Glob(filepath.Join(s.dir, Database, "*", "postmaster.pid"))
+	direct := filepath.Join(s.dir, Database, "postmaster.pid")
+	for _, path := range slices.Concat(matches, []string{direct}) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be down already
+		}
+	}
+}
+
+func (s *Stage) role(t *testing.T, name, listen string, into *address) {
+	t.Helper()
+	dir := filepath.Join(s.dir, name)
+	require.NoError(t, os.MkdirAll(dir, 0o755)) //nolint:gosec // Postgres runs as another user
+	p := &process{
+		name: name, logPath: filepath.Join(s.dir, name+".log"),
+		command: func() *exec.Cmd {
+			cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this test binary; the stage ends it
+			cmd.Env = append(os.Environ(), roleEnv+"="+name, dirEnv+"="+dir, listenEnv+"="+listen)
+			return cmd
+		},
+		ready: func(ctx context.Context, first <-chan string) error { return readAddress(ctx, first, into) },
+	}
+	s.procs[name] = p
+	require.NoError(t, p.start(t.Context()))
+}
+
+func (s *Stage) service(t *testing.T, bin, name string, env []string) {
+	t.Helper()
+	admin := freeAddr(t)
+	p := &process{
+		name: name, logPath: filepath.Join(s.dir, name+".log"),
+		command: func() *exec.Cmd {
+			cmd := exec.Command(filepath.Join(bin, name)) //nolint:gosec,noctx // built by Build; the stage ends it
+			cmd.Env = append(slices.Clone(env), "VOICEMILL_ADMIN="+admin)
+			return cmd
+		},
+		ready: func(ctx context.Context, _ <-chan string) error { return awaitHealth(ctx, admin) },
+	}
+	s.procs[name] = p
+	require.NoError(t, p.start(t.Context()))
+}
+
+func (s *Stage) command(ctx context.Context, bin string, env []string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...) //nolint:gosec // built by Build
+	cmd.Env, cmd.Stderr = env, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("run %s: %w", name, err)
+	}
+	return string(out), nil
+}
+
+// awaitHealth waits until the admin port answers.
+func awaitHealth(ctx context.Context, admin string) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/healthz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the admin port did not answer: %w", context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// end stops everything, last started first, and shows the logs of a failed test.
+func (s *Stage) end(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{Worker, Scheduler, Gateway, S3, NATS, Database} {
+		if p := s.procs[name]; p != nil {
+			if err := p.stop(); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				b, _ := os.ReadFile(p.logPath)
+				t.Logf("log of %s, last 4 KiB:\n%s", name, b[max(0, len(b)-4096):])
+			}
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/voicemill/voicemill/api/client"
+	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
+	"github.com/voicemill/voicemill/voicemill/internal/demo"
+	"github.com/voicemill/voicemill/voicemill/internal/doctor"
+	"github.com/voicemill/voicemill/voicemill/internal/up"
+)
+
+// UpCommand runs everything in one process.
+type UpCommand struct {
+	up.Config `embed:""`
+}
+
+// Run serves until it is told to stop.
+func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
+	log, err := telemetry.NewLogger(con.Err, c.LogLevel, c.LogFormat)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	return up.Run(ctx, c.Config, log, func(r up.Running) {
+		if con.JSON {
+			_ = con.Document(r) // a reader that went away does not stop the service
+			return
+		}
+		_ = up.Screen(con.Out, r) // as above
+	})
+}
+
+// DemoCommand shows the main job.
+type DemoCommand struct {
+	demo.Config `embed:""`
+}
+
+// Run runs the demo.
+func (c *DemoCommand) Run(ctx context.Context, con *console.Console) error {
+	log, err := telemetry.NewLogger(con.Err, "warn", "text")
+	if err != nil {
+		return err
+	}
+	return demo.Run(ctx, c.Config, demo.Deps{
+		Out: con.Out, Log: log,
+		Command: func(ctx context.Context, env map[string]string, args ...string) int {
+			return Run(ctx, args, &console.Console{
+				In: con.In, Out: con.Out, Err: con.Err, Version: con.Version,
+				Getenv: func(name string) string {
+					if v, ok := env[name]; ok {
+						return v
+					}
+					return con.Getenv(name)
+				},
+			})
+		},
+		Secret: callbackSecret,
+	})
+}
+
+func callbackSecret(ctx context.Context, env map[string]string) (string, error) {
+	calls, err := client.New(client.Config{URL: env["VOICEMILL_URL"], Key: env["VOICEMILL_KEY"]})
+	if err != nil {
+		return "", err
+	}
+	secret, err := calls.CallbackSecret(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask for the callback secret: %w", err)
+	}
+	return secret, nil
+}
+
+// DoctorCommand checks the machine.
+type DoctorCommand struct {
+	Data string `default:"voicemill-data" type:"path" help:"Folder that voicemill up would keep its state in."`
+}
+
+// Run prints what was found; something required that is missing is a failure.
+func (c *DoctorCommand) Run(ctx context.Context, con *console.Console) error {
+	findings := doctor.Check(ctx, c.Data)
+	if con.JSON {
+		if err := con.Document(findings); err != nil {
+			return err
+		}
+	} else if err := doctor.Print(con.Out, findings); err != nil {
+		return err
+	}
+	if !doctor.Healthy(findings) {
+		return &ExitError{Code: ExitUnexpected}
+	}
+	return nil
+}
+
+// InitCommand prepares the database of a deployment whose services run apart.
+type InitCommand struct {
+	DSN config.Secret `name:"db-dsn" env:"VOICEMILL_DB_DSN" required:"" placeholder:"DSN" help:"Postgres connection string."`
+}
+
+// Run brings the schema up, makes the default tenant and prints a new
+// administrator's key.
+func (c *InitCommand) Run(ctx context.Context, con *console.Console) error {
+	log, err := telemetry.NewLogger(con.Err, "warn", "text")
+	if err != nil {
+		return err
+	}
+	db, err := pg.Connect(ctx, pg.Config{DSN: c.DSN}, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := pg.Migrate(ctx, db, log); err != nil {
+		return err
+	}
+	if err := pg.EnsureTenant(ctx, db, up.DefaultTenant); err != nil {
+		return err
+	}
+	key, err := gateway.CreateKey(ctx, db, up.DefaultTenant, "first key", gateway.Scopes(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	if con.JSON {
+		return con.Document(map[string]string{"key": key})
+	}
+	return con.Printf("%s\n", key)
+}

@@ -1,0 +1,171 @@
+package up
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/scheduler"
+	"github.com/voicemill/voicemill/worker"
+)
+
+const (
+	firstKeyFile = "first-key"
+	stopGrace    = 45 * time.Second // of one part; more than any service's own
+
+	// The process holds a bounded amount whatever the length of a book, and the
+	// collector's default would let it keep twice that as garbage.
+	gcPercent = 50
+)
+
+// Config is what `voicemill up` can be told.
+type Config struct {
+	Data      string `default:"voicemill-data" type:"path" help:"Folder that holds all state."`
+	Listen    string `default:"127.0.0.1:7860" help:"Where clients connect."`
+	Admin     string `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
+	S3Listen  string `default:"127.0.0.1:0" name:"s3-listen" help:"Where the embedded S3 serves uploads and downloads."`
+	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
+	LogFormat string `default:"text" enum:"json,text" help:"Form of the log on standard error: ${enum}."`
+
+	Gateway   gateway.Config   `embed:"" prefix:"gateway-"`
+	Scheduler scheduler.Config `embed:"" prefix:"scheduler-"`
+	Worker    worker.Config    `embed:"" prefix:"worker-"`
+}
+
+// DefaultConfig returns the defaults that the tags of [Config] name.
+func DefaultConfig() Config {
+	return Config{
+		Data: "voicemill-data", Listen: "127.0.0.1:7860", Admin: "127.0.0.1:7861", S3Listen: "127.0.0.1:0",
+		LogLevel: "warn", LogFormat: "text",
+		Gateway: gateway.DefaultConfig(), Scheduler: scheduler.DefaultConfig(), Worker: worker.DefaultConfig(),
+	}
+}
+
+// Running is what is known once everything serves.
+type Running struct {
+	URL     string // of the API
+	Admin   string // of the admin port
+	Key     string // the first API key; empty unless this start created it
+	KeyFile string // where the first key is kept
+	Took    time.Duration
+}
+
+// Run runs everything until ctx is done, then drains, and calls ready once when
+// clients are served. A process that already uses the data directory is an
+// error that names it.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running)) error {
+	began := time.Now()
+	debug.SetGCPercent(gcPercent)
+	cfg.Data = absolute(cfg.Data)
+	if err := os.MkdirAll(cfg.Data, 0o755); err != nil { //nolint:gosec // Postgres runs as another user and must pass; every part below is private
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	registry := telemetry.NewRegistry()
+	admin, err := telemetry.NewAdmin(ctx, cfg.Admin, registry, log)
+	if err != nil {
+		return err
+	}
+	b, err := startBacking(ctx, cfg.Data, cfg.S3Listen, log)
+	if err != nil {
+		return err
+	}
+	running := Running{Admin: "http://" + admin.Addr().String(), KeyFile: filepath.Join(cfg.Data, firstKeyFile)}
+	if running.Key, err = firstKey(ctx, b.db, running.KeyFile); err != nil {
+		return errors.Join(err, b.stop(context.WithoutCancel(ctx)))
+	}
+	var stack lifecycle.Stack
+	stack.Add("servers", b.run)
+	stack.Add("admin", admin.Run)
+	stack.Add("worker", func(ctx context.Context) error {
+		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+	})
+	stack.Add("scheduler", func(ctx context.Context) error {
+		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+	})
+	stack.Add("gateway", func(ctx context.Context) error {
+		cfg.Gateway.Listen = cfg.Listen
+		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
+			Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
+			Ready: func(addr net.Addr) {
+				running.URL, running.Took = "http://"+addr.String(), time.Since(began)
+				ready(running)
+			},
+		})
+	})
+	return stack.Run(ctx, stopGrace)
+}
+
+// DefaultTenant owns what is made on one machine.
+const DefaultTenant job.Tenant = "default"
+
+// firstKey makes the default tenant and, if path does not exist, an
+// administrator's key whose secret it writes there for the owner alone. Whoever
+// has lost the file's key removes it and starts again.
+func firstKey(ctx context.Context, db *pg.Pool, path string) (string, error) {
+	if err := pg.EnsureTenant(ctx, db, DefaultTenant); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	key, err := gateway.CreateKey(ctx, db, DefaultTenant, "first key", gateway.Scopes(), rand.Reader)
+	if err != nil {
+		return "", fmt.Errorf("create the first key: %w", err)
+	}
+	aside := path + ".new"
+	if err := os.WriteFile(aside, []byte(key+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write the first key: %w", err)
+	}
+	if err := os.Rename(aside, path); err != nil {
+		return "", fmt.Errorf("write the first key: %w", err)
+	}
+	return key, nil
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// Screen writes what a person needs to go on: where, with which key, and the
+// next command.
+func Screen(w io.Writer, r Running) error {
+	key := fmt.Sprintf("export VOICEMILL_KEY=$(cat %s)", r.KeyFile)
+	if r.Key != "" {
+		key = "export VOICEMILL_KEY=" + r.Key
+	}
+	_, err := fmt.Fprintf(w, `voicemill is up (%d ms)
+
+  API     %s
+  admin   %s
+  key     %s
+
+Next, in another terminal:
+
+  export VOICEMILL_URL=%s
+  %s
+  voicemill submit book.epub --wait
+
+Ctrl-C drains and ends.
+`, r.Took.Milliseconds(), r.URL, r.Admin, r.KeyFile, r.URL, key)
+	if err != nil {
+		return fmt.Errorf("print the first screen: %w", err)
+	}
+	return nil
+}
