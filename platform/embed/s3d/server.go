@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,6 +25,7 @@ const (
 	region         = "us-east-1"
 	portTries      = 5
 	readyWithin    = 10 * time.Second
+	healthPath     = "/.health" // no bucket is called so
 )
 
 var errNotReady = errors.New("s3d: the server was not ready in time")
@@ -138,35 +140,60 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 		IAMService: auth.NewIAMServiceSingle(auth.Account{
 			Access: s.credentials.AccessKey, Secret: s.credentials.SecretKey.Reveal(), Role: auth.RoleAdmin,
 		}),
-		KeepAlive: true, Quiet: true, DisableACLs: true,
+		HealthPath: healthPath,
+		KeepAlive:  true, Quiet: true, DisableACLs: true,
 		S3Options: []s3api.Option{s3api.WithOnListen(func() { close(listening) })},
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
-	failed := make(chan error, 1)
-	go func() { // ends with cancel or the server's failure; waited for through done
-		err := embedgw.RunVersityGW(running, be, cfg)
-		failed <- err
-		if err != nil {
-			s.err = fmt.Errorf("s3d: %w", err)
-		}
-		close(s.done)
-	}()
+	ended := make(chan error, 1)
+	go func() { ended <- embedgw.RunVersityGW(running, be, cfg) }() // with cancel or by its failure
 	timer := time.NewTimer(readyWithin)
 	defer timer.Stop()
 	select {
 	case <-listening:
-		go func() { <-s.done; _ = lock.Close() }() // closing frees the lock
+		if err = s.probe(ctx); err != nil {
+			break
+		}
+		go func() { // waited for through done
+			if err := <-ended; err != nil {
+				s.err = fmt.Errorf("s3d: %w", err)
+			}
+			_ = lock.Close() // closing frees the lock
+			close(s.done)
+		}()
 		return nil
-	case err = <-failed:
+	case err = <-ended:
+		cancel()
+		return fmt.Errorf("s3d: start: %w", err)
 	case <-timer.C:
 		err = errNotReady
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	cancel()
-	<-s.done
+	<-ended
 	return fmt.Errorf("s3d: start: %w", err)
+}
+
+// probe asks the server once: a port that listens is not yet one that answers,
+// and a stop before the first answer would leave the library's listener behind.
+func (s *Server) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, errNotReady)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.endpoint+healthPath, nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%w: %s", errNotReady, res.Status)
+	}
+	return nil
 }
 
 // Endpoint returns the host:port that the server listens on.

@@ -2,7 +2,9 @@ package s3d
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -96,15 +98,16 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	return out, version, s.settle(*path, *in.Key)
 }
 
-// settle makes the attributes of a named object and the entries of the folders
-// that lead to it durable.
+// settle makes the entries of the folders that lead to an object durable, and
+// its attributes, which were set after its data was synced. On a file system
+// with one journal the first sync writes all of it and the others find nothing to do.
 func (s *store) settle(bucket, key string) error {
 	file := filepath.Join(bucket, key)
-	if err := syncPath(file); err != nil && !os.IsNotExist(err) { // it may be deleted again already
-		return err
-	}
 	dir := filepath.Dir(file)
 	if err := syncPath(dir); err != nil {
+		return err
+	}
+	if err := syncPath(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may be deleted again already
 		return err
 	}
 	for up := dir; up != bucket && !s.known.has(up); up = filepath.Dir(up) {
