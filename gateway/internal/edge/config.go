@@ -25,6 +25,7 @@ type Config struct {
 
 	Limits      http1.Limits // of one request; default [http1.DefaultLimits]
 	MaxBacklog  int          // unparsed input of one connection, bytes; default 256 KiB
+	MaxBuffered int          // bytes that all connections may hold together, above a small share each; default 256 MiB
 	MaxOutbound int          // output of one connection that its peer has not taken, bytes; default 1 MiB
 
 	TLS           *TLS // nil speaks no TLS
@@ -58,6 +59,7 @@ func (c Config) withDefaults() Config {
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 32)
 	c.Limits = cmp.Or(c.Limits, http1.DefaultLimits())
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 256<<10)
+	c.MaxBuffered = cmp.Or(c.MaxBuffered, 256<<20)
 	c.MaxOutbound = cmp.Or(c.MaxOutbound, 1<<20)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, 1024)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 10*time.Second)
@@ -83,7 +85,7 @@ func (c *Config) validate() error {
 	}
 	for name, n := range map[string]int{
 		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "handshake limit": c.MaxHandshakes,
-		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound,
+		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound, "buffer limit": c.MaxBuffered,
 	} {
 		if n < 1 {
 			return fmt.Errorf("%s is %d; want at least 1", name, n)

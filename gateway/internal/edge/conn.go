@@ -49,6 +49,8 @@ type conn struct {
 	backlog   []byte    // input that cannot be parsed yet
 	discards  int       // input dropped while lingering
 	pressed   int       // input taken while too much output waits
+	accounted int       // what the server's budget is charged with
+	queued    int       // the loop's copy of queuedBytes
 	upgraded  *Conn
 	tls       *tlsLayer // nil on a plain connection
 
@@ -63,19 +65,20 @@ type conn struct {
 	lingerBy   time.Duration
 	lastUse    time.Duration // when the last request was read or the last answer sent
 
-	mu       sync.Mutex
-	out      *buffer   // answers in order, not yet on the wire
-	raw      *buffer   // output of a handshake
-	first    *Exchange // requests that await their answers, oldest first
-	last     *Exchange
-	inFlight int
-	busy     bool                    // the loop is working on this connection and will flush it
-	leave    bool                    // close when everything is sent
-	cut      bool                    // and at once
-	gone     bool                    // closed
-	room     chan struct{}           // closed when an upgraded connection that waits may go on
-	switchTo func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
-	pending  int                     // bytes in wire
+	mu          sync.Mutex
+	out         *buffer   // answers in order, not yet on the wire
+	raw         *buffer   // output of a handshake
+	first       *Exchange // requests that await their answers, oldest first
+	last        *Exchange
+	inFlight    int
+	queuedBytes int                     // of requests that await their answers
+	busy        bool                    // the loop is working on this connection and will flush it
+	leave       bool                    // close when everything is sent
+	cut         bool                    // and at once
+	gone        bool                    // closed
+	room        chan struct{}           // closed when an upgraded connection that waits may go on
+	switchTo    func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
+	pending     int                     // bytes in wire
 }
 
 // rescue is deferred around everything that runs for one connection: a panic
@@ -322,6 +325,8 @@ func (c *conn) close() {
 // end takes the connection off the books and tells everyone who waits on it.
 func (c *conn) end() {
 	c.phase = phaseClosed
+	c.srv.stats.Buffered.Add(-int64(c.accounted))
+	c.accounted = 0
 	c.forgetWatch()
 	if c.loop != nil {
 		c.loop.wheel.remove(&c.timer)

@@ -54,6 +54,7 @@ type Exchange struct {
 	// Under c.mu.
 	next      *Exchange
 	state     exchangeState
+	held      int     // bytes of the detached request
 	escaped   bool    // not to be recycled
 	closes    bool    // the connection ends after this answer
 	cuts      bool    // and without lingering: the answer is incomplete
@@ -181,6 +182,7 @@ func (c *conn) advanceLocked() {
 			c.last = nil
 		}
 		c.inFlight--
+		c.queuedBytes -= ex.held
 		if ex.switchTo != nil {
 			c.switchTo = ex.switchTo
 		}
@@ -290,7 +292,7 @@ func (ex *Exchange) reset() {
 	ex.c, ex.next, ex.buf, ex.switchTo = nil, nil, nil, nil
 	ex.onClose, ex.ctx, ex.cancel = nil, nil, nil
 	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
-	ex.escaped = false
+	ex.escaped, ex.held = false, 0
 	ex.head, ex.keep = false, false
 	ex.settled.Store(false)
 }

@@ -484,15 +484,3 @@ func TestGraceEndsAndContextsSayWhy(t *testing.T) {
 		t.Error("a cut connection got an answer")
 	}
 }
-
-// waitFor polls, because counters announce nothing.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal(fmt.Sprintf("waited in vain for %s", what))
-		}
-	}
-}

@@ -123,9 +123,18 @@ func (c *conn) dispatch(ex *Exchange) {
 	c.serve(ex)
 	if ex.settled.Load() && ex.spent() {
 		l.recycle(ex)
-	} else if !req.Detached() {
-		req.Invalidate()
+		return
 	}
+	if !req.Detached() {
+		req.Invalidate()
+		return
+	}
+	c.mu.Lock()
+	if ex.state == exchangeOpen {
+		ex.held = req.Held()
+		c.queuedBytes += ex.held
+	}
+	c.mu.Unlock()
 }
 
 func (c *conn) enqueue(ex *Exchange) {
@@ -171,6 +180,11 @@ func (c *conn) lastOne() {
 func (c *conn) refuse(err error) {
 	e := &http1.Error{Status: http.StatusBadRequest, Public: "The request is malformed."}
 	errors.As(err, &e)
+	c.answerRefusal(e.Status, e.Public)
+}
+
+// answerRefusal is the last answer on a connection.
+func (c *conn) answerRefusal(status int, public string) {
 	ex := c.cur
 	if ex == nil {
 		ex = c.loop.take(c)
@@ -181,7 +195,7 @@ func (c *conn) refuse(err error) {
 	ex.minor, ex.readAt, ex.started = 1, c.loop.clock, c.loop.now
 	c.srv.stats.Refused.Add(1)
 	c.enqueue(ex)
-	ex.Respond(c.refusal(e.Status, e.Public))
+	ex.Respond(c.refusal(status, public))
 }
 
 func (c *conn) refusal(status int, public string) http1.Response {

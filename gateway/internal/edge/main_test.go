@@ -159,3 +159,15 @@ func echo(ex *edge.Exchange) {
 }
 
 const get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+// waitFor polls, because counters announce nothing.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

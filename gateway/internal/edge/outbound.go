@@ -27,6 +27,7 @@ func (c *conn) flush() {
 			break
 		}
 	}
+	c.account()
 	c.arm()
 }
 
@@ -37,6 +38,7 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	if c.first == nil && c.switchTo == nil {
 		c.hold = false // the request that asked for an upgrade was answered otherwise
 	}
+	c.queued = c.queuedBytes
 	out, raw := c.out, c.raw
 	c.out, c.raw = nil, nil
 	c.busy = false

@@ -186,6 +186,14 @@ func (r *Request) ownHead() {
 	}
 }
 
+// Held returns how many bytes of memory the request keeps for its head and body.
+func (r *Request) Held() int {
+	if r.flags&flagDetached != 0 {
+		return len(r.head) + len(r.body)
+	}
+	return cap(r.headBuf) + cap(r.bodyBuf)
+}
+
 func (r *Request) growBody(n int) {
 	if need := len(r.bodyBuf) + n; need > cap(r.bodyBuf) {
 		want := max(need, 2*cap(r.bodyBuf), 512)
