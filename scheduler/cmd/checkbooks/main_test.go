@@ -27,7 +27,9 @@ func writeBook(t *testing.T, name string) {
 	require.NoError(t, err)
 	z := zip.NewWriter(f)
 	for _, file := range [][2]string{
-		{"mimetype", "application/epub+zip"}, {"META-INF/container.xml", container}, {"OPS/book.opf", packaging},
+		{"mimetype", "application/epub+zip"},
+		{"META-INF/container.xml", container},
+		{"OPS/book.opf", packaging},
 		{"OPS/nav.xhtml", head + `<h1>Contents</h1><nav epub:type="toc"><ol><li><a href="c.xhtml">Chapter One</a></li></ol></nav>` + tail},
 		{"OPS/t.xhtml", head + `<section epub:type="titlepage"><h1>The Title</h1></section>` + tail},
 		{"OPS/c.xhtml", head + `<h1>Chapter One</h1><p>A word<a epub:type="noteref" href="n.xhtml#n1">1</a> and<sup><a href="#n2">2</a></sup> more<a href="#n3">[3]</a> [<a href="#n4">4</a>].</p>

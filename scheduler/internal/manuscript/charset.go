@@ -30,9 +30,9 @@ type point struct{ text, source int }
 // pointBytes is how much source lies between two points.
 const pointBytes = 1024
 
-// decode returns source as UTF-8. label is the charset that was declared
+// decode returns source as UTF-8. The label is the charset that was declared
 // outside the document, markup says that the document may declare one itself.
-// name is used in errors.
+// The name is used in errors.
 func decode(source []byte, label, name string, markup bool) (*decoded, error) {
 	enc := findEncoding(source, label, markup)
 	d := &decoded{text: source, source: source, enc: enc}

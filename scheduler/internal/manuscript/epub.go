@@ -179,8 +179,8 @@ func (b *book) open(name string) (*decoded, error) {
 // place gives each document of the spine its chapters and its matter.
 func (b *book) place(toc []navPoint, marks []landmark) {
 	byName := make(map[string]int, len(b.spine))
-	for i := len(b.spine) - 1; i >= 0; i-- {
-		byName[strings.ToLower(b.spine[i].name)] = i
+	for i, f := range slices.Backward(b.spine) {
+		byName[strings.ToLower(f.name)] = i
 	}
 	bodyAt := -1
 	for _, m := range marks {
@@ -259,7 +259,7 @@ func (b *book) read(to *binder) error {
 	return nil
 }
 
-// readFile passes the text of one document to the binder. last is the mark of
+// readFile passes the text of one document to the binder, where last is the mark of
 // the document before.
 func (b *book) readFile(f *spineFile, doc *decoded, to *binder, last mark, lexica map[string]*lexicon) error {
 	s := &scribe{emit: to.add, src: doc, document: f.name}

@@ -166,8 +166,10 @@ func TestPronunciationsReachTheSegment(t *testing.T) {
 <lexeme><grapheme>Mobile</grapheme><phoneme>ˈmoʊbil</phoneme></lexeme><lexeme><grapheme>New York</grapheme><grapheme>NY</grapheme><phoneme alphabet="x-sampa">nu jOrk</phoneme></lexeme>
 <lexeme><grapheme>W3C</grapheme><alias>World Wide Web Consortium</alias></lexeme></lexicon>`}
 	body := `<p xmlns:ssml="s" ssml:alphabet="x-sampa">From <span ssml:ph="nOrT">N.</span> Mobile to New York, NY, by W3C and <i ssml:ph="xx">Mobile</i>; mobile Mobiles.</p>`
-	raw := epub(t, opf([]string{"c c.xhtml"}, "c", ""), pls, file{"OPS/c.xhtml",
-		strings.Replace(xhtml(body), "<title>", `<link rel="pronunciation" type="application/pls+xml" href="words.pls"/><title>`, 1)})
+	raw := epub(t, opf([]string{"c c.xhtml"}, "c", ""), pls, file{
+		"OPS/c.xhtml",
+		strings.Replace(xhtml(body), "<title>", `<link rel="pronunciation" type="application/pls+xml" href="words.pls"/><title>`, 1),
+	})
 	_, chapters := read(t, raw, manuscript.TypeEPUB)
 	s := chapters[0].Segments[0]
 	require.Equal(t, "From N. Mobile to New York, NY, by W3C and Mobile; mobile Mobiles.", s.Text)

@@ -94,14 +94,17 @@ func TestVeiledFontsAreNoDRM(t *testing.T) {
 func TestFaultsOfSingleDocumentsAreNamed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, mediaType, want string }{
-		"an unknown type":        {"x", "application/pdf", `media type "application/pdf"`},
-		"an empty text":          {"", manuscript.TypePlain, "no text to speak"},
-		"a text of signs":        {"... --- ...", manuscript.TypePlain, "no text to speak"},
-		"zero bytes":             {"a\x00b", manuscript.TypePlain, "zero bytes"},
-		"a page without text":    {"<html><head><title>T</title></head></html>", manuscript.TypeHTML, "no text to speak"},
-		"code alone":             {"```go\nx := 1\n```\n", manuscript.TypeMarkdown, "no text to speak"},
-		"quotations without end": {strings.Repeat(">", 5000) + " x", manuscript.TypeMarkdown, "nests its quotations"},
-		"lists without end":      {strings.Repeat("- ", 5000) + " x", manuscript.TypeMarkdown, "nests its quotations"},
+		"an unknown type":         {"x", "application/pdf", `media type "application/pdf"`},
+		"an empty text":           {"", manuscript.TypePlain, "no text to speak"},
+		"a text of signs":         {"... --- ...", manuscript.TypePlain, "no text to speak"},
+		"zero bytes":              {"a\x00b", manuscript.TypePlain, "zero bytes"},
+		"a page without text":     {"<html><head><title>T</title></head></html>", manuscript.TypeHTML, "no text to speak"},
+		"code alone":              {"```go\nx := 1\n```\n", manuscript.TypeMarkdown, "no text to speak"},
+		"quotations without end":  {strings.Repeat(">", 5000) + " x", manuscript.TypeMarkdown, "nests its quotations"},
+		"lists without end":       {strings.Repeat("- ", 5000) + " x", manuscript.TypeMarkdown, "nests its quotations"},
+		"links without end":       {strings.Repeat("[a](<b", 50_000) + "x", manuscript.TypeMarkdown, "too many marks"},
+		"definitions without end": {strings.Repeat("[a]: /b\n", 50_000) + "x", manuscript.TypeMarkdown, "too many marks"},
+		"notes without end":       {strings.Repeat("[^a]: b\n\n", 20_000) + "x", manuscript.TypeMarkdown, "too many marks"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

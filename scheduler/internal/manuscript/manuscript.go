@@ -97,9 +97,9 @@ type source interface {
 }
 
 // Open reads the frame of a document: package, navigation and metadata of an
-// EPUB, the head of the others. mediaType is one of the Type constants,
-// parameters such as charset allowed; nothing is guessed from names. ctx
-// bounds Open alone.
+// EPUB, the head of the others. The mediaType is one of the Type constants,
+// parameters such as charset allowed; nothing is guessed from names. The
+// context bounds Open alone.
 //
 // A fault of the document is a *job.Error of kind Invalid or TooLarge whose
 // Public sentence names it.

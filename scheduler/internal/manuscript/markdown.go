@@ -12,6 +12,7 @@ import (
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
 	extast "github.com/yuin/goldmark/extension/ast"
+	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
 )
 
@@ -42,6 +43,9 @@ func (d *Document) openMarkdown(r io.ReaderAt, size int64, params string) error 
 	m.base = d.readFrontMatter(doc.text)
 	if nests(doc.text[m.base:], d.opts.Limits.Depth) {
 		return invalid("the document nests its quotations or lists more than %d deep", d.opts.Limits.Depth)
+	}
+	if tangled(doc.text[m.base:]) {
+		return tooLarge("the document has paragraphs of Markdown with too many marks or references to be read")
 	}
 	d.source = m
 	if d.Title == "" {
@@ -105,6 +109,60 @@ func nests(src []byte, depth int) bool {
 		}
 	}
 	return false
+}
+
+// tangled reports whether the parser would take minutes: for the marks of one
+// paragraph, for link definitions in a row and for notes its time grows with
+// the square of their number. The blocks alone, which are quick, tell.
+func tangled(src []byte) bool {
+	const (
+		mostWork  = 2_000_000_000 // marks times bytes: about 5 s
+		mostRows  = 100_000_000   // link definitions times lines: about 1.5 s
+		mostNotes = 10_000        // about 5 s
+	)
+	blocks := parser.NewParser(parser.WithBlockParsers(parser.DefaultBlockParsers()...)).Parse(text.NewReader(src))
+	work, rows, notes := 0, 0, 0
+	_ = ast.Walk(blocks, func(n ast.Node, entering bool) (ast.WalkStatus, error) { // the visitor returns no error
+		if !entering || n.Type() != ast.TypeBlock || n.Lines() == nil {
+			return ast.WalkContinue, nil
+		}
+		size, marks, references := 0, 0, 0
+		for i := range n.Lines().Len() {
+			seg := n.Lines().At(i)
+			line := bytes.TrimLeft(src[seg.Start:seg.Stop], " ")
+			size += len(line)
+			marks += markRuns(line)
+			if bytes.HasPrefix(line, []byte("[^")) {
+				notes++
+			}
+			if bytes.HasPrefix(line, []byte("[")) {
+				references++
+			}
+		}
+		if _, code := n.(*ast.FencedCodeBlock); !code {
+			work += marks * size
+			rows += references * n.Lines().Len()
+		}
+		return ast.WalkContinue, nil
+	})
+	return work > mostWork || rows > mostRows || notes > mostNotes
+}
+
+// markRuns counts the runs of characters that may begin a link, an emphasis,
+// code or HTML.
+func markRuns(line []byte) int {
+	count := 0
+	var last byte
+	for _, c := range line {
+		switch c {
+		case '[', ']', '<', '`', '*', '_', '~', '!':
+			if c != last {
+				count++
+			}
+		}
+		last = c
+	}
+	return count
 }
 
 func (m *markdown) parse() ast.Node {
@@ -226,7 +284,7 @@ type markdownReader struct {
 
 // tags are the elements that nodes stand for. Other nodes pass their children
 // through.
-var tags = map[ast.NodeKind]string{
+var tags = map[ast.NodeKind]string{ //nolint:gochecknoglobals // a table
 	ast.KindParagraph: "p", ast.KindTextBlock: "p", ast.KindBlockquote: "blockquote", ast.KindList: "ul", ast.KindListItem: "li",
 	extast.KindTable: "table", extast.KindTableHeader: "tr", extast.KindTableRow: "tr", extast.KindTableCell: "td",
 	extast.KindDefinitionList: "dl", extast.KindDefinitionTerm: "dt", extast.KindDefinitionDescription: "dd",

@@ -62,7 +62,7 @@ func newWalker(s *scribe, doc *decoded, depth int) *walker {
 	return &walker{scribe: s, doc: doc, depth: depth}
 }
 
-// walk reads the document. lang is the language outside any element that
+// walk reads the document, where lang is the language outside any element that
 // declares one, m the matter.
 func (w *walker) walk(lang string, m mark) error {
 	start, own := internalSubset(w.doc.text)
@@ -108,17 +108,18 @@ func (w *walker) fragment(raw []byte, at int) error {
 	}
 }
 
-var (
-	cdataStart = []byte("<![CDATA[")
-	cdataEnd   = []byte("]]>")
+// The marks around a section of character data.
+const (
+	cdataStart = "<![CDATA["
+	cdataEnd   = "]]>"
 )
 
 func (w *walker) text(raw []byte, at int) {
 	if w.top().hidden {
 		return
 	}
-	if inner, ok := bytes.CutPrefix(raw, cdataStart); ok {
-		w.scribe.text(bytes.TrimSuffix(inner, cdataEnd), at+len(cdataStart), verbatim)
+	if inner, ok := bytes.CutPrefix(raw, []byte(cdataStart)); ok {
+		w.scribe.text(bytes.TrimSuffix(inner, []byte(cdataEnd)), at+len(cdataStart), verbatim)
 		return
 	}
 	w.scribe.text(raw, at, entities)

@@ -29,7 +29,7 @@ func structure(types, role []byte) mark {
 	return found
 }
 
-var structures = func() map[string]mark {
+var structures = func() map[string]mark { //nolint:gochecknoglobals // a table
 	t := map[string]mark{
 		"frontmatter": {matter: Front, known: true, division: true},
 		"bodymatter":  {matter: Body, known: true, division: true},
@@ -59,6 +59,8 @@ func matterOf(title string) Matter {
 }
 
 // wellKnown lists the titles of front and back matter in lower case.
+//
+//nolint:gochecknoglobals,misspell // a table; its words are of many languages
 var wellKnown = func() map[string]Matter {
 	t := map[string]Matter{}
 	each := func(m Matter, titles string) {

@@ -15,7 +15,7 @@ const digitWeight = 4.0
 
 // Characters a second by language, measured for English (LJ Speech: 1,308,678
 // characters in 23:55:17) and set from it by syllables a character elsewhere.
-var pace = map[string]float64{
+var pace = map[string]float64{ //nolint:gochecknoglobals // a table
 	"en": 15.2, "de": 14.8, "nl": 15, "sv": 14.5, "da": 14.5, "nb": 14.5, "nn": 14.5, "no": 14.5, "is": 14,
 	"fr": 15.5, "es": 15.8, "it": 15.5, "pt": 15.3, "ca": 15.3, "ro": 15, "la": 14, "el": 14.5,
 	"ru": 14, "uk": 14, "bg": 14, "pl": 14, "cs": 13.5, "sk": 13.5, "hr": 14, "sr": 14, "sl": 14,
@@ -90,7 +90,7 @@ func (m meter) weigh(text string) float64 {
 
 // asciiWeight is the weight of each ASCII character in letters; symbols that
 // are spoken as a word weigh as one.
-var asciiWeight = func() (w [utf8.RuneSelf]float64) {
+var asciiWeight = func() (w [utf8.RuneSelf]float64) { //nolint:gochecknoglobals // a table
 	for c := range w {
 		w[c] = 1
 	}
@@ -127,7 +127,8 @@ func spaceless(lang string) bool {
 // unspaced reports whether r belongs to a script that puts no spaces between
 // words, so that a text may be cut beside it.
 func unspaced(r rune) bool {
-	return syllabic(r) && !(r >= 0xac00 && r <= 0xd7a3) && !(r >= 0x1100 && r <= 0x11ff) ||
+	hangul := r >= 0xac00 && r <= 0xd7a3 || r >= 0x1100 && r <= 0x11ff
+	return syllabic(r) && !hangul ||
 		r >= 0x0e00 && r <= 0x0eff || // Thai, Lao
 		r >= 0x1000 && r <= 0x109f || // Myanmar
 		r >= 0x1780 && r <= 0x17ff // Khmer

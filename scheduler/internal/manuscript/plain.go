@@ -103,7 +103,7 @@ func (p *plain) measure() {
 }
 
 var (
-	chapterLine = regexp.MustCompile(`(?i)^(?:(?:chapter|chap\.|canto|act|scene|kapitel|chapitre|capítulo|capitulo|capitolo|hoofdstuk|глава|bölüm|rozdział|kapitola)\s+(?:[ivxlcdm]+|\d+|[\p{L}-]+)(?:$|[\s.:—–-].*)|(?:prologue|epilogue|preface|introduction|foreword|afterword|appendix|conclusion|contents|table of contents|dedication|acknowledge?ments|notes|footnotes|glossary|index|bibliography|prolog|epilog|vorwort|nachwort|einleitung|préface|prologue|épilogue|prólogo|epílogo)(?:\s+(?:[ivxlc]+|\d+|[a-z]))?[.:]?$|第[0-9０-９一二三四五六七八九十百千]+[章回話节節卷](?:$|[\s　:：].*))`)
+	chapterLine = regexp.MustCompile(`(?i)^(?:(?:chapter|chap\.|canto|act|scene|kapitel|chapitre|cap[ií]tulo|capitolo|hoofdstuk|глава|bölüm|rozdział|kapitola)\s+(?:[ivxlcdm]+|\d+|[\p{L}-]+)(?:$|[\s.:—–-].*)|(?:prologue|epilogue|preface|introduction|foreword|afterword|appendix|conclusion|contents|table of contents|dedication|acknowledge?ments|notes|footnotes|glossary|index|bibliography|prolog|epilog|vorwort|nachwort|einleitung|préface|prologue|épilogue|prólogo|epílogo)(?:\s+(?:[ivxlc]+|\d+|[a-z]))?[.:]?$|第[0-9０-９一二三四五六七八九十百千]+[章回話节節卷](?:$|[\s　:：].*))`)
 	partLine    = regexp.MustCompile(`(?i)^(?:(?:part|book|volume|teil|buch|band|partie|livre|tome|parte|libro|часть|книга|deel)\s+(?:the\s+)?(?:[ivxlcdm]+|\d+|one|two|three|four|five|six|seven|eight|nine|ten|first|second|third|fourth|fifth|[a-z]{1,12})(?:$|[.:—–-].*)|第[0-9０-９一二三四五六七八九十百千]+部(?:$|[\s　:：].*))`)
 	numberLine  = regexp.MustCompile(`^(?:[IVXLC]{1,7}|\d{1,3})\.?$`)
 	startLine   = regexp.MustCompile(`(?i)^\*{3}\s*START OF (?:THE|THIS) PROJECT GUTENBERG`)

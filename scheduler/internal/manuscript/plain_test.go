@@ -58,8 +58,10 @@ func TestPlainHeadingsMakeChapters(t *testing.T) {
 		"Japanese":                 {"第一章　出発\n\n本文です。\n\n第二章\n\n本文です。", "body: 第一章 出発|body: 第二章"},
 		"a sentence is no heading": {"Start." + prose + "Chapter one of his life was over, and so he left." + prose, "body: "},
 		"a table of contents":      {"Chapter 1\n\nChapter 2\n\nChapter 3\n\nChapter 4\n\nIt begins.\n\nChapter 1" + prose + "Chapter 2" + prose, "body: |body: Chapter 1|body: Chapter 2"},
-		"a licence around the work": {"Title: The Mill\nAuthor: A. Writer\n\n*** START OF THE PROJECT GUTENBERG EBOOK THE MILL ***" + prose + "Chapter 1" + prose + "*** END OF THE PROJECT GUTENBERG EBOOK THE MILL ***\n\nRights.",
-			"front: |body: |body: Chapter 1|back: "},
+		"a licence around the work": {
+			"Title: The Mill\nAuthor: A. Writer\n\n*** START OF THE PROJECT GUTENBERG EBOOK THE MILL ***" + prose + "Chapter 1" + prose + "*** END OF THE PROJECT GUTENBERG EBOOK THE MILL ***\n\nRights.",
+			"front: |body: |body: Chapter 1|back: ",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

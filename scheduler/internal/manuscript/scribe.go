@@ -62,7 +62,7 @@ const (
 	classControl
 )
 
-var byteClasses = func() (t [256]byteClass) {
+var byteClasses = func() (t [256]byteClass) { //nolint:gochecknoglobals // a table
 	for i := range t {
 		switch {
 		case i == ' ' || i == '\t' || i == '\n' || i == '\r' || i == '\f' || i == '\v':
@@ -177,7 +177,8 @@ func (s *scribe) escape(raw []byte, i, at int, esc notation) int {
 }
 
 func punctuation(c byte) bool {
-	return c > ' ' && c < 0x7f && !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z')
+	alphanumeric := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+	return c > ' ' && c < 0x7f && !alphanumeric
 }
 
 // atom adds value, which stands for the width source bytes at offset at.
