@@ -43,19 +43,30 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
+	s, err := newStore(cfg.withDefaults(), newTransport())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.awaitBucket(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newStore(cfg Config, transport *http.Transport) (*Store, error) {
 	host, secure, err := cfg.public()
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, transport: newTransport(), buffers: make(chan []byte, bufferTokens)}
+	s := &Store{cfg: cfg, transport: transport, buffers: make(chan []byte, bufferTokens)}
 	for range bufferTokens {
 		s.buffers <- nil
 	}
 	options := func(secure bool) *minio.Options {
 		return &minio.Options{
 			Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
-			Secure: secure, Region: cfg.Region, Transport: s.transport, MaxRetries: retries,
+			Secure: secure, Region: cfg.Region, Transport: transport, MaxRetries: retries,
 		}
 	}
 	client, err := minio.New(cfg.Endpoint, options(cfg.TLS))
@@ -65,10 +76,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.core = minio.Core{Client: client}
 	if s.public, err = minio.New(host, options(secure)); err != nil {
 		return nil, fmt.Errorf("blob: public endpoint %q: %w", host, err)
-	}
-	if err := s.awaitBucket(ctx); err != nil {
-		s.Close()
-		return nil, err
 	}
 	return s, nil
 }

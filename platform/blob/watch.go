@@ -20,8 +20,9 @@ func watch(ctx context.Context, after time.Duration) (_ context.Context, w watch
 	return ctx, w, func() { w.timer.Stop(); cancel(context.Canceled) }
 }
 
-// body is a part in memory whose every read touches the watchdog. It can seek,
-// so that the client may send it again.
+// body is a part in memory whose every read touches the watchdog. The client
+// reads and signs 64 KiB at a time, so an upload that moves less than that in
+// stallAfter counts as stalled. It can seek, so that the client may send it again.
 type body struct {
 	*bytes.Reader
 	dog watchdog
