@@ -87,7 +87,7 @@ func (r *keyRequest) faults() []job.Fault {
 
 func (a *API) createKey(c *Call) {
 	var r keyRequest
-	faults, ok := a.decode(c, &r)
+	faults, ok := decode(a, c, a.keys, &r)
 	if !ok {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/gateway/internal/strictjson"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
@@ -81,6 +82,10 @@ type API struct {
 	dep   Deps
 	table []route
 	asked singleflight.Group // look-ups of keys under way, by hash
+
+	specs   *strictjson.Schema[job.Spec]
+	uploads *strictjson.Schema[uploadRequest]
+	keys    *strictjson.Schema[keyRequest]
 }
 
 // New returns an API.
@@ -91,7 +96,10 @@ func New(cfg Config, dep Deps) (*API, error) {
 	if cfg.MaxWait <= 0 || cfg.PresignExpiry < time.Second {
 		return nil, fmt.Errorf("api: max wait (%s) must be positive and presign expiry (%s) at least a second", cfg.MaxWait, cfg.PresignExpiry)
 	}
-	return &API{cfg: cfg, dep: dep, table: routes()}, nil
+	return &API{
+		cfg: cfg, dep: dep, table: routes(),
+		specs: strictjson.For[job.Spec](), uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
+	}, nil
 }
 
 // Serve answers one call. It does not block, so an event loop may call it; the

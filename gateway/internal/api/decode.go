@@ -11,7 +11,7 @@ import (
 
 // decode reads the body into v and returns what is wrong with it against the
 // type of v. ok is false if the call was answered: no JSON, or another type.
-func (a *API) decode(c *Call, v any) (faults []job.Fault, ok bool) {
+func decode[T any](a *API, c *Call, schema *strictjson.Schema[T], v *T) (faults []job.Fault, ok bool) {
 	media, params, err := mime.ParseMediaType(string(c.Header("content-type")))
 	charset := params["charset"]
 	if err != nil || media != contentJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
@@ -22,7 +22,7 @@ func (a *API) decode(c *Call, v any) (faults []job.Fault, ok bool) {
 		a.refuse(c, mediaType, "Send the body without a Content-Encoding.")
 		return nil, false
 	}
-	faults, err = strictjson.Decode(c.Body(), v)
+	faults, err = schema.Decode(c.Body(), v)
 	var syntax *strictjson.SyntaxError
 	if errors.As(err, &syntax) {
 		a.refuse(c, notJSON, "The body is "+syntax.Error()+".")

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -132,15 +133,12 @@ func (a *API) refuseFaults(c *Call, faults []job.Fault) {
 	if len(faults) > 0 && !slices.ContainsFunc(faults, func(f job.Fault) bool { return f.Kind != job.TooLarge }) {
 		s = limitOf(faults[0].Pointer)
 	}
-	detail := "The request has one fault."
-	if len(faults) != 1 {
-		detail = "The request has several faults."
-	}
+	var detail string
 	if len(faults) > 0 {
-		detail += " " + strings.TrimPrefix(faults[0].Pointer+": ", ": ") + faults[0].Detail
-		if !strings.HasSuffix(detail, ".") {
-			detail += "."
-		}
+		detail = strings.TrimPrefix(faults[0].Pointer+": ", ": ") + faults[0].Detail + "."
+	}
+	if len(faults) > 1 {
+		detail = fmt.Sprintf("%d faults; the first: %s", len(faults), detail)
 	}
 	a.refuseWith(c, s, detail, nil, faults)
 }

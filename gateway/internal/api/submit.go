@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,13 +40,12 @@ func (a *API) submitJob(c *Call) {
 		return
 	}
 	s := &submission{a: a, c: c}
-	faults, ok := a.decode(c, &s.spec)
+	faults, ok := decode(a, c, a.specs, &s.spec)
 	if !ok {
 		return
 	}
-	s.faults = merge(faults, s.spec.Faults(a.cfg.Limits))
-	s.faults = merge(s.faults, a.dep.Voices.Faults(&s.spec))
-	s.faults = merge(s.faults, a.callbackFaults(&s.spec))
+	meaning := merge(s.spec.Faults(a.cfg.Limits), slices.Concat(a.dep.Voices.Faults(&s.spec), a.callbackFaults(&s.spec)))
+	s.faults = merge(faults, meaning)
 	if s.spec.Input.Upload == "" && len(s.faults) > 0 {
 		a.refuseFaults(c, s.faults)
 		return
@@ -111,7 +111,7 @@ func (s *submission) check(ctx context.Context) {
 func (s *submission) findUpload(ctx context.Context) error {
 	id := s.spec.Input.Upload
 	add := func(kind job.Kind, format string, args ...any) {
-		s.faults = merge(s.faults, []job.Fault{{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind}})
+		s.faults = append(s.faults, job.Fault{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind})
 	}
 	if !goodUploadID(id) {
 		add(job.Invalid, "upload %q is not known", clip(id))

@@ -46,7 +46,7 @@ type uploadDocument struct {
 
 func (a *API) createUpload(c *Call) {
 	var r uploadRequest
-	faults, ok := a.decode(c, &r)
+	faults, ok := decode(a, c, a.uploads, &r)
 	if !ok {
 		return
 	}

@@ -30,12 +30,12 @@ func (e *SyntaxError) Error() string {
 // returns a *SyntaxError if data is not JSON, and otherwise every fault against
 // the type of into. With faults, into holds the members that have none, so that
 // the caller can look for faults of meaning, too.
-func Decode(data []byte, into any) ([]job.Fault, error) {
+func (s *Schema[T]) Decode(data []byte, into *T) ([]job.Fault, error) {
 	if !utf8.Valid(data) {
 		return nil, &SyntaxError{Offset: invalidAt(data), Detail: "the text is not UTF-8"}
 	}
 	p := parser{data: data}
-	err := p.document(reflect.TypeOf(into).Elem())
+	err := p.document(s.root)
 	if err != nil {
 		return nil, err
 	}

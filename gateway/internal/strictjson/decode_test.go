@@ -13,6 +13,8 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
+func schema() *strictjson.Schema[job.Spec] { return strictjson.For[job.Spec]() }
+
 func TestEveryFaultIsNamedWithItsPointer(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -37,7 +39,7 @@ func TestEveryFaultIsNamedWithItsPointer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var spec job.Spec
-			faults, err := strictjson.Decode([]byte(c.in), &spec)
+			faults, err := schema().Decode([]byte(c.in), &spec)
 			require.NoError(t, err)
 			require.Len(t, faults, len(c.want), "%v", faults)
 			for i, want := range c.want {
@@ -79,7 +81,7 @@ func TestTextThatIsNotJSONIsRefusedWithItsPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var spec job.Spec
-			_, err := strictjson.Decode([]byte(c.in), &spec)
+			_, err := schema().Decode([]byte(c.in), &spec)
 			var syntax *strictjson.SyntaxError
 			require.ErrorAs(t, err, &syntax)
 			require.Equal(t, c.offset, syntax.Offset, syntax.Error())
@@ -90,7 +92,7 @@ func TestTextThatIsNotJSONIsRefusedWithItsPlace(t *testing.T) {
 func TestMembersWithoutFaultsAreReadAllTheSame(t *testing.T) {
 	t.Parallel()
 	var spec job.Spec
-	faults, err := strictjson.Decode([]byte(`{"deadline":"never","output":{"pauses":{"chapter":"x"}},"colour":1,"input":{"text":"Hello."},"speed":9}`), &spec)
+	faults, err := schema().Decode([]byte(`{"deadline":"never","output":{"pauses":{"chapter":"x"}},"colour":1,"input":{"text":"Hello."},"speed":9}`), &spec)
 	require.NoError(t, err)
 	require.Len(t, faults, 3)
 	require.Equal(t, "Hello.", spec.Input.Text)
@@ -100,7 +102,7 @@ func TestMembersWithoutFaultsAreReadAllTheSame(t *testing.T) {
 func TestDepthIsBounded(t *testing.T) {
 	t.Parallel()
 	var spec job.Spec
-	_, err := strictjson.Decode([]byte(`{"x":`+strings.Repeat("[", 100_000)), &spec)
+	_, err := schema().Decode([]byte(`{"x":`+strings.Repeat("[", 100_000)), &spec)
 	var syntax *strictjson.SyntaxError
 	require.ErrorAs(t, err, &syntax)
 	require.Contains(t, syntax.Detail, "deeper than 16")
@@ -109,7 +111,7 @@ func TestDepthIsBounded(t *testing.T) {
 func TestFaultsAreBounded(t *testing.T) {
 	t.Parallel()
 	var spec job.Spec
-	faults, err := strictjson.Decode([]byte(`{"input":{"segments":[`+strings.Repeat("1,", 5000)+`1]}}`), &spec)
+	faults, err := schema().Decode([]byte(`{"input":{"segments":[`+strings.Repeat("1,", 5000)+`1]}}`), &spec)
 	require.NoError(t, err)
 	require.Len(t, faults, strictjson.MaxFaults)
 }
@@ -118,7 +120,7 @@ func TestAGoodRequestIsReadAsTheStandardDecoderReadsIt(t *testing.T) {
 	t.Parallel()
 	in := []byte(`{"input":{"segments":[{"text":"a \ud83d\ude00 \u00e9"}]},"output":{"pauses":{"chapter":2}},"deadline":"2026-12-01T06:00:00.5+01:00","callback":{"url":"https://example.com"}}`)
 	var got, want job.Spec
-	faults, err := strictjson.Decode(in, &got)
+	faults, err := schema().Decode(in, &got)
 	require.NoError(t, err)
 	require.Empty(t, faults)
 	require.NoError(t, json.Unmarshal(in, &want))
@@ -140,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var got, want job.Spec
-		faults, err := strictjson.Decode(data, &got)
+		faults, err := schema().Decode(data, &got)
 		if err != nil {
 			var syntax *strictjson.SyntaxError
 			if !errors.As(err, &syntax) || syntax.Offset < 0 || syntax.Offset > len(data) {
@@ -167,11 +169,12 @@ func FuzzDecode(f *testing.F) {
 
 func BenchmarkDecode(b *testing.B) {
 	in := []byte(`{"input":{"text":"` + strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40) + `"},"voice":"narrator-en","language":"en","labels":{"book":"pg1661"},"callback":{"url":"https://example.com/hook"}}`)
+	s := schema()
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
 	for b.Loop() {
 		var spec job.Spec
-		if _, err := strictjson.Decode(in, &spec); err != nil {
+		if _, err := s.Decode(in, &spec); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// parser walks the text once, beside the type it should have. A nil type
+// parser walks the text once, beside the shape it should have. A nil shape
 // means that the value is of no interest: it is checked for syntax only.
 type parser struct {
 	data   []byte
@@ -23,9 +22,7 @@ type parser struct {
 	faults []job.Fault
 }
 
-var timeType = reflect.TypeFor[time.Time]()
-
-func (p *parser) document(t reflect.Type) error {
+func (p *parser) document(t *shape) error {
 	if err := p.value(t); err != nil {
 		return err
 	}
@@ -58,11 +55,8 @@ func (p *parser) space() {
 }
 
 // value reads one value that should be of type t.
-func (p *parser) value(t reflect.Type) error {
+func (p *parser) value(t *shape) error {
 	p.space()
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
 	if p.pos >= len(p.data) {
 		return p.syntax("the text ends too early")
 	}
@@ -79,8 +73,8 @@ func (p *parser) value(t reflect.Type) error {
 	for _, word := range []string{"true", "false", "null"} {
 		if bytes.HasPrefix(p.data[p.pos:], []byte(word)) {
 			p.pos += len(word)
-			if t != nil && (word == "null" || t.Kind() != reflect.Bool) {
-				p.fault("must be %s, is %s", describe(t), word)
+			if t != nil && (word == "null" || t.kind != boolean) {
+				p.fault("must be %s, is %s", t.kind, word)
 			}
 			return nil
 		}
@@ -99,10 +93,10 @@ func (p *parser) nested(read func() error) error {
 }
 
 // object reads members after the opening brace.
-func (p *parser) object(t reflect.Type) error {
+func (p *parser) object(t *shape) error {
 	known := t
-	if t != nil && (t == timeType || (t.Kind() != reflect.Struct && t.Kind() != reflect.Map)) {
-		p.fault("must be %s, is an object", describe(t))
+	if t != nil && t.kind != object && t.kind != mapping {
+		p.fault("must be %s, is an object", t.kind)
 		known = nil
 	}
 	var seen names
@@ -125,7 +119,7 @@ func (p *parser) object(t reflect.Type) error {
 	}
 }
 
-func (p *parser) member(t reflect.Type, seen *names) error {
+func (p *parser) member(t *shape, seen *names) error {
 	if !p.peek('"') {
 		return p.syntax("the name of a member is missing")
 	}
@@ -146,42 +140,39 @@ func (p *parser) member(t reflect.Type, seen *names) error {
 	if t != nil && !seen.add(name) {
 		p.fault("is given twice")
 	}
-	return p.value(p.memberType(t, name))
+	return p.value(p.memberShape(t, name))
 }
 
-func (p *parser) memberType(t reflect.Type, name string) reflect.Type {
+// memberShape looks a member up; an unknown name is a fault.
+func (p *parser) memberShape(t *shape, name string) *shape {
 	switch {
 	case t == nil:
 		return nil
-	case t.Kind() == reflect.Map:
-		return t.Elem()
+	case t.kind == mapping:
+		return t.elem
 	}
-	var near string
-	for f := range t.Fields() {
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if tag == name {
-			return f.Type
+	member, known := t.members[name]
+	if known {
+		return member
+	}
+	for candidate := range t.members {
+		if strings.EqualFold(candidate, name) {
+			p.fault("is not a known field; it is spelled %q", candidate)
+			return nil
 		}
-		if strings.EqualFold(tag, name) {
-			near = tag
-		}
 	}
-	if near != "" {
-		p.fault("is not a known field; it is spelled %q", near)
-	} else {
-		p.fault("is not a known field")
-	}
+	p.fault("is not a known field")
 	return nil
 }
 
 // array reads elements after the opening bracket.
-func (p *parser) array(t reflect.Type) error {
-	var elem reflect.Type
+func (p *parser) array(t *shape) error {
+	var elem *shape
 	if t != nil {
-		if t.Kind() == reflect.Slice {
-			elem = t.Elem()
+		if t.kind == list {
+			elem = t.elem
 		} else {
-			p.fault("must be %s, is a list", describe(t))
+			p.fault("must be %s, is a list", t.kind)
 		}
 	}
 	outer := len(p.path)
@@ -212,17 +203,17 @@ func (p *parser) array(t reflect.Type) error {
 
 func (p *parser) peek(c byte) bool { return p.pos < len(p.data) && p.data[p.pos] == c }
 
-func (p *parser) stringValue(t reflect.Type) error {
+func (p *parser) stringValue(t *shape) error {
 	s, err := p.text()
 	switch {
 	case err != nil || t == nil:
 		return err
-	case t == timeType:
+	case t.kind == moment:
 		if _, err := time.Parse(time.RFC3339Nano, s); err != nil {
 			p.fault("must be a time such as 2026-12-01T06:00:00Z")
 		}
-	case t.Kind() != reflect.String:
-		p.fault("must be %s, is a string", describe(t))
+	case t.kind != text:
+		p.fault("must be %s, is a string", t.kind)
 	}
 	return nil
 }
@@ -300,7 +291,7 @@ func codeUnit(raw []byte, i int) (uint64, bool) {
 	return unit, err == nil
 }
 
-func (p *parser) number(t reflect.Type) error {
+func (p *parser) number(t *shape) error {
 	start := p.pos
 	for p.pos < len(p.data) && strings.IndexByte("+-0123456789.eE", p.data[p.pos]) >= 0 {
 		p.pos++
@@ -313,17 +304,17 @@ func (p *parser) number(t reflect.Type) error {
 	if t == nil {
 		return nil
 	}
-	switch t.Kind() { //nolint:exhaustive // the kinds of numbers that requests have
-	case reflect.Int, reflect.Int64, reflect.Int32:
-		if _, err := strconv.ParseInt(string(raw), 10, t.Bits()); err != nil {
-			p.fault("must be %s, is %s", describe(t), clip(raw))
+	switch t.kind { //nolint:exhaustive // the others are no numbers
+	case whole:
+		if _, err := strconv.ParseInt(string(raw), 10, t.bits); err != nil {
+			p.fault("must be %s, is %s", t.kind, clip(raw))
 		}
-	case reflect.Float64:
+	case number:
 		if _, err := strconv.ParseFloat(string(raw), 64); err != nil {
 			p.fault("is out of range")
 		}
 	default:
-		p.fault("must be %s, is a number", describe(t))
+		p.fault("must be %s, is a number", t.kind)
 	}
 	return nil
 }
@@ -333,26 +324,6 @@ func clip(raw []byte) string {
 		return string(raw[:32]) + "…"
 	}
 	return string(raw)
-}
-
-func describe(t reflect.Type) string {
-	if t == timeType {
-		return "a time"
-	}
-	switch t.Kind() { //nolint:exhaustive // the kinds that requests have
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64, reflect.Int32:
-		return "a whole number"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Slice:
-		return "a list"
-	default:
-		return "an object"
-	}
 }
 
 func escapePointer(name string) string {

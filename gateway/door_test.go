@@ -1,0 +1,268 @@
+package gateway_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/api"
+	"github.com/voicemill/voicemill/api/client"
+	gwapi "github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/job"
+)
+
+func TestTheContractAndTheRoutesAreTheSame(t *testing.T) {
+	t.Parallel()
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI())
+	require.NoError(t, err)
+	var contract []string
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			contract = append(contract, method+" "+path)
+		}
+	}
+	slices.Sort(contract)
+	routes := gwapi.Routes()
+	slices.Sort(routes)
+	require.Equal(t, contract, routes)
+}
+
+func TestWithoutAWorkingKeyNobodyGetsIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	for name, field := range map[string]string{
+		"none": "", "no scheme": w.key, "another scheme": "Basic dXNlcjpwYXNz", "wrong": "Bearer vm_0123456789abcdefghjkmnpqrs",
+		"cut": "Bearer " + w.key[:20], "with more": "Bearer " + w.key + "x",
+	} {
+		for _, path := range []string{"/v1/jobs", "/v1/keys", "/v1/jobs/" + string(w.mintedFor(tenant))} {
+			a := w.call("GET", path, "", "Authorization", field)
+			require.Equal(t, http.StatusUnauthorized, a.Status, name)
+			require.True(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer"))
+			require.Equal(t, "/problems/unauthorized", a.problem(t).Type)
+		}
+	}
+}
+
+func TestScopesAreHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.call("POST", "/v1/jobs", hello).job(t).ID
+	needs := map[string]string{
+		"POST /v1/jobs": "jobs:write", "GET /v1/jobs": "jobs:read", "GET /v1/jobs/" + string(id): "jobs:read",
+		"GET /v1/jobs/" + string(id) + "/segments": "jobs:read", "POST /v1/jobs/" + string(id) + "/cancel": "jobs:write",
+		"POST /v1/uploads": "jobs:write", "GET /v1/keys": "admin", "POST /v1/keys": "admin", "DELETE /v1/keys/key_x": "admin",
+		"GET /v1/callbacks/secret": "admin",
+	}
+	for _, scope := range []string{"jobs:read", "jobs:write", "admin"} {
+		key := w.newKey(tenant, scope)
+		for call, needed := range needs {
+			method, path, _ := strings.Cut(call, " ")
+			body := ""
+			if method == "POST" {
+				body = `{}`
+			}
+			a := w.call(method, path, body, "Authorization", "Bearer "+key)
+			if needed == scope {
+				require.NotEqual(t, http.StatusForbidden, a.Status, "%s with %s", call, scope)
+			} else {
+				require.Equal(t, http.StatusForbidden, a.Status, "%s with %s", call, scope)
+				require.Contains(t, a.problem(t).Detail, needed)
+			}
+		}
+		want := http.StatusOK
+		if scope == "admin" {
+			want = http.StatusForbidden
+		}
+		require.Equal(t, want, w.call("GET", "/v1/voices", "", "Authorization", "Bearer "+key).Status)
+	}
+}
+
+func TestKeysAreMadeListedAndRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.client(w.key)
+	k, err := c.CreateKey(t.Context(), "laptop", []string{"jobs:read"})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "", "Authorization", "Bearer "+k.Secret).Status)
+	page, err := c.Keys(t.Context(), 1, "")
+	require.NoError(t, err)
+	require.Equal(t, k.ID, page.Items[0].ID)
+	require.Empty(t, page.Items[0].Secret)
+	rest, err := c.Keys(t.Context(), 0, page.Next)
+	require.NoError(t, err)
+	require.Len(t, rest.Items, 1)
+
+	require.NoError(t, c.RevokeKey(t.Context(), k.ID))
+	require.NoError(t, c.RevokeKey(t.Context(), k.ID))
+	require.Equal(t, http.StatusUnauthorized, w.call("GET", "/v1/jobs", "", "Authorization", "Bearer "+k.Secret).Status, "at once, in this process")
+	require.Equal(t, http.StatusNotFound, w.call("DELETE", "/v1/keys/"+k.ID, "", "Authorization", "Bearer "+w.other).Status)
+	var problem *client.Problem
+	require.ErrorAs(t, c.RevokeKey(t.Context(), "key_nothing"), &problem)
+	require.Equal(t, job.NotFound, problem.Kind())
+
+	for body, want := range map[string]int{
+		`{"scopes":["jobs:read"]}`: 201, `{"scopes":[]}`: 422, `{"scopes":["root"]}`: 422, `{"scopes":["admin","admin"]}`: 422, `{}`: 422,
+		`{"scopes":["admin"],"name":"` + strings.Repeat("x", 201) + `"}`: 422, `{"scopes":"admin"}`: 422,
+	} {
+		require.Equal(t, want, w.call("POST", "/v1/keys", body).Status, body)
+	}
+	require.Equal(t, http.StatusCreated, w.call("POST", "/v1/keys", `{"scopes":["admin"]}`, "Idempotency-Key", "k").Status)
+	require.Equal(t, http.StatusConflict, w.call("POST", "/v1/keys", `{"scopes":["admin"]}`, "Idempotency-Key", "k").Status, "a secret is shown once")
+
+	secret, err := c.CallbackSecret(t.Context())
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(secret, "whsec_"))
+	voices, err := c.Voices(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, client.Voice{Name: "anna-de", Language: "de", Engine: "espeak-ng", SampleRate: 22050, Default: true}, voices[0])
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "").Status)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/callbacks/secret", "").Status)
+}
+
+func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := string(w.mintedFor(tenant))
+	for call, want := range map[string]int{
+		"GET /":                            404,
+		"GET /v1":                          404,
+		"GET /v1/jobs/":                    404,
+		"GET /v1//jobs":                    404,
+		"GET /v1/jobs/" + id + "/":         404,
+		"GET /v1/jobs/" + id + "/x":        404,
+		"GET /healthz":                     404,
+		"GET /metrics":                     404,
+		"PUT /v1/jobs":                     405,
+		"DELETE /v1/jobs/" + id:            405,
+		"PATCH /v1/jobs/" + id + "/cancel": 405,
+		"GET /v1/jobs/" + id + "/cancel":   405,
+		"OPTIONS /v1/jobs":                 204,
+		"HEAD /v1/jobs/" + id:              200,
+		"HEAD /v1/uploads":                 405,
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		a := w.call(method, path, "")
+		require.Equal(t, want, a.Status, call)
+		switch {
+		case method == "HEAD":
+			require.Empty(t, a.Body, call)
+		case want >= 400:
+			a.problem(t)
+		}
+		if want == 405 || want == 204 {
+			require.NotEmpty(t, a.Header.Get("Allow"), call)
+		}
+	}
+	require.Equal(t, "GET, HEAD, OPTIONS, POST", allow(w.call("PUT", "/v1/jobs", "")))
+	require.NotEmpty(t, w.call("HEAD", "/v1/jobs/"+id, "").Header.Get("ETag"))
+}
+
+func allow(a answer) string {
+	list := strings.Split(a.Header.Get("Allow"), ", ")
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+func TestEveryRequestHasAnIDAndALogLine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	first, second := w.call("GET", "/v1/jobs", ""), w.call("GET", "/v1/jobs", "", "X-Request-Id", "has spaces", "traceparent", "nonsense")
+	require.NotEmpty(t, first.Header.Get("X-Request-Id"))
+	require.NotEqual(t, first.Header.Get("X-Request-Id"), second.Header.Get("X-Request-Id"))
+	require.True(t, strings.HasPrefix(second.Header.Get("X-Request-Id"), "req_"))
+	require.Empty(t, second.Header.Get("Traceparent"))
+	w.call("POST", "/v1/jobs", `{"input":{}}`, "X-Request-Id", "mine", "User-Agent", "test/1", "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	require.NoError(t, w.stop())
+
+	lines := map[string]map[string]any{}
+	scan := bufio.NewScanner(strings.NewReader(w.log.String()))
+	for scan.Scan() {
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(scan.Bytes(), &line))
+		lines[line["request_id"].(string)] = line
+	}
+	require.Len(t, lines, 3)
+	require.NotContains(t, w.log.String(), w.key, "a key is never logged")
+	line := lines["mine"]
+	require.Equal(t, "POST", line["method"])
+	require.Equal(t, "/v1/jobs", line["route"])
+	require.InDelta(t, 422, line["status"], 0)
+	require.Equal(t, "default", line["tenant"])
+	require.Equal(t, "test/1", line["user_agent"])
+	require.Equal(t, "4bf92f3577b34da6a3ce929d0e0e4736", line["trace_id"])
+	require.InDelta(t, len(`{"input":{}}`), line["bytes_in"], 0)
+	require.Positive(t, line["bytes_out"])
+	require.Positive(t, line["duration"])
+}
+
+func TestMetricsCountByRouteAndStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.call("POST", "/v1/jobs", hello)
+	w.call("POST", "/v1/jobs", `x`)
+	w.call("GET", "/v1/jobs/job_x", "")
+	w.call("GET", "/some/path/nobody/has", "")
+	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_requests_in_flight 0") }, 5*time.Second, 10*time.Millisecond)
+	m := w.metrics()
+	for _, want := range []string{
+		`voicemill_gateway_requests_total{route="POST /v1/jobs",status="2xx"} 1`,
+		`voicemill_gateway_requests_total{route="POST /v1/jobs",status="4xx"} 1`,
+		`voicemill_gateway_requests_total{route="GET /v1/jobs/{id}",status="4xx"} 1`,
+		`voicemill_gateway_requests_total{route="none",status="4xx"} 1`,
+		`voicemill_gateway_request_duration_seconds_count{route="POST /v1/jobs"} 2`,
+		`voicemill_gateway_envelope_jobs_count 1`,
+	} {
+		require.Contains(t, m, want)
+	}
+	require.NotContains(t, m, "nobody")
+}
+
+func TestRequestsThatCannotBeReadGetAProblemToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	for raw, want := range map[string]int{
+		"GET / HTTP/1.1\r\n\r\n": 400,
+		"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n":                         413,
+		"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 1<<17) + "\r\n\r\n":             431,
+		"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0": 400,
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		go func() { _, _ = io.WriteString(conn, raw) }()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		a := answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
+		require.Equal(t, want, a.Status, "%.60q: %s", raw, body)
+		require.True(t, strings.HasPrefix(a.problem(t).Type, "/problems/"))
+		require.NoError(t, conn.Close())
+	}
+}
+
+func TestTheStaticBinaryIsSmallAndLinksNoServers(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "gateway")
+	build := goTool(t, "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./cmd/gateway")
+	require.Empty(t, build)
+	info, err := os.Stat(out)
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(20_000_000))
+	deps := strings.Fields(goTool(t, "list", "-deps", "./cmd/gateway"))
+	for _, banned := range []string{"nats-server", "versitygw", "kin-openapi", "testify"} {
+		require.False(t, slices.ContainsFunc(deps, func(d string) bool { return strings.Contains(d, banned) }), banned)
+	}
+}

@@ -1,0 +1,230 @@
+package api_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/gateway/internal/voices"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "vm_0123456789abcdefghjkmnpqrs"
+
+// exchange is a carrier of one call that needs no socket.
+type exchange struct {
+	method, path, query string
+	header              map[string]string
+	body                []byte
+	answered            chan api.Answer
+	once                sync.Once
+}
+
+func post(body []byte) *exchange {
+	return &exchange{
+		method: "POST", path: "/v1/jobs", body: body, answered: make(chan api.Answer, 1),
+		header: map[string]string{"authorization": "Bearer " + secret, "content-type": "application/json"},
+	}
+}
+
+func (x *exchange) Method() string           { return x.method }
+func (x *exchange) RawPath() []byte          { return []byte(x.path) }
+func (x *exchange) Query() []byte            { return []byte(x.query) }
+func (x *exchange) Body() []byte             { return x.body }
+func (x *exchange) Detach()                  {}
+func (x *exchange) Context() context.Context { return context.Background() }
+func (x *exchange) OnClose(func())           {}
+func (x *exchange) Reply(a *api.Answer)      { x.once.Do(func() { x.answered <- *a }) }
+func (x *exchange) Header(name string) []byte {
+	if v, ok := x.header[name]; ok {
+		return []byte(v)
+	}
+	return nil
+}
+
+type memory struct{}
+
+func (memory) PublishEnvelope(context.Context, []byte) error { return nil }
+func (memory) Healthy() bool                                 { return true }
+func (memory) Hint(job.ID, int64)                            {}
+func (memory) PurgeWork(context.Context, []bus.Work) error   { return nil }
+func (memory) ListVoices(context.Context) ([]voices.Voice, error) {
+	return []voices.Voice{{Name: "narrator-en", Language: "en", Default: true}}, nil
+}
+
+func (memory) Versions(context.Context, []job.ID) (map[job.ID]watch.Version, error) {
+	return nil, nil
+}
+
+// newAPI returns an API whose submits without uploads and idempotency keys need
+// no database, as in production.
+func newAPI(tb testing.TB, change func(*api.Config)) *api.API {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	st, err := store.New(nil, rand.Reader)
+	require.NoError(tb, err)
+	committer, err := intake.New(intake.DefaultConfig(), memory{})
+	require.NoError(tb, err)
+	pool, err := offload.New(2, 64)
+	require.NoError(tb, err)
+	hub, err := watch.New(watch.DefaultConfig(), memory{}, log)
+	require.NoError(tb, err)
+	directory := voices.NewDirectory(memory{}, log)
+	require.NoError(tb, directory.Refresh(context.Background()))
+	cfgKeys := auth.DefaultConfig()
+	cfgKeys.Keep = time.Hour
+	keys, err := auth.NewCache(cfgKeys)
+	require.NoError(tb, err)
+	keys.Put(auth.HashKey(secret), &auth.Identity{KeyID: "key_1", Tenant: "default", Scopes: auth.Scopes()}, time.Now())
+	minter, err := job.NewMinter(make([]byte, 32), rand.Reader)
+	require.NoError(tb, err)
+	cfg := api.DefaultConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	a, err := api.New(cfg, api.Deps{
+		Store: st, Bus: memory{}, Intake: committer, Pool: pool, Hub: hub, Voices: directory, Keys: keys, Minter: minter, Log: log,
+	})
+	require.NoError(tb, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = pool.Run(ctx) })
+	parts.Go(func() { _ = committer.Run(ctx) })
+	tb.Cleanup(func() { cancel(); parts.Wait() })
+	return a
+}
+
+func serve(a *api.API, x *exchange) api.Answer {
+	a.Serve(&api.Call{Exchange: x, RequestID: "req_1", Started: time.Now()})
+	return <-x.answered
+}
+
+func TestCallbacksToPlacesThatAreNotPublicAreRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, func(c *api.Config) { c.CallbackAllowed = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")} })
+	open := newAPI(t, func(c *api.Config) { c.CallbackPrivate = true })
+	private := []string{
+		"127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "localhost.", "x.localhost", "printer.local", "db.internal", "10.0.0.1", "172.16.0.1",
+		"192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "192.0.2.1", "198.18.0.1", "[::1]", "[::]",
+		"[fe80::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+		"[::127.0.0.1]", "[fec0::1]", "[2001:db8::1]", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001",
+	}
+	public := []string{"example.com", "93.184.216.34", "[2606:2800:220:1::1]", "10.20.3.4", "xn--bcher-kva.example", "0xyz.example.com"}
+	status := func(a *api.API, host string) int {
+		return serve(a, post([]byte(`{"input":{"text":"Hello."},"callback":{"url":"http://`+host+`:8080/x"}}`))).Status
+	}
+	for _, host := range private {
+		require.Equal(t, 422, status(a, host), host)
+		require.Equal(t, 202, status(open, host), host)
+	}
+	for _, host := range public {
+		require.Equal(t, 202, status(a, host), host)
+	}
+}
+
+func TestALargeBodyLeavesTheLoop(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, nil)
+	require.Equal(t, 202, serve(a, post([]byte(`{"input":{"text":"`+strings.Repeat("word ", 20_000)+`"}}`))).Status)
+}
+
+func TestAnEnvelopeHasRoomForEveryJob(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, nil)
+	// Control characters and quotes grow when they are encoded.
+	got := serve(a, post([]byte(`{"input":{"segments":[`+strings.Repeat(`{"text":"a\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"","voice":"narrator-en"},`, 6000)+`{"text":"b"}]}}`)))
+	require.Contains(t, []int{202, 413}, got.Status)
+	require.Equal(t, 202, serve(a, post([]byte(`{"input":{"text":"`+strings.Repeat(`<&>`, 80_000)+`a"}}`))).Status, "nothing is escaped for HTML")
+}
+
+// FuzzSubmit sends whatever as the body of a submit: it is accepted or refused
+// with a problem document, and what is accepted is a good spec.
+func FuzzSubmit(f *testing.F) {
+	for _, s := range []string{
+		`{"input":{"text":"Hello."}}`, `{"input":{"segments":[{"text":"a","voice":"narrator-en"}]}}`, `{"input":{"text":"a"},"language":"en","speed":1}`,
+		`{"labels":{"\u0000":"\ud800"}}`, `[`, ``, `{"input":{"text":"a"},"callback":{"url":"http://[::ffff:127.0.0.1]/","events":["x"]}}`,
+		`{"input":{"text":"a"},"callback":{"url":"http://[::1%25eth0]/"}}`, `{"input":{"text":"a"},"deadline":"2026-12-01T06:00:00Z","priority":99}`,
+		`{"input":{"text":null},"input":{}}`, `{"input":{"text":"\u0000"}}`, `{"output":{"pauses":{"chapter":1e400}}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	a := newAPI(f, nil)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		x := post(body)
+		got := serve(a, x)
+		switch got.Status {
+		case 202:
+			var spec job.Spec
+			if err := json.Unmarshal(body, &spec); err != nil || len(spec.Faults(job.DefaultLimits())) > 0 {
+				t.Fatalf("accepted %q: %v", body, err)
+			}
+		case 400, 413, 422:
+			var p struct {
+				Type, Title, Detail string
+				Status              int
+			}
+			if err := json.Unmarshal(got.Body, &p); err != nil || p.Status != got.Status || p.Detail == "" || len(got.Body) > 64<<10 {
+				t.Fatalf("refused %q with %s: %v", body, got.Body, err)
+			}
+		case 503: // an upload needs the database, which is not here
+		case 500:
+			t.Fatalf("%q made the API fail: %s", body, got.Body)
+		default:
+			t.Fatalf("%q was answered %d", body, got.Status)
+		}
+	})
+}
+
+// FuzzRoute sends whatever as method, path and query.
+func FuzzRoute(f *testing.F) {
+	a := newAPI(f, nil)
+	for _, r := range api.Routes() {
+		method, pattern, _ := strings.Cut(r, " ")
+		f.Add(method, pattern, "limit=1&wait=2")
+	}
+	f.Add("GET", "/v1/jobs/%2e%2e", "%zz")
+	f.Add("OPTIONS", "*", "")
+	f.Fuzz(func(t *testing.T, method, path, query string) {
+		x := post(nil)
+		x.method, x.path, x.query = method, path, query
+		x.header = maps.Clone(x.header)
+		delete(x.header, "authorization") // whoever it is does not get past the key
+		got := serve(a, x)
+		if !slices.Contains([]int{401, 404, 405, 204}, got.Status) {
+			t.Fatalf("%q %q was answered %d", method, path, got.Status)
+		}
+	})
+}
+
+func BenchmarkSubmit(b *testing.B) {
+	a := newAPI(b, nil)
+	body := []byte(`{"input":{"text":"` + strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40) + `"},"voice":"narrator-en","language":"en","labels":{"book":"pg1661"},"callback":{"url":"https://example.com/hook"}}`)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if got := serve(a, post(body)); got.Status != 202 && got.Status != 503 {
+				b.Errorf("answered %d", got.Status)
+			}
+		}
+	})
+}

@@ -1,0 +1,313 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/api/client"
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+)
+
+// submitted submits a job and, as the scheduler would, writes its row.
+func (w *world) submitted(body string) job.ID {
+	w.t.Helper()
+	a := w.call("POST", "/v1/jobs", body)
+	require.Equal(w.t, http.StatusAccepted, a.Status, "%s", a.Body)
+	w.write(w.take(1)[0])
+	return a.job(w.t).ID
+}
+
+func TestAPollIsHeldUntilTheVersionChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.submitted(hello)
+	path := "/v1/jobs/" + string(id)
+	require.Equal(t, http.StatusNotModified, w.call("GET", path, "", "If-None-Match", `W/"1"`).Status)
+	require.Equal(t, http.StatusNotModified, w.call("GET", path, "", "If-None-Match", `"x", "1"`).Status)
+	require.Equal(t, http.StatusOK, w.call("GET", path, "", "If-None-Match", `W/"0"`).Status)
+	require.Equal(t, http.StatusOK, w.call("GET", path+"?wait=60", "", "If-None-Match", `W/"0"`).Status, "it has changed already")
+
+	start := time.Now()
+	a := w.call("GET", path+"?wait=1", "", "If-None-Match", `W/"1"`)
+	require.Equal(t, http.StatusNotModified, a.Status)
+	require.Equal(t, `W/"1"`, a.Header.Get("ETag"))
+	require.GreaterOrEqual(t, time.Since(start), time.Second)
+	require.Equal(t, http.StatusOK, w.call("GET", path+"?wait=1", "").Status, "without a tag the time ends with the document")
+
+	for name, tell := range map[string]func(){
+		"a hint":    func() { w.bus.Hint(id, 0) },
+		"the sweep": func() {},
+	} {
+		var all sync.WaitGroup
+		tag := w.call("GET", path, "").Header.Get("ETag")
+		answers := make([]answer, 20)
+		for i := range answers {
+			all.Go(func() { answers[i], _ = w.try(t.Context(), "GET", path+"?wait=30", "", "If-None-Match", tag) })
+		}
+		require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 20") }, 10*time.Second, 20*time.Millisecond)
+		start := time.Now()
+		w.exec(`update jobs set version = version + 1 where id = $1`, id)
+		tell()
+		all.Wait()
+		require.Less(t, time.Since(start), 10*time.Second, name)
+		for _, a := range answers {
+			require.Equal(t, http.StatusOK, a.Status, name)
+			require.NotEqual(t, tag, a.Header.Get("ETag"), name)
+		}
+	}
+}
+
+func (w *world) metrics() string {
+	var b strings.Builder
+	_ = w.registry.Write(&b)
+	return b.String()
+}
+
+func TestBadWaitsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	path := "/v1/jobs/" + string(w.mintedFor(tenant))
+	for _, q := range []string{"wait=61", "wait=-1", "wait=x", "wait=1&wait=2", "wiat=3", "wait=%zz", "wait=%00"} {
+		a := w.call("GET", path+"?"+q, "")
+		require.Equal(t, http.StatusBadRequest, a.Status, q)
+		require.Equal(t, "/problems/bad-request", a.problem(t).Type)
+	}
+	require.Equal(t, http.StatusOK, w.call("GET", path+"?wait=0", "").Status)
+}
+
+func TestAHeldPollGoesAwayWithItsClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.submitted(hello)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.try(ctx, "GET", "/v1/jobs/"+string(id)+"?wait=60", "")
+		done <- err
+	}()
+	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 1") }, 10*time.Second, 10*time.Millisecond)
+	cancel()
+	require.Error(t, <-done)
+	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+
+	// In JOBS only: the wish is written down and shown.
+	early := w.call("POST", "/v1/jobs", hello).job(t).ID
+	for range 2 {
+		a := w.call("POST", "/v1/jobs/"+string(early)+"/cancel", "")
+		require.Equal(t, http.StatusOK, a.Status)
+		require.Equal(t, job.StateCancelled, a.job(t).State)
+	}
+	a := w.call("GET", "/v1/jobs/"+string(early)+"?wait=30", "")
+	require.Equal(t, job.StateCancelled, a.job(t).State, "a job that has ended is not waited for")
+	require.Equal(t, `W/"0-cancelled"`, a.Header.Get("ETag"))
+
+	// A scheduler that looked before the cancel writes the row as if nothing had been.
+	w.write(w.take(1)[0])
+	require.Eventually(t, func() bool {
+		d := w.call("GET", "/v1/jobs/"+string(early), "").job(t)
+		return d.State == job.StateCancelled && d.Version == 2
+	}, 20*time.Second, 100*time.Millisecond)
+
+	// With a row and work released.
+	id := w.submitted(`{"input":{"text":"Hello."},"callback":{"url":"https://example.com/hook"}}`)
+	w.plan(id, 3)
+	w.exec(`update segments set state = 'released', released_at = now(), attempt = 1 where job_id = $1 and n = 1`, id)
+	work := bus.Work{JobID: id, N: 1, Chapter: 1, Attempt: 1, Tenant: tenant, Pool: "espeak", Text: "x", Class: job.Bulk}
+	for _, err := range w.bus.PublishWork(t.Context(), []bus.Work{work}) {
+		require.NoError(t, err)
+	}
+	hinted := make(chan job.ID, 1)
+	hints, stopHints := context.WithCancel(t.Context())
+	defer stopHints()
+	var listening sync.WaitGroup
+	listening.Go(func() { _ = w.bus.Hints(hints, func(id job.ID, _ int64) { hinted <- id }) })
+	defer listening.Wait()
+	defer stopHints()
+	require.Eventually(t, func() bool { // until the subscription stands
+		w.bus.Hint("job_probe", 1)
+		select {
+		case <-hinted:
+			return true
+		default:
+			return false
+		}
+	}, 10*time.Second, 20*time.Millisecond)
+	a = w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "")
+	require.Equal(t, job.StateCancelled, a.job(t).State)
+	require.NotNil(t, a.job(t).FinishedAt)
+	require.Eventually(t, func() bool { return <-hinted == id }, 10*time.Second, time.Millisecond)
+	pending, _, err := w.bus.WorkPending(t.Context(), "espeak", job.Bulk)
+	require.NoError(t, err)
+	require.Zero(t, pending, "released work is taken back")
+	again := w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "")
+	require.Equal(t, a.job(t).Version, again.job(t).Version)
+	var deliveries int
+	w.scan(`select count(*) from deliveries where event = 'job.cancelled'`, &deliveries)
+	require.Equal(t, 1, deliveries)
+
+	require.Equal(t, http.StatusNotFound, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "", "Authorization", "Bearer "+w.other).Status)
+	require.Equal(t, http.StatusNotFound, w.call("POST", "/v1/jobs/job_nothing/cancel", "").Status)
+}
+
+// plan gives a job one chapter of n segments.
+func (w *world) plan(id job.ID, n int) {
+	w.t.Helper()
+	w.exec(`update jobs set state = 'running', started_at = now(), segments_total = $2, chapters_total = 1 where id = $1`, id, n)
+	w.exec(`insert into chapters (job_id, ordinal, title, state, first_segment, segments_total, plan_digest) values ($1, 1, 'One', 'pending', 1, $2, '')`, id, n)
+	w.exec(`insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds, rendition_key, state, source_document, source_start, source_end)
+		select $1, n, 1, 'Segment ' || n, 'narrator-en', 'en', 'espeak', 'sentence', 1.5, repeat('a', 64), 'pending', 'a.xhtml', n * 10, n * 10 + 9 from generate_series(1, $2) n`, id, n)
+}
+
+func TestSegmentsArePagedInReadingOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.submitted(hello)
+	w.plan(id, 45)
+	w.exec(`update segments set state = 'failed', error_kind = 'engine', error_detail = 'no sound', attempt = 3 where job_id = $1 and n % 10 = 0`, id)
+	c := w.client(w.key)
+	var got []int
+	cursor := ""
+	for pages := 0; ; pages++ {
+		page, err := c.Segments(t.Context(), id, client.SegmentOptions{Cursor: cursor})
+		require.NoError(t, err)
+		for _, s := range page.Items {
+			got = append(got, s.N)
+			require.Equal(t, fmt.Sprintf("Segment %d", s.N), s.Text)
+		}
+		if cursor = page.Next; cursor == "" {
+			require.Equal(t, 2, pages)
+			break
+		}
+	}
+	require.Len(t, got, 45)
+	require.IsIncreasing(t, got)
+
+	a := w.call("GET", "/v1/jobs/"+string(id)+"/segments?state=failed,done&chapter=1&limit=2", "")
+	require.Equal(t, http.StatusOK, a.Status)
+	var page client.Page[client.Segment]
+	require.NoError(t, json.Unmarshal(a.Body, &page))
+	require.Len(t, page.Items, 2)
+	require.Equal(t, 20, page.Items[1].N)
+	require.Equal(t, "no sound", page.Items[1].Error.Detail)
+	require.Equal(t, &client.Source{Document: "a.xhtml", Start: 200, End: 209}, page.Items[1].Source)
+	require.NotEmpty(t, page.Next)
+	for _, q := range []string{"limit=0", "limit=101", "cursor=!", "state=lost", "chapter=0", "chapter=x"} {
+		require.Equal(t, http.StatusBadRequest, w.call("GET", "/v1/jobs/"+string(id)+"/segments?"+q, "").Status, q)
+	}
+}
+
+func TestJobsAreListedAndFiltered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	var ids []job.ID
+	for n := range 5 {
+		class := "bulk"
+		if n == 2 {
+			class = "interactive"
+		}
+		a := w.call("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"text":"Job %d."},"class":%q,"labels":{"n":"%d","who":"me"}}`, n, class, n%2))
+		ids = append(ids, a.job(t).ID)
+	}
+	for _, j := range w.take(5) {
+		w.write(j)
+	}
+	list := func(q string) (got []job.ID) {
+		a := w.call("GET", "/v1/jobs"+q, "")
+		require.Equal(t, http.StatusOK, a.Status, "%s", a.Body)
+		var page client.Page[struct{ ID job.ID }]
+		require.NoError(t, json.Unmarshal(a.Body, &page))
+		for _, d := range page.Items {
+			got = append(got, d.ID)
+		}
+		return got
+	}
+	require.ElementsMatch(t, ids, list(""))
+	require.Equal(t, []job.ID{ids[2]}, list("?class=interactive"))
+	require.ElementsMatch(t, []job.ID{ids[1], ids[3]}, list("?label=n:1&label=who:me"))
+	require.Empty(t, list("?state=succeeded,failed"))
+	require.Len(t, list("?state=accepted&created_after=2020-01-01T00:00:00Z&created_before=2100-01-01T00:00:00Z"), 5)
+	c := w.client(w.key)
+	page, err := c.Jobs(t.Context(), client.ListOptions{Limit: 3, States: []job.State{job.StateAccepted}, Labels: map[string]string{"who": "me"}})
+	require.NoError(t, err)
+	require.Len(t, page.Items, 3)
+	rest, err := c.Jobs(t.Context(), client.ListOptions{Limit: 3, Cursor: page.Next})
+	require.NoError(t, err)
+	require.Len(t, rest.Items, 2)
+	require.Empty(t, rest.Next)
+	for _, q := range []string{"state=lost", "class=x", "label=x", "label=:x", "created_after=now", "limit=a", "cursor=abc", "colour=red", "state=%ff"} {
+		require.Equal(t, http.StatusBadRequest, w.call("GET", "/v1/jobs?"+q, "").Status, q)
+	}
+}
+
+func TestAnArtifactIsALinkThatWorksWithoutAKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.submitted(hello)
+	key := "jobs/default/" + string(id) + "/1/chapter-001.wav"
+	_, err := w.bucket.Put(t.Context(), key, strings.NewReader("RIFF-bytes"), 10, blob.PutOptions{ContentType: "audio/wav"})
+	require.NoError(t, err)
+	w.exec(`insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds) values ($1, 'chapter-001.wav', 'audio/wav', $2, 10, sha256('RIFF-bytes'), 1.5)`, id, key)
+
+	a := w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/chapter-001.wav", "")
+	require.Equal(t, http.StatusTemporaryRedirect, a.Status, "%s", a.Body)
+	require.NotContains(t, a.Header.Get("Location"), w.key)
+	r, size, err := w.client(w.key).Artifact(t.Context(), id, "chapter-001.wav")
+	require.NoError(t, err)
+	defer func() { _ = r.Close() }()
+	body, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "RIFF-bytes", string(body))
+	require.Equal(t, int64(10), size)
+
+	require.Equal(t, "chapter-001.wav", w.call("GET", "/v1/jobs/"+string(id), "").job(t).Artifacts[0].Name)
+	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/nothing.wav", "").Status)
+	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/chapter-001.wav", "", "Authorization", "Bearer "+w.other).Status)
+	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/a%2f..%2fb", "").Status)
+}
+
+func TestTheClientWaitsForTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.client(w.key)
+	d, err := c.Submit(t.Context(), &job.Spec{Input: job.Input{Text: "Hello."}}, client.SubmitOptions{})
+	require.NoError(t, err)
+	seen := make(chan int64, 100)
+	type end struct {
+		state job.State
+		err   error
+	}
+	done := make(chan end, 1)
+	go func() {
+		d, err := c.Wait(t.Context(), d.ID, func(d *jobdoc.Document) { seen <- d.Version })
+		if err != nil {
+			done <- end{err: err}
+			return
+		}
+		done <- end{state: d.State}
+	}()
+	require.Equal(t, int64(0), <-seen)
+	w.write(w.take(1)[0])
+	require.Equal(t, int64(1), <-seen)
+	w.exec(`update jobs set state = 'failed', error_kind = 'engine', error_detail = 'The voice is gone.', version = 2, finished_at = now() where id = $1`, d.ID)
+	require.Equal(t, int64(2), <-seen)
+	got := <-done
+	require.NoError(t, got.err)
+	require.Equal(t, job.StateFailed, got.state)
+}
