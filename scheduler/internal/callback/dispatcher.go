@@ -23,6 +23,7 @@ const (
 )
 
 const (
+	settleTime  = 20 * time.Millisecond  // so that hints are taken together
 	crowdedWait = 200 * time.Millisecond // for a delivery whose host is busy
 	pauseTo     = 5 * time.Second        // between tries while the database is away
 )
@@ -93,6 +94,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case host := <-f.landed:
 			f.land(host)
 		case <-d.nudge:
+			if !sleep(ctx, settleTime) {
+				return nil
+			}
 		case <-tick.C:
 		}
 	}

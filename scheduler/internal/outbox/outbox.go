@@ -39,7 +39,7 @@ func (c Config) Validate() error {
 }
 
 const (
-	settleTime = 10 * time.Millisecond // so that hints are taken together
+	settleTime = 20 * time.Millisecond // so that hints are taken together
 	pauseTo    = 2 * time.Second       // between tries while the database or the bus is away
 )
 

@@ -91,7 +91,8 @@ type lot struct {
 
 type queued struct {
 	store.ReadyJob
-	lots []*lot
+	lots  []*lot
+	mixed bool // its segments are of several pools
 }
 
 // NewQueue returns an empty queue.
@@ -104,32 +105,44 @@ func (q *Queue) Restore(t store.VirtualTime) {
 	q.ledger(account{t.Tenant, t.Class}).vtime = t.Value
 }
 
-// Has reports whether the queue knows a job.
-func (q *Queue) Has(id job.ID) bool { return q.jobs[id] != nil }
+// Has reports whether the queue knows all there is to know of a job. A job of
+// several pools may get work back in one while it waits in another, so of such
+// a job there may always be news.
+func (q *Queue) Has(id job.ID) bool { return q.jobs[id] != nil && !q.jobs[id].mixed }
 
 // Len returns how many jobs wait.
 func (q *Queue) Len() int { return len(q.jobs) }
 
-// Add puts a job with pending segments into the queue; one that is there already stays as it is.
+// Add puts a job with pending segments into the queue. Of a job that is there
+// already only the pools count that were not.
 func (q *Queue) Add(j store.ReadyJob) {
-	if q.jobs[j.ID] != nil || len(j.Pools) == 0 {
-		return
-	}
-	e := &queued{ReadyJob: j}
-	q.jobs[j.ID] = e
-	l := q.ledger(account{j.Tenant, j.Class})
-	l.weight = j.Weight
-	if l.queued == 0 {
-		l.vtime = max(l.vtime, q.least(j.Class))
+	e := q.jobs[j.ID]
+	if e == nil && len(j.Pools) > 0 {
+		e = &queued{ReadyJob: j}
+		q.jobs[j.ID] = e
 	}
 	for _, pool := range j.Pools {
-		g := &lot{job: e, pool: pool}
-		e.lots = append(e.lots, g)
-		l.queued++
-		tq := q.tenantQueue(Lane{pool, j.Class}, j.Tenant, l)
-		at, _ := slices.BinarySearchFunc(tq.lots, g, order)
-		tq.lots = slices.Insert(tq.lots, at, g)
+		if !slices.ContainsFunc(e.lots, func(g *lot) bool { return g.pool == pool }) {
+			q.enqueue(&lot{job: e, pool: pool})
+		}
 	}
+	if e != nil {
+		e.mixed = e.mixed || len(e.lots) > 1
+	}
+}
+
+func (q *Queue) enqueue(g *lot) {
+	e := g.job
+	l := q.ledger(account{e.Tenant, e.Class})
+	l.weight = e.Weight
+	if l.queued == 0 {
+		l.vtime = max(l.vtime, q.least(e.Class))
+	}
+	l.queued++
+	e.lots = append(e.lots, g)
+	tq := q.tenantQueue(Lane{g.pool, e.Class}, e.Tenant, l)
+	at, _ := slices.BinarySearchFunc(tq.lots, g, order)
+	tq.lots = slices.Insert(tq.lots, at, g)
 }
 
 // order sorts a tenant's own jobs: priority, then deadline, then age.

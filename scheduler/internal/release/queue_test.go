@@ -307,6 +307,22 @@ func TestPoolsDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
+// A segment that failed in one pool comes back while the job still waits in another.
+func TestAJobOfTwoPoolsGetsWorkBackInOne(t *testing.T) {
+	t.Parallel()
+	m := newMill(t)
+	j := store.ReadyJob{ID: "job_a", Tenant: "a", Class: job.Bulk, Pools: []string{"x", "y"}}
+	m.add(j, 5, 5) // one segment of each
+	dead, alive := release.Lane{Pool: "x", Class: job.Bulk}, release.Lane{Pool: "y", Class: job.Bulk}
+	rooms := map[release.Lane]*release.Room{dead: {}, alive: {Seconds: 100, Segments: 100}}
+	require.Len(t, m.let(rooms), 1)
+	back := store.Lot{JobID: j.ID, Pool: "y"}
+	m.pending[back] = append(m.pending[back], store.Segment{JobID: j.ID, N: 2, Pool: "y", Seconds: 5})
+	require.False(t, m.q.Has(j.ID))
+	m.q.Add(j)
+	require.Len(t, m.let(rooms), 1)
+}
+
 func TestARemovedJobLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	m := newMill(t)

@@ -68,7 +68,7 @@ const (
 	jobsPerTenant = 256                   // of a class, in memory
 	fillSegments  = 64                    // of one lot, in memory
 	keepAccounts  = 10_000                // tenants remembered while they have nothing queued
-	settleTime    = 10 * time.Millisecond // between two looks at the window, so that hints are taken together
+	settleTime    = 20 * time.Millisecond // between two looks at the window, so that hints are taken together
 	scanEvery     = time.Second           // for jobs that nobody announced
 	scanShare     = 20                    // a scan may take one part in so many of the time
 	pauseTo       = 2 * time.Second       // between tries while the database or the bus is away
