@@ -129,7 +129,7 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 			deps.Bus.Hint(id, version)
 		}
 	})
-	deliverer := deliver.New(cfg.deliver(), p.blob, s.committer, part("deliver"))
+	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Random: deps.Random, Log: part("deliver")})
 	for i, pool := range pools {
 		cc, sc := cfg.consume(pool, engines[i].Info()), cfg.synth(pool)
 		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,12 +56,21 @@ type Deliverer struct {
 	cfg    Config
 	blob   Blob
 	commit Committer
+	random io.Reader
 	log    *slog.Logger
 }
 
+// Deps are the parts that a Deliverer works with.
+type Deps struct {
+	Blob   Blob
+	Commit Committer
+	Random io.Reader // for object keys that nobody used before; safe for concurrent use
+	Log    *slog.Logger
+}
+
 // New returns a Deliverer.
-func New(cfg Config, b Blob, c Committer, log *slog.Logger) *Deliverer {
-	return &Deliverer{cfg: cfg, blob: b, commit: c, log: log}
+func New(cfg Config, deps Deps) *Deliverer {
+	return &Deliverer{cfg: cfg, blob: deps.Blob, commit: deps.Commit, random: deps.Random, log: deps.Log}
 }
 
 // Task is one segment under one attempt.
@@ -171,30 +179,34 @@ func (d *Deliverer) keep(ctx context.Context, w bus.Work, s Speech) (store.Rendi
 // put stores data and returns the key it is under. Objects never change: if
 // another worker stored other audio for the same rendition and died before it
 // committed, or what it stored is damaged, ours goes beside it.
-func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha256.Size]byte) (string, error) {
-	for _, object := range []string{key + ".wav", key + "-" + hex.EncodeToString(sum[:8]) + ".wav"} {
-		same := false
-		err := d.waiting(ctx, func() error {
-			info, err := d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
-			if err != nil {
-				return err
-			}
-			if same = !info.Existed; same {
-				return nil
-			}
-			same, err = d.holds(ctx, info, sum)
+func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha256.Size]byte) (object string, err error) {
+	object = key + ".wav"
+	err = d.waiting(ctx, func() error {
+		info, err := d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
+		if err != nil || !info.Existed {
 			return err
-		})
-		if err != nil || same {
-			return object, err
 		}
-	}
-	return "", &job.Error{Op: "deliver.put", Kind: job.Unavailable, Err: fmt.Errorf("object %s is there twice, damaged", key)}
+		same, err := d.holds(ctx, info, sum)
+		if err != nil || same {
+			return err
+		}
+		unique, err := job.NewToken(key+"-", d.random)
+		if err != nil {
+			return err
+		}
+		object = unique + ".wav"
+		_, err = d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav"})
+		return err
+	})
+	return object, err
 }
 
 // holds reports whether the object of info has the digest sum.
 func (d *Deliverer) holds(ctx context.Context, info blob.Info, sum [sha256.Size]byte) (bool, error) {
 	body, _, err := d.blob.Get(ctx, info.Key, blob.GetOptions{})
+	if job.KindOf(err) == job.NotFound {
+		return false, nil // it was there a moment ago; ours goes beside it
+	}
 	if err != nil {
 		return false, err
 	}
