@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	maxRefusals  = 64                   // connections being told at once that there is no room
-	refusalLife  = time.Second          // how long telling one may take
-	refusalBytes = 16 << 10             // of its input that are read meanwhile
-	backOffMin   = 5 * time.Millisecond // after a failure to accept, doubling
-	backOffMax   = 500 * time.Millisecond
+	maxRefusals    = 64                   // connections being told at once that there is no room
+	refusalLife    = time.Second          // how long telling one may take
+	refusalBytes   = 16 << 10             // of its input that are read meanwhile
+	firstBackOff   = 5 * time.Millisecond // after a failure to accept, doubling
+	longestBackOff = 500 * time.Millisecond
 )
 
 // acceptor takes connections from the listener and puts them on event loops. It
@@ -90,7 +90,7 @@ func (a *acceptor) failed(ctx context.Context, doing string, err error) {
 		a.srv.log.LogAttrs(ctx, slog.LevelWarn, "waiting before accepting connections again",
 			slog.String("doing", doing), slog.Any("error", err))
 	}
-	a.backOff = min(max(2*a.backOff, backOffMin), backOffMax)
+	a.backOff = min(max(2*a.backOff, firstBackOff), longestBackOff)
 	pause(ctx, a.backOff)
 }
 

@@ -3,7 +3,6 @@ package edge_test
 import (
 	"bytes"
 	"io"
-	"net"
 	"testing"
 
 	"github.com/voicemill/voicemill/gateway/internal/edge"
@@ -23,11 +22,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 			request := bytes.Repeat([]byte("GET /v1/jobs/job_0123456789 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer vm_0123456789\r\nAccept: */*\r\n\r\n"), depth)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				nc, err := net.Dial("tcp", d.Addr().String())
-				if err != nil {
-					b.Error(err)
-					return
-				}
+				nc := dial(b, d.Addr().String())
 				defer func() { _ = nc.Close() }()
 				one := http1.AppendResponse(nil, &http1.Response{Status: 200, Header: header, Body: body},
 					http1.Encoding{Date: "Mon, 02 Jan 2006 15:04:05 GMT", Minor: 1})

@@ -47,14 +47,11 @@ func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
 
 func TestInheritedListenerIsServed(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, err := net.Dial("tcp", ln.Addr().String()) // before the server exists
-	if err != nil {
-		t.Fatal(err)
-	}
+	waiting := dial(t, ln.Addr().String()) // before the server exists
 	defer func() { _ = waiting.Close() }()
 	d := open(t, edge.Config{Listener: ln}, echo)
 	c := d.dial()
@@ -77,7 +74,7 @@ func TestServerThatNeverRanCanBeClosed(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if ln, err := net.Listen("tcp", s.Addr().String()); err != nil {
+	if ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", s.Addr().String()); err != nil {
 		t.Errorf("the address is not free: %v", err)
 	} else {
 		_ = ln.Close()

@@ -124,7 +124,7 @@ func (c *conn) opened(g gnet.Conn) {
 	c.arm()
 }
 
-// received takes input. data is valid during the call only.
+// received takes input, which is valid during the call only.
 func (c *conn) received(data []byte) {
 	defer c.rescue()
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
@@ -216,7 +216,7 @@ func (c *conn) process(data []byte) {
 	c.keep(rest)
 }
 
-// keep adds input to the backlog. gnet cannot pause reading, so a peer that
+// keep adds input to the backlog. Reading cannot be paused, so a peer that
 // sends on regardless is cut.
 func (c *conn) keep(data []byte) {
 	if c.phase == phaseClosed || len(data) == 0 {

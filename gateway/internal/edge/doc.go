@@ -37,6 +37,14 @@
 // is sent, then input is discarded for a bounded time, because closing at once
 // would reset the connection and destroy the answer on its way.
 //
+// # Limits
+//
+// Config bounds connections, requests in flight, backlog, output, handshakes and
+// bodies under way, and what all connections buffer together. At a limit the
+// server waits (accept rate, requests in flight), sheds with 503 (connections,
+// buffered bytes, streams) or cuts the peer (backlog, stalled output,
+// handshakes); [Stats] counts each.
+//
 // Time-outs come from a timer wheel per loop. A panic in a handler or a codec
 // ends the connection it happened on.
 package edge

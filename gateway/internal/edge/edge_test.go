@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,8 +49,8 @@ func TestPipelinedAnswersLeaveInOrderWhoeverAnswersFirst(t *testing.T) {
 	for len(wait) < n-n/3 {
 		wait = append(wait, <-held)
 	}
-	for i := len(wait) - 1; i >= 0; i-- { // the last first
-		go echo(wait[i])
+	for _, ex := range slices.Backward(wait) {
+		go echo(ex)
 	}
 	for i := range n {
 		suffix := "later"

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -39,7 +38,7 @@ func serveWithFewDescriptors() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Fprintln(os.Stdout, s.Addr())
+	_, _ = fmt.Fprintln(os.Stdout, s.Addr())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
@@ -73,27 +72,23 @@ func TestServerOutlivesRunningOutOfDescriptors(t *testing.T) {
 	}
 	addr = strings.TrimSpace(addr)
 
-	dial := func() *client {
-		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = nc.SetDeadline(time.Now().Add(time.Minute))
-		return &client{nc.(*net.TCPConn), bufio.NewReader(nc), t}
+	connect := func() *client {
+		nc := dial(t, addr)
+		return &client{nc, bufio.NewReader(nc), t}
 	}
-	first := dial()
+	first := connect()
 	first.send(get)
 	first.want(200, "GET / ")
 	var surplus []*client
 	for range 2 * childDescriptors {
-		surplus = append(surplus, dial())
+		surplus = append(surplus, connect())
 	}
 	first.send(get)
 	first.want(200, "GET / ") // while no descriptor is left
 	for _, c := range surplus {
 		_ = c.Close()
 	}
-	c := dial()
+	c := connect()
 	c.send(get)
 	c.want(200, "GET / ")
 	_, _ = c.Close(), first.Close()

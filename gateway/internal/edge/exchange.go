@@ -152,7 +152,7 @@ func (ex *Exchange) bufferLocked() *buffer {
 }
 
 // answeredLocked takes the exchange, and those behind it that were waiting for
-// it, out of the queue. wake says that the loop must be told.
+// it, out of the queue. The result wake says that the loop must be told.
 func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
 	c := ex.c
 	ex.state = exchangeAnswered
@@ -251,7 +251,7 @@ func (ex *Exchange) lost() {
 }
 
 // OnClose asks for f to be called if the client goes away before the answer,
-// or if the time for it is up. f runs on an event loop and must not block; it
+// or if the time for it is up. It runs on an event loop and must not block; it
 // runs at once if the client is gone already. It is not called after the answer.
 func (ex *Exchange) OnClose(f func()) {
 	c := ex.c

@@ -165,7 +165,7 @@ func TestWritesFromOutsideDoNotStarveOtherConnections(t *testing.T) {
 	var drained sync.WaitGroup
 	drained.Go(func() { _, _ = io.Copy(io.Discard, flooded.r) })
 	c := d.dial()
-	for range 200 {
+	for range 50 {
 		c.send(get)
 		c.want(200, "GET / ")
 	}
@@ -405,7 +405,7 @@ func TestThousandsOfConnectionsLeaveNothingBehind(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 150 {
-				nc, err := net.Dial("tcp", d.Addr().String())
+				nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", d.Addr().String())
 				if err != nil {
 					t.Error(err)
 					return
@@ -450,7 +450,7 @@ func TestDrainAnswersWhatIsInFlight(t *testing.T) {
 	d.stop()
 	<-ex.Draining()
 	idle.wantEnd()
-	if nc, err := net.Dial("tcp", d.Addr().String()); err == nil {
+	if nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", d.Addr().String()); err == nil {
 		_ = nc.Close()
 		t.Error("a draining server accepts connections")
 	} else if !errors.Is(err, syscall.ECONNREFUSED) {

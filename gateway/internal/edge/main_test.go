@@ -37,8 +37,8 @@ type door struct {
 }
 
 // open runs a server until the end of the test.
-func open(t testing.TB, cfg edge.Config, h edge.HandlerFunc) *door {
-	t.Helper()
+func open(tb testing.TB, cfg edge.Config, h edge.HandlerFunc) *door {
+	tb.Helper()
 	if cfg.Listener == nil && cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
@@ -48,15 +48,15 @@ func open(t testing.TB, cfg edge.Config, h edge.HandlerFunc) *door {
 	if cfg.Loops == 0 {
 		cfg.Loops = 2
 	}
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(testWriter{tb}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := edge.New(cfg, h, log)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{Server: s, t: t, stop: stop, done: make(chan error, 1)}
+	d := &door{Server: s, t: tb, stop: stop, done: make(chan error, 1)}
 	go func() { d.done <- s.Run(ctx) }()
-	t.Cleanup(d.close)
+	tb.Cleanup(d.close)
 	return d
 }
 
@@ -74,17 +74,28 @@ func (d *door) close() {
 	}
 }
 
-// dial connects to the server; the connection gives up after some time so that
+// dial connects to the server. The connection gives up after some time, so that
 // a test that waits in vain fails.
 func (d *door) dial() *client {
 	d.t.Helper()
-	nc, err := net.Dial("tcp", d.Addr().String())
+	nc := dial(d.t, d.Addr().String())
+	return &client{nc, bufio.NewReader(nc), d.t}
+}
+
+// dial connects and closes at the end of the test.
+func dial(tb testing.TB, addr string) *net.TCPConn {
+	tb.Helper()
+	nc, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
-		d.t.Fatal(err)
+		tb.Fatal(err)
 	}
-	d.t.Cleanup(func() { _ = nc.Close() })
+	tb.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
-	return &client{nc.(*net.TCPConn), bufio.NewReader(nc), d.t}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		tb.Fatalf("dialled a %T", nc)
+	}
+	return tcp
 }
 
 // client is the other end of a connection.

@@ -131,10 +131,10 @@ func (c *conn) push() {
 			sent += n
 			continue
 		}
-		if err == unix.EINTR { //nolint:errorlint // an errno is not wrapped
+		if err == unix.EINTR {
 			continue
 		}
-		if err != unix.EAGAIN { //nolint:errorlint // an errno is not wrapped
+		if err != unix.EAGAIN {
 			c.close()
 			return
 		}

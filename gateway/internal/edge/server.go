@@ -159,7 +159,7 @@ func (s *Server) serve(ctx context.Context) error {
 			s.log.LogAttrs(ctx, slog.LevelError, "watcher of full sockets failed", slog.Any("error", err))
 		}
 	})
-	ticking, stopTicks := context.WithCancel(s.base)
+	ticking, stopTicks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTicks()
 	beside.Go(func() { s.tick(ticking) })
 	if s.certs != nil {

@@ -33,7 +33,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 
 func TestStreamedBodiesArriveWhole(t *testing.T) {
 	t.Parallel()
-	const size = 3_000_000
+	const size = 1_500_000
 	var done atomic.Int32
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
 		length := int64(size)
@@ -44,7 +44,7 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 	})
 	c := d.dial()
 	for _, path := range []string{"/sized", "/unsized"} {
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\nGET %s HTTP/1.1\r\nHost: h\r\n\r\n", path, path)
+		c.send(strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n", 2))
 		for range 2 {
 			a, err := c.receive(http.MethodGet)
 			want, _ := io.ReadAll(&pattern{size: size})
@@ -144,6 +144,7 @@ func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	for i := range 100 {
 		event := fmt.Sprintf("data: %d\n\n", i)
 		if err := s.Write([]byte(event)); err != nil {

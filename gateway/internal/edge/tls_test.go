@@ -35,9 +35,9 @@ type authority struct {
 	n    int64
 }
 
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir(), pool: x509.NewCertPool()}
+func newAuthority(tb testing.TB) *authority {
+	tb.Helper()
+	a := &authority{t: tb, dir: tb.TempDir(), pool: x509.NewCertPool()}
 	a.key = a.newKey()
 	spec := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
@@ -45,10 +45,10 @@ func newAuthority(t testing.TB) *authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, spec, spec, a.key.Public(), a.key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a.pool.AddCert(a.cert)
 	a.write("ca.pem", "CERTIFICATE", der)
@@ -221,6 +221,7 @@ func TestTLSAnswersPipelinedRequestsInOrderFromOtherGoroutines(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
 		if want := fmt.Sprintf("GET /%d ", i); string(b) != want {
 			t.Fatalf("answer %d is %q", i, b)
 		}
@@ -454,6 +455,7 @@ func TestHalfClosedTLSStillGetsItsAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != body {
 		t.Errorf("got %d bytes, %v", len(b), err)
 	}

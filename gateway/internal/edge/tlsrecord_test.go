@@ -39,35 +39,35 @@ type halfKeys struct {
 	seq    uint64
 }
 
-func newHalf(t testing.TB, secret []byte) *halfKeys {
-	t.Helper()
-	block, err := aes.NewCipher(expandLabel(t, secret, "key", 16))
+func newHalf(tb testing.TB, secret []byte) *halfKeys {
+	tb.Helper()
+	block, err := aes.NewCipher(expandLabel(tb, secret, "key", 16))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return &halfKeys{secret: secret, aead: aead, iv: expandLabel(t, secret, "iv", 12)}
+	return &halfKeys{secret: secret, aead: aead, iv: expandLabel(tb, secret, "iv", 12)}
 }
 
-func expandLabel(t testing.TB, secret []byte, label string, n int) []byte {
-	t.Helper()
+func expandLabel(tb testing.TB, secret []byte, label string, n int) []byte {
+	tb.Helper()
 	info := binary.BigEndian.AppendUint16(nil, uint16(n))
 	info = append(info, byte(len("tls13 ")+len(label)))
 	info = append(info, "tls13 "+label...)
 	info = append(info, 0)
 	key, err := hkdf.Expand(sha256.New, secret, string(info), n)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
-func (h *halfKeys) next(t testing.TB) *halfKeys {
-	t.Helper()
-	return newHalf(t, expandLabel(t, h.secret, "traffic upd", 32))
+func (h *halfKeys) next(tb testing.TB) *halfKeys {
+	tb.Helper()
+	return newHalf(tb, expandLabel(tb, h.secret, "traffic upd", 32))
 }
 
 func (h *halfKeys) nonce() []byte {
@@ -96,7 +96,7 @@ func handshakeThenRecords(d *door, a *authority) *records {
 	raw := d.dial()
 	var keys bytes.Buffer
 	tc := tls.Client(raw.TCPConn, &tls.Config{RootCAs: a.pool, ServerName: "h", MinVersion: tls.VersionTLS13, KeyLogWriter: &keys})
-	if err := tc.Handshake(); err != nil {
+	if err := tc.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if s := tc.ConnectionState().CipherSuite; s != tls.TLS_AES_128_GCM_SHA256 {
@@ -210,7 +210,9 @@ func TestKeysMayBeUpdatedAtAnyTime(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if b, err := io.ReadAll(resp.Body); err != nil || string(b) != fmt.Sprintf("GET /%d ", i) {
+				b, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if err != nil || string(b) != fmt.Sprintf("GET /%d ", i) {
 					t.Fatalf("answer %d is %q, %v", i, b, err)
 				}
 				if want := i + 1; test.reply && r.updates != want || !test.reply && r.updates != 0 {

@@ -218,7 +218,9 @@ func TestPanickingProtocolCostsItsConnectionOnly(t *testing.T) {
 	other.want(200, "")
 	c := d.dial()
 	c.send("VML1")
-	<-p.closed
+	if err := <-p.closed; err != nil {
+		t.Errorf("OnClose got %v", err)
+	}
 	if _, err := c.r.ReadByte(); err == nil {
 		t.Error("the connection lives on")
 	}

@@ -84,7 +84,7 @@ func (w *watcher) run() error {
 	events := make([]unix.EpollEvent, 128)
 	for {
 		n, err := unix.EpollWait(w.epoll, events, -1)
-		if err == unix.EINTR { //nolint:errorlint // an errno is not wrapped
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {

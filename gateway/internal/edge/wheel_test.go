@@ -176,15 +176,11 @@ func FuzzSniff(f *testing.F) {
 				t.Fatalf("%q is %d, but %q is %d", data[:n], part, data, whole)
 			}
 		}
-		switch whole {
-		case protocolTLS:
-			if !withTLS || data[0] != recordHandshake {
-				t.Fatalf("%q is TLS", data)
-			}
-		case protocolFrames:
-			if !withFrames || string(data[:4]) != framesPreface {
-				t.Fatalf("%q is frames", data)
-			}
+		if whole == protocolTLS && (!withTLS || data[0] != recordHandshake) {
+			t.Fatalf("%q is TLS", data)
+		}
+		if whole == protocolFrames && (!withFrames || string(data[:4]) != framesPreface) {
+			t.Fatalf("%q is frames", data)
 		}
 	})
 }

@@ -52,8 +52,8 @@ func hexValue(c byte) byte {
 	}
 }
 
-// equalFold reports whether b equals lower without regard to ASCII case.
-// lower must be lower case.
+// equalFold reports whether b equals lower without regard to ASCII case;
+// lower must be in lower case.
 func equalFold(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false

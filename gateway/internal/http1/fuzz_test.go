@@ -95,6 +95,7 @@ func FuzzRespond(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q is no answer: %v", out, err)
 		}
+		defer func() { _ = resp.Body.Close() }()
 		got, err := io.ReadAll(resp.Body)
 		rest, _ := io.ReadAll(br)
 		if err != nil || !bytes.Equal(got, body) || string(rest) != "NEXT" {

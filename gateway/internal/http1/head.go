@@ -159,11 +159,10 @@ func validHost(v []byte) bool {
 	}
 	rest := v
 	if len(v) > 0 && v[0] == '[' {
-		i := bytes.IndexByte(v, ']')
-		if i < 0 {
+		var closed bool
+		if _, rest, closed = bytes.Cut(v, []byte("]")); !closed {
 			return false
 		}
-		rest = v[i+1:]
 	}
 	if bytes.IndexByte(rest, '[') >= 0 || bytes.IndexByte(rest, ']') >= 0 {
 		return false

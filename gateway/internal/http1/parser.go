@@ -150,11 +150,7 @@ func (p *Parser) findEnd(b []byte) (int, error) {
 }
 
 func (p *Parser) tooLarge(b []byte) error {
-	line := b
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		line = b[:i]
-	}
-	if len(line) > p.limits.TargetBytes {
+	if line, _, _ := bytes.Cut(b, []byte("\n")); len(line) > p.limits.TargetBytes {
 		return errTargetTooLong
 	}
 	return errHeadTooLarge

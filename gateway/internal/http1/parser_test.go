@@ -19,8 +19,8 @@ type parsed struct {
 
 // feed parses stream in pieces of the given size and returns every request, the
 // refusal, if any, last.
-func feed(t testing.TB, limits http1.Limits, stream string, piece int) []parsed {
-	t.Helper()
+func feed(tb testing.TB, limits http1.Limits, stream string, piece int) []parsed {
+	tb.Helper()
 	p := http1.NewParser(&limits)
 	var r http1.Request
 	var out []parsed
@@ -32,7 +32,7 @@ func feed(t testing.TB, limits http1.Limits, stream string, piece int) []parsed 
 			if err != nil {
 				var e *http1.Error
 				if !errors.As(err, &e) {
-					t.Fatalf("Parse(%q) failed with %T", stream, err)
+					tb.Fatalf("Parse(%q) failed with %T", stream, err)
 				}
 				return append(out, parsed{Status: e.Status})
 			}
@@ -42,7 +42,7 @@ func feed(t testing.TB, limits http1.Limits, stream string, piece int) []parsed 
 					string(r.Body()), r.KeepAlive(), 0,
 				})
 			} else if n != len(data) {
-				t.Fatalf("Parse(%q) used %d of %d bytes and wants more", stream, n, len(data))
+				tb.Fatalf("Parse(%q) used %d of %d bytes and wants more", stream, n, len(data))
 			}
 			clear(data[:n]) // what was parsed from this memory must not be needed any more
 			data = data[n:]

@@ -47,7 +47,7 @@ func AppendResponse(dst []byte, r *Response, e Encoding) []byte {
 }
 
 // AppendStreamHead appends the head of an answer whose body follows in pieces.
-// length is the size of the body in bytes, or [StreamLength]: then the body
+// The length is the size of the body in bytes, or [StreamLength]: then the body
 // must be sent with [AppendChunk] if chunked is true, and else ends with the
 // connection, so e.Close must be set for an HTTP/1.0 client.
 func AppendStreamHead(dst []byte, status int, header []Field, length int64, e Encoding) (_ []byte, chunked bool) {
