@@ -235,7 +235,13 @@ func cancelledMidCall(t *testing.T, e engine.Engine) {
 	left := errors.New("the caller left")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- keepBusy(ctx, e) }()
+	busy := make(chan struct{})
+	go func() { ended <- keepBusy(ctx, e, busy) }()
+	select {
+	case <-busy:
+	case err := <-ended:
+		t.Fatalf("the first call failed: %v", err)
+	}
 	cancel(left)
 	select {
 	case err := <-ended:
@@ -247,10 +253,13 @@ func cancelledMidCall(t *testing.T, e engine.Engine) {
 	Good(t, e, q, speakOne(t, e, q))
 }
 
-// keepBusy calls e until that fails.
-func keepBusy(ctx context.Context, e engine.Engine) error {
-	for {
-		batch := []engine.Request{Request(strings.Repeat(Sentence(5)+" ", 10)), Request(strings.Repeat(Sentence(6)+" ", 10))}
+// keepBusy calls e until that fails. It closes busy after the first call.
+func keepBusy(ctx context.Context, e engine.Engine, busy chan<- struct{}) error {
+	for round := 0; ; round++ {
+		if round == 1 {
+			close(busy)
+		}
+		batch := []engine.Request{Request(strings.Repeat(Sentence(5)+" ", 6)), Request(strings.Repeat(Sentence(6)+" ", 6))}
 		results, err := e.Synthesize(ctx, batch)
 		if err != nil {
 			return err
@@ -286,7 +295,13 @@ func closeTwice(t *testing.T, e engine.Engine) {
 
 func closeEndsCalls(t *testing.T, e engine.Engine) {
 	ended := make(chan error, 1)
-	go func() { ended <- keepBusy(t.Context(), e) }()
+	busy := make(chan struct{})
+	go func() { ended <- keepBusy(t.Context(), e, busy) }()
+	select {
+	case <-busy:
+	case err := <-ended:
+		t.Fatalf("the first call failed: %v", err)
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- e.Close() }()
 	for range 2 {

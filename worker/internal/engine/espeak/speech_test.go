@@ -1,6 +1,7 @@
 package espeak_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engine/enginetest"
@@ -144,6 +146,19 @@ func TestSentencesCoverTheText(t *testing.T) {
 	}
 }
 
+func TestAudioComesAtTheRateOfThePool(t *testing.T) {
+	t.Parallel()
+	q := engine.Request{Text: "One, two. Three!"}
+	native := one(t, open(t, espeak.Config{Helpers: 1}), q)
+	e := open(t, espeak.Config{Helpers: 1, Rate: 24000})
+	r := one(t, e, q)
+	enginetest.Good(t, e, q, r)
+	require.Len(t, r.Audio.Samples, (len(native.Audio.Samples)*24000+22049)/22050)
+	for i, w := range r.Words {
+		require.Equal(t, native.Words[i].Sample*24000/22050, w.Sample)
+	}
+}
+
 func TestSpeedChangesTheLength(t *testing.T) {
 	t.Parallel()
 	e := open(t, espeak.Config{})
@@ -235,4 +250,26 @@ func TestPronunciationIsHeard(t *testing.T) {
 	require.Equal(t, []string{"Mr", "Nguyen", "reads"}, words)
 	q.Pronunciations[0].Phonemes = "no such ʘ"
 	require.Equal(t, plain.Audio, one(t, e, q).Audio)
+}
+
+func TestRandomTextsDoNotEndTheHelper(t *testing.T) {
+	t.Parallel()
+	e := open(t, espeak.Config{Helpers: 1})
+	helper := one(t, e, engine.Request{Text: "a"}).Backend
+	voices := espeak.Voices()
+	rapid.Check(t, func(t *rapid.T) {
+		q := engine.Request{
+			Text:  "a " + rapid.StringN(0, 200, 800).Draw(t, "text"),
+			Voice: rapid.SampledFrom(voices).Draw(t, "voice").Name,
+			Speed: rapid.Float64Range(engine.MinSpeed, engine.MaxSpeed).Draw(t, "speed"),
+		}
+		results, err := e.Synthesize(context.Background(), []engine.Request{q})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// To say nothing of odd letters is the library's right, to die is not.
+		if results[0].Backend != helper {
+			t.Fatalf("%q: %v", q.Text, results[0].Err)
+		}
+	})
 }

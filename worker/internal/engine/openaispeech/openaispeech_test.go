@@ -24,12 +24,12 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for name, rate := range map[Dialect]int{VLLMOmni: 24000, SGLangOmni: 22050, Generic: 24000} {
+	for _, name := range []Dialect{VLLMOmni, SGLangOmni, Generic} {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			enginetest.Run(t, func(t *testing.T) engine.Engine {
 				cfg := settings(t, serve(t, name), serve(t, name))
-				cfg.Rate, cfg.MaxTextBytes = rate, 1024
+				cfg.MaxTextBytes = 1024
 				return open(t, cfg)
 			})
 		})
@@ -105,6 +105,18 @@ func TestFaultsOfABackend(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAudioComesAtTheRateOfThePool(t *testing.T) {
+	t.Parallel()
+	q := enginetest.Request("A few words.")
+	native := one(t, open(t, settings(t, serve(t, SGLangOmni))), q)
+	cfg := settings(t, serve(t, SGLangOmni))
+	cfg.Rate = 22050
+	e := open(t, cfg)
+	r := one(t, e, q)
+	enginetest.Good(t, e, q, r)
+	require.InDelta(t, native.Audio.Seconds(), r.Audio.Seconds(), 1.0/22050)
 }
 
 func TestRetryAfterIsData(t *testing.T) {
