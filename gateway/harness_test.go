@@ -21,6 +21,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/voicemill/voicemill/api"
 	"github.com/voicemill/voicemill/api/client"
@@ -38,7 +39,9 @@ import (
 
 func TestMain(m *testing.M) {
 	openapi3filter.RegisterBodyDecoder("application/problem+json", openapi3filter.JSONBodyDecoder)
-	testkit.Main(m)
+	// gnet keeps a pool for the life of the process, from its package's start on.
+	testkit.Main(m, goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
 const tenant job.Tenant = "default"

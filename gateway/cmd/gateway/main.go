@@ -76,6 +76,7 @@ func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer objects.Close()
 	reg := telemetry.NewRegistry()
 	admin, err := telemetry.NewAdmin(ctx, cfg.Admin, reg, log)
 	if err != nil {

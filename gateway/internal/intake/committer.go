@@ -159,12 +159,23 @@ func (c *Committer) Run(ctx context.Context) error {
 	return nil
 }
 
-// send is one sender: at most one envelope of it is on its way.
+// send is one sender: at most one envelope of it is on its way. Its waiters are
+// answered by a goroutine beside it, so that the next envelope leaves meanwhile;
+// it is at most two envelopes behind.
 func (c *Committer) send(ctx context.Context) {
+	outcomes := make(chan outcome, 1)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		for o := range outcomes {
+			o.tell()
+		}
+	}()
+	defer func() { close(outcomes); <-answered }()
 	for {
 		batch := c.take()
 		if len(batch) > 0 {
-			c.publish(ctx, batch)
+			outcomes <- c.publish(ctx, batch)
 			continue
 		}
 		select {
@@ -207,28 +218,39 @@ func (c *Committer) take() []*entry {
 	return batch
 }
 
-func (c *Committer) publish(ctx context.Context, batch []*entry) {
+// outcome is what became of an envelope, and of what it took down with it.
+type outcome struct {
+	settled []*entry
+	sent    int // of settled, how many were in the envelope
+	err     error
+}
+
+func (c *Committer) publish(ctx context.Context, batch []*entry) outcome {
 	start := time.Now()
 	work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.cfg.PublishTimeout, errPublishTimeout)
 	envelope := seal(batch)
 	err := c.pub.PublishEnvelope(work, envelope)
 	cancel()
-	settled := c.settle(batch, err)
-	for i, e := range settled {
-		outcome := err
-		switch {
-		case err == nil:
-		case i >= len(batch): // never sent, so the outcome is known
-			outcome = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayRefused, Err: err}
-		case job.KindOf(err) == job.Unavailable:
-			outcome = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayUnknown, Err: errors.Join(ErrUnknown, err)}
-		}
-		for _, done := range e.done {
-			done(outcome)
-		}
-	}
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(Envelope{Jobs: len(batch), Bytes: len(envelope), Waited: start.Sub(batch[0].since), Took: time.Since(start), Err: err})
+	}
+	return outcome{settled: c.settle(batch, err), sent: len(batch), err: err}
+}
+
+// tell calls everybody who waits.
+func (o *outcome) tell() {
+	for i, e := range o.settled {
+		err := o.err
+		switch {
+		case err == nil:
+		case i >= o.sent: // never sent, so the outcome is known
+			err = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayRefused, Err: err}
+		case job.KindOf(err) == job.Unavailable:
+			err = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayUnknown, Err: errors.Join(ErrUnknown, err)}
+		}
+		for _, done := range e.done {
+			done(err)
+		}
 	}
 }
 
