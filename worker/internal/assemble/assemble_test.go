@@ -1,0 +1,327 @@
+package assemble_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/worker/internal/assemble"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/plantest"
+	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/wav"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+const rate = 22050
+
+// bench is an assembler over real parts; the test hands it its messages.
+type bench struct {
+	db    *pg.Pool
+	blob  *blob.Store
+	store *store.Store
+	msgs  chan assemble.Message
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	b := &bench{db: testkit.Postgres(t), blob: testkit.S3(t), msgs: make(chan assemble.Message)}
+	var err error
+	b.store, err = store.New(b.db, rand.Reader)
+	require.NoError(t, err)
+	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
+		assemble.Deps{
+			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Hint: func(job.ID, int64) {}, Log: testkit.Log(t),
+			Keeper: lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(t)),
+		})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return b
+}
+
+// Fetch hands over what do asks for.
+func (b *bench) Fetch(ctx context.Context, _ int, wait time.Duration) ([]assemble.Message, error) {
+	select {
+	case m := <-b.msgs:
+		return []assemble.Message{m}, nil
+	case <-time.After(wait):
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// note tells how a message was settled.
+type note chan string
+
+func (n note) Ack(context.Context) error { n <- "ack"; return nil }
+func (n note) Nak() error                { n <- "nak"; return nil }
+func (n note) InProgress() error         { return nil }
+
+// do has one message assembled and requires that it was acknowledged.
+func (b *bench) do(t testing.TB, id job.ID, ordinal int) {
+	t.Helper()
+	n := make(note, 1)
+	b.msgs <- assemble.Message{Work: bus.Assembly{JobID: id, Ordinal: ordinal}, Message: n}
+	require.Equal(t, "ack", <-n)
+}
+
+// render stores audio for every segment of p and settles it.
+func (b *bench) render(t testing.TB, p plantest.Plan, audio func(w bus.Work) (hz int, samples []int16)) {
+	t.Helper()
+	works, err := plantest.Release(t.Context(), b.db, p)
+	require.NoError(t, err)
+	var outcomes []store.Outcome
+	for _, w := range works {
+		hz, samples := audio(w)
+		o := store.Outcome{Ref: store.Ref{JobID: w.JobID, N: w.N}, Attempt: w.Attempt, State: job.SegmentFailed, ErrorKind: job.Engine, ErrorDetail: "It would not."}
+		if samples != nil {
+			o.State, o.Rendition = job.SegmentDone, b.keep(t, w, hz, samples)
+		}
+		outcomes = append(outcomes, o)
+	}
+	for len(outcomes) > 0 {
+		n := min(len(outcomes), store.MaxGroup)
+		_, err = b.store.Settle(t.Context(), outcomes[:n])
+		require.NoError(t, err)
+		outcomes = outcomes[n:]
+	}
+}
+
+func (b *bench) keep(t testing.TB, w bus.Work, hz int, samples []int16) *store.Rendition {
+	t.Helper()
+	data := wav.Encode(hz, samples)
+	sum := sha256.Sum256(data)
+	key := "renditions/default/" + w.RenditionKey + ".wav"
+	_, err := b.blob.Put(t.Context(), key, bytes.NewReader(data), int64(len(data)), blob.PutOptions{IfAbsent: true})
+	require.NoError(t, err)
+	return &store.Rendition{
+		Key: w.RenditionKey, Tenant: w.Tenant, ObjectKey: key, SampleRate: hz, Samples: int64(len(samples)),
+		Bytes: int64(len(data)), SHA256: sum[:], Engine: "test",
+	}
+}
+
+func ramp(n int) []int16 {
+	s := make([]int16, n)
+	for i := range s {
+		s[i] = int16(i%1000 + 1)
+	}
+	return s
+}
+
+func (b *bench) chapter(t testing.TB, id job.ID) (state job.ChapterState, detail string) {
+	t.Helper()
+	require.NoError(t, b.db.QueryRow(t.Context(), `select state, coalesce(error_detail, '') from chapters where job_id = $1 and ordinal = 1`, id).Scan(&state, &detail))
+	return state, detail
+}
+
+func (b *bench) read(t testing.TB, id job.ID, name string) []byte {
+	t.Helper()
+	var key, sum string
+	require.NoError(t, b.db.QueryRow(t.Context(), `select object_key, encode(sha256, 'hex') from artifacts where job_id = $1 and name = $2`, id, name).Scan(&key, &sum))
+	r, _, err := b.blob.Get(t.Context(), key, blob.GetOptions{})
+	require.NoError(t, err)
+	data, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	got := sha256.Sum256(data)
+	require.Equal(t, sum, hex.EncodeToString(got[:]))
+	return data
+}
+
+func TestAChapterWithGapsIsJoinedAroundThem(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	p := plantest.Insert(t, b.db, plantest.Book{OnFailure: job.AllowPartial, Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "bad", "c", "bad too", "e")}})
+	b.render(t, p, func(w bus.Work) (int, []int16) {
+		if strings.HasPrefix(w.Text, "bad") {
+			return 0, nil
+		}
+		return rate, ramp(1000)
+	})
+	b.do(t, p.ID, 1)
+	_, samples, err := wav.Decode(bytes.NewReader(b.read(t, p.ID, "chapter-001.wav")), 1<<20)
+	require.NoError(t, err)
+	pause, end := int(7717), int(1.5*rate)
+	require.Len(t, samples, 3*1000+2*pause+end)
+	require.Equal(t, ramp(1000), samples[1000+pause:2000+pause])
+	b.do(t, p.ID, 0)
+	var state job.State
+	require.NoError(t, b.db.QueryRow(t.Context(), `select state from jobs where id = $1`, p.ID).Scan(&state))
+	require.Equal(t, job.StatePartial, state)
+	require.Contains(t, string(b.read(t, p.ID, "manifest.json")), `"detail":"2 of 5 segments failed. Segment 2: It would not."`)
+}
+
+func TestWhatCannotBeJoinedFailsClearly(t *testing.T) {
+	t.Parallel()
+	for detail, damage := range map[string]func(*testing.T, *bench, plantest.Plan){
+		"Segments at 22050 Hz and at 24000 Hz cannot be one chapter.": func(*testing.T, *bench, plantest.Plan) {},
+		"The segments do not match the plan of this chapter.": func(t *testing.T, b *bench, p plantest.Plan) {
+			t.Helper()
+			_, err := b.db.Exec(t.Context(), `update chapters set plan_digest = $2 where job_id = $1`, p.ID, make([]byte, 32))
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(detail, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "b")}})
+			damage(t, b, p)
+			b.render(t, p, func(w bus.Work) (int, []int16) {
+				if w.N == 2 && strings.HasPrefix(detail, "Segments at") {
+					return 24000, ramp(100)
+				}
+				return rate, ramp(100)
+			})
+			b.do(t, p.ID, 1)
+			state, got := b.chapter(t, p.ID)
+			require.Equal(t, job.ChapterFailed, state)
+			require.Equal(t, detail, got)
+			b.do(t, p.ID, 0)
+			var jobDetail string
+			require.NoError(t, b.db.QueryRow(t.Context(), `select error_detail from jobs where id = $1 and state = 'failed'`, p.ID).Scan(&jobDetail))
+			require.Equal(t, "1 of 1 chapters failed. Chapter 1: "+detail, jobDetail)
+		})
+	}
+}
+
+func TestTwoWorkersOnOneChapterMakeOneFile(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "b", "c")}})
+	b.render(t, p, func(bus.Work) (int, []int16) { return rate, ramp(50_000) })
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { b.do(t, p.ID, 1) })
+	}
+	wg.Wait()
+	b.do(t, p.ID, 1) // and once more, late
+	var ready, artifacts int
+	require.NoError(t, b.db.QueryRow(t.Context(), `select chapters_ready, (select count(*) from artifacts where job_id = id) from jobs where id = $1`, p.ID).Scan(&ready, &artifacts))
+	require.Equal(t, []int{1, 1}, []int{ready, artifacts})
+	b.read(t, p.ID, "chapter-001.wav")
+	b.do(t, p.ID, 0)
+	b.do(t, p.ID, 0)
+}
+
+// long plans and renders a chapter of so many segments of ten seconds.
+func (b *bench) long(t testing.TB, segments int) plantest.Plan {
+	t.Helper()
+	const seconds = 10
+	c := plantest.Chapter{Title: "Long"}
+	for range segments {
+		c.Segments = append(c.Segments, plantest.Segment{Text: "The same words again.", Seconds: seconds})
+	}
+	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{c}})
+	works, err := plantest.Release(t.Context(), b.db, p)
+	require.NoError(t, err)
+	r := b.keep(t, works[0], rate, ramp(seconds*rate))
+	for len(works) > 0 {
+		n := min(len(works), store.MaxGroup)
+		outcomes := make([]store.Outcome, n)
+		for i, w := range works[:n] {
+			outcomes[i] = store.Outcome{Ref: store.Ref{JobID: w.JobID, N: w.N}, Attempt: w.Attempt, State: job.SegmentDone, Rendition: r}
+		}
+		_, err := b.store.Settle(t.Context(), outcomes)
+		require.NoError(t, err)
+		works = works[n:]
+	}
+	return p
+}
+
+// heapLimit bounds what joining may add to the heap of the whole process, the
+// S3 server and everything else in it included.
+const heapLimit = 32 << 20
+
+// TestALongChapterTakesLittleMemory joins a chapter whose file has twice as
+// many bytes as the heap may grow; BenchmarkJoin does the same for two hours.
+func TestALongChapterTakesLittleMemory(t *testing.T) {
+	b := newBench(t)
+	const segments = 152
+	p := b.long(t, segments)
+	before := heap()
+	peak, stop := watchHeap()
+	b.do(t, p.ID, 1)
+	stop()
+	t.Logf("heap %d KiB before, at most %d KiB while joining", before>>10, peak.Load()>>10)
+	if grown := int64(peak.Load()) - int64(before); grown > heapLimit {
+		t.Errorf("the heap grew by %d KiB while a long chapter was joined; want at most %d", grown>>10, heapLimit>>10)
+	}
+	state, detail := b.chapter(t, p.ID)
+	require.Equal(t, job.ChapterReady, state, detail)
+	var samples, size int64
+	require.NoError(t, b.db.QueryRow(t.Context(), `select audio_samples, bytes from chapters where job_id = $1`, p.ID).Scan(&samples, &size))
+	require.Equal(t, int64(segments*10*rate+(segments-1)*7717+rate*3/2), samples)
+	require.Greater(t, size, int64(2*heapLimit))
+}
+
+// BenchmarkJoin joins two hours of audio in 720 segments.
+func BenchmarkJoin(b *testing.B) {
+	w := newBench(b)
+	for b.Loop() {
+		b.StopTimer()
+		p := w.long(b, 720)
+		before := heap()
+		peak, stop := watchHeap()
+		b.StartTimer()
+		begun := time.Now()
+		w.do(b, p.ID, 1)
+		took := time.Since(begun)
+		stop()
+		b.ReportMetric(7200/took.Seconds(), "audio-s/s")
+		b.ReportMetric(float64(int64(peak.Load())-int64(before))/(1<<20), "MiB-heap")
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// watchHeap keeps the largest heap until stop is called.
+func watchHeap() (peak *atomic.Uint64, stop func()) {
+	peak = &atomic.Uint64{}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.HeapAlloc))
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return peak, func() { close(quit); <-done }
+}
