@@ -3,8 +3,6 @@ package stage
 import (
 	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -124,18 +122,5 @@ func (p *process) stop() error {
 	case <-time.After(stopTimeout):
 		p.killLocked()
 		return fmt.Errorf("%s did not end within %s of SIGTERM", p.name, stopTimeout)
-	}
-}
-
-// readAddress waits for the line that a role prints.
-func readAddress(ctx context.Context, first <-chan string, into *address) error {
-	select {
-	case line := <-first:
-		if err := json.Unmarshal([]byte(line), into); err != nil {
-			return fmt.Errorf("read the address in %q: %w", line, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return errors.New("it printed no address in time")
 	}
 }

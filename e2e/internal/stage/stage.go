@@ -103,6 +103,13 @@ func (s *Stage) Start(ctx context.Context, name string) error {
 	return s.procs[name].start(ctx)
 }
 
+// Away ends a program for good, Postgres with the process around it, until
+// [Stage.Back] brings it back.
+func (s *Stage) Away(name string) { s.procs[name].kill() }
+
+// Back starts a program that is away and waits until it serves.
+func (s *Stage) Back(ctx context.Context, name string) error { return s.procs[name].start(ctx) }
+
 // Stop asks a program to end and waits for it.
 func (s *Stage) Stop(name string) error { return s.procs[name].stop() }
 
@@ -133,7 +140,7 @@ func (s *Stage) role(t *testing.T, name, listen string, into *address) {
 			cmd.Env = append(os.Environ(), roleEnv+"="+name, dirEnv+"="+dir, listenEnv+"="+listen)
 			return cmd
 		},
-		ready: func(ctx context.Context, first <-chan string) error { return readAddress(ctx, first, into) },
+		ready: func(ctx context.Context, first <-chan string) error { return readLine(ctx, first, into) },
 	}
 	s.procs[name] = p
 	require.NoError(t, p.start(t.Context()))
