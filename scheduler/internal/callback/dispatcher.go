@@ -72,9 +72,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	pause, last := time.Duration(0), ""
 	for {
 		more, err := d.round(ctx, work, &f)
-		if err == nil {
-			pause, last = 0, ""
-		} else {
+		if err != nil {
 			if err.Error() != last && ctx.Err() == nil {
 				last = err.Error()
 				d.log.WarnContext(ctx, "callbacks wait", slog.String("error", last))
@@ -85,6 +83,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			}
 			continue
 		}
+		pause, last = 0, ""
 		if more && ctx.Err() == nil {
 			continue
 		}

@@ -64,7 +64,7 @@ func (b *bench) next(t *testing.T) []store.Inserted {
 	select {
 	case fresh := <-b.stored:
 		return fresh
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no envelope was stored")
 		return nil
 	}
@@ -238,7 +238,7 @@ func TestANewJobIsHinted(t *testing.T) {
 		default:
 			return false
 		}
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	a := b.text(t, "Tell them.")
 	b.run(t)
 	b.publish(t, a)

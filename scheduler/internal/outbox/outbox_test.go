@@ -65,7 +65,7 @@ func (b *bench) fetch(t *testing.T, n int) []bus.Delivery[bus.Assembly] {
 	t.Helper()
 	var all []bus.Delivery[bus.Assembly]
 	for len(all) < n {
-		got, err := b.bus.FetchAssembly(t.Context(), n-len(all), 10*time.Second)
+		got, err := b.bus.FetchAssembly(t.Context(), n-len(all), time.Minute)
 		require.NoError(t, err)
 		require.NotEmpty(t, got)
 		all = append(all, got...)
@@ -103,7 +103,7 @@ func TestAtMostAWindowIsOut(t *testing.T) {
 		b.due(t)
 	}
 	b.run(t)
-	for done := 0; done < 8; done++ {
+	for range 8 {
 		got := b.fetch(t, 1)
 		require.LessOrEqual(t, b.Count(t, `select count(*) from outbox where released_at is not null`), 3)
 		b.finish(t, got[0])

@@ -84,44 +84,44 @@ type bench struct {
 	outcomes chan plan.Outcome
 }
 
-func newBench(t testing.TB, limits job.Limits) *bench {
-	t.Helper()
-	b := &bench{Base: storetest.New(t), bucket: &bucket{objects: map[string][]byte{}}, outcomes: make(chan plan.Outcome, 1000)}
-	b.planner = b.newPlanner(t, limits)
+func newBench(tb testing.TB, limits job.Limits) *bench {
+	tb.Helper()
+	b := &bench{Base: storetest.New(tb), bucket: &bucket{objects: map[string][]byte{}}, outcomes: make(chan plan.Outcome, 1000)}
+	b.planner = b.newPlanner(tb, limits)
 	return b
 }
 
-func (b *bench) newPlanner(t testing.TB, limits job.Limits) *plan.Planner {
-	t.Helper()
+func (b *bench) newPlanner(tb testing.TB, limits job.Limits) *plan.Planner {
+	tb.Helper()
 	cfg := plan.DefaultConfig()
 	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
-	require.NoError(t, cfg.Validate())
+	require.NoError(tb, cfg.Validate())
 	return plan.New(cfg, plan.Deps{
-		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(t), Limits: limits,
+		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
 		Planned: func(o plan.Outcome) { b.outcomes <- o },
 	})
 }
 
-func (b *bench) run(t testing.TB) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func (b *bench) run(tb testing.TB) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.planner.Run(ctx) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {
 			cancel()
-			require.NoError(t, <-done)
+			require.NoError(tb, <-done)
 		})
 	}
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 
 // outcome waits for the outcome of a job.
-func (b *bench) outcome(t testing.TB, id job.ID) plan.Outcome {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
+func (b *bench) outcome(tb testing.TB, id job.ID) plan.Outcome {
+	tb.Helper()
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case o := <-b.outcomes:
@@ -129,18 +129,18 @@ func (b *bench) outcome(t testing.TB, id job.ID) plan.Outcome {
 				return o
 			}
 		case <-deadline:
-			state, kind, detail := b.State(t, id)
-			t.Fatalf("job %s is still %s (%s: %s)", id, state, kind, detail)
+			state, kind, detail := b.State(tb, id)
+			tb.Fatalf("job %s is still %s (%s: %s)", id, state, kind, detail)
 		}
 	}
 }
 
-func (b *bench) upload(t testing.TB, media string, data []byte) job.ID {
-	t.Helper()
-	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: media}})
+func (b *bench) upload(tb testing.TB, media string, data []byte) job.ID {
+	tb.Helper()
+	a := b.Accepted(tb, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: media}})
 	a.SourceKey = "uploads/default/" + string(a.ID)
 	b.bucket.put(a.SourceKey, data)
-	b.Insert(t, a)
+	b.Insert(tb, a)
 	b.planner.Wake()
 	return a.ID
 }

@@ -2,7 +2,6 @@ package release_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ func drain(b *testing.B, base *storetest.Base, line *bus.Bus, r *release.Release
 	for done := 0; done < n; {
 		got, err := line.FetchWork(b.Context(), storetest.Pool, job.Bulk, 256, 10*time.Second)
 		require.NoError(b, err)
-		require.NotEmpty(b, got, fmt.Sprintf("%d of %d segments came", done, n))
+		require.NotEmpty(b, got, "%d of %d segments came", done, n)
 		var ids []string
 		var ns []int
 		for _, d := range got {

@@ -65,7 +65,7 @@ func (b *bench) fetch(t *testing.T, class job.Class, n int) []bus.Delivery[bus.W
 	t.Helper()
 	var all []bus.Delivery[bus.Work]
 	for len(all) < n {
-		got, err := b.bus.FetchWork(t.Context(), storetest.Pool, class, n-len(all), 10*time.Second)
+		got, err := b.bus.FetchWork(t.Context(), storetest.Pool, class, n-len(all), time.Minute)
 		require.NoError(t, err)
 		require.NotEmpty(t, got, "%d of %d segments came", len(all), n)
 		all = append(all, got...)
@@ -165,10 +165,10 @@ func TestInteractiveWorkPassesALongBacklog(t *testing.T) {
 	b.run(t)
 	b.r.Notice(b.Queue(t, storetest.Tenant, job.Spec{}, seconds(500, 10)...))
 	b.fetch(t, job.Bulk, 1)
-	start := time.Now()
+	// Nobody speaks the bulk work, and its window is full.
 	b.r.Notice(b.Queue(t, storetest.Tenant, job.Spec{Class: job.Interactive}, 2))
 	b.fetch(t, job.Interactive, 1)
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.Positive(t, b.Count(t, `select count(*) from segments where state = 'pending'`))
 }
 
 func TestARetryComesAgainWhenItIsDueAlone(t *testing.T) {
@@ -196,13 +196,13 @@ func TestACancelledJobLeavesWork(t *testing.T) {
 	require.Eventually(t, func() bool {
 		pending, _, err := b.bus.WorkPending(t.Context(), storetest.Pool, job.Bulk)
 		return err == nil && pending >= 32
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	b.Cancel(t, id)
 	b.r.Hint()
 	require.Eventually(t, func() bool {
 		pending, _, err := b.bus.WorkPending(t.Context(), storetest.Pool, job.Bulk)
 		return err == nil && pending == 0
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	b.nothing(t, job.Bulk, 300*time.Millisecond)
 	require.Zero(t, b.Count(t, `select count(*) from segments where state in ('pending', 'released')`))
 }

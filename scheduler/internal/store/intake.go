@@ -103,8 +103,8 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 }
 
 // InsertBroken stores a failed job in the place of one that cannot be stored
-// as it came, so that its id is not lost (invariant I2). detail is shown to
-// its owner.
+// as it came, so that its id is not lost (invariant I2). Its
+// owner is shown detail.
 func (s *Store) InsertBroken(ctx context.Context, a *bus.AcceptedJob, detail string) error {
 	if err := pg.EnsureTenant(ctx, s.pool, a.Tenant); err != nil {
 		return err

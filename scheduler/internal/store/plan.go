@@ -82,8 +82,8 @@ func (s *Store) InterruptedPlans(ctx context.Context) ([]Interrupted, error) {
 	return list, pg.Classify(err)
 }
 
-// FailPlan ends a job that cannot be planned, with its callback. detail is
-// shown to its owner. A job that is not in planning any more is left alone.
+// FailPlan ends a job that cannot be planned, with its callback. Its
+// owner is shown detail. A job that is not in planning any more is left alone.
 func (s *Store) FailPlan(ctx context.Context, id job.ID, kind job.Kind, detail string) ([]Version, error) {
 	var done []Version
 	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {

@@ -143,16 +143,18 @@ func (c *chapterColumns) add(id job.ID, ch *Chapter) {
 	c.digests = append(c.digests, ch.Digest)
 }
 
-var stageColumns = []string{
-	"job_id", "n", "chapter", "text", "voice", "language", "pool", "pronunciations", "source_document", "source_start",
-	"source_end", "break_after", "predicted_seconds", "rendition_key", "sample_rate",
+func stageColumns() []string {
+	return []string{
+		"job_id", "n", "chapter", "text", "voice", "language", "pool", "pronunciations", "source_document", "source_start",
+		"source_end", "break_after", "predicted_seconds", "rendition_key", "sample_rate",
+	}
 }
 
 func (w *planWriter) flush(ctx context.Context) error {
 	if len(w.buffer) == 0 {
 		return nil
 	}
-	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"plan_segments"}, stageColumns, pgx.CopyFromSlice(len(w.buffer), func(i int) ([]any, error) {
+	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"plan_segments"}, stageColumns(), pgx.CopyFromSlice(len(w.buffer), func(i int) ([]any, error) {
 		g := &w.buffer[i]
 		var pronunciations any
 		if len(g.Pronunciations) > 0 {

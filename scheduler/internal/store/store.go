@@ -23,8 +23,8 @@ type Store struct {
 	random io.Reader // of delivery ids
 }
 
-// New returns a Store over pool, which stays the caller's to close. random is
-// read for delivery ids and must be safe for concurrent use.
+// New returns a Store over pool, which stays the caller's to close. Delivery ids
+// are made of random, which must be safe for concurrent use.
 func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 	q, err := pg.LoadQueries(files, "sql")
 	if err != nil {
@@ -36,8 +36,7 @@ func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 // AtFault reports whether err says that a row cannot be stored as it is: it
 // breaks a constraint or holds what its column cannot. Any other error may pass.
 func AtFault(err error) bool {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		class := pe.Code[:min(2, len(pe.Code))]
 		return class == "22" || class == "23" // data exception, integrity constraint violation
 	}
@@ -48,8 +47,8 @@ func AtFault(err error) bool {
 // away, or the database is not as it should be for a reason that is not the
 // row's, such as a migration under way.
 func Passing(err error) bool {
-	var pe *pgconn.PgError
-	return job.Retryable(err) || errors.As(err, &pe) && !AtFault(err)
+	_, fromServer := errors.AsType[*pgconn.PgError](err)
+	return job.Retryable(err) || fromServer && !AtFault(err)
 }
 
 // Version is the version of a job after a change: what a hint carries.
