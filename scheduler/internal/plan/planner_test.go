@@ -1,13 +1,9 @@
 package plan_test
 
 import (
-	"archive/zip"
-	"bytes"
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -23,164 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
-
-// bucket is a bucket whose failures a test scripts.
-type bucket struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	down    error  // every call fails with it
-	broken  error  // every read past the first 4 KiB fails with it
-	onRead  func() // called at every read
-}
-
-func (b *bucket) put(key string, data []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.objects[key] = data
-}
-
-func (b *bucket) set(change func(*bucket)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	change(b)
-}
-
-func (b *bucket) ReaderAt(_ context.Context, key, _ string) (io.ReaderAt, int64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	data, ok := b.objects[key]
-	switch {
-	case b.down != nil:
-		return nil, 0, b.down
-	case !ok:
-		return nil, 0, &job.Error{Op: "bucket", Kind: job.NotFound}
-	}
-	return &object{b, bytes.NewReader(data)}, int64(len(data)), nil
-}
-
-type object struct {
-	b *bucket
-	r *bytes.Reader
-}
-
-func (o *object) ReadAt(p []byte, off int64) (int, error) {
-	o.b.mu.Lock()
-	broken, onRead := o.b.broken, o.b.onRead
-	o.b.mu.Unlock()
-	if onRead != nil {
-		onRead()
-	}
-	if broken != nil {
-		return 0, broken
-	}
-	return o.r.ReadAt(p, off)
-}
-
-// bench is a Planner on a real database.
-type bench struct {
-	*storetest.Base
-	bucket   *bucket
-	planner  *plan.Planner
-	outcomes chan plan.Outcome
-}
-
-func newBench(tb testing.TB, limits job.Limits) *bench {
-	tb.Helper()
-	b := &bench{Base: storetest.New(tb), bucket: &bucket{objects: map[string][]byte{}}, outcomes: make(chan plan.Outcome, 1000)}
-	b.planner = b.newPlanner(tb, limits)
-	return b
-}
-
-func (b *bench) newPlanner(tb testing.TB, limits job.Limits) *plan.Planner {
-	tb.Helper()
-	cfg := plan.DefaultConfig()
-	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
-	require.NoError(tb, cfg.Validate())
-	return plan.New(cfg, plan.Deps{
-		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
-		Planned: func(o plan.Outcome) { b.outcomes <- o },
-	})
-}
-
-func (b *bench) run(tb testing.TB) (stop func()) {
-	tb.Helper()
-	ctx, cancel := context.WithCancel(tb.Context())
-	done := make(chan error, 1)
-	go func() { done <- b.planner.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			require.NoError(tb, <-done)
-		})
-	}
-	tb.Cleanup(stop)
-	return stop
-}
-
-// outcome waits for the outcome of a job.
-func (b *bench) outcome(tb testing.TB, id job.ID) plan.Outcome {
-	tb.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		select {
-		case o := <-b.outcomes:
-			if o.ID == id {
-				return o
-			}
-		case <-deadline:
-			state, kind, detail := b.State(tb, id)
-			tb.Fatalf("job %s is still %s (%s: %s)", id, state, kind, detail)
-		}
-	}
-}
-
-func (b *bench) upload(tb testing.TB, media string, data []byte) job.ID {
-	tb.Helper()
-	a := b.Accepted(tb, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: media}})
-	a.SourceKey = "uploads/default/" + string(a.ID)
-	b.bucket.put(a.SourceKey, data)
-	b.Insert(tb, a)
-	b.planner.Wake()
-	return a.ID
-}
-
-// epub returns a small book: chapters of paragraphs of sentences.
-func epub(tb testing.TB, chapters, paragraphs int, sentence func(c, p int) string) []byte {
-	tb.Helper()
-	var buf bytes.Buffer
-	z := zip.NewWriter(&buf)
-	add := func(name, content string) {
-		w, err := z.Create(name)
-		require.NoError(tb, err)
-		_, err = io.WriteString(w, content)
-		require.NoError(tb, err)
-	}
-	add("mimetype", job.MediaEPUB)
-	add("META-INF/container.xml", `<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container" version="1.0"><rootfiles><rootfile full-path="book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>`)
-	var manifest, spine, toc strings.Builder
-	for c := range chapters {
-		fmt.Fprintf(&manifest, `<item id="c%d" href="c%d.xhtml" media-type="application/xhtml+xml"/>`, c, c)
-		fmt.Fprintf(&spine, `<itemref idref="c%d"/>`, c)
-		fmt.Fprintf(&toc, `<li><a href="c%d.xhtml">Chapter %d</a></li>`, c, c+1)
-		var text strings.Builder
-		fmt.Fprintf(&text, `<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body><h1>Chapter %d</h1>`, c+1)
-		for p := range paragraphs {
-			fmt.Fprintf(&text, `<p>%s</p>`, sentence(c, p))
-		}
-		text.WriteString(`</body></html>`)
-		add(fmt.Sprintf("c%d.xhtml", c), text.String())
-	}
-	add("nav.xhtml", `<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"><body><nav epub:type="toc"><ol>`+toc.String()+`</ol></nav></body></html>`)
-	add("book.opf", `<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="i"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier id="i">1</dc:identifier><dc:title>A Book</dc:title><dc:language>en</dc:language></metadata><manifest><item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/>`+
-		manifest.String()+`</manifest><spine>`+spine.String()+`</spine></package>`)
-	require.NoError(tb, z.Close())
-	return buf.Bytes()
-}
-
-func sentence(c, p int) string {
-	return fmt.Sprintf("This is sentence number %d of chapter %d, and it says what it has to say. Then it ends.", p, c)
-}
 
 func TestAnInlineTextBecomesSegments(t *testing.T) {
 	t.Parallel()
@@ -570,23 +408,4 @@ func TestStopTwiceAndStartAgain(t *testing.T) {
 	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Later."}})
 	b.run(t)
 	require.True(t, b.outcome(t, id).Queued)
-}
-
-// BenchmarkPlanToPostgres reads a book of 100,000 words into Postgres; the aim
-// is 2 million words a minute.
-func BenchmarkPlanToPostgres(b *testing.B) {
-	const words = 100_000
-	line := strings.Repeat("The quick brown fox of the old story jumps over a lazy dog again. ", 5)
-	perLine := len(strings.Fields(line))
-	book := epub(b, 20, words/20/perLine, func(c, p int) string { return fmt.Sprintf("%s %d %d.", line, c, p) })
-	bench := newBench(b, job.DefaultLimits())
-	bench.run(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		id := bench.upload(b, job.MediaEPUB, book)
-		if !bench.outcome(b, id).Queued {
-			b.Fatal("the book was refused")
-		}
-	}
-	b.ReportMetric(words*float64(b.N)/b.Elapsed().Minutes(), "words/min")
 }
