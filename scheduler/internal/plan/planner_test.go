@@ -13,7 +13,6 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/testkit"
-	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 	"github.com/voicemill/voicemill/scheduler/internal/storetest"
 )
