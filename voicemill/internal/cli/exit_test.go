@@ -143,6 +143,15 @@ func TestWithJSONAProblemIsJSONOnStandardError(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatIsTakenIsNotToldAsAServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	got := runCommand(t, s.URL, "", "up", "--data", t.TempDir(), "--admin", strings.TrimPrefix(s.URL, "http://"))
+	if got.code != cli.ExitUnexpected || !strings.Contains(got.errOut, "address already in use") || strings.Contains(got.errOut, "no server answers") {
+		t.Errorf("up = %d, %q; want 1 and what is in the way", got.code, got.errOut)
+	}
+}
+
 func TestTextOfAServerCannotDriveTheTerminal(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	"github.com/voicemill/voicemill/api/client"
@@ -27,13 +28,23 @@ func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
-	return up.Run(ctx, c.Config, log, func(r up.Running) {
+	return ownFault(up.Run(ctx, c.Config, log, func(r up.Running) {
 		if con.JSON {
 			_ = con.Document(r) // a reader that went away does not stop the service
 			return
 		}
 		_ = up.Screen(con.Out, r) // as above
-	})
+	}))
+}
+
+// ownFault keeps an error of a service in this process, such as an address that
+// is taken, from being told as one of a server that does not answer.
+func ownFault(err error) error {
+	var told *ExitError
+	if err == nil || errors.Is(err, context.Canceled) || errors.As(err, &told) {
+		return err
+	}
+	return &ExitError{Code: ExitUnexpected, Err: errors.New(err.Error())}
 }
 
 // DemoCommand shows the main job.
@@ -111,7 +122,7 @@ func (c *InitCommand) Run(ctx context.Context, con *console.Console) error {
 	}
 	db, err := pg.Connect(ctx, pg.Config{DSN: c.DSN}, log)
 	if err != nil {
-		return err
+		return ownFault(err)
 	}
 	defer db.Close()
 	if err := pg.Migrate(ctx, db, log); err != nil {
