@@ -122,13 +122,13 @@ func (c Config) assemble() assemble.Config {
 }
 
 const (
-	// poll is one wait of a pull; a stop ends it within a second.
+	// One wait of a pull; a stop ends it within a second.
 	poll = 5 * time.Second
-	// callFactor times the predicted audio is what an engine may take for it:
+	// So many times the predicted audio is what an engine may take for it:
 	// drivers give up sooner, and nothing that is worth running is slower.
 	callFactor = 20
-	// perCall is how many calls' worth of segments are in hand for each call at
-	// once: one with the engine, one waiting for it, two being stored.
+	// So many calls' worth of segments are in hand for each call at once:
+	// one with the engine, one waiting for it, two being stored.
 	perCall           = 4
 	defaultSeconds    = 240
 	defaultBatch      = 1

@@ -110,7 +110,7 @@ type service struct {
 	takers    []func(context.Context) error // what pulls from the bus
 }
 
-// build wires a worker. engines belong to pools, in the same order.
+// build wires a worker. The engines are those of pools, in the same order.
 func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine) (*service, error) {
 	st, err := store.New(deps.DB, deps.Random)
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *service) register(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil //nolint:nilerr // the stop came first
+			return nil // the stop came first
 		}
 	}
 }

@@ -40,14 +40,14 @@ type world struct {
 	blob *blob.Store
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	// A short ack wait, so that what a dead worker held comes again soon.
 	server := testkit.NATSServer(t, t.TempDir())
 	return &world{db: testkit.Postgres(t), bus: testkit.Bus(t, server, bus.Config{AckWait: 2 * time.Second}), blob: testkit.S3(t)}
 }
 
-func (w *world) deps(t testing.TB) Deps {
+func (w *world) deps(t *testing.T) Deps {
 	t.Helper()
 	return Deps{
 		Log: testkit.Log(t), Registry: telemetry.NewRegistry(), Bus: w.bus, DB: w.db, Blob: w.blob, Random: rand.Reader,
@@ -64,7 +64,7 @@ func quickConfig() Config {
 func testPool() Pool { return Pool{Name: "test", Engine: "espeak", Calls: 2, Batch: 8, InHand: 32} }
 
 // start runs a worker with a scripted engine until stop is called or the test ends.
-func (w *world) start(t testing.TB, cfg Config, e engine.Engine, change func(*parts)) (stop func()) {
+func (w *world) start(t *testing.T, cfg Config, e engine.Engine, change func(*parts)) (stop func()) {
 	t.Helper()
 	deps := w.deps(t)
 	p := connected(deps)
@@ -77,7 +77,7 @@ func (w *world) start(t testing.TB, cfg Config, e engine.Engine, change func(*pa
 }
 
 // background runs f until stop is called, or the test ends.
-func background(t testing.TB, f func(context.Context) error) (stop func()) {
+func background(t *testing.T, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -98,14 +98,14 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 }
 
 // artifact reads a finished file of a job.
-func (w *world) artifact(t testing.TB, id job.ID, name string) []byte {
+func (w *world) artifact(t *testing.T, id job.ID, name string) []byte {
 	t.Helper()
 	var key string
 	require.NoError(t, w.db.QueryRow(t.Context(), `select object_key from artifacts where job_id = $1 and name = $2`, id, name).Scan(&key))
 	return w.object(t, key)
 }
 
-func (w *world) object(t testing.TB, key string) []byte {
+func (w *world) object(t *testing.T, key string) []byte {
 	t.Helper()
 	r, _, err := w.blob.Get(t.Context(), key, blob.GetOptions{})
 	require.NoError(t, err)
@@ -115,13 +115,13 @@ func (w *world) object(t testing.TB, key string) []byte {
 	return b
 }
 
-func (w *world) number(t testing.TB, sql string, args ...any) (n int) {
+func (w *world) number(t *testing.T, sql string, args ...any) (n int) {
 	t.Helper()
 	require.NoError(t, w.db.QueryRow(t.Context(), sql, args...).Scan(&n))
 	return n
 }
 
-func (w *world) manifest(t testing.TB, id job.ID) (m assemble.Manifest) {
+func (w *world) manifest(t *testing.T, id job.ID) (m assemble.Manifest) {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(w.artifact(t, id, assemble.ManifestName)))
 	d.DisallowUnknownFields()
@@ -130,7 +130,7 @@ func (w *world) manifest(t testing.TB, id job.ID) (m assemble.Manifest) {
 }
 
 // pcm parses a WAV file by itself, so that our own reader is not its witness.
-func pcm(t testing.TB, file []byte) (rate int, samples []int16) {
+func pcm(t *testing.T, file []byte) (rate int, samples []int16) {
 	t.Helper()
 	require.Equal(t, "RIFF", string(file[:4]))
 	require.Equal(t, len(file)-8, int(binary.LittleEndian.Uint32(file[4:])))
@@ -143,7 +143,7 @@ func pcm(t testing.TB, file []byte) (rate int, samples []int16) {
 }
 
 // checkBook checks that the files of a job are what its manifest says, to the sample.
-func (w *world) checkBook(t testing.TB, id job.ID) assemble.Manifest {
+func (w *world) checkBook(t *testing.T, id job.ID) assemble.Manifest {
 	t.Helper()
 	m := w.manifest(t, id)
 	for _, c := range m.Chapters {
@@ -176,13 +176,13 @@ func (w *world) checkBook(t testing.TB, id job.ID) assemble.Manifest {
 	return m
 }
 
-func (w *world) objectKey(t testing.TB, rendition string) (key string) {
+func (w *world) objectKey(t *testing.T, rendition string) (key string) {
 	t.Helper()
 	require.NoError(t, w.db.QueryRow(t.Context(), `select object_key from renditions where key = $1`, rendition).Scan(&key))
 	return key
 }
 
-func requireSilence(t testing.TB, samples []int16, format string, args ...any) {
+func requireSilence(t *testing.T, samples []int16, format string, args ...any) {
 	t.Helper()
 	for i, s := range samples {
 		if s != 0 {
@@ -192,7 +192,7 @@ func requireSilence(t testing.TB, samples []int16, format string, args ...any) {
 }
 
 // espeakHelper builds the helper program for one test.
-func espeakHelper(t testing.TB) string {
+func espeakHelper(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "voicemill-espeak")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/voicemill-espeak")

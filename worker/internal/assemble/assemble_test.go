@@ -40,24 +40,24 @@ type bench struct {
 	msgs  chan assemble.Message
 }
 
-func newBench(t testing.TB) *bench {
-	t.Helper()
-	b := &bench{db: testkit.Postgres(t), blob: testkit.S3(t), msgs: make(chan assemble.Message)}
+func newBench(tb testing.TB) *bench {
+	tb.Helper()
+	b := &bench{db: testkit.Postgres(tb), blob: testkit.S3(tb), msgs: make(chan assemble.Message)}
 	var err error
 	b.store, err = store.New(b.db, rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
 		assemble.Deps{
-			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Hint: func(job.ID, int64) {}, Log: testkit.Log(t),
-			Keeper: lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(t)),
+			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Hint: func(job.ID, int64) {}, Log: testkit.Log(tb),
+			Keeper: lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(tb)),
 		})
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			tb.Errorf("Run: %v", err)
 		}
 	})
 	return b
@@ -83,15 +83,15 @@ func (n note) Nak() error                { n <- "nak"; return nil }
 func (n note) InProgress() error         { return nil }
 
 // do has one message assembled and requires that it was acknowledged.
-func (b *bench) do(t testing.TB, id job.ID, ordinal int) {
-	t.Helper()
+func (b *bench) do(tb testing.TB, id job.ID, ordinal int) {
+	tb.Helper()
 	n := make(note, 1)
 	b.msgs <- assemble.Message{Work: bus.Assembly{JobID: id, Ordinal: ordinal}, Message: n}
-	require.Equal(t, "ack", <-n)
+	require.Equal(tb, "ack", <-n)
 }
 
 // render stores audio for every segment of p and settles it.
-func (b *bench) render(t testing.TB, p plantest.Plan, audio func(w bus.Work) (hz int, samples []int16)) {
+func (b *bench) render(t *testing.T, p plantest.Plan, audio func(w bus.Work) (hz int, samples []int16)) {
 	t.Helper()
 	works, err := plantest.Release(t.Context(), b.db, p)
 	require.NoError(t, err)
@@ -112,13 +112,13 @@ func (b *bench) render(t testing.TB, p plantest.Plan, audio func(w bus.Work) (hz
 	}
 }
 
-func (b *bench) keep(t testing.TB, w bus.Work, hz int, samples []int16) *store.Rendition {
-	t.Helper()
+func (b *bench) keep(tb testing.TB, w bus.Work, hz int, samples []int16) *store.Rendition {
+	tb.Helper()
 	data := wav.Encode(hz, samples)
 	sum := sha256.Sum256(data)
 	key := "renditions/default/" + w.RenditionKey + ".wav"
-	_, err := b.blob.Put(t.Context(), key, bytes.NewReader(data), int64(len(data)), blob.PutOptions{IfAbsent: true})
-	require.NoError(t, err)
+	_, err := b.blob.Put(tb.Context(), key, bytes.NewReader(data), int64(len(data)), blob.PutOptions{IfAbsent: true})
+	require.NoError(tb, err)
 	return &store.Rendition{
 		Key: w.RenditionKey, Tenant: w.Tenant, ObjectKey: key, SampleRate: hz, Samples: int64(len(samples)),
 		Bytes: int64(len(data)), SHA256: sum[:], Engine: "test",
@@ -133,13 +133,13 @@ func ramp(n int) []int16 {
 	return s
 }
 
-func (b *bench) chapter(t testing.TB, id job.ID) (state job.ChapterState, detail string) {
+func (b *bench) chapter(t *testing.T, id job.ID) (state job.ChapterState, detail string) {
 	t.Helper()
 	require.NoError(t, b.db.QueryRow(t.Context(), `select state, coalesce(error_detail, '') from chapters where job_id = $1 and ordinal = 1`, id).Scan(&state, &detail))
 	return state, detail
 }
 
-func (b *bench) read(t testing.TB, id job.ID, name string) []byte {
+func (b *bench) read(t *testing.T, id job.ID, name string) []byte {
 	t.Helper()
 	var key, sum string
 	require.NoError(t, b.db.QueryRow(t.Context(), `select object_key, encode(sha256, 'hex') from artifacts where job_id = $1 and name = $2`, id, name).Scan(&key, &sum))
@@ -229,25 +229,25 @@ func TestTwoWorkersOnOneChapterMakeOneFile(t *testing.T) {
 }
 
 // long plans and renders a chapter of so many segments of ten seconds.
-func (b *bench) long(t testing.TB, segments int) plantest.Plan {
-	t.Helper()
+func (b *bench) long(tb testing.TB, segments int) plantest.Plan {
+	tb.Helper()
 	const seconds = 10
 	c := plantest.Chapter{Title: "Long"}
 	for range segments {
 		c.Segments = append(c.Segments, plantest.Segment{Text: "The same words again.", Seconds: seconds})
 	}
-	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{c}})
-	works, err := plantest.Release(t.Context(), b.db, p)
-	require.NoError(t, err)
-	r := b.keep(t, works[0], rate, ramp(seconds*rate))
+	p := plantest.Insert(tb, b.db, plantest.Book{Chapters: []plantest.Chapter{c}})
+	works, err := plantest.Release(tb.Context(), b.db, p)
+	require.NoError(tb, err)
+	r := b.keep(tb, works[0], rate, ramp(seconds*rate))
 	for len(works) > 0 {
 		n := min(len(works), store.MaxGroup)
 		outcomes := make([]store.Outcome, n)
 		for i, w := range works[:n] {
 			outcomes[i] = store.Outcome{Ref: store.Ref{JobID: w.JobID, N: w.N}, Attempt: w.Attempt, State: job.SegmentDone, Rendition: r}
 		}
-		_, err := b.store.Settle(t.Context(), outcomes)
-		require.NoError(t, err)
+		_, err := b.store.Settle(tb.Context(), outcomes)
+		require.NoError(tb, err)
 		works = works[n:]
 	}
 	return p

@@ -124,17 +124,17 @@ func changed(c store.Chapter) error {
 	return &job.Error{Op: "assemble.write", JobID: c.JobID, Kind: job.Unavailable, Err: fmt.Errorf("chapter %d changed while it was joined", c.Ordinal)}
 }
 
-var zeros [32 << 10]byte // read only
-
 func writeSilence(w io.Writer, samples int64) error {
-	for left := samples * bytesPerSample; left > 0; {
-		n, err := w.Write(zeros[:min(left, int64(len(zeros)))])
-		if err != nil {
-			return err
-		}
-		left -= int64(n)
-	}
-	return nil
+	_, err := io.CopyN(w, silence{}, samples*bytesPerSample)
+	return err
+}
+
+// silence is zeros without end.
+type silence struct{}
+
+func (silence) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // copyRendition copies the samples of one rendition and checks every byte of
@@ -156,7 +156,7 @@ func copyRendition(w io.Writer, g store.Segment, body io.Reader, info blob.Info)
 		return &job.Error{Op: "assemble.copyRendition", Kind: job.Unavailable, Err: fmt.Errorf("read %s: %w", g.ObjectKey, errors.Join(io.ErrUnexpectedEOF, bad, err))}
 	}
 	if bad != nil || string(h.Sum(nil)) != string(g.SHA256) {
-		return fmt.Errorf("object %s is not what was stored (%v): %w", g.ObjectKey, bad, errBroken)
+		return fmt.Errorf("object %s is not what was stored: %w", g.ObjectKey, errors.Join(errBroken, bad))
 	}
 	return nil
 }

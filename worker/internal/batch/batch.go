@@ -139,7 +139,8 @@ func (c *call) fill(class job.Class, anchor int) {
 	slices.SortStableFunc(rest, func(a, b int) int {
 		return cmp.Or(
 			cmp.Compare(math.Abs(c.waiting[a].Seconds-want), math.Abs(c.waiting[b].Seconds-want)),
-			c.waiting[a].Since.Compare(c.waiting[b].Since))
+			c.waiting[a].Since.Compare(c.waiting[b].Since),
+		)
 	})
 	for _, i := range rest {
 		if len(c.take) == c.lim.Items || c.seconds+c.waiting[i].Seconds > c.lim.Seconds {

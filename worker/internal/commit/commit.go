@@ -62,8 +62,8 @@ type reply struct {
 	err     error
 }
 
-// New returns a Committer; run it with [Committer.Run]. settled, if not nil, is
-// called by its goroutine after each transaction with the group's size.
+// New returns a Committer; run it with [Committer.Run]. Its goroutine calls
+// settled, if that is not nil, after each transaction with the group's size.
 func New(cfg Config, s Store, log *slog.Logger, settled func(group int, done store.Settled)) *Committer {
 	if settled == nil {
 		settled = func(int, store.Settled) {}
@@ -71,7 +71,7 @@ func New(cfg Config, s Store, log *slog.Logger, settled func(group int, done sto
 	return &Committer{cfg: cfg, store: s, log: log, settled: settled, in: make(chan request), done: make(chan struct{})}
 }
 
-// Submit stores o and waits for it. applied is false if the segment was no
+// Submit stores o and waits for it; applied is false if the segment was no
 // longer released under o.Attempt. An error is Unavailable if the database
 // stayed away or ctx is done: o may have been stored; any other kind means that
 // the database refused o by itself, and it was not stored.

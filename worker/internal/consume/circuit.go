@@ -26,7 +26,8 @@ type circuit struct {
 	until time.Time // no work before
 }
 
-// fail opens c. after is what the dependency asked for, 0 if nothing.
+// fail opens c for a while: at least for after, which the dependency asked
+// for; 0 if it did not.
 func (c *circuit) fail(now time.Time, after time.Duration, b Backoff) {
 	pause := b.Min << min(c.fails, 20)
 	if pause > b.Max || pause < b.Min {

@@ -22,10 +22,7 @@ const (
 	OpenAISpeech = "openai-speech"
 )
 
-var (
-	poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
-	drivers  = []string{Espeak, OpenAISpeech}
-)
+var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 
 // Pool describes one pool: engines that serve the same voices. The zero value
 // of every field but Name and Engine means its default.
@@ -109,7 +106,7 @@ func Validate(pools []Pool) error {
 		case seen[p.Name]:
 			errs = append(errs, fmt.Errorf("pool %s is there twice", p.Name))
 		case p.Engine != Espeak && p.Engine != OpenAISpeech:
-			errs = append(errs, fmt.Errorf("pool %s: engine is %q; want one of %q", p.Name, p.Engine, drivers))
+			errs = append(errs, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech))
 		}
 		seen[p.Name] = true
 		if p.Calls < 0 || p.Batch < 0 || p.InHand < 0 || p.Rate < 0 || !(p.BatchSeconds >= 0) || !(p.WaitSeconds >= 0) {
@@ -139,7 +136,7 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) (engine.Engine, error) 
 		}
 		return e, nil
 	}
-	return nil, fmt.Errorf("pool %s: engine is %q; want one of %q", p.Name, p.Engine, drivers)
+	return nil, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech)
 }
 
 func openAI(p Pool, log *slog.Logger) openaispeech.Config {

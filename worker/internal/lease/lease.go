@@ -100,8 +100,8 @@ func (k *Keeper) expire(ctx context.Context, l *Lease) {
 	}
 }
 
-// Hold takes msg into care until it is settled or too old. name is for the log.
-// settled, if not nil, is called once, when the lease is settled.
+// Hold takes msg into care until it is settled or too old. The name is for the
+// log. When the lease is settled, settled is called, once, unless it is nil.
 func (k *Keeper) Hold(msg Message, name string, settled func()) *Lease {
 	l := &Lease{keeper: k, msg: msg, name: name, settled: settled, until: time.Now().Add(k.cfg.Hard)}
 	k.mu.Lock()

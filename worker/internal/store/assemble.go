@@ -99,7 +99,7 @@ type Joined struct {
 }
 
 // ReadyChapter makes c ready: the chapter, its artifact, the job's counters, the
-// event if it is wanted, and whatever becomes due because of it. ok is false if
+// event if it is wanted, and whatever becomes due because of it; ok is false if
 // c is no longer what it was when it was read, or the proof does not hold.
 func (s *Store) ReadyChapter(ctx context.Context, c Chapter, j Joined) (ok bool, err error) {
 	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
@@ -118,7 +118,7 @@ func (s *Store) ReadyChapter(ctx context.Context, c Chapter, j Joined) (ok bool,
 	})
 }
 
-// FailChapter gives c up. detail is shown to the owner of the job.
+// FailChapter gives c up. The owner of the job is shown detail.
 func (s *Store) FailChapter(ctx context.Context, c Chapter, kind job.Kind, detail string) (ok bool, err error) {
 	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
 		n, err := s.exec(ctx, tx, "FailChapter", c.JobID, c.Ordinal, c.Attempts, kind.String(), detail)

@@ -136,7 +136,7 @@ type End struct {
 }
 
 // FinishJob ends j: its state, its manifest, its final event, and its outbox row
-// goes, all at once. ok is false if j is no longer assembling, or the proof does
+// goes, all at once; ok is false if j is no longer assembling, or the proof does
 // not hold.
 func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {

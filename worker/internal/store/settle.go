@@ -101,7 +101,7 @@ func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome) (Sett
 	if err := s.addRenditions(ctx, tx, outcomes); err != nil {
 		return done, err
 	}
-	for _, step := range settleSteps {
+	for _, step := range settleSteps() {
 		if err := s.settleStep(ctx, tx, step, outcomes, done.Applied); err != nil {
 			return done, err
 		}
@@ -168,16 +168,18 @@ type settleStep struct {
 	extra func([]Outcome) []any // the columns after job, n, attempt, GPU-seconds
 }
 
-var settleSteps = []settleStep{
-	{"SettleDone", job.SegmentDone, func(os []Outcome) []any {
-		return []any{column(os, func(o Outcome) string { return o.Verdict })}
-	}},
-	{"SettleRetry", job.SegmentPending, func(os []Outcome) []any {
-		return []any{column(os, func(o Outcome) float64 { return o.DelaySeconds }), column(os, kindOf), column(os, detailOf)}
-	}},
-	{"SettleFailed", job.SegmentFailed, func(os []Outcome) []any {
-		return []any{column(os, kindOf), column(os, detailOf)}
-	}},
+func settleSteps() []settleStep {
+	return []settleStep{
+		{"SettleDone", job.SegmentDone, func(os []Outcome) []any {
+			return []any{column(os, func(o Outcome) string { return o.Verdict })}
+		}},
+		{"SettleRetry", job.SegmentPending, func(os []Outcome) []any {
+			return []any{column(os, func(o Outcome) float64 { return o.DelaySeconds }), column(os, kindOf), column(os, detailOf)}
+		}},
+		{"SettleFailed", job.SegmentFailed, func(os []Outcome) []any {
+			return []any{column(os, kindOf), column(os, detailOf)}
+		}},
+	}
 }
 
 func kindOf(o Outcome) string   { return o.ErrorKind.String() }

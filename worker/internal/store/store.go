@@ -24,8 +24,8 @@ type Store struct {
 	random io.Reader // ids of deliveries
 }
 
-// New returns a Store on pool, which stays the caller's to close. random is
-// read for the ids of deliveries; it must be safe for concurrent use.
+// New returns a Store on pool, which stays the caller's to close. Ids of
+// deliveries are read from random, which must be safe for concurrent use.
 func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 	q, err := Queries()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/resample"
 )
 
-// unspeakable is how long the silence of a text without letters and digits
+// unspeakableSeconds is how long the silence of a text without letters and digits
 // lasts if the engine says nothing at all.
 const unspeakableSeconds = 0.1
 
@@ -30,7 +30,7 @@ func (r *run) judge(ctx context.Context, t deliver.Task, res engine.Result) (del
 				slog.String("reason", string(v.Reason)), slog.String("detail", v.Detail))
 			return s, &job.Error{
 				Op: "synth.judge", JobID: t.Work.JobID, Kind: job.Engine,
-				Public: fmt.Sprintf("The audio was not usable: %s.", reasons[v.Reason]), Err: fmt.Errorf("%s: %s", v.Reason, v.Detail),
+				Public: fmt.Sprintf("The audio was not usable: %s.", explain(v.Reason)), Err: fmt.Errorf("%s: %s", v.Reason, v.Detail),
 			}
 		}
 		s.Verdict = string(v.Reason)
@@ -41,14 +41,24 @@ func (r *run) judge(ctx context.Context, t deliver.Task, res engine.Result) (del
 	return r.rates.convert(s, t.Work.SampleRate)
 }
 
-// reasons says for the owner of a job what a judge's reason means.
-var reasons = map[check.Reason]string{
-	check.Empty:     "the engine said nothing",
-	check.Silent:    "it is silent",
-	check.TooShort:  "it is much shorter than the text",
-	check.TooLong:   "it is much longer than the text",
-	check.LongPause: "it has a long pause in the middle",
-	check.Clipped:   "it is distorted",
+// explain says for the owner of a job what a judge's reason means.
+func explain(r check.Reason) string {
+	switch r {
+	case check.Empty:
+		return "the engine said nothing"
+	case check.Silent:
+		return "it is silent"
+	case check.TooShort:
+		return "it is much shorter than the text"
+	case check.TooLong:
+		return "it is much longer than the text"
+	case check.LongPause:
+		return "it has a long pause in the middle"
+	case check.Clipped:
+		return "it is distorted"
+	default:
+		return "it was found bad"
+	}
 }
 
 // rates keeps the resamplers of one pool: one, as a rule.

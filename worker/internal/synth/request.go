@@ -23,7 +23,7 @@ type said struct {
 	Alias    string `json:"alias"`
 }
 
-// request is what the engine is asked for t. spelling leads from the text that
+// request is what the engine is asked for t; the spelling leads from the text that
 // it is asked to speak back to the segment's.
 func request(t deliver.Task) (engine.Request, spelling, error) {
 	w := t.Work
