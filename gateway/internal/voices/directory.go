@@ -35,7 +35,7 @@ type Directory struct {
 
 const (
 	refreshEvery = 10 * time.Second
-	retryEvery   = time.Second // while there is none
+	retryEvery   = 100 * time.Millisecond // while there is none: a worker that starts beside us is about to say
 	staleAfter   = 2 * time.Second
 )
 
