@@ -68,8 +68,8 @@ func (a Answer) Problem() (Problem, error) {
 	return p, nil
 }
 
-// Do sends one request; header is name, value, … An Authorization given there
-// replaces the server's key.
+// Do sends one request; header is name, value, … An empty value is none; an
+// Authorization replaces the server's key.
 func (c *Caller) Do(ctx context.Context, method, path string, body []byte, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.server.URL()+path, bytes.NewReader(body))
 	if err != nil {
@@ -80,7 +80,9 @@ func (c *Caller) Do(ctx context.Context, method, path string, body []byte, heade
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
+		if header[i+1] != "" {
+			req.Header.Set(header[i], header[i+1])
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -124,7 +126,7 @@ func (c *Caller) expect(ctx context.Context, status int, v any, method, path str
 	return nil
 }
 
-// Submit hands a job in, once, under the idempotency key.
+// Submit hands a job in, once if there is an idempotency key.
 func (c *Caller) Submit(ctx context.Context, key string, spec map[string]any) (jobdoc.Document, error) {
 	var doc jobdoc.Document
 	body, err := json.Marshal(spec)

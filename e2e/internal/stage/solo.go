@@ -63,7 +63,8 @@ func PrepareSolo(t *testing.T, bin string, cfg SoloConfig) *Solo {
 		cfg.Data = filepath.Join(dir, "data")
 	}
 	args := append([]string{
-		"up", "--json", "--data", cfg.Data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-level", "info",
+		"up", "--json", "--data", cfg.Data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--s3-listen", "127.0.0.1:0", "--log-level", "info", "--no-gateway-access-log",
 	}, cfg.Args...)
 	argv := append(append([]string{}, cfg.Wrap...), append([]string{filepath.Join(bin, "voicemill")}, args...)...)
 	s := &Solo{Data: cfg.Data, bin: bin}
@@ -202,7 +203,7 @@ func (s *Solo) awaitEnd() (code int, err error) {
 	}
 }
 
-// Command runs a client command, such as submit, against s. code is its exit code.
+// Command runs a client command, such as submit, against s. Code is its exit code.
 func (s *Solo) Command(ctx context.Context, args ...string) (code int, stdout, stderr string, err error) {
 	return Run(ctx, filepath.Join(s.bin, "voicemill"), []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "VOICEMILL_URL=" + s.URL(), "VOICEMILL_KEY=" + s.Key(),
@@ -215,8 +216,7 @@ func Run(ctx context.Context, program string, env []string, args ...string) (cod
 	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the test names it
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &errs
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), out.String(), errs.String(), nil
 	}
 	return 0, out.String(), errs.String(), err
