@@ -81,8 +81,7 @@ func Retryable(err error) bool {
 
 // KindOf returns the Kind of the outermost *Error in err's tree, or Internal.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

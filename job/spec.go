@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -110,12 +111,7 @@ func (c *Callback) Wants(event string) bool {
 	if len(c.Events) == 0 {
 		return event != EventStarted && event != EventChapterReady
 	}
-	for _, e := range c.Events {
-		if e == event {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Events, event)
 }
 
 // Media types of a manuscript.

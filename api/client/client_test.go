@@ -54,8 +54,10 @@ func TestAProblemReadsAsASentence(t *testing.T) {
 		"/voice: voice \"x\" is not known":                  problem(422, `{"title":"The request has faults","errors":[{"pointer":"/voice","detail":"voice \"x\" is not known"}]}`),
 		"The request has faults:\n  /a: is bad\n  is worse": problem(422, `{"title":"The request has faults","errors":[{"pointer":"/a","detail":"is bad"},{"pointer":"","detail":"is worse"}]}`),
 		"Something went wrong here (request req_7)":         problem(500, `{"title":"x","detail":"Something went wrong here.","request_id":"req_7"}`),
-		"The server answered 502 Bad Gateway":               func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>proxy</html>", 502) },
-		"The server answered 418 I'm a teapot":              problem(418, `not json`),
+		"The server answered 502 Bad Gateway": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>proxy</html>", http.StatusBadGateway)
+		},
+		"The server answered 418 I'm a teapot": problem(418, `not json`),
 	} {
 		c, n := scripted(t, step)
 		_, err := c.Job(t.Context(), "job_1")

@@ -13,7 +13,7 @@ import (
 )
 
 // Problem is a refusal of the server (RFC 9457). Its text is for people.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	Type       string        `json:"type"` // such as /problems/not-found
 	Title      string        `json:"title"`
 	Status     int           `json:"status"`

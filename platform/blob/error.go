@@ -24,8 +24,7 @@ func classify(op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *job.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*job.Error](err); ok {
 		return err
 	}
 	kind, public := judge(err)

@@ -36,8 +36,7 @@ func classify(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *job.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*job.Error](err); ok {
 		return err
 	}
 	kind, public := job.Unavailable, sayAway
@@ -57,8 +56,9 @@ func full(api *jetstream.APIError) bool {
 		return api.Description == bytesFull || api.Description == messagesFull
 	case codeInsufficient, codeStorageExceeded, codeAccountExceeded:
 		return true
+	default:
+		return api.Code == tooManyRequests
 	}
-	return api.Code == tooManyRequests
 }
 
 // alreadyThere reports that a message of the same subject is in the stream.

@@ -18,19 +18,19 @@ const (
 // Envelopes hands every envelope in JOBS to fn, one after the other, until ctx
 // is done; then it returns nil. When fn returns nil the envelope is ended
 // durably; on an error it comes again, after a pause that grows to five
-// seconds. An envelope may come more than once, so fn must be idempotent. fn's
+// seconds. An envelope may come more than once, so fn must be idempotent. Fn's
 // context outlives ctx by five seconds, to finish what it holds. Errors are
 // logged, not returned.
 func (b *Bus) Envelopes(ctx context.Context, fn func(context.Context, Envelope) error) error {
 	pause := intakePause
 	for ctx.Err() == nil {
 		err := b.oneEnvelope(ctx, fn)
-		if err == nil {
+		switch {
+		case err == nil:
 			pause = intakePause
 			continue
-		}
-		if ctx.Err() != nil {
-			break
+		case ctx.Err() != nil:
+			continue // the stop cut it short, which is no failure
 		}
 		b.log.WarnContext(ctx, "envelope not taken in", slog.String("error", err.Error()), slog.Duration("pause", pause))
 		if wait(ctx, pause) != nil {
@@ -38,7 +38,7 @@ func (b *Bus) Envelopes(ctx context.Context, fn func(context.Context, Envelope) 
 		}
 		pause = min(2*pause, intakePauseTo)
 	}
-	return nil
+	return nil //nolint:nilerr // what failed was logged and is tried again; the stop is no failure
 }
 
 func (b *Bus) oneEnvelope(ctx context.Context, fn func(context.Context, Envelope) error) error {

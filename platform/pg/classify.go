@@ -56,8 +56,7 @@ func Classify(err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *job.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*job.Error](err); ok {
 		return err
 	}
 	v := judge(err)
@@ -65,8 +64,7 @@ func Classify(err error) error {
 }
 
 func judge(err error) verdict {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if v, ok := byCode[pe.Code]; ok {
 			return v
 		}

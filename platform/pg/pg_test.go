@@ -41,7 +41,8 @@ func TestConnectFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 
 func TestConnectWaitsForADatabaseThatIsAwayAndSaysSoOnce(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := l.Addr().String()
 	require.NoError(t, l.Close())

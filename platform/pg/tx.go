@@ -50,8 +50,7 @@ func pauseBefore(ctx context.Context, try int) error {
 }
 
 func retrySafely(err error) bool {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pe.Code == "40001" || pe.Code == "40P01"
 	}
 	return pgconn.SafeToRetry(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -85,10 +86,10 @@ func (a *Admin) Run(ctx context.Context) error {
 	return nil
 }
 
-func (a *Admin) metrics(w http.ResponseWriter, _ *http.Request) {
+func (a *Admin) metrics(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	if err := a.reg.Write(w); err != nil {
-		a.log.Warn("metrics not written", slog.Any("error", err))
+		a.log.WarnContext(r.Context(), "metrics not written", slog.Any("error", err))
 	}
 }
 
@@ -108,9 +109,7 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) Ready(ctx context.Context) (results map[string]string, ok bool) {
 	a.mu.Lock()
 	checks := make(map[string]Check, len(a.checks))
-	for name, c := range a.checks {
-		checks[name] = c
-	}
+	maps.Copy(checks, a.checks)
 	a.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -129,7 +128,7 @@ func (a *Admin) Ready(ctx context.Context) (results map[string]string, ok bool) 
 		results[o.name] = "ok"
 		if o.err != nil {
 			results[o.name], ok = job.PublicOf(o.err, job.KindOf(o.err).String()), false
-			a.log.Warn("not ready", slog.String("check", o.name), slog.Any("error", o.err))
+			a.log.WarnContext(ctx, "not ready", slog.String("check", o.name), slog.Any("error", o.err))
 		}
 	}
 	return results, ok

@@ -51,7 +51,8 @@ func TestEachTestHasItsOwnParts(t *testing.T) {
 	t.Parallel()
 	a, b := PostgresDSN(t), PostgresDSN(t)
 	require.NotEqual(t, a, b)
-	require.NotEqual(t, S3Config(t).Bucket, S3Config(t).Bucket)
+	one, two := S3Config(t).Bucket, S3Config(t).Bucket
+	require.NotEqual(t, one, two)
 	first, second := NATS(t), NATS(t)
 	require.NotSame(t, first, second)
 }

@@ -37,7 +37,7 @@ func run(ctx context.Context, root, out string, files []string) error {
 	}
 	request := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: files,
-		Parameter:      proto.String("module=github.com/voicemill/voicemill/api"),
+		Parameter:      new("module=github.com/voicemill/voicemill/api"),
 	}
 	for _, f := range compiled {
 		d := protodesc.ToFileDescriptorProto(f)

@@ -14,9 +14,14 @@ import (
 	"github.com/voicemill/voicemill/e2e/peers"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
-func run() int {
+func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	cert := flag.String("cert", "", "certificate file; with it the server speaks TLS")
 	key := flag.String("key", "", "key file")
@@ -26,17 +31,13 @@ func run() int {
 	srv := &fasthttp.Server{Handler: s.handle, Name: "peer", NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 20}
 	listener, err := net.Listen("tcp", *addr) //nolint:noctx // it ends with the process
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	fmt.Println(listener.Addr()) //nolint:forbidigo // the load generator reads it
+	fmt.Println(listener.Addr())
 	if *cert != "" {
-		err = srv.ServeTLS(listener, *cert, *key)
-	} else {
-		err = srv.Serve(listener)
+		return srv.ServeTLS(listener, *cert, *key)
 	}
-	fmt.Fprintln(os.Stderr, err)
-	return 1
+	return srv.Serve(listener)
 }
 
 type server struct {

@@ -17,9 +17,14 @@ import (
 	"github.com/voicemill/voicemill/e2e/peers"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
-func run() int {
+func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	cert := flag.String("cert", "", "certificate file; with it the server speaks TLS")
 	key := flag.String("key", "", "key file")
@@ -34,20 +39,17 @@ func run() int {
 
 	listener, err := net.Listen("tcp", *addr) //nolint:noctx // it ends with the process
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	if *cert != "" {
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
-	fmt.Println(listener.Addr())                                     //nolint:forbidigo // the load generator reads it
-	fmt.Fprintln(os.Stderr, http.Serve(listener, s.authorized(mux))) //nolint:gosec // the load generator is trusted
-	return 1
+	fmt.Println(listener.Addr())
+	return http.Serve(listener, s.authorized(mux)) //nolint:gosec // the load generator is trusted
 }
 
 type server struct {

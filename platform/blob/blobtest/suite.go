@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -83,6 +84,7 @@ func wantKind(t *testing.T, what string, err error, want job.Kind) {
 }
 
 func roundTrips(t *testing.T, s *blob.Store) {
+	t.Helper()
 	for _, n := range []int{0, 1, 96 << 10, 5<<20 - 1, 5 << 20, 5<<20 + 1, 10 << 20, 12<<20 + 7} {
 		for how, size := range map[string]int64{"known": int64(n), "unknown": -1} {
 			key, want := fmt.Sprintf("t/%s/%d.wav", how, n), pattern(n)
@@ -102,6 +104,7 @@ func roundTrips(t *testing.T, s *blob.Store) {
 }
 
 func putTwice(t *testing.T, s *blob.Store) {
+	t.Helper()
 	first := put(t, s, "t/a.wav", []byte("first"))
 	opts := blob.PutOptions{IfAbsent: true}
 	again, err := s.Put(t.Context(), "t/a.wav", strings.NewReader("second one"), 10, opts)
@@ -118,6 +121,7 @@ func putTwice(t *testing.T, s *blob.Store) {
 }
 
 func race(t *testing.T, s *blob.Store) {
+	t.Helper()
 	var all sync.WaitGroup
 	var winners atomic.Int64
 	for i := range 16 {
@@ -150,6 +154,7 @@ func (f *failing) Read(p []byte) (int, error) {
 }
 
 func failingReader(t *testing.T, s *blob.Store) {
+	t.Helper()
 	for _, n := range []int{100, 7 << 20} {
 		for _, size := range []int64{-1, int64(n + 1)} {
 			_, err := s.Put(t.Context(), "t/broken.wav", &failing{left: n}, size, blob.PutOptions{})
@@ -164,6 +169,7 @@ func failingReader(t *testing.T, s *blob.Store) {
 }
 
 func wrongSize(t *testing.T, s *blob.Store) {
+	t.Helper()
 	for _, n := range []int{100, 11 << 20} {
 		for _, size := range []int64{int64(n - 1), int64(n + 1)} {
 			_, err := s.Put(t.Context(), "t/size.wav", bytes.NewReader(pattern(n)), size, blob.PutOptions{})
@@ -175,6 +181,7 @@ func wrongSize(t *testing.T, s *blob.Store) {
 }
 
 func ranges(t *testing.T, s *blob.Store) {
+	t.Helper()
 	want := pattern(1000)
 	put(t, s, "t/r.bin", want)
 	for _, r := range []struct{ offset, length, from, to int64 }{
@@ -194,6 +201,7 @@ func ranges(t *testing.T, s *blob.Store) {
 }
 
 func wrongETag(t *testing.T, s *blob.Store) {
+	t.Helper()
 	put(t, s, "t/e.bin", []byte("x"))
 	_, _, err := s.Get(t.Context(), "t/e.bin", blob.GetOptions{IfMatch: strings.Repeat("0", 32)})
 	wantKind(t, "Get", err, job.Conflict)
@@ -202,6 +210,7 @@ func wrongETag(t *testing.T, s *blob.Store) {
 }
 
 func notFound(t *testing.T, s *blob.Store) {
+	t.Helper()
 	_, err := s.Stat(t.Context(), "t/none")
 	wantKind(t, "Stat", err, job.NotFound)
 	_, _, err = s.Get(t.Context(), "t/none", blob.GetOptions{})
@@ -221,6 +230,7 @@ func notFound(t *testing.T, s *blob.Store) {
 }
 
 func listing(t *testing.T, s *blob.Store) {
+	t.Helper()
 	want := map[string]bool{}
 	for i := range 30 {
 		key := fmt.Sprintf("renditions/default/%02x/%d.wav", i%3, i)
@@ -241,12 +251,16 @@ func listing(t *testing.T, s *blob.Store) {
 	if seen != len(want) {
 		t.Errorf("List yields %d objects; want %d", seen, len(want))
 	}
-	for range s.List(t.Context(), "") {
+	for _, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Errorf("List, left after the first object: %v", err)
+		}
 		break // an iteration may be left
 	}
 }
 
 func randomAccess(t *testing.T, s *blob.Store) {
+	t.Helper()
 	const size = 3<<20 + 11
 	want := pattern(size)
 	info := put(t, s, "t/book.epub", want)
@@ -262,7 +276,7 @@ func randomAccess(t *testing.T, s *blob.Store) {
 			t.Fatalf("ReadAt(%d bytes at %d) = %d, %v, or other bytes", len(got), off, n, err)
 		}
 	}
-	if n, err := r.ReadAt(make([]byte, 10), size-4); n != 4 || err != io.EOF { //nolint:errorlint // io.ReaderAt returns it itself
+	if n, err := r.ReadAt(make([]byte, 10), size-4); n != 4 || err != io.EOF {
 		t.Errorf("ReadAt over the end = %d, %v; want 4, EOF", n, err)
 	}
 	if whole, err := io.ReadAll(io.NewSectionReader(r, 0, size)); err != nil || !bytes.Equal(whole, want) {
@@ -284,9 +298,7 @@ func request(t *testing.T, method, url string, body []byte, header http.Header) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
@@ -301,6 +313,7 @@ func request(t *testing.T, method, url string, body []byte, header http.Header) 
 }
 
 func presignedGet(t *testing.T, s *blob.Store) {
+	t.Helper()
 	want := pattern(5000)
 	put(t, s, "t/chapter-001.wav", want)
 	url, err := s.PresignGet(t.Context(), "t/chapter-001.wav", time.Hour, "Kapitel »eins«.wav")
@@ -327,6 +340,7 @@ func presignedGet(t *testing.T, s *blob.Store) {
 }
 
 func presignedPut(t *testing.T, s *blob.Store) {
+	t.Helper()
 	url, err := s.PresignPut(t.Context(), "uploads/t/upl_1", time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -344,6 +358,7 @@ func presignedPut(t *testing.T, s *blob.Store) {
 }
 
 func sweep(t *testing.T, s *blob.Store) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	pr, pw := io.Pipe()
 	ended := make(chan error, 1)

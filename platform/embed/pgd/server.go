@@ -17,9 +17,9 @@ import (
 )
 
 var (
-	errStartTimeout = errors.New("Postgres was not ready in time")
+	errStartTimeout = errors.New("the Postgres server was not ready in time")
 	errStale        = errors.New("a former Postgres server still runs in this data directory")
-	errCrashLoop    = errors.New("Postgres keeps crashing")
+	errCrashLoop    = errors.New("the Postgres server keeps crashing")
 )
 
 // Server is a running private Postgres. It is safe for concurrent use.
@@ -37,7 +37,7 @@ type Server struct {
 }
 
 // Start returns a server that accepts connections. On first start it makes the
-// database, which takes a second or two; later starts take some 50 ms. ctx
+// database, which takes a second or two; later starts take some 50 ms. Ctx
 // bounds the start only; the server runs until [Server.Stop]. At most one
 // process may use a data directory: the second one gets an error.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {

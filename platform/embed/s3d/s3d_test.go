@@ -28,28 +28,28 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-func start(t testing.TB, dir string) *s3d.Server {
-	t.Helper()
-	s, err := s3d.Start(t.Context(), s3d.Config{DataDir: dir}, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Stop(context.Background())) })
+func start(tb testing.TB, dir string) *s3d.Server {
+	tb.Helper()
+	s, err := s3d.Start(tb.Context(), s3d.Config{DataDir: dir}, slog.New(slog.DiscardHandler))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.Stop(context.Background())) })
 	return s
 }
 
-func open(t testing.TB, s *s3d.Server) *blob.Store {
-	t.Helper()
-	store, err := blob.Open(t.Context(), blob.Config{
+func open(tb testing.TB, s *s3d.Server) *blob.Store {
+	tb.Helper()
+	store, err := blob.Open(tb.Context(), blob.Config{
 		Endpoint: s.Endpoint(), Bucket: "voicemill", AccessKey: s.Credentials().AccessKey, SecretKey: s.Credentials().SecretKey,
 	})
-	require.NoError(t, err)
-	t.Cleanup(store.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(store.Close)
 	return store
 }
 
-func put(t testing.TB, store *blob.Store, key, text string) blob.Info {
-	t.Helper()
-	info, err := store.Put(t.Context(), key, strings.NewReader(text), int64(len(text)), blob.PutOptions{ContentType: "text/plain"})
-	require.NoError(t, err)
+func put(tb testing.TB, store *blob.Store, key, text string) blob.Info {
+	tb.Helper()
+	info, err := store.Put(tb.Context(), key, strings.NewReader(text), int64(len(text)), blob.PutOptions{ContentType: "text/plain"})
+	require.NoError(tb, err)
 	return info
 }
 

@@ -172,7 +172,7 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 		err = context.Cause(ctx)
 	}
 	cancel()
-	<-ended
+	<-ended //nolint:errcheck // err says why it had to end
 	return fmt.Errorf("s3d: start: %w", err)
 }
 

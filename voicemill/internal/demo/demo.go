@@ -51,7 +51,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	settings := up.DefaultConfig()
-	settings.Data, settings.Listen, settings.Admin = filepath.Join(dir, "data"), "127.0.0.1:0", "127.0.0.1:0"
+	settings.Data = filepath.Join(dir, "data")
+	settings.Listen, settings.Admin, settings.S3Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	settings.Gateway.CallbackPrivate, settings.Scheduler.Callback.AllowPrivate = true, true // the receiver is on this machine
 	settings.Gateway.AccessLog = false
 
@@ -114,7 +115,12 @@ func tell(ctx context.Context, cfg Config, deps Deps, dir string, r up.Running) 
 	receiving, stop := context.WithCancel(ctx)
 	received := make(chan error, 1)
 	go func() { received <- inbox.Run(receiving) }()
-	defer func() { stop(); <-received }()
+	defer func() {
+		stop()
+		if err := <-received; err != nil {
+			deps.Log.WarnContext(ctx, "the callback receiver failed", slog.Any("error", err))
+		}
+	}()
 
 	began := time.Now()
 	if err := step(ctx, deps, env, "submit", book, "--callback", inbox.URL(), "--label", "from=demo", "--wait"); err != nil {

@@ -31,7 +31,7 @@ func list(out io.Writer, dir string) error {
 		return fmt.Errorf("list the files: %w", err)
 	}
 	say(out, "\nThe files, in %s:", dir)
-	first, total := "", 0.0
+	longest, most, total := "", 0.0, 0.0
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		info, err := e.Info()
@@ -47,12 +47,12 @@ func list(out io.Writer, dir string) error {
 			return err
 		}
 		total += seconds
-		if first == "" {
-			first = path
+		if seconds > most {
+			longest, most = path, seconds
 		}
 		say(out, "  %-18s %9d bytes  %8s", e.Name(), info.Size(), progress.Clock(seconds))
 	}
-	say(out, "  in all %s of audio\n\nListen:  ffplay %s", progress.Clock(total), first)
+	say(out, "  in all %s of audio\n\nListen:  ffplay %s", progress.Clock(total), longest)
 	return nil
 }
 

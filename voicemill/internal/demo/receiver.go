@@ -74,7 +74,7 @@ func (r *receiver) receive(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if err := r.webhook.Verify(body, req.Header); err != nil {
-		r.log.Warn("callback refused", slog.Any("error", err))
+		r.log.WarnContext(req.Context(), "callback refused", slog.Any("error", err))
 		http.Error(w, "the signature is wrong", http.StatusUnauthorized)
 		return
 	}

@@ -101,6 +101,9 @@ func (b *backing) run(ctx context.Context) error {
 }
 
 func (b *backing) stop(ctx context.Context) error {
+	if b.blob != nil {
+		b.blob.Close()
+	}
 	if b.bus != nil {
 		b.bus.Close()
 	}

@@ -37,7 +37,7 @@ type Config struct {
 	Data      string `default:"voicemill-data" type:"path" help:"Folder that holds all state."`
 	Listen    string `default:"127.0.0.1:7860" help:"Where clients connect."`
 	Admin     string `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
-	S3Listen  string `default:"127.0.0.1:0" name:"s3-listen" help:"Where the embedded S3 serves uploads and downloads."`
+	S3Listen  string `default:"127.0.0.1:7862" name:"s3-listen" help:"Where the embedded S3 serves uploads and downloads."`
 	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
 	LogFormat string `default:"text" enum:"json,text" help:"Form of the log on standard error: ${enum}."`
 
@@ -49,7 +49,7 @@ type Config struct {
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		Data: "voicemill-data", Listen: "127.0.0.1:7860", Admin: "127.0.0.1:7861", S3Listen: "127.0.0.1:0",
+		Data: "voicemill-data", Listen: "127.0.0.1:7860", Admin: "127.0.0.1:7861", S3Listen: "127.0.0.1:7862",
 		LogLevel: "warn", LogFormat: "text",
 		Gateway: gateway.DefaultConfig(), Scheduler: scheduler.DefaultConfig(), Worker: worker.DefaultConfig(),
 	}
@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running))
 	began := time.Now()
 	debug.SetGCPercent(gcPercent)
 	cfg.Data = absolute(cfg.Data)
-	if err := os.MkdirAll(cfg.Data, 0o755); err != nil { //nolint:gosec // Postgres runs as another user and must pass; every part below is private
+	if err := os.MkdirAll(cfg.Data, 0o711); err != nil { //nolint:gosec // Postgres runs as another user and must pass; every part below is private
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	registry := telemetry.NewRegistry()
