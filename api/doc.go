@@ -1,6 +1,6 @@
 // Package api is the contract with the outside: the OpenAPI description of
 // every call, embedded, so that a service can serve it and a test can hold each
-// request and answer against it. Jobdoc below it is the job document that
+// request and answer against it. jobdoc below it is the job document that
 // polls, lists and callbacks carry; client is the Go client.
 package api
 

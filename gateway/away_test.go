@@ -29,9 +29,13 @@ func TestWithoutTheDatabaseEverythingIs503AndNothingIs404(t *testing.T) {
 	id := w.call("POST", "/v1/jobs", hello).job(t).ID
 	w.gwDB.Close()
 	for _, c := range [][3]string{
-		{"GET", "/v1/jobs/" + string(id), ""}, {"GET", "/v1/jobs/" + string(id) + "?wait=5", ""}, {"GET", "/v1/jobs", ""},
-		{"POST", "/v1/jobs/" + string(id) + "/cancel", ""}, {"POST", "/v1/uploads", `{"media_type":"text/plain"}`},
-		{"GET", "/v1/jobs/" + string(id) + "/segments", ""}, {"GET", "/v1/keys", ""},
+		{"GET", "/v1/jobs/" + string(id), ""},
+		{"GET", "/v1/jobs/" + string(id) + "?wait=5", ""},
+		{"GET", "/v1/jobs", ""},
+		{"POST", "/v1/jobs/" + string(id) + "/cancel", ""},
+		{"POST", "/v1/uploads", `{"media_type":"text/plain"}`},
+		{"GET", "/v1/jobs/" + string(id) + "/segments", ""},
+		{"GET", "/v1/keys", ""},
 	} {
 		start := time.Now()
 		a := w.call(c[0], c[1], c[2])

@@ -237,7 +237,8 @@ func TestRequestsThatCannotBeReadGetAProblemToo(t *testing.T) {
 		"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 1<<17) + "\r\n\r\n":             431,
 		"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0": 400,
 	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
 		require.NoError(t, err)
 		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
 		go func() { _, _ = io.WriteString(conn, raw) }()

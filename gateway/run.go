@@ -230,7 +230,7 @@ func (g *gateway) hints(ctx context.Context) error {
 	for {
 		err := g.dep.Bus.Hints(ctx, func(id job.ID, _ int64) { g.hub.Hint(id) })
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the stop ended them
 		}
 		g.dep.Log.LogAttrs(ctx, slog.LevelDebug, "no hints", slog.Any("error", err))
 		select {

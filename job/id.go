@@ -38,7 +38,7 @@ type Minter struct {
 	rand io.Reader
 }
 
-// NewMinter returns a Minter. Key is the deployment's id secret, at least 16
+// NewMinter returns a Minter. key is the deployment's id secret, at least 16
 // bytes; random is read for each id.
 func NewMinter(key []byte, random io.Reader) (*Minter, error) {
 	if len(key) < 16 {

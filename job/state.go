@@ -1,6 +1,6 @@
 package job
 
-// State is the state of a job. Docs/states.md draws the machine and a test
+// State is the state of a job. docs/states.md draws the machine and a test
 // compares the drawing with [State.Next].
 type State string
 

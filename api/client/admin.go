@@ -34,7 +34,7 @@ type Key struct {
 	Secret    string       `json:"secret,omitempty"`
 }
 
-// Keys lists the tenant's API keys, newest first. Limit is 1 to 100, or 0 for 20.
+// Keys lists the tenant's API keys, newest first. limit is 1 to 100, or 0 for 20.
 func (c *Client) Keys(ctx context.Context, limit int, cursor string) (*Page[Key], error) {
 	var p Page[Key]
 	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/keys", query: page(limit, cursor), repeat: true}, &p)

@@ -84,7 +84,7 @@ func (c *Client) Poll(ctx context.Context, id job.ID, o PollOptions) (d *jobdoc.
 // waitStep is how long one poll of Wait is held.
 const waitStep = 30 * time.Second
 
-// Wait returns the job when it has ended. Seen, if not nil, is called with every
+// Wait returns the job when it has ended. seen, if not nil, is called with every
 // new version on the way, the last one included.
 func (c *Client) Wait(ctx context.Context, id job.ID, seen func(*jobdoc.Document)) (*jobdoc.Document, error) {
 	etag := ""
@@ -231,7 +231,7 @@ func (c *Client) ArtifactURL(ctx context.Context, id job.ID, name string) (strin
 	return link, nil
 }
 
-// Artifact opens a finished file. The caller closes the reader. Size is in
+// Artifact opens a finished file. The caller closes the reader. size is in
 // bytes, or -1 if it is not known.
 func (c *Client) Artifact(ctx context.Context, id job.ID, name string) (r io.ReadCloser, size int64, err error) {
 	link, err := c.ArtifactURL(ctx, id, name)

@@ -20,7 +20,7 @@ type Upload struct {
 	ExpiresAt jobdoc.Time       `json:"expires_at"`
 }
 
-// CreateUpload asks for a place to upload a document to. Size is in bytes, or
+// CreateUpload asks for a place to upload a document to. size is in bytes, or
 // not positive if it is not known.
 func (c *Client) CreateUpload(ctx context.Context, mediaType string, size int64) (*Upload, error) {
 	key, err := newKey()

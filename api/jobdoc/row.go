@@ -50,7 +50,7 @@ func (r *Row) SummaryTargets() []any {
 	}
 }
 
-// Build turns a row into the document as of now. Now only shapes the estimates.
+// Build turns a row into the document as of now. now only shapes the estimates.
 func Build(r *Row, now time.Time) (Document, error) {
 	d := Document{
 		ID: job.ID(r.ID), State: job.State(r.State), Version: r.Version, Class: job.Class(r.Class),

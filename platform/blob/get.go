@@ -100,7 +100,7 @@ func (s *Store) ReaderAt(ctx context.Context, key, etag string) (io.ReaderAt, in
 	return r, st.Size, nil
 }
 
-// readerAt reads blocks. Turn is held during a read and guards blocks.
+// readerAt reads blocks. turn is held during a read and guards blocks.
 type readerAt struct {
 	s      *Store
 	ctx    context.Context //nolint:containedctx // io.ReaderAt leaves no other way

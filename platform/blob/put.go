@@ -29,7 +29,7 @@ const (
 // Put stores what r holds, size bytes, or up to r's end if size is -1. The
 // object is there when Put returns nil and never before all of it is. A reader
 // with more or fewer bytes than size is an error. On an error the object may or
-// may not be there; putting the same bytes again is safe. R is not closed.
+// may not be there; putting the same bytes again is safe. r is not closed.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, opts PutOptions) (Info, error) {
 	if err := ValidKey(key); err != nil {
 		return Info{}, err
@@ -94,7 +94,7 @@ func (p *put) small(ctx context.Context, r io.Reader, buf []byte) (Info, error) 
 	return p.whole(ctx, buf)
 }
 
-// fill reads the next part. Last is true if nothing follows it.
+// fill reads the next part. last is true if nothing follows it.
 func (p *put) fill(r io.Reader, buf []byte) (part []byte, last bool, err error) {
 	if p.size >= 0 {
 		buf = buf[:min(int64(len(buf)), p.size-p.read)]

@@ -18,7 +18,7 @@ const (
 // Envelopes hands every envelope in JOBS to fn, one after the other, until ctx
 // is done; then it returns nil. When fn returns nil the envelope is ended
 // durably; on an error it comes again, after a pause that grows to five
-// seconds. An envelope may come more than once, so fn must be idempotent. Fn's
+// seconds. An envelope may come more than once, so fn must be idempotent. fn's
 // context outlives ctx by five seconds, to finish what it holds. Errors are
 // logged, not returned.
 func (b *Bus) Envelopes(ctx context.Context, fn func(context.Context, Envelope) error) error {

@@ -101,7 +101,7 @@ func workRoute(pool string, class job.Class) (route, error) {
 }
 
 // consumers remembers the durable consumers that this process uses, few: two a
-// pool. Held guards the maps and may be waited for with a context, since it is
+// pool. held guards the maps and may be waited for with a context, since it is
 // held while the server is asked.
 type consumers struct {
 	held    chan struct{}

@@ -51,7 +51,7 @@ type Conns struct {
 type Service func(ctx context.Context, conns Conns) error
 
 // Main runs a service's command and returns its exit code: 0 after a clean end,
-// 1 after a failure, 2 for settings that cannot be used. Cfg is the struct that
+// 1 after a failure, 2 for settings that cannot be used. cfg is the struct that
 // the flags fill; settings points into it. SIGINT and SIGTERM drain; a second
 // one ends the process at once.
 func Main(name, description string, cfg any, settings *Settings, run Service) int {

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 )
 
-// NewLogger returns a logger that writes to w. Level is debug, info, warn or
+// NewLogger returns a logger that writes to w. level is debug, info, warn or
 // error; format is json or text.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level

@@ -87,7 +87,7 @@ func (r *Registry) GaugeVec(name, help string, labels ...string) GaugeVec {
 	return GaugeVec{v}
 }
 
-// GaugeFunc registers a gauge that is read when the metrics are. Read must be
+// GaugeFunc registers a gauge that is read when the metrics are. read must be
 // quick and safe for concurrent use.
 func (r *Registry) GaugeFunc(name, help string, read func() float64) {
 	r.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))

@@ -15,7 +15,7 @@ import (
 const stopWithin = 30 * time.Second
 
 // Main runs the tests of a package, stops the shared programs and fails if a
-// goroutine is left behind. It does not return. Ignore adds to what goleak
+// goroutine is left behind. It does not return. ignore adds to what goleak
 // looks past.
 func Main(m *testing.M, ignore ...goleak.Option) {
 	code := m.Run()

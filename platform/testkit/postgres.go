@@ -31,7 +31,6 @@ type server struct {
 	databases atomic.Int64
 }
 
-//nolint:gochecknoglobals // one server a test process is the point; tests come from many packages' functions
 var shared server
 
 // Postgres returns a pool on a database of the test's own, with the migrated

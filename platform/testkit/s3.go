@@ -22,7 +22,6 @@ type objects struct {
 	buckets atomic.Int64
 }
 
-//nolint:gochecknoglobals // as shared
 var sharedS3 objects
 
 // S3 returns an empty bucket of the test's own.

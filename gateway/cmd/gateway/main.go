@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = serve(ctx, cfg, stdout)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "gateway:", err)
+		_, _ = fmt.Fprintln(stderr, "gateway:", err)
 		return 1
 	}
 	return 0

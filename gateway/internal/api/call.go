@@ -54,6 +54,6 @@ type Call struct {
 func (c *Call) detach() {
 	if !c.detached {
 		c.detached = true
-		c.Exchange.Detach()
+		c.Detach()
 	}
 }

@@ -27,7 +27,6 @@ func (a *API) callbackFaults(s *job.Spec) []job.Fault {
 	return nil
 }
 
-//nolint:gochecknoglobals // a table: what netip does not count as private (IANA special-purpose registries)
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),

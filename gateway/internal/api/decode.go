@@ -23,8 +23,7 @@ func decode[T any](a *API, c *Call, schema *strictjson.Schema[T], v *T) (faults 
 		return nil, false
 	}
 	faults, err = schema.Decode(c.Body(), v)
-	var syntax *strictjson.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		a.refuse(c, notJSON, "The body is "+syntax.Error()+".")
 		return nil, false
 	}

@@ -53,7 +53,6 @@ type kindOfProblem struct {
 	title  string
 }
 
-//nolint:gochecknoglobals // a table
 var problems = map[slug]kindOfProblem{
 	notJSON:          {http.StatusBadRequest, "The body is not JSON"},
 	badRequest:       {http.StatusBadRequest, "The request cannot be read"},
@@ -80,8 +79,8 @@ var problems = map[slug]kindOfProblem{
 const retryAfter = 2 * time.Second
 
 // refuse answers with a problem of the given kind.
-func (a *API) refuse(c *Call, s slug, detail string, faults ...job.Fault) {
-	a.refuseWith(c, s, detail, nil, faults)
+func (a *API) refuse(c *Call, s slug, detail string) {
+	a.refuseWith(c, s, detail, nil, nil)
 }
 
 func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
@@ -96,7 +95,6 @@ func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []j
 	c.Reply(&answer)
 }
 
-//nolint:gochecknoglobals // a table
 var byKind = map[job.Kind]slug{
 	job.Internal: internal, job.Invalid: invalid, job.Unauthorized: unauthorized, job.Forbidden: forbidden,
 	job.NotFound: notFound, job.Conflict: conflict, job.TooLarge: tooLarge, job.Overloaded: overloaded,
@@ -157,7 +155,6 @@ func limitOf(pointer string) slug {
 	return tooLarge
 }
 
-//nolint:gochecknoglobals // a table: what a carrier refuses before there is a call
 var byStatus = map[int]slug{
 	http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
 	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",

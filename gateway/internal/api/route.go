@@ -104,7 +104,6 @@ func (r *route) match(path []byte) bool {
 	return true
 }
 
-//nolint:gochecknoglobals // a constant that Go cannot spell as one
 var slash = []byte{'/'}
 
 // fill decodes the parameters. ok is false if one is badly encoded or has a

@@ -165,7 +165,7 @@ func (o *value) Set(s string) error {
 }
 
 func (o *value) setPlain(s string) error {
-	switch o.v.Kind() { //nolint:exhaustive // the kinds that settings have
+	switch o.v.Kind() {
 	case reflect.String:
 		o.v.SetString(s)
 	case reflect.Bool:

@@ -8,7 +8,7 @@ const (
 	isHex
 )
 
-var class = classes() //nolint:gochecknoglobals // a table that never changes
+var class = classes()
 
 func classes() (t [256]uint8) {
 	mark := func(set string, bit uint8) {

@@ -26,7 +26,7 @@ func (s *Store) FindKey(ctx context.Context, h auth.Hash) (*auth.Identity, error
 		return s.pool.QueryRow(ctx, s.queries.Get("FindKey"), h[:]).Scan(&id.KeyID, &id.Tenant, &id.Scopes)
 	})
 	if job.KindOf(err) == job.NotFound && err != nil {
-		return nil, nil //nolint:nilnil // a key that does not exist is an answer worth keeping
+		return nil, nil //nolint:nilerr // a key that does not exist is an answer worth keeping
 	}
 	if err != nil {
 		return nil, err

@@ -304,7 +304,7 @@ func (p *parser) number(t *shape) error {
 	if t == nil {
 		return nil
 	}
-	switch t.kind { //nolint:exhaustive // the others are no numbers
+	switch t.kind {
 	case whole:
 		if _, err := strconv.ParseInt(string(raw), 10, t.bits); err != nil {
 			p.fault("must be %s, is %s", t.kind, clip(raw))

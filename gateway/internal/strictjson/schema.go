@@ -51,10 +51,10 @@ func shapeOf(t reflect.Type) *shape {
 		return shapeOf(t.Elem())
 	case reflect.Struct:
 		s := &shape{kind: object, members: make(map[string]*shape, t.NumField())}
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		for field := range t.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && name != "-" {
-				s.members[name] = shapeOf(t.Field(i).Type)
+				s.members[name] = shapeOf(field.Type)
 			}
 		}
 		return s

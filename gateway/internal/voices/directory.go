@@ -126,7 +126,7 @@ func speaker(all []Voice, language string) *Voice {
 	bestScore := 0
 	for i := range all {
 		v := &all[i]
-		score := 0
+		var score int
 		switch {
 		case strings.EqualFold(v.Language, language):
 			score = 4

@@ -107,12 +107,12 @@ func (h *Hub) Wait(w *Waiter) (cancel func(), err error) {
 	}, nil
 }
 
-// removeLocked takes w out and reports whether it was there.
-func (h *Hub) removeLocked(w *Waiter) bool {
+// removeLocked takes w out if it is there.
+func (h *Hub) removeLocked(w *Waiter) {
 	list := h.waiters[w.Job]
 	i := slices.Index(list, w)
 	if i < 0 {
-		return false
+		return
 	}
 	if len(list) == 1 {
 		delete(h.waiters, w.Job)
@@ -124,7 +124,6 @@ func (h *Hub) removeLocked(w *Waiter) bool {
 	if h.tenants[w.Tenant]--; h.tenants[w.Tenant] == 0 {
 		delete(h.tenants, w.Tenant)
 	}
-	return true
 }
 
 // Hint marks a job as worth a look.

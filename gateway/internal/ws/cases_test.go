@@ -76,15 +76,20 @@ func addLengths(add func(string, wsCase)) {
 		}
 		big := frame(0x80|byte(op), make([]byte, 200))
 		add(fmt.Sprintf("5.2 length 200 in 64 bits, opcode %d", op), wsCase{
-			input: join([]byte{0x80 | byte(op), 0xff, 0, 0, 0, 0, 0, 0, 0, 200}, big[4:]), code: ws.CodeProtocolError})
+			input: join([]byte{0x80 | byte(op), 0xff, 0, 0, 0, 0, 0, 0, 0, 200}, big[4:]), code: ws.CodeProtocolError,
+		})
 		add(fmt.Sprintf("5.2 length 100 in 16 bits, opcode %d", op), wsCase{
-			input: join([]byte{0x80 | byte(op), 0xfe, 0, 100}, big[4:]), code: ws.CodeProtocolError})
+			input: join([]byte{0x80 | byte(op), 0xfe, 0, 100}, big[4:]), code: ws.CodeProtocolError,
+		})
 		add(fmt.Sprintf("5.2 length with the top bit set, opcode %d", op), wsCase{
-			input: join([]byte{0x80 | byte(op), 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0}, mask[:]), code: ws.CodeProtocolError})
+			input: join([]byte{0x80 | byte(op), 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0}, mask[:]), code: ws.CodeProtocolError,
+		})
 		add(fmt.Sprintf("10.4 message over the limit, opcode %d", op), wsCase{
-			input: fin(op, strings.Repeat("x", maxMessage+1)), code: ws.CodeTooBig})
+			input: fin(op, strings.Repeat("x", maxMessage+1)), code: ws.CodeTooBig,
+		})
 		add(fmt.Sprintf("10.4 fragments over the limit, opcode %d", op), wsCase{
-			input: join(part(op, strings.Repeat("x", maxMessage)), fin(ws.Continuation, "x")), code: ws.CodeTooBig})
+			input: join(part(op, strings.Repeat("x", maxMessage)), fin(ws.Continuation, "x")), code: ws.CodeTooBig,
+		})
 		add(fmt.Sprintf("5.1 unmasked, opcode %d", op), wsCase{input: []byte{0x80 | byte(op), 2, 'h', 'i'}, code: ws.CodeProtocolError})
 	}
 }
@@ -93,13 +98,15 @@ func addReserved(add func(string, wsCase)) {
 	for rsv := byte(1); rsv < 8; rsv++ {
 		for _, op := range []ws.Opcode{ws.Text, ws.Binary, ws.Ping, ws.Pong, ws.Close} {
 			add(fmt.Sprintf("5.2 reserved bits %03b, opcode %d", rsv, op), wsCase{
-				input: frame(0x80|rsv<<4|byte(op), nil), code: ws.CodeProtocolError})
+				input: frame(0x80|rsv<<4|byte(op), nil), code: ws.CodeProtocolError,
+			})
 		}
 	}
 	for _, op := range []byte{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
 		add(fmt.Sprintf("5.2 reserved opcode %d", op), wsCase{input: frame(0x80|op, nil), code: ws.CodeProtocolError})
 		add(fmt.Sprintf("5.2 reserved opcode %d with payload after a message", op), wsCase{
-			input: join(fin(ws.Text, "ok"), frame(0x80|op, []byte("x"))), want: []string{said(ws.Text, "ok")}, code: ws.CodeProtocolError})
+			input: join(fin(ws.Text, "ok"), frame(0x80|op, []byte("x"))), want: []string{said(ws.Text, "ok")}, code: ws.CodeProtocolError,
+		})
 	}
 }
 
@@ -128,25 +135,32 @@ func addFragments(add func(string, wsCase)) {
 				input, want = join(input, part(ws.Continuation, fmt.Sprint(i))), want+fmt.Sprint(i)
 			}
 			add(fmt.Sprintf("5.4 %d fragments, opcode %d", n, op), wsCase{
-				input: join(input, fin(ws.Continuation, "end")), want: []string{said(op, want+"end")}})
+				input: join(input, fin(ws.Continuation, "end")), want: []string{said(op, want+"end")},
+			})
 		}
 		add(fmt.Sprintf("5.4 ping between fragments, opcode %d", op), wsCase{
 			input: join(part(op, "a"), fin(ws.Ping, "p"), fin(ws.Continuation, "b")),
-			want:  []string{said(ws.Ping, "p"), said(op, "ab")}})
+			want:  []string{said(ws.Ping, "p"), said(op, "ab")},
+		})
 		add(fmt.Sprintf("5.4 two pings and a pong between fragments, opcode %d", op), wsCase{
 			input: join(part(op, "a"), fin(ws.Ping, "1"), part(ws.Continuation, "b"), fin(ws.Ping, "2"), fin(ws.Pong, "3"), fin(ws.Continuation, "c")),
-			want:  []string{said(ws.Ping, "1"), said(ws.Ping, "2"), said(ws.Pong, "3"), said(op, "abc")}})
+			want:  []string{said(ws.Ping, "1"), said(ws.Ping, "2"), said(ws.Pong, "3"), said(op, "abc")},
+		})
 		add(fmt.Sprintf("5.4 empty fragments, opcode %d", op), wsCase{
-			input: join(part(op, ""), part(ws.Continuation, ""), fin(ws.Continuation, "")), want: []string{said(op, "")}})
+			input: join(part(op, ""), part(ws.Continuation, ""), fin(ws.Continuation, "")), want: []string{said(op, "")},
+		})
 		add(fmt.Sprintf("5.4 new message inside a message, opcode %d", op), wsCase{
-			input: join(part(op, "a"), fin(op, "b")), code: ws.CodeProtocolError})
+			input: join(part(op, "a"), fin(op, "b")), code: ws.CodeProtocolError,
+		})
 		add(fmt.Sprintf("5.4 continuation after a whole message, opcode %d", op), wsCase{
-			input: join(fin(op, "a"), fin(ws.Continuation, "b")), want: []string{said(op, "a")}, code: ws.CodeProtocolError})
+			input: join(fin(op, "a"), fin(ws.Continuation, "b")), want: []string{said(op, "a")}, code: ws.CodeProtocolError,
+		})
 	}
 	add("5.4 continuation first, final", wsCase{input: fin(ws.Continuation, "x"), code: ws.CodeProtocolError})
 	add("5.4 continuation first, not final", wsCase{input: part(ws.Continuation, "x"), code: ws.CodeProtocolError})
 	add("5.5.1 close inside a message", wsCase{
-		input: join(part(ws.Text, "a"), closing(1000, "")), want: []string{said(ws.Close, "1000 ")}})
+		input: join(part(ws.Text, "a"), closing(1000, "")), want: []string{said(ws.Close, "1000 ")},
+	})
 }
 
 func addText(add func(string, wsCase)) {
@@ -166,7 +180,8 @@ func addText(add func(string, wsCase)) {
 			input = join(input, part(op, text[i:i+1]))
 		}
 		add("8.1 one byte a fragment, text with "+name, wsCase{
-			input: join(input, fin(ws.Continuation, "")), want: []string{said(ws.Text, text)}})
+			input: join(input, fin(ws.Continuation, "")), want: []string{said(ws.Text, text)},
+		})
 	}
 	bad := map[string]string{
 		"a lone continuation byte": "\x80", "a lone 0xbf": "\xbf", "two continuation bytes": "\x80\xbf", "0xfe": "\xfe", "0xff": "\xff",
@@ -179,7 +194,8 @@ func addText(add func(string, wsCase)) {
 	for name, text := range bad {
 		add("8.1 text with "+name, wsCase{input: fin(ws.Text, "ok "+text), code: ws.CodeInvalidPayload})
 		add("8.1 fragmented text with "+name, wsCase{
-			input: join(part(ws.Text, "ok "), part(ws.Continuation, text), fin(ws.Continuation, "")), code: ws.CodeInvalidPayload})
+			input: join(part(ws.Text, "ok "), part(ws.Continuation, text), fin(ws.Continuation, "")), code: ws.CodeInvalidPayload,
+		})
 		add("5.6 binary with "+name, wsCase{input: fin(ws.Binary, text), want: []string{said(ws.Binary, text)}})
 	}
 }
@@ -189,10 +205,12 @@ func addClose(add func(string, wsCase)) {
 	add("5.5.1 close with half a code", wsCase{input: fin(ws.Close, "\x03"), code: ws.CodeProtocolError})
 	add("5.5.1 close of 126 bytes", wsCase{input: fin(ws.Close, strings.Repeat("x", 126)), code: ws.CodeProtocolError})
 	add("5.5.1 close with a reason of 123 bytes", wsCase{
-		input: closing(1000, strings.Repeat("r", 123)), want: []string{said(ws.Close, "1000 "+strings.Repeat("r", 123))}})
+		input: closing(1000, strings.Repeat("r", 123)), want: []string{said(ws.Close, "1000 "+strings.Repeat("r", 123))},
+	})
 	add("5.5.1 close with a reason that is not UTF-8", wsCase{input: closing(1000, "\xff"), code: ws.CodeInvalidPayload})
 	add("5.5.1 data after close", wsCase{
-		input: join(closing(1000, "bye"), fin(ws.Text, "late"), fin(ws.Ping, "late")), want: []string{said(ws.Close, "1000 bye")}})
+		input: join(closing(1000, "bye"), fin(ws.Text, "late"), fin(ws.Ping, "late")), want: []string{said(ws.Close, "1000 bye")},
+	})
 	add("5.5.1 two closes", wsCase{input: join(closing(1001, ""), closing(1002, "")), want: []string{said(ws.Close, "1001 ")}})
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
 		add(fmt.Sprintf("7.4 close code %d", code), wsCase{input: closing(code, "x"), want: []string{said(ws.Close, fmt.Sprintf("%d x", code))}})

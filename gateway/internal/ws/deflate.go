@@ -72,10 +72,10 @@ func NewInflater() *Inflater {
 // Inflate returns the decompressed message. One that would exceed limit bytes
 // is refused with code 1009, a broken one with 1007, as a *[ProtocolError].
 func (i *Inflater) Inflate(message []byte, limit int) ([]byte, error) {
-	r := i.pool.Get().(io.ReadCloser) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	r := i.pool.Get().(io.ReadCloser) // the pool holds nothing else
 	defer i.pool.Put(r)
 	src := io.MultiReader(bytes.NewReader(message), strings.NewReader(deflateTail))
-	if err := r.(flate.Resetter).Reset(src, nil); err != nil { //nolint:errcheck,forcetypeassert // flate.NewReader promises it
+	if err := r.(flate.Resetter).Reset(src, nil); err != nil { // flate.NewReader promises it
 		return nil, &ProtocolError{Code: CodeInternal, Reason: "decompression did not start"}
 	}
 	var out bytes.Buffer
@@ -107,7 +107,7 @@ func NewDeflater(level int) (*Deflater, error) {
 // Append appends the compressed form of message to dst, as RFC 7692 puts it on
 // the wire: flushed, without the last four bytes.
 func (d *Deflater) Append(dst, message []byte) []byte {
-	w := d.pool.Get().(*flate.Writer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	w := d.pool.Get().(*flate.Writer) // the pool holds nothing else
 	defer d.pool.Put(w)
 	out := bytes.NewBuffer(dst)
 	w.Reset(out)

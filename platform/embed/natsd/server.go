@@ -44,7 +44,7 @@ type Server struct {
 
 // Start returns a server that accepts connections. It runs until [Server.Stop].
 // At most one process may use a directory: the second one gets an error that
-// names it. Ctx bounds the start.
+// names it. ctx bounds the start.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.StoreDir == "" {
 		return nil, errors.New("natsd: no store directory given")

@@ -57,7 +57,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// owner is the user that the server runs as. Switches is true if that is not us.
+// owner is the user that the server runs as. switches is true if that is not us.
 type owner struct {
 	uid, gid int
 	switches bool

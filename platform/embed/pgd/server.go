@@ -37,7 +37,7 @@ type Server struct {
 }
 
 // Start returns a server that accepts connections. On first start it makes the
-// database, which takes a second or two; later starts take some 50 ms. Ctx
+// database, which takes a second or two; later starts take some 50 ms. ctx
 // bounds the start only; the server runs until [Server.Stop]. At most one
 // process may use a data directory: the second one gets an error.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {

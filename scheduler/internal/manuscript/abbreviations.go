@@ -14,7 +14,7 @@ const (
 // abbreviations lists, by language, words in lower case whose full stop does
 // not end a sentence. Words that also end sentences ("etc.", "Ltd.") are left
 // out: a small letter after them is enough to go on.
-var abbreviations = func() map[string]map[string]ending { //nolint:gochecknoglobals // a table
+var abbreviations = func() map[string]map[string]ending {
 	t := map[string]map[string]ending{}
 	each := func(lang, always, numbers string) {
 		list := map[string]ending{}
@@ -57,14 +57,14 @@ var abbreviations = func() map[string]map[string]ending { //nolint:gochecknoglob
 }()
 
 // ordinals are the languages that write "3." for "third".
-var ordinals = map[string]bool{ //nolint:gochecknoglobals // a table
+var ordinals = map[string]bool{
 	"de": true, "da": true, "nb": true, "nn": true, "no": true, "fi": true, "cs": true, "sk": true, "sl": true, "hr": true,
 	"sr": true, "bs": true, "hu": true, "et": true, "lv": true, "is": true, "tr": true, "pl": true,
 }
 
 // starters are words that begin an English sentence after "U.S." or "p.m."
 // more often than they follow it inside one.
-var starters = func() map[string]bool { //nolint:gochecknoglobals // a table
+var starters = func() map[string]bool {
 	t := map[string]bool{}
 	for word := range strings.FieldsSeq(`The He She It They We I You But And In On At A An This That These Those There Then When What
 		Who Why How His Her Its Their Our My Your If As After Before For From With No Not Yes So Now One Some Many Most All Each`) {

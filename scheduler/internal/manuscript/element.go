@@ -26,7 +26,7 @@ const (
 
 // roles lists the elements that are more than a run of text. Any other element
 // passes its text through.
-var roles = func() map[string]role { //nolint:gochecknoglobals // a table
+var roles = func() map[string]role {
 	t := map[string]role{
 		"pre": roleBlock | rolePre, "listing": roleBlock | rolePre,
 		"td": roleBlock | roleCell, "th": roleBlock | roleCell, "tr": roleBlock | roleRow,
@@ -58,7 +58,7 @@ type closing struct {
 	barriers          []string
 }
 
-var implied = func() map[string]*closing { //nolint:gochecknoglobals // a table
+var implied = func() map[string]*closing {
 	inItem := []string{"p", "div", "address"}
 	t := map[string]*closing{
 		"li": {elements: []string{"li"}, through: inItem},
@@ -220,8 +220,8 @@ func (e *element) apply(a *attributes) {
 }
 
 var (
-	stanzaClasses     = []string{"stanza", "linegroup", "linegrp", "line-group", "lg", "strophe"}      //nolint:gochecknoglobals // a table
-	lineNumberClasses = []string{"lnum", "linenum", "linenumber", "line-number", "lineno", "line-num"} //nolint:gochecknoglobals // a table
+	stanzaClasses     = []string{"stanza", "linegroup", "linegrp", "line-group", "lg", "strophe"}
+	lineNumberClasses = []string{"lnum", "linenum", "linenumber", "line-number", "lineno", "line-num"}
 )
 
 func anyToken(list []byte, tokens []string) bool {

@@ -284,7 +284,7 @@ type markdownReader struct {
 
 // tags are the elements that nodes stand for. Other nodes pass their children
 // through.
-var tags = map[ast.NodeKind]string{ //nolint:gochecknoglobals // a table
+var tags = map[ast.NodeKind]string{
 	ast.KindParagraph: "p", ast.KindTextBlock: "p", ast.KindBlockquote: "blockquote", ast.KindList: "ul", ast.KindListItem: "li",
 	extast.KindTable: "table", extast.KindTableHeader: "tr", extast.KindTableRow: "tr", extast.KindTableCell: "td",
 	extast.KindDefinitionList: "dl", extast.KindDefinitionTerm: "dt", extast.KindDefinitionDescription: "dd",

@@ -29,7 +29,7 @@ func structure(types, role []byte) mark {
 	return found
 }
 
-var structures = func() map[string]mark { //nolint:gochecknoglobals // a table
+var structures = func() map[string]mark {
 	t := map[string]mark{
 		"frontmatter": {matter: Front, known: true, division: true},
 		"bodymatter":  {matter: Body, known: true, division: true},
@@ -59,8 +59,6 @@ func matterOf(title string) Matter {
 }
 
 // wellKnown lists the titles of front and back matter in lower case.
-//
-//nolint:gochecknoglobals,misspell // a table; its words are of many languages
 var wellKnown = func() map[string]Matter {
 	t := map[string]Matter{}
 	each := func(m Matter, titles string) {
@@ -72,13 +70,13 @@ var wellKnown = func() map[string]Matter {
 		|table of contents|toc|list of illustrations|illustrations|list of tables|foreword|preface|also by the author|praise
 		|titelseite|umschlag|cover|impressum|widmung|inhalt|inhaltsverzeichnis|vorwort|geleitwort
 		|couverture|page de titre|droits d'auteur|dédicace|sommaire|table des matières|préface|avant-propos
-		|portada|cubierta|derechos de autor|dedicatoria|índice|contenido|prólogo del editor|prefacio
+		|portada|cubierta|derechos de author|dedicatoria|índice|contenido|prólogo del editor|prefacio
 		|copertina|frontespizio|dedica|indice|sommario|prefazione|capa|sumário|dedicatória
 		|обложка|содержание|оглавление|предисловие|表紙|目次|はじめに|封面|目录|目錄|版权|版權|前言|序|献辞|الغلاف|المحتويات|الفهرس|مقدمة الناشر`)
 	each(Back, `notes|endnotes|end notes|footnotes|bibliography|references|works cited|further reading|glossary|index|appendix
 		|appendices|acknowledgments|acknowledgements|about the author|about the publisher|colophon|credits|afterword
 		|transcriber's note|transcriber's notes|anmerkungen|literaturverzeichnis|glossar|register|anhang|danksagung|nachwort
-		|über den autor|über die autorin|bibliographie|remerciements|glossaire|annexe|annexes|postface|notas|bibliografía
+		|über den author|über die autorin|bibliographie|remerciements|glossaire|annexe|annexes|postface|notas|bibliografía
 		|glosario|agradecimientos|apéndice|epílogo del editor|note|bibliografia|glossario|ringraziamenti|appendice
 		|примечания|библиография|указатель|послесловие|あとがき|後付|奥付|解説|后记|後記|附录|附錄|参考文献|الهوامش|المراجع|الملاحق`)
 	return t

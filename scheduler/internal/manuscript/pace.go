@@ -15,7 +15,7 @@ const digitWeight = 4.0
 
 // Characters a second by language, measured for English (LJ Speech: 1,308,678
 // characters in 23:55:17) and set from it by syllables a character elsewhere.
-var pace = map[string]float64{ //nolint:gochecknoglobals // a table
+var pace = map[string]float64{
 	"en": 15.2, "de": 14.8, "nl": 15, "sv": 14.5, "da": 14.5, "nb": 14.5, "nn": 14.5, "no": 14.5, "is": 14,
 	"fr": 15.5, "es": 15.8, "it": 15.5, "pt": 15.3, "ca": 15.3, "ro": 15, "la": 14, "el": 14.5,
 	"ru": 14, "uk": 14, "bg": 14, "pl": 14, "cs": 13.5, "sk": 13.5, "hr": 14, "sr": 14, "sl": 14,
@@ -90,7 +90,7 @@ func (m meter) weigh(text string) float64 {
 
 // asciiWeight is the weight of each ASCII character in letters; symbols that
 // are spoken as a word weigh as one.
-var asciiWeight = func() (w [utf8.RuneSelf]float64) { //nolint:gochecknoglobals // a table
+var asciiWeight = func() (w [utf8.RuneSelf]float64) {
 	for c := range w {
 		w[c] = 1
 	}

@@ -75,7 +75,7 @@ type encryption struct {
 }
 
 // obfuscations are the algorithms that only veil fonts.
-var obfuscations = []string{"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"} //nolint:gochecknoglobals // a table
+var obfuscations = []string{"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
 
 // unmarshal reads the XML file called name. The decoder knows no entities but
 // HTML's and expands none that a document declares; its depth is bounded.

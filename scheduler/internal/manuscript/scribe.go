@@ -62,7 +62,7 @@ const (
 	classControl
 )
 
-var byteClasses = func() (t [256]byteClass) { //nolint:gochecknoglobals // a table
+var byteClasses = func() (t [256]byteClass) {
 	for i := range t {
 		switch {
 		case i == ' ' || i == '\t' || i == '\n' || i == '\r' || i == '\f' || i == '\v':

@@ -14,14 +14,14 @@ import (
 const (
 	uploadTries = 5
 	uploadPause = 250 * time.Millisecond
-	// UploadStall ends an upload that does not move; a slow one may take as long as its URL works.
+	// uploadStall ends an upload that does not move; a slow one may take as long as its URL works.
 	uploadStall = 30 * time.Second
 )
 
 var errUploadStalled = errors.New("the upload did not move for a while")
 
 // upload brings the document into the bucket and returns the id to submit. A
-// PUT that breaks is made again from the start, to the same place. Key makes
+// PUT that breaks is made again from the start, to the same place. key makes
 // the same place out of the same document when the command itself is repeated.
 func (s *Session) upload(ctx context.Context, con *console.Console, d *document, media, key string) (string, error) {
 	u, err := s.calls.CreateUploadOnce(ctx, key+".upload", media, d.size)

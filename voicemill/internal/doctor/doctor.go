@@ -33,7 +33,7 @@ type Finding struct {
 	Fix      string `json:"fix,omitempty"` // a command, or a sentence
 }
 
-// Check runs every check. DataDir is where `voicemill up` would keep its state;
+// Check runs every check. dataDir is where `voicemill up` would keep its state;
 // it need not exist.
 func Check(ctx context.Context, dataDir string) []Finding {
 	return []Finding{

@@ -137,7 +137,7 @@ func Columns(s string) int {
 
 // wide lists the first and last characters of the blocks whose characters take
 // two columns (Unicode Standard Annex 11, W and F).
-var wide = [...][2]rune{ //nolint:gochecknoglobals // a table
+var wide = [...][2]rune{
 	{0x1100, 0x115f},
 	{0x2e80, 0x303e},
 	{0x3041, 0xa4cf},

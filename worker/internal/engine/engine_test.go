@@ -54,8 +54,11 @@ func TestCheckNamesTheFault(t *testing.T) {
 func TestPickVoice(t *testing.T) {
 	t.Parallel()
 	voices := []engine.Voice{
-		{Name: "en", Language: "en"}, {Name: "gb", Language: "en-GB"}, {Name: "br", Language: "pt-BR"},
-		{Name: "zh", Language: "zh-Hant"}, {Name: "bob", Language: "en"},
+		{Name: "en", Language: "en"},
+		{Name: "gb", Language: "en-GB"},
+		{Name: "br", Language: "pt-BR"},
+		{Name: "zh", Language: "zh-Hant"},
+		{Name: "bob", Language: "en"},
 	}
 	anyone := append([]engine.Voice{{Name: "any"}}, voices...)
 	for name, c := range map[string]struct {

@@ -28,8 +28,7 @@ func (e *BusyError) Error() string {
 // RetryAfter returns how long the backend that caused err asked to be left
 // alone. ok is false if it did not ask.
 func RetryAfter(err error) (after time.Duration, ok bool) {
-	var busy *BusyError
-	if errors.As(err, &busy) {
+	if busy, ok := errors.AsType[*BusyError](err); ok {
 		return busy.After, true
 	}
 	return 0, false

@@ -43,7 +43,7 @@ func TestHeaderSizesAgreeWithThemselves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := wav.Header(24000, c.samples)
-			require.EqualValues(t, c.header, len(h))
+			require.Len(t, h, int(c.header))
 			require.Equal(t, c.header, wav.HeaderSize(c.samples))
 			require.Equal(t, c.header+2*c.samples, wav.FileSize(c.samples))
 			require.Equal(t, c.id, string(h[:4]))

@@ -56,7 +56,7 @@ const (
 	stall = 30 * time.Second
 )
 
-// Fetch makes file stand in the folder. Kept says that it did so already. When
+// Fetch makes file stand in the folder. kept says that it did so already. When
 // it fails, NAME.part keeps what arrived unless that is known to be wrong.
 func (f *Fetcher) Fetch(ctx context.Context, file File) (kept bool, err error) {
 	if kept, err := f.standing(file); kept || err != nil {

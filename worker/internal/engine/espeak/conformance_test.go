@@ -10,14 +10,14 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak"
 )
 
-func open(t testing.TB, cfg espeak.Config) *espeak.Engine {
-	t.Helper()
+func open(tb testing.TB, cfg espeak.Config) *espeak.Engine {
+	tb.Helper()
 	if cfg.Helper == "" {
 		cfg.Helper = helperPath
 	}
-	e, err := espeak.New(t.Context(), cfg)
-	require.NoError(t, err, "espeak-ng is needed: apt-get install espeak-ng")
-	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	e, err := espeak.New(tb.Context(), cfg)
+	require.NoError(tb, err, "espeak-ng is needed: apt-get install espeak-ng")
+	tb.Cleanup(func() { require.NoError(tb, e.Close()) })
 	return e
 }
 

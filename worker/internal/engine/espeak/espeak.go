@@ -150,8 +150,7 @@ func (e *Engine) judge(ctx context.Context, r *engine.Request, err error) error 
 	if ctx.Err() != nil {
 		return engine.CallError(opSynthesize, context.Cause(ctx))
 	}
-	var start *startError
-	if errors.As(err, &start) {
+	if _, ok := errors.AsType[*startError](err); ok {
 		return &job.Error{Op: opSynthesize, Kind: job.Unavailable, Err: err}
 	}
 	deaths := e.suspects.blame(r.Text)

@@ -1,6 +1,7 @@
 package espeak_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,10 +22,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	helperPath, faultyPath = filepath.Join(dir, "voicemill-espeak"), filepath.Join(dir, "faulty")
 	for path, pkg := range map[string]string{helperPath: "../../../cmd/voicemill-espeak", faultyPath: "./testdata/faulty"} {
-		build := exec.Command("go", "build", "-o", path, pkg)
+		build := exec.CommandContext(context.Background(), "go", "build", "-o", path, pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)

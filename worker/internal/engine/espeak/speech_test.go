@@ -26,7 +26,7 @@ var samples = map[string]string{
 	"es": "¿Dónde está el niño? El pingüino Wenceslao hizo kilómetros.",
 	"it": "Quel vituperabile xenofobo zelante assaggia il whisky. Perché no?",
 	"pt": "Um pequeno jabuti xereta viu dez cegonhas felizes. Não é?",
-	"nl": "Pa's wijze lynx bezag vroom het fikse aquaduct. Mooi!",
+	"nl": "Pa's wijze lynx bezag vroom het fikse aquaduct. Mooi!", //nolint:misspell // Dutch
 	"pl": "Zażółć gęślą jaźń. Pchnąć w tę łódź jeża.",
 	"ru": "Съешь же ещё этих мягких французских булок. Да?",
 	"tr": "Pijamalı hasta yağız şoföre çabucak güvendi. Evet.",

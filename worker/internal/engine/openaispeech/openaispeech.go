@@ -176,7 +176,7 @@ func (e *Engine) ask(ctx context.Context, b *backend, r *engine.Request, body []
 	if err != nil {
 		return nil, ended(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	samples, err := e.cfg.parse(resp, r, maxTokens, time.Now())
 	if err != nil {
 		return nil, ended(ctx, err)
@@ -206,15 +206,15 @@ func assess(ctx context.Context, err error) outcome {
 	if ctx.Err() != nil {
 		return outcome{kind: neutral}
 	}
-	var status *statusError
-	if errors.As(err, &status) {
-		switch kind := kindOfStatus(status.status); {
-		case kind == job.Invalid:
+	if status, ok := errors.AsType[*statusError](err); ok {
+		switch kindOfStatus(status.status) {
+		case job.Invalid:
 			return outcome{kind: neutral}
-		case kind == job.Overloaded:
+		case job.Overloaded:
 			return outcome{kind: busy, after: status.after, err: err}
+		default:
+			return outcome{kind: faulty, err: err}
 		}
-		return outcome{kind: faulty, err: err}
 	}
 	if isDial(err) {
 		return outcome{kind: unreachable, err: err}

@@ -266,7 +266,7 @@ func TestStaleConnectionIsReplacedUnnoticed(t *testing.T) {
 // answerOnceThenDrop answers the first request on c and drops c when it has read
 // a second.
 func answerOnceThenDrop(c net.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	buf := make([]byte, 64<<10)
 	if _, err := c.Read(buf); err != nil {
 		return

@@ -89,9 +89,9 @@ func TestRestsDoubleUntilASuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(backends(1), 1, time.Hour)
 		begun := time.Now()
-		for _, want := range []time.Duration{0, 250, 750, 1750, 3750} {
+		for _, want := range []int{0, 250, 750, 1750, 3750} {
 			b := take(t, p)
-			require.Equal(t, want*time.Millisecond, time.Since(begun))
+			require.Equal(t, time.Duration(want)*time.Millisecond, time.Since(begun))
 			p.put(b, outcome{kind: unreachable, err: errBroken})
 		}
 		p.put(take(t, p), outcome{kind: healthy})

@@ -14,12 +14,12 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
 )
 
-func frames(t testing.TB, write func(w *wire.Writer)) []byte {
-	t.Helper()
+func frames(tb testing.TB, write func(w *wire.Writer)) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := wire.NewWriter(&b)
 	write(w)
-	require.NoError(t, w.Flush())
+	require.NoError(tb, w.Flush())
 	return b.Bytes()
 }
 
