@@ -40,17 +40,17 @@ type world struct {
 	blob *blob.Store
 }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	// A short ack wait, so that what a dead worker held comes again soon.
-	server := testkit.NATSServer(t, t.TempDir())
-	return &world{db: testkit.Postgres(t), bus: testkit.Bus(t, server, bus.Config{AckWait: 2 * time.Second}), blob: testkit.S3(t)}
+	server := testkit.NATSServer(tb, tb.TempDir())
+	return &world{db: testkit.Postgres(tb), bus: testkit.Bus(tb, server, bus.Config{AckWait: 2 * time.Second}), blob: testkit.S3(tb)}
 }
 
-func (w *world) deps(t *testing.T) Deps {
-	t.Helper()
+func (w *world) deps(tb testing.TB) Deps {
+	tb.Helper()
 	return Deps{
-		Log: testkit.Log(t), Registry: telemetry.NewRegistry(), Bus: w.bus, DB: w.db, Blob: w.blob, Random: rand.Reader,
+		Log: testkit.Log(tb), Registry: telemetry.NewRegistry(), Bus: w.bus, DB: w.db, Blob: w.blob, Random: rand.Reader,
 	}
 }
 
@@ -77,9 +77,9 @@ func (w *world) start(t *testing.T, cfg Config, e engine.Engine, change func(*pa
 }
 
 // background runs f until stop is called, or the test ends.
-func background(t *testing.T, f func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+func background(tb testing.TB, f func(context.Context) error) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
 	stopped := false
@@ -90,28 +90,28 @@ func background(t *testing.T, f func(context.Context) error) (stop func()) {
 		stopped = true
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("the worker ended with %v", err)
+			tb.Errorf("the worker ended with %v", err)
 		}
 	}
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 
 // artifact reads a finished file of a job.
-func (w *world) artifact(t *testing.T, id job.ID, name string) []byte {
-	t.Helper()
+func (w *world) artifact(tb testing.TB, id job.ID, name string) []byte {
+	tb.Helper()
 	var key string
-	require.NoError(t, w.db.QueryRow(t.Context(), `select object_key from artifacts where job_id = $1 and name = $2`, id, name).Scan(&key))
-	return w.object(t, key)
+	require.NoError(tb, w.db.QueryRow(tb.Context(), `select object_key from artifacts where job_id = $1 and name = $2`, id, name).Scan(&key))
+	return w.object(tb, key)
 }
 
-func (w *world) object(t *testing.T, key string) []byte {
-	t.Helper()
-	r, _, err := w.blob.Get(t.Context(), key, blob.GetOptions{})
-	require.NoError(t, err)
+func (w *world) object(tb testing.TB, key string) []byte {
+	tb.Helper()
+	r, _, err := w.blob.Get(tb.Context(), key, blob.GetOptions{})
+	require.NoError(tb, err)
 	b, err := io.ReadAll(r)
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
+	require.NoError(tb, err)
+	require.NoError(tb, r.Close())
 	return b
 }
 
@@ -121,11 +121,11 @@ func (w *world) number(t *testing.T, sql string, args ...any) (n int) {
 	return n
 }
 
-func (w *world) manifest(t *testing.T, id job.ID) (m assemble.Manifest) {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(w.artifact(t, id, assemble.ManifestName)))
+func (w *world) manifest(tb testing.TB, id job.ID) (m assemble.Manifest) {
+	tb.Helper()
+	d := json.NewDecoder(bytes.NewReader(w.artifact(tb, id, assemble.ManifestName)))
 	d.DisallowUnknownFields()
-	require.NoError(t, d.Decode(&m))
+	require.NoError(tb, d.Decode(&m))
 	return m
 }
 
@@ -192,13 +192,13 @@ func requireSilence(t *testing.T, samples []int16, format string, args ...any) {
 }
 
 // espeakHelper builds the helper program for one test.
-func espeakHelper(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "voicemill-espeak")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/voicemill-espeak")
+func espeakHelper(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "voicemill-espeak")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", path, "./cmd/voicemill-espeak")
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(tb, err, "%s", out)
 	return path
 }
 

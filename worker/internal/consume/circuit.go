@@ -29,15 +29,24 @@ type circuit struct {
 // fail opens c for a while: at least for after, which the dependency asked
 // for; 0 if it did not.
 func (c *circuit) fail(now time.Time, after time.Duration, b Backoff) {
+	if open, _ := c.open(now); open { // calls that ran side by side meet one outage
+		c.until = later(c.until, now.Add(after))
+		return
+	}
 	pause := b.Min << min(c.fails, 20)
 	if pause > b.Max || pause < b.Min {
 		pause = b.Max
 	}
 	pause = max(after, pause*3/4+rand.N(pause/2+1))
 	c.fails++
-	if until := now.Add(pause); until.After(c.until) {
-		c.until = until
+	c.until = now.Add(pause)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
+	return b
 }
 
 // succeed closes c.

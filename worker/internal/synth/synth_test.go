@@ -1,0 +1,334 @@
+package synth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/worker/internal/check"
+	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/deliver"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/synth"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// speaker is an engine that a test scripts. It speaks a tone of the predicted length.
+type speaker struct {
+	mu    sync.Mutex
+	calls [][]string
+	fail  func(batch []engine.Request) error
+	say   func(r engine.Request) engine.Result
+}
+
+func (s *speaker) Info() engine.Info {
+	return engine.Info{Name: "speaker", Model: "speaker 1", Rate: 22050, MaxBatch: 16, Window: 1, Voices: []engine.Voice{{Name: "v", Fingerprint: "f"}}}
+}
+
+func (s *speaker) Close() error { return nil }
+
+func (s *speaker) Synthesize(_ context.Context, batch []engine.Request) ([]engine.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var texts []string
+	for _, r := range batch {
+		texts = append(texts, r.Text)
+	}
+	s.calls = append(s.calls, texts)
+	if s.fail != nil {
+		if err := s.fail(batch); err != nil {
+			return nil, err
+		}
+	}
+	results := make([]engine.Result, len(batch))
+	for i, r := range batch {
+		if s.say != nil {
+			results[i] = s.say(r)
+		} else {
+			results[i] = engine.Result{Audio: tone(r.Seconds), Words: []engine.Mark{{End: 1, Sample: 2205}}}
+		}
+	}
+	return results, nil
+}
+
+func tone(seconds float64) engine.Audio {
+	samples := make([]int16, int(seconds*22050))
+	for i := range samples {
+		samples[i] = int16(9000 * math.Sin(float64(i)/20))
+	}
+	return engine.Audio{Rate: 22050, Samples: samples}
+}
+
+// clerk notes what is delivered, and settles it.
+type clerk struct {
+	mu       sync.Mutex
+	speeches map[string]deliver.Speech
+	failures map[string]error
+	existing int
+	attempts map[string]int
+	err      error
+}
+
+func (c *clerk) Speech(ctx context.Context, t deliver.Task, s deliver.Speech) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.speeches[t.Work.Text], c.attempts[t.Work.Text] = s, t.Attempt
+	return errors.Join(c.err, t.Lease.Ack(ctx))
+}
+
+func (c *clerk) Existing(ctx context.Context, t deliver.Task) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.existing++
+	return t.Lease.Ack(ctx)
+}
+
+func (c *clerk) Failure(ctx context.Context, t deliver.Task, cause error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures[t.Work.Text] = cause
+	return t.Lease.Ack(ctx)
+}
+
+// wishes says what is wanted: everything, unless told otherwise.
+type wishes struct {
+	err  error
+	each func(c store.Claim) (store.Wanted, bool)
+}
+
+func (w *wishes) Wanted(_ context.Context, claims []store.Claim) (out []store.Wanted, err error) {
+	for _, c := range claims {
+		want, ok := store.Wanted{Ref: c.Ref, Attempt: 1}, true
+		if w.each != nil {
+			want, ok = w.each(c)
+		}
+		if ok {
+			out = append(out, want)
+		}
+	}
+	return out, w.err
+}
+
+type message struct {
+	mu   *sync.Mutex
+	acks *int
+	naks *int
+}
+
+func (m message) Ack(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	*m.acks++
+	return nil
+}
+
+func (m message) Nak() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	*m.naks++
+	return nil
+}
+func (m message) InProgress() error { return nil }
+
+// bench is one Caller and all around it.
+type bench struct {
+	engine *speaker
+	clerk  *clerk
+	wishes *wishes
+	mu     sync.Mutex
+	acks   int
+	naks   int
+	freed  int
+}
+
+func newBench() *bench {
+	return &bench{
+		engine: &speaker{}, wishes: &wishes{},
+		clerk: &clerk{speeches: map[string]deliver.Speech{}, failures: map[string]error{}, attempts: map[string]int{}},
+	}
+}
+
+func (b *bench) call(t *testing.T, works ...bus.Work) error {
+	t.Helper()
+	keeper := lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(t))
+	var items []*consume.Item
+	for i, w := range works {
+		w.JobID, w.N, w.Voice, w.PredictedSeconds = "job_1", i+1, "v", 1
+		items = append(items, &consume.Item{Work: w, Lease: keeper.Hold(message{&b.mu, &b.acks, &b.naks}, w.Text, nil)})
+	}
+	cfg := synth.Config{Pool: "p", Check: check.Default(), CallMin: time.Minute, CallFactor: 10, Hold: 10 * time.Second}
+	require.NoError(t, cfg.Validate())
+	c := synth.New(cfg, synth.Deps{Engine: b.engine, Store: b.wishes, Deliver: b.clerk, Log: testkit.Log(t)})
+	return c.Call(t.Context(), items, func() { b.freed++ })
+}
+
+func works(n int) (ws []bus.Work) {
+	for i := range n {
+		ws = append(ws, bus.Work{Text: fmt.Sprintf("text %d", i)})
+	}
+	return ws
+}
+
+func TestOnePoisonInSixteenCostsFewCallsAndNobodyElse(t *testing.T) {
+	t.Parallel()
+	for at := range 16 {
+		b := newBench()
+		b.engine.fail = func(batch []engine.Request) error {
+			for _, r := range batch {
+				if r.Text == "poison" {
+					return &job.Error{Op: "speaker", Kind: job.Engine}
+				}
+			}
+			return nil
+		}
+		ws := works(16)
+		ws[at].Text = "poison"
+		require.NoError(t, b.call(t, ws...))
+		require.Len(t, b.clerk.speeches, 15)
+		require.Len(t, b.clerk.failures, 1)
+		spoken := 0
+		for _, call := range b.engine.calls {
+			spoken += len(call)
+		}
+		require.LessOrEqual(t, len(b.engine.calls), 9, "2·log2 16 + 1")
+		require.LessOrEqual(t, spoken, 46)
+		require.Equal(t, 1, b.freed)
+	}
+}
+
+func TestACallWhoseItemsAllFailIsTakenApart(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.engine.say = func(r engine.Request) engine.Result {
+		if len(b.engine.calls[len(b.engine.calls)-1]) > 2 { // the backend runs out of memory
+			return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Engine}}
+		}
+		return engine.Result{Audio: tone(r.Seconds)}
+	}
+	require.NoError(t, b.call(t, works(8)...))
+	require.Len(t, b.clerk.speeches, 8)
+	require.Empty(t, b.clerk.failures)
+}
+
+func TestItemsThatFailByThemselvesAreCharged(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.engine.say = func(r engine.Request) engine.Result {
+		switch {
+		case strings.HasSuffix(r.Text, "1"):
+			return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Engine}}
+		case strings.HasSuffix(r.Text, "2"):
+			return engine.Result{Audio: engine.Audio{Rate: 22050, Samples: make([]int16, 22050)}}
+		case strings.HasSuffix(r.Text, "3"):
+			return engine.Result{Audio: tone(30)}
+		}
+		return engine.Result{Audio: tone(r.Seconds)}
+	}
+	require.NoError(t, b.call(t, works(5)...))
+	require.Len(t, b.engine.calls, 1)
+	require.Len(t, b.clerk.speeches, 2)
+	require.Equal(t, "The audio was not usable: it is silent.", job.PublicOf(b.clerk.failures["text 2"], ""))
+	require.Equal(t, "The audio was not usable: it is much longer than the text.", job.PublicOf(b.clerk.failures["text 3"], ""))
+	require.Equal(t, "speaker 1 f", b.clerk.speeches["text 0"].Engine)
+}
+
+func TestAnEngineThatIsFullHalfwayKeepsWhatItSaid(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.engine.say = func(r engine.Request) engine.Result {
+		if strings.HasSuffix(r.Text, "3") {
+			return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Overloaded, Err: &engine.BusyError{After: 7 * time.Second}}}
+		}
+		return engine.Result{Audio: tone(r.Seconds)}
+	}
+	err := b.call(t, works(4)...)
+	require.Equal(t, job.Overloaded, job.KindOf(err))
+	after, ok := engine.RetryAfter(err)
+	require.True(t, ok)
+	require.Equal(t, 7*time.Second, after)
+	require.Len(t, b.clerk.speeches, 3)
+	require.Empty(t, b.clerk.failures)
+	require.Equal(t, 1, b.naks)
+}
+
+func TestWhatIsNotWantedReachesNoEngine(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.wishes.each = func(c store.Claim) (store.Wanted, bool) {
+		w := store.Wanted{Ref: c.Ref, Attempt: 2}
+		switch c.N {
+		case 1:
+			return w, false // cancelled
+		case 2:
+			w.Rendered = true
+		}
+		return w, true
+	}
+	require.NoError(t, b.call(t, works(3)...))
+	require.Equal(t, [][]string{{"text 2"}}, b.engine.calls)
+	require.Equal(t, 1, b.clerk.existing)
+	require.Equal(t, 2, b.clerk.attempts["text 2"], "the database's attempt counts")
+	require.Equal(t, 3, b.acks)
+
+	b.wishes.each = func(c store.Claim) (store.Wanted, bool) { return store.Wanted{}, false }
+	require.NoError(t, b.call(t, works(3)...))
+	require.Len(t, b.engine.calls, 1)
+}
+
+func TestADatabaseThatIsAwayIsWaitedForBeforeTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.wishes.err = &job.Error{Op: "store", Kind: job.Unavailable}
+		begun := time.Now()
+		err := b.call(t, works(1)...)
+		require.Equal(t, job.Unavailable, job.KindOf(err))
+		require.Greater(t, time.Since(begun), 10*time.Second)
+		require.Empty(t, b.engine.calls)
+		require.Equal(t, 1, b.freed)
+	})
+}
+
+func TestAFailedDeliveryIsReported(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.clerk.err = &job.Error{Op: "deliver", Kind: job.Unavailable}
+	require.Equal(t, job.Unavailable, job.KindOf(b.call(t, works(2)...)))
+}
+
+func TestAudioComesAtTheRateThatWasPlanned(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	require.NoError(t, b.call(t, bus.Work{Text: "resampled", SampleRate: 24000}, bus.Work{Text: "as it is", SampleRate: 22050}))
+	s := b.clerk.speeches["resampled"]
+	require.Equal(t, 24000, s.Audio.Rate)
+	require.InDelta(t, 24000, len(s.Audio.Samples), 1)
+	require.Equal(t, int64(2400), s.Words[0].Sample)
+	require.Equal(t, 22050, b.clerk.speeches["as it is"].Audio.Rate)
+
+	require.NoError(t, b.call(t, bus.Work{Text: "impossible", SampleRate: 23999}))
+	require.Equal(t, job.Internal, job.KindOf(b.clerk.failures["impossible"]))
+}
+
+func TestATextWithoutWordsMayBeSilent(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.engine.say = func(engine.Request) engine.Result { return engine.Result{Audio: engine.Audio{Rate: 22050}} }
+	require.NoError(t, b.call(t, bus.Work{Text: "* * *"}))
+	require.Len(t, b.clerk.speeches["* * *"].Audio.Samples, 2205)
+	require.Equal(t, "empty", b.clerk.speeches["* * *"].Verdict)
+}
