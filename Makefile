@@ -72,6 +72,14 @@ generated: generate ## Check that the generated code is what its sources say
 fuzz: ## Run every fuzz target for FUZZTIME each
 	@scripts/fuzz $(FUZZTIME)
 
+.PHONY: bench
+bench: setup-test build ## Measure what docs/benchmarks.md claims
+	@ls -l bin | awk 'NR > 1 {printf "%-18s %9.1f MB\n", $$NF, $$5 / 1e6}'
+	cd gateway && go test -run='^$$' -bench=BenchmarkDurableAcceptance -benchtime=3s ./internal/intake
+	cd scheduler && go test -run='^$$' -bench='^BenchmarkPlan' -benchtime=3s ./internal/manuscript ./internal/plan
+	cd e2e && go test -run='^$$' -bench=BenchmarkGatewayStart -benchtime=10x ./fault
+	go run ./e2e/cmd/benchbook
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

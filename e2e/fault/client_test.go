@@ -27,7 +27,7 @@ func newClient(s *stage.Stage) *client {
 	return &client{stage: s, http: &http.Client{Timeout: 30 * time.Second}}
 }
 
-// try sends one request. Status is 0 if no answer came.
+// try sends one request. status is 0 if no answer came.
 func (c *client) try(ctx context.Context, method, path, key string, body []byte) (status int, answer []byte) {
 	req, err := http.NewRequestWithContext(ctx, method, c.stage.URL+path, bytes.NewReader(body))
 	if err != nil {

@@ -3,6 +3,8 @@ package blob
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -48,6 +50,19 @@ func (c Config) Validate() error {
 	}
 	_, _, err := c.public()
 	return err
+}
+
+// unsigned reports whether the bytes of an object may travel without a
+// signature over them: TLS protects them, or they do not leave the machine.
+// Without the processor's help SHA-256 costs more than everything else that is
+// done to a rendition, and it would be computed on both sides.
+func (c Config) unsigned() bool {
+	host, _, err := net.SplitHostPort(c.Endpoint)
+	if err != nil {
+		host = c.Endpoint
+	}
+	ip, err := netip.ParseAddr(host)
+	return c.TLS || host == "localhost" || (err == nil && ip.IsLoopback())
 }
 
 // public returns the host and the scheme that presigned URLs name.

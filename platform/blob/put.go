@@ -139,7 +139,7 @@ func (p *put) source(err error) error {
 }
 
 func (p *put) options() minio.PutObjectOptions {
-	o := minio.PutObjectOptions{ContentType: p.opts.ContentType}
+	o := minio.PutObjectOptions{ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned()}
 	if o.ContentType == "" {
 		o.ContentType = "application/octet-stream"
 	}
@@ -207,7 +207,7 @@ func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err
 func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
 	ctx, dog, stop := watch(ctx, stallAfter)
 	defer stop()
-	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{})
+	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
 	return done, because(ctx, err)
 }
 

@@ -203,7 +203,7 @@ func (s *Solo) awaitEnd() (code int, err error) {
 	}
 }
 
-// Command runs a client command, such as submit, against s. Code is its exit code.
+// Command runs a client command, such as submit, against s. code is its exit code.
 func (s *Solo) Command(ctx context.Context, args ...string) (code int, stdout, stderr string, err error) {
 	return Run(ctx, filepath.Join(s.bin, "voicemill"), []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "VOICEMILL_URL=" + s.URL(), "VOICEMILL_KEY=" + s.Key(),

@@ -41,18 +41,18 @@ type Stage struct {
 
 // New builds the binaries, starts everything and ends it with the test. The
 // test's failure leaves the logs in its output.
-func New(t *testing.T, bin string) *Stage {
-	t.Helper()
-	s := &Stage{dir: t.TempDir(), procs: map[string]*process{}}
-	require.NoError(t, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
-	require.NoError(t, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
-	t.Cleanup(func() { s.end(t) })
+func New(tb testing.TB, bin string) *Stage {
+	tb.Helper()
+	s := &Stage{dir: tb.TempDir(), procs: map[string]*process{}}
+	require.NoError(tb, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
+	require.NoError(tb, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
+	tb.Cleanup(func() { s.end(tb) })
 
-	nats, s3, gw := freeAddr(t), freeAddr(t), freeAddr(t)
+	nats, s3, gw := freeAddr(tb), freeAddr(tb), freeAddr(tb)
 	var db, store address
-	s.role(t, Database, "", &db)
-	s.role(t, NATS, nats, &address{})
-	s.role(t, S3, s3, &store)
+	s.role(tb, Database, "", &db)
+	s.role(tb, NATS, nats, &address{})
+	s.role(tb, S3, s3, &store)
 
 	env := []string{
 		"VOICEMILL_DB_DSN=" + db.Endpoint, "VOICEMILL_BUS_URL=nats://" + nats,
@@ -60,12 +60,12 @@ func New(t *testing.T, bin string) *Stage {
 		"VOICEMILL_LISTEN=" + gw, "VOICEMILL_CALLBACK_PRIVATE=true", "VOICEMILL_CALLBACK_ALLOW_PRIVATE=true",
 		"PATH=" + os.Getenv("PATH"),
 	}
-	out, err := s.command(t.Context(), bin, env, "voicemill", "init")
-	require.NoError(t, err)
+	out, err := s.command(tb.Context(), bin, env, "voicemill", "init")
+	require.NoError(tb, err)
 	s.Key = strings.TrimSpace(out)
 	s.URL = "http://" + gw
 	for _, name := range []string{Worker, Scheduler, Gateway} {
-		s.service(t, bin, name, env)
+		s.service(tb, bin, name, env)
 	}
 	return s
 }
@@ -129,10 +129,10 @@ func (s *Stage) killDatabase() {
 	}
 }
 
-func (s *Stage) role(t *testing.T, name, listen string, into *address) {
-	t.Helper()
+func (s *Stage) role(tb testing.TB, name, listen string, into *address) {
+	tb.Helper()
 	dir := filepath.Join(s.dir, name)
-	require.NoError(t, os.MkdirAll(dir, 0o755)) //nolint:gosec // Postgres runs as another user
+	require.NoError(tb, os.MkdirAll(dir, 0o755)) //nolint:gosec // Postgres runs as another user
 	p := &process{
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
@@ -143,12 +143,12 @@ func (s *Stage) role(t *testing.T, name, listen string, into *address) {
 		ready: func(ctx context.Context, first <-chan string) error { return readLine(ctx, first, into) },
 	}
 	s.procs[name] = p
-	require.NoError(t, p.start(t.Context()))
+	require.NoError(tb, p.start(tb.Context()))
 }
 
-func (s *Stage) service(t *testing.T, bin, name string, env []string) {
-	t.Helper()
-	admin := freeAddr(t)
+func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
+	tb.Helper()
+	admin := freeAddr(tb)
 	p := &process{
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
@@ -159,7 +159,7 @@ func (s *Stage) service(t *testing.T, bin, name string, env []string) {
 		ready: func(ctx context.Context, _ <-chan string) error { return awaitHealth(ctx, admin) },
 	}
 	s.procs[name] = p
-	require.NoError(t, p.start(t.Context()))
+	require.NoError(tb, p.start(tb.Context()))
 }
 
 func (s *Stage) command(ctx context.Context, bin string, env []string, name string, args ...string) (string, error) {
@@ -189,31 +189,31 @@ func awaitHealth(ctx context.Context, admin string) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the admin port did not answer: %w", context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
 
 // end stops everything, last started first, and shows the logs of a failed test.
-func (s *Stage) end(t *testing.T) {
-	t.Helper()
+func (s *Stage) end(tb testing.TB) {
+	tb.Helper()
 	for _, name := range []string{Worker, Scheduler, Gateway, S3, NATS, Database} {
 		if p := s.procs[name]; p != nil {
 			if err := p.stop(); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
-			if t.Failed() {
+			if tb.Failed() {
 				b, _ := os.ReadFile(p.logPath)
-				t.Logf("log of %s, last 4 KiB:\n%s", name, b[max(0, len(b)-4096):])
+				tb.Logf("log of %s, last 4 KiB:\n%s", name, b[max(0, len(b)-4096):])
 			}
 		}
 	}
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
