@@ -78,6 +78,27 @@ func TestAPortThatIsTakenFailsTheStart(t *testing.T) {
 	start(t, natsd.Config{StoreDir: dir}) // the directory is free again
 }
 
+func TestAServerThatCannotGoOnIsStartedAgainAtItsAddress(t *testing.T) {
+	t.Parallel()
+	s := start(t, natsd.Config{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	var clients []*bus.Bus
+	for _, options := range [][]bus.Option{nil, {bus.InProcess(s)}} {
+		b, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, slog.New(slog.DiscardHandler), options...)
+		require.NoError(t, err)
+		defer b.Close()
+		clients = append(clients, b)
+	}
+	require.NoError(t, clients[0].Setup(t.Context()))
+	url := s.URL()
+	s.Break()
+	require.Error(t, s.Healthy())
+	for _, b := range clients {
+		require.Eventually(t, func() bool { return b.Stats().Reconnects > 0 && b.Ready(t.Context()) == nil }, time.Minute, 10*time.Millisecond)
+	}
+	require.NoError(t, s.Healthy())
+	require.Equal(t, url, s.URL())
+}
+
 func TestRunEndsTheServerWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := start(t, natsd.Config{StoreDir: t.TempDir()})

@@ -37,9 +37,16 @@ type Config struct {
 
 // Server is a running NATS server. It is safe for concurrent use.
 type Server struct {
-	ns   *server.Server
+	cfg  Config
+	log  *slog.Logger
 	lock *os.File
 	once sync.Once
+
+	stop    context.CancelFunc // ends watch
+	watched chan struct{}      // closed when watch has returned
+
+	mu sync.Mutex // guards ns
+	ns *server.Server
 }
 
 // Start returns a server that accepts connections. It runs until [Server.Stop].
@@ -56,14 +63,22 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, cfg, lock, log)
+	ns, err := launch(ctx, cfg, log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	s := &Server{cfg: cfg, log: log, lock: lock, ns: ns, watched: make(chan struct{})}
+	if url := s.URL(); url != "" {
+		s.cfg.Listen = ns.Addr().String() // the same port after a restart
+	}
+	watched, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	go s.watch(watched) // Stop waits for it
 	return s, nil
 }
 
-func start(ctx context.Context, cfg Config, lock *os.File, log *slog.Logger) (*Server, error) {
+// launch starts a server and returns when it takes connections.
+func launch(ctx context.Context, cfg Config, log *slog.Logger) (*server.Server, error) {
 	opts := &server.Options{
 		ServerName: "voicemill", StoreDir: cfg.StoreDir, JetStream: true, SyncAlways: true,
 		JetStreamMaxStore: orDefault(cfg.MaxStore, defaultMaxStore), JetStreamMaxMemory: orDefault(cfg.MaxMemory, defaultMaxMemory),
@@ -82,22 +97,21 @@ func start(ctx context.Context, cfg Config, lock *os.File, log *slog.Logger) (*S
 	}
 	lines := &logger{log: log, fatal: make(chan string, 1)}
 	ns.SetLoggerV2(lines, false, false, false)
-	s := &Server{ns: ns, lock: lock}
-	if err := s.awaitReady(ctx, lines); err != nil {
-		s.shutdown()
+	if err := awaitReady(ctx, ns, lines); err != nil {
+		shutdown(ns)
 		return nil, err
 	}
-	return s, nil
+	return ns, nil
 }
 
 // awaitReady starts the server and returns when it takes connections.
-func (s *Server) awaitReady(ctx context.Context, lines *logger) error {
+func awaitReady(ctx context.Context, ns *server.Server, lines *logger) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, errNotReady)
 	defer cancel()
 	started := make(chan struct{})
 	go func() { // ends when the streams are read, or with shutdown
 		defer close(started)
-		s.ns.Start()
+		ns.Start()
 	}()
 	for ready := false; !ready; {
 		select {
@@ -106,10 +120,10 @@ func (s *Server) awaitReady(ctx context.Context, lines *logger) error {
 		case <-ctx.Done():
 			return fmt.Errorf("natsd: start: %w", context.Cause(ctx))
 		case <-started:
-			ready = s.ns.ReadyForConnections(readySlice)
+			ready = ns.ReadyForConnections(readySlice)
 		}
 	}
-	if !s.ns.JetStreamEnabled() {
+	if !ns.JetStreamEnabled() {
 		return fmt.Errorf("%w: JetStream is off", errNotReady)
 	}
 	return nil
@@ -155,21 +169,28 @@ func takeLock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// current returns the server that runs now, or did last.
+func (s *Server) current() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ns
+}
+
 // InProcessConn returns a new connection to the server, for bus.InProcess.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
 
 // URL returns where clients from outside connect, or "" if they cannot.
 func (s *Server) URL() string {
-	if a, ok := s.ns.Addr().(*net.TCPAddr); ok && a != nil {
+	if a, ok := s.current().Addr().(*net.TCPAddr); ok && a != nil {
 		return "nats://" + a.String()
 	}
 	return ""
 }
 
 // Healthy reports what keeps JetStream from serving, such as a failed write,
-// after which a stream is frozen until the next start.
+// after which a stream is frozen until the server is started again.
 func (s *Server) Healthy() error {
-	status := s.ns.Healthz(nil)
+	status := s.current().Healthz(nil)
 	if status.Error != "" {
 		return fmt.Errorf("natsd: %s: %s", status.Status, status.Error)
 	}
@@ -180,14 +201,16 @@ func (s *Server) Healthy() error {
 // called twice. Drain the clients first.
 func (s *Server) Stop() {
 	s.once.Do(func() {
-		s.shutdown()
+		s.stop()
+		<-s.watched
+		shutdown(s.current())
 		_ = s.lock.Close() // closing frees the lock
 	})
 }
 
-func (s *Server) shutdown() {
-	s.ns.Shutdown()
-	s.ns.WaitForShutdown()
+func shutdown(ns *server.Server) {
+	ns.Shutdown()
+	ns.WaitForShutdown()
 }
 
 // Run blocks until ctx is done and then stops the server. It suits lifecycle.Stack.
