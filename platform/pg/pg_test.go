@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -41,15 +40,10 @@ func TestConnectFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 
 func TestConnectWaitsForADatabaseThatIsAwayAndSaysSoOnce(t *testing.T) {
 	t.Parallel()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
 	var log bytes.Buffer
-	cfg := dsn("postgres://voicemill@" + addr + "/voicemill?sslmode=disable")
+	cfg := dsn("host=" + t.TempDir() + " user=voicemill dbname=voicemill") // a folder without a socket
 	cfg.ConnectWait = 700 * time.Millisecond
-	_, err = pg.Connect(t.Context(), cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	_, err := pg.Connect(t.Context(), cfg, slog.New(slog.NewTextHandler(&log, nil)))
 	require.Equal(t, job.Unavailable, job.KindOf(err))
 	require.Equal(t, 1, strings.Count(log.String(), "does not answer"), log.String())
 

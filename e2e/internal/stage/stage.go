@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -27,6 +28,12 @@ const (
 	NATS      = "nats"
 	Database  = "postgres"
 	S3        = "s3"
+)
+
+// The ports that a Stage takes; Linux's own range begins at 32768.
+const (
+	lowPort  = 20_000
+	highPort = 32_000
 )
 
 // Stage is one deployment. Its methods are safe for concurrent use; only Kill
@@ -210,10 +217,20 @@ func (s *Stage) end(tb testing.TB) {
 	}
 }
 
+// freeAddr returns a loopback address that is free now and that no outgoing
+// connection takes: it lies below the range that the kernel picks from, since a
+// program that is killed must find its port again.
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	require.NoError(tb, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	var lc net.ListenConfig
+	for range 100 {
+		l, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", lowPort+rand.IntN(highPort-lowPort))) //nolint:gosec // a port, no secret
+		if err != nil {
+			continue
+		}
+		require.NoError(tb, l.Close())
+		return l.Addr().String()
+	}
+	tb.Fatal("no port is free")
+	return ""
 }
