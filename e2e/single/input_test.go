@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -93,9 +94,7 @@ func TestARefusedRequestNamesItsFaultsAndLeavesNothing(t *testing.T) {
 	wantRows, wantObjects := rows(ctx, t, db), objects(t, s)
 
 	all := refusals()
-	for name, spec := range badUploads(ctx, t, c, db) {
-		all[name] = spec
-	}
+	maps.Copy(all, badUploads(ctx, t, c, db))
 	wantObjects["uploads"] = 3 // of another tenant's, the empty and the large one
 	for name, want := range all {
 		t.Run(name, func(t *testing.T) {

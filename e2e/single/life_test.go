@@ -3,7 +3,6 @@ package single_test
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -278,5 +277,5 @@ func TestUpWithoutPostgresNamesTheCommandThatInstallsIt(t *testing.T) {
 	require.Equal(t, 1, code, stderr)
 	require.Contains(t, stderr, "PostgreSQL is not installed; install it with: apt-get install postgresql")
 	_, err = os.Stat(filepath.Join(data, "postgres"))
-	require.True(t, errors.Is(err, fs.ErrNotExist), "it wrote something before it looked: %v", err)
+	require.ErrorIs(t, err, fs.ErrNotExist, "it wrote something before it looked")
 }
