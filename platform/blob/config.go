@@ -17,7 +17,7 @@ const (
 
 	partBytes    = 5 << 20 // the smallest that S3 allows
 	maxParts     = 10_000  // as S3: 48 GiB an object
-	bufferTokens = 4       // uploads with a part in memory
+	bufferTokens = 2       // uploads with a part in memory
 	stallAfter   = 15 * time.Second
 	dialTimeout  = 5 * time.Second
 	smallTimeout = 30 * time.Second // a request without a body to speak of

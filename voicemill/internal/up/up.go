@@ -29,7 +29,7 @@ const (
 
 	// The process holds a bounded amount whatever the length of a book, and the
 	// collector's default would let it keep twice that as garbage.
-	gcPercent = 50
+	gcPercent = 30
 )
 
 // Config is what `voicemill up` can be told.
