@@ -8,6 +8,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 )
 
@@ -26,17 +27,25 @@ type Config struct {
 	PublishTimeout  time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
 	UploadBytes     int64          `help:"Largest upload in bytes." default:"536870912"`
 	UploadExpiry    time.Duration  `help:"How long an upload URL works." default:"1h"`
+	KeyRate         limit.Rate     `help:"Requests of one API key as count/period:burst, or off." default:"2000/1s:10000"`
+	TenantRate      limit.Rate     `help:"Requests of one tenant." default:"4000/1s:20000"`
+	KeyText         limit.Rate     `help:"Characters of text that one API key hands in." default:"1000000/1s:120000000"`
+	TenantText      limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
+	KeyWaits        int            `help:"Requests of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
+	TenantWaits     int            `help:"Requests of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
 	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
 }
 
 // DefaultConfig returns the same defaults as the tags.
 func DefaultConfig() Config {
-	limits := api.DefaultConfig().Limits
+	limits, use := api.DefaultConfig().Limits, limit.DefaultConfig()
 	return Config{
 		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
 		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
-		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry, AccessLog: true, Grace: 20 * time.Second,
+		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
+		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
+		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, AccessLog: true, Grace: 20 * time.Second,
 	}
 }
 
@@ -52,7 +61,7 @@ func (c Config) Validate() error {
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
 	}
-	return nil
+	return c.limits().Validate()
 }
 
 // maxHold stays below the time after which the edge gives up on a handler.
@@ -75,6 +84,14 @@ func (c Config) intake(observe func(intake.Envelope)) intake.Config {
 	i := intake.DefaultConfig()
 	i.InFlight, i.PublishTimeout, i.Observe = c.InFlight, c.PublishTimeout, observe
 	return i
+}
+
+func (c Config) limits() limit.Config {
+	l := limit.DefaultConfig()
+	l.KeyRequests, l.TenantRequests = c.KeyRate, c.TenantRate
+	l.KeyCharacters, l.TenantCharacters = c.KeyText, c.TenantText
+	l.KeyHeld, l.TenantHeld = c.KeyWaits, c.TenantWaits
+	return l
 }
 
 func (c Config) watch() watch.Config {

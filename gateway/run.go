@@ -14,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/carrier"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
@@ -125,9 +126,14 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard, err := limit.New(g.cfg.limits())
+	if err != nil {
+		return nil, err
+	}
+	metrics := carrier.NewMetrics(g.dep.Registry)
 	a, err := api.New(g.cfg.api(), api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
-		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log,
+		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log, Guard: guard, Shed: metrics.Shed,
 	})
 	if err != nil {
 		return nil, err
@@ -139,7 +145,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	case access == nil:
 		access = g.dep.Log
 	}
-	return carrier.NewHTTP(a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
+	return carrier.NewHTTP(a, metrics, access, g.dep.Random, guard.Policy())
 }
 
 // run starts the parts, sinks first, so that the edge stops first.

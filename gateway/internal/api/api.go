@@ -17,6 +17,7 @@ import (
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
@@ -62,7 +63,8 @@ type Bus interface {
 	PurgeWork(ctx context.Context, items []bus.Work) error
 }
 
-// Deps are the parts that an API joins. All are needed.
+// Deps are the parts that an API joins. All are needed, except where it says
+// otherwise.
 type Deps struct {
 	Store  *store.Store
 	Bucket Bucket
@@ -74,6 +76,8 @@ type Deps struct {
 	Keys   *auth.Cache
 	Minter *job.Minter
 	Log    *slog.Logger
+	Guard  *limit.Guard        // nil: nobody is limited
+	Shed   func(reason string) // is told of every call that is turned away for load; may be nil
 }
 
 // API answers calls. It is safe for concurrent use.
@@ -141,7 +145,7 @@ func (a *API) Serve(c *Call) {
 func (a *API) notAllowed(c *Call, allow []string) {
 	k := problems[methodNotAllowed]
 	c.Reply(&Answer{
-		Status: k.status, ContentType: "application/problem+json", Allow: strings.Join(allow, ", "),
+		Status: k.status, ContentType: contentProblem, Allow: strings.Join(allow, ", "),
 		Body: encode(problem{
 			Type: "/problems/" + string(methodNotAllowed), Title: k.title, Status: k.status, RequestID: c.RequestID,
 			Detail: "This resource has " + strings.Join(allow, ", ") + ".",
@@ -173,6 +177,9 @@ func (a *API) enter(c *Call, r *route, id *auth.Identity) {
 		return
 	}
 	c.Identity = *id
+	if !a.admit(c) {
+		return
+	}
 	switch {
 	case !id.May(r.scopes...):
 		a.refuse(c, forbidden, fmt.Sprintf("This needs the scope %s.", r.scopes[0]))
@@ -209,7 +216,10 @@ func (a *API) reply(c *Call, status int, v any) {
 	c.Reply(&Answer{Status: status, ContentType: contentJSON, Body: encode(v)})
 }
 
-const contentJSON = "application/json"
+const (
+	contentJSON    = "application/json"
+	contentProblem = "application/problem+json"
+)
 
 // encode writes v as JSON without escaping what only HTML minds.
 func encode(v any) []byte {

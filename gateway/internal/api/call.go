@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 )
 
 // Exchange is one request and the way back to whoever sent it. All methods may
@@ -45,6 +46,7 @@ type Call struct {
 	Traceparent string // well-formed or empty
 	Route       string // pattern, such as /v1/jobs/{id}; "none" until one matched
 	Identity    auth.Identity
+	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
 	Started     time.Time
 
 	params   [2]string

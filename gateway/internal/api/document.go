@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
@@ -124,14 +125,20 @@ func (p *poll) hold(d *jobdoc.Document) {
 // wait runs rest when w is woken, unless the client goes away first. While the
 // server stops nobody waits: rest runs at once.
 func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context)) {
-	w.Wake = func() { a.off(c, rest) }
+	release, ok := a.hold(c)
+	if !ok {
+		return
+	}
+	release = sync.OnceFunc(release) // the client may leave while w is woken
+	w.Wake = func() { release(); a.off(c, rest) }
 	cancel, err := a.dep.Hub.Wait(w)
 	switch {
 	case err == nil:
-		c.OnClose(cancel)
+		c.OnClose(func() { cancel(); release() })
 	case job.KindOf(err) == job.Unavailable:
 		w.Wake()
 	default:
+		release()
 		a.fail(c, err)
 	}
 }

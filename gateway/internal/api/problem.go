@@ -42,6 +42,7 @@ const (
 	methodNotAllowed slug = "method-not-allowed"
 	conflict         slug = "conflict"
 	keyReused        slug = "idempotency-key-reused"
+	tooManyRequests  slug = "too-many-requests"
 	overloaded       slug = "overloaded"
 	unavailable      slug = "unavailable"
 	outcomeUnknown   slug = "outcome-unknown"
@@ -69,6 +70,7 @@ var problems = map[slug]kindOfProblem{
 	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
 	conflict:         {http.StatusConflict, "The request contradicts what is there"},
 	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
+	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
 	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
 	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
 	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
@@ -86,7 +88,7 @@ func (a *API) refuse(c *Call, s slug, detail string) {
 func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
 	k := problems[s]
 	answer := Answer{
-		Status: k.status, ContentType: "application/problem+json", Err: cause,
+		Status: k.status, ContentType: contentProblem, Err: cause,
 		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID, Errors: faults}),
 	}
 	if k.status == http.StatusServiceUnavailable {
@@ -173,7 +175,7 @@ func Refusal(status int, public, requestID string) Answer {
 		title = http.StatusText(status)
 	}
 	a := Answer{
-		Status: status, ContentType: "application/problem+json",
+		Status: status, ContentType: contentProblem,
 		Body: encode(problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID}),
 	}
 	if status == http.StatusServiceUnavailable {

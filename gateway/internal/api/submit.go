@@ -50,6 +50,9 @@ func (a *API) submitJob(c *Call) {
 		a.refuseFaults(c, s.faults)
 		return
 	}
+	if !a.admitText(c, &s.spec) {
+		return
+	}
 	s.prefer()
 	switch {
 	case c.detached:

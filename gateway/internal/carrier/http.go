@@ -11,6 +11,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 )
 
 // HTTP serves the API over HTTP/1.1. It is safe for concurrent use.
@@ -19,15 +20,17 @@ type HTTP struct {
 	ids     *requestIDs
 	metrics *Metrics
 	access  *slog.Logger
+	policy  string // RateLimit-Policy
 }
 
-// NewHTTP returns the carrier. access gets a line for every request.
-func NewHTTP(a *api.API, m *Metrics, access *slog.Logger, random io.Reader) (*HTTP, error) {
+// NewHTTP returns the carrier. access gets a line for every request, policy is
+// what the RateLimit-Policy field says.
+func NewHTTP(a *api.API, m *Metrics, access *slog.Logger, random io.Reader, policy string) (*HTTP, error) {
 	ids, err := newRequestIDs(random)
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	return &HTTP{api: a, ids: ids, metrics: m, access: access}, nil
+	return &HTTP{api: a, ids: ids, metrics: m, access: access, policy: policy}, nil
 }
 
 // ServeEdge implements [edge.Handler].
@@ -54,7 +57,7 @@ type exchange struct {
 	h        *HTTP
 	call     api.Call
 	answered atomic.Bool
-	fields   [10]http1.Field
+	fields   [16]http1.Field
 }
 
 // Detach implements [api.Exchange]; it is the exchange's, which detaches the request, too.
@@ -93,6 +96,11 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	}
 	if a.Status == 401 {
 		add("WWW-Authenticate", `Bearer realm="voicemill"`)
+	}
+	if q := &x.call.Quota; q.Quota != limit.None {
+		var value [64]byte
+		add("RateLimit", string(q.AppendField(value[:0])))
+		add("RateLimit-Policy", x.h.policy)
 	}
 	if x.call.Identity.Tenant != "" {
 		add("Cache-Control", "private, no-cache")

@@ -15,6 +15,7 @@ type Metrics struct {
 	inFlight telemetry.Gauge
 	routes   map[routeKey]*routeMetrics // read-only once made
 	other    *routeMetrics
+	sheds    map[string]telemetry.Counter // by reason, read-only once made
 }
 
 type routeKey struct{ method, route string }
@@ -37,13 +38,24 @@ func NewMetrics(reg *telemetry.Registry) *Metrics {
 	}
 	m := &Metrics{
 		inFlight: reg.Gauge("voicemill_gateway_requests_in_flight", "Requests that are not answered yet."),
-		routes:   map[routeKey]*routeMetrics{}, other: one("none"),
+		routes:   map[routeKey]*routeMetrics{}, other: one("none"), sheds: map[string]telemetry.Counter{},
+	}
+	sheds := reg.CounterVec("voicemill_gateway_sheds_total", "Requests turned away for load.", "reason")
+	for _, reason := range api.ShedReasons() {
+		m.sheds[reason] = sheds.With(reason)
 	}
 	for _, r := range api.Routes() {
 		method, pattern, _ := strings.Cut(r, " ")
 		m.routes[routeKey{method, pattern}] = one(r)
 	}
 	return m
+}
+
+// Shed counts a request that was turned away, for [api.Deps].
+func (m *Metrics) Shed(reason string) {
+	if c, ok := m.sheds[reason]; ok {
+		c.Inc()
+	}
 }
 
 func (m *Metrics) begin() { m.inFlight.Add(1) }

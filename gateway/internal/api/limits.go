@@ -1,0 +1,88 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/job"
+)
+
+// admit counts the call against the limits of its key and tenant. It reports
+// false if it has answered 429.
+func (a *API) admit(c *Call) bool {
+	c.Quota = a.dep.Guard.Request(c.Identity.KeyID, string(c.Identity.Tenant), c.Started)
+	if !c.Quota.Refused() {
+		return true
+	}
+	a.tooMany(c, c.Quota.Quota, c.Quota.Wait)
+	return false
+}
+
+// admitText counts the text of a submit. It reports false if it has answered 429.
+func (a *API) admitText(c *Call, spec *job.Spec) bool {
+	v := a.dep.Guard.Characters(c.Identity.KeyID, string(c.Identity.Tenant), characters(spec), c.Started)
+	if !v.Refused() {
+		return true
+	}
+	a.tooMany(c, v.Quota, v.Wait)
+	return false
+}
+
+func characters(spec *job.Spec) int64 {
+	n := utf8.RuneCountInString(spec.Input.Text)
+	for i := range spec.Input.Segments {
+		n += utf8.RuneCountInString(spec.Input.Segments[i].Text)
+	}
+	return int64(n)
+}
+
+// hold counts a call that begins to wait and returns what ends that. ok is
+// false if it has answered 429.
+func (a *API) hold(c *Call) (release func(), ok bool) {
+	key, tenant := c.Identity.KeyID, string(c.Identity.Tenant)
+	if q := a.dep.Guard.Hold(key, tenant); q != limit.None {
+		a.tooMany(c, q, retryAfter)
+		return nil, false
+	}
+	return func() { a.dep.Guard.Release(key, tenant) }, true
+}
+
+//nolint:gochecknoglobals // a table
+var quotaNames = map[limit.Quota]string{
+	limit.KeyRequests: "requests of this API key", limit.TenantRequests: "requests of this tenant",
+	limit.KeyCharacters: "characters of this API key", limit.TenantCharacters: "characters of this tenant",
+	limit.KeyHeld: "waiting requests of this API key", limit.TenantHeld: "waiting requests of this tenant",
+}
+
+func (a *API) tooMany(c *Call, q limit.Quota, wait time.Duration) {
+	a.shed(string(q))
+	a.turnAway(c, tooManyRequests, fmt.Sprintf("Too many %s; try again in %s.", quotaNames[q], wait.Round(time.Millisecond)), wait)
+}
+
+func (a *API) shed(reason string) {
+	if a.dep.Shed != nil {
+		a.dep.Shed(reason)
+	}
+}
+
+// turnAway answers with a problem that ends by itself after wait.
+func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
+	k := problems[s]
+	c.Reply(&Answer{
+		Status: k.status, ContentType: contentProblem, RetryAfter: wait,
+		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID}),
+		Err:  &job.Error{Op: "api.turnAway", Kind: job.Overloaded, Public: http.StatusText(k.status)},
+	})
+}
+
+// ShedReasons lists what [Deps.Shed] may be told.
+func ShedReasons() []string {
+	var list []string
+	for _, q := range limit.Quotas() {
+		list = append(list, string(q))
+	}
+	return list
+}

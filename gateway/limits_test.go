@@ -1,0 +1,63 @@
+package gateway_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
+)
+
+func TestEveryAnswerSaysWhatIsLeftAndTooManyRequestsAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) {
+		c.KeyRate = limit.Rate{Count: 1, Per: time.Hour, Burst: 3}
+		c.TenantRate = limit.Rate{}
+	})
+	for n, path := range []string{"/v1/voices", "/v1/jobs/job_x", "/v1/keys"} {
+		a := w.call("GET", path, "")
+		require.NotEqual(t, http.StatusTooManyRequests, a.Status)
+		require.Contains(t, a.Header.Get("RateLimit"), `"key";r=`+strconv.Itoa(2-n)+`;t=`)
+		require.Equal(t, `"key";q=3;w=10800`, a.Header.Get("RateLimit-Policy"))
+	}
+	a := w.call("GET", "/v1/voices", "")
+	require.Equal(t, http.StatusTooManyRequests, a.Status)
+	require.Equal(t, "/problems/too-many-requests", a.problem(t).Type)
+	wait, err := strconv.Atoi(a.Header.Get("Retry-After"))
+	require.NoError(t, err)
+	require.InDelta(t, 3600, wait, 120)
+	require.Contains(t, a.Header.Get("RateLimit"), `"key";r=0;t=`)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "", "Authorization", "Bearer "+w.other).Status)
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key"} 1`)
+}
+
+func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) {
+		c.TenantText = limit.Rate{Count: 1, Per: time.Hour, Burst: 20}
+		c.KeyWaits = 1
+	})
+	a := w.call("POST", "/v1/jobs", `{"input":{"segments":[{"text":"Fünfzehn Zeichen"}]}}`)
+	require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
+	id := a.job(t).ID
+	a = w.call("POST", "/v1/jobs", `{"input":{"text":"Five."}}`)
+	require.Equal(t, http.StatusTooManyRequests, a.Status)
+	require.Contains(t, a.problem(t).Detail, "characters of this tenant")
+
+	done := make(chan answer, 1)
+	go func() {
+		a, _ := w.try(t.Context(), "GET", "/v1/jobs/"+string(id)+"?wait=50", "")
+		done <- a
+	}()
+	require.Eventually(t, func() bool {
+		a := w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "")
+		return a.Status == http.StatusTooManyRequests
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
+	require.Equal(t, http.StatusOK, (<-done).Status)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "").Status, "the wait was given back")
+}
