@@ -33,6 +33,7 @@ type Config struct {
 	TenantText      limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
 	KeyWaits        int            `help:"Requests of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
 	TenantWaits     int            `help:"Requests of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
+	JWT             JWT            `embed:"" prefix:"jwt-"`
 	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
 }
@@ -45,7 +46,7 @@ func DefaultConfig() Config {
 		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
 		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
-		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, AccessLog: true, Grace: 20 * time.Second,
+		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(), AccessLog: true, Grace: 20 * time.Second,
 	}
 }
 
@@ -60,6 +61,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
+	}
+	if err := c.JWT.validate(); err != nil {
+		return fmt.Errorf("gateway: %w", err)
 	}
 	return c.limits().Validate()
 }

@@ -59,6 +59,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
+	if g.done != nil {
+		defer g.done()
+	}
 	return g.run(ctx)
 }
 
@@ -72,6 +75,7 @@ type gateway struct {
 	hub   *watch.Hub
 	voice *voices.Directory
 	edge  *edge.Server
+	done  func() // closes what the gateway opened beside its Deps; may be nil
 }
 
 func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
@@ -131,10 +135,18 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 		return nil, err
 	}
 	metrics := carrier.NewMetrics(g.dep.Registry)
-	a, err := api.New(g.cfg.api(), api.Deps{
+	deps := api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
 		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log, Guard: guard, Shed: metrics.Shed,
-	})
+	}
+	verifier, done, err := g.cfg.JWT.tokens()
+	if err != nil {
+		return nil, err
+	}
+	if verifier != nil {
+		deps.Tokens, g.done = verifier, done
+	}
+	a, err := api.New(g.cfg.api(), deps)
 	if err != nil {
 		return nil, err
 	}

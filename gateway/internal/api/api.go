@@ -77,6 +77,7 @@ type Deps struct {
 	Minter *job.Minter
 	Log    *slog.Logger
 	Guard  *limit.Guard        // nil: nobody is limited
+	Tokens Tokens              // nil: no access tokens
 	Shed   func(reason string) // is told of every call that is turned away for load; may be nil
 }
 
@@ -85,7 +86,7 @@ type API struct {
 	cfg   Config
 	dep   Deps
 	table []route
-	asked singleflight.Group // look-ups of keys under way, by hash
+	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
 	specs   *strictjson.Schema[job.Spec]
 	uploads *strictjson.Schema[uploadRequest]
@@ -123,7 +124,14 @@ func (a *API) Serve(c *Call) {
 		a.notAllowed(c, append(allow, http.MethodOptions))
 		return
 	}
-	h, ok := auth.Bearer(c.Header("authorization"))
+	field := c.Header("authorization")
+	h, ok := auth.Bearer(field)
+	if !ok && a.dep.Tokens != nil {
+		if raw, h, ok := auth.Token(field); ok {
+			a.serveToken(c, r, raw, h)
+			return
+		}
+	}
 	if !ok {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
 		return

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,32 @@ func TestBearerTakesOnlyKeys(t *testing.T) {
 				require.Equal(t, auth.HashKey(secret), h)
 			}
 		})
+	}
+}
+
+func TestTokenTakesOnlyWhatMayBeASignedJWT(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		field string
+		ok    bool
+	}{
+		"a token":            {"Bearer eyJh.eyJz.c2ln-_", true},
+		"an API key":         {"Bearer " + secret, false},
+		"without signature":  {"Bearer eyJh.eyJz.", false},
+		"two parts":          {"Bearer eyJh.eyJz", false},
+		"four parts":         {"Bearer a.b.c.d", false},
+		"an empty part":      {"Bearer a..c", false},
+		"padded":             {"Bearer a=.b.c", false},
+		"more after it":      {"Bearer a.b.c d", false},
+		"another scheme":     {"Basic a.b.c", false},
+		"nothing":            {"Bearer ", false},
+		"longer than any is": {"Bearer a.b." + strings.Repeat("c", 8<<10), false},
+	} {
+		raw, h, ok := auth.Token([]byte(c.field))
+		require.Equal(t, c.ok, ok, name)
+		if ok {
+			require.Equal(t, auth.HashKey(string(raw)), h)
+		}
 	}
 }
 

@@ -76,12 +76,17 @@ func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
 	if id == nil {
 		keep = c.cfg.KeepUnknown
 	}
+	c.PutUntil(h, id, now.Add(keep))
+}
+
+// PutUntil is Put for an answer that says itself how long it holds.
+func (c *Cache) PutUntil(h Hash, id *Identity, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.young) >= c.cfg.Entries/2 {
 		c.older, c.young = c.young, make(map[Hash]answer)
 	}
-	c.young[h] = answer{hash: h, id: id, until: now.Add(keep)}
+	c.young[h] = answer{hash: h, id: id, until: until}
 }
 
 // Forget drops everything known of the key with this id, so that a revoked key

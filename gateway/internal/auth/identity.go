@@ -44,16 +44,51 @@ const keyPrefix = "vm_"
 // Bearer reads the value of an Authorization field. ok is false if it is not a
 // bearer token of the shape of a key; such a token needs no look-up.
 func Bearer(field []byte) (h Hash, ok bool) {
-	const scheme = "Bearer "
-	if len(field) <= len(scheme) || len(field) > 256 || !strings.EqualFold(string(field[:len(scheme)]), scheme) {
+	token := bearer(field)
+	if len(token) != len(keyPrefix)+26 || string(token[:len(keyPrefix)]) != keyPrefix {
 		return Hash{}, false
+	}
+	return sha256.Sum256(token), true
+}
+
+// maxToken is more than the access tokens of the known issuers have.
+const maxToken = 8 << 10
+
+// Token reads the value of an Authorization field. ok is false if it is not a
+// bearer token of the shape of a signed JWT (RFC 7515, compact serialization).
+// token looks into field.
+func Token(field []byte) (token []byte, h Hash, ok bool) {
+	token = bearer(field)
+	if len(token) == 0 || len(token) > maxToken {
+		return nil, Hash{}, false
+	}
+	dots, last := 0, byte('.')
+	for _, c := range token {
+		switch {
+		case c == '.' && last == '.':
+			return nil, Hash{}, false
+		case c == '.':
+			dots++
+		case (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' && c != '_':
+			return nil, Hash{}, false
+		}
+		last = c
+	}
+	if dots != 2 || last == '.' {
+		return nil, Hash{}, false
+	}
+	return token, sha256.Sum256(token), true
+}
+
+// bearer returns what follows the scheme Bearer, or nothing.
+func bearer(field []byte) []byte {
+	const scheme = "Bearer "
+	if len(field) <= len(scheme) || !strings.EqualFold(string(field[:len(scheme)]), scheme) {
+		return nil
 	}
 	token := field[len(scheme):]
 	for len(token) > 0 && token[0] == ' ' { // RFC 6750 allows one space, RFC 9110 more
 		token = token[1:]
 	}
-	if len(token) != len(keyPrefix)+26 || string(token[:len(keyPrefix)]) != keyPrefix {
-		return Hash{}, false
-	}
-	return sha256.Sum256(token), true
+	return token
 }

@@ -34,6 +34,14 @@ func (s *Store) FindKey(ctx context.Context, h auth.Hash) (*auth.Identity, error
 	return &id, nil
 }
 
+// TenantExists reports whether there is such a tenant.
+func (s *Store) TenantExists(ctx context.Context, tenant job.Tenant) (exists bool, err error) {
+	err = s.call(ctx, "TenantExists", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("TenantExists"), tenant).Scan(&exists)
+	})
+	return exists, err
+}
+
 // CreateKey stores a new key of tenant and returns it with its secret, which
 // nobody can read again. id is the key's, or empty for a new one.
 func (s *Store) CreateKey(ctx context.Context, tenant job.Tenant, id, name string, scopes []auth.Scope) (Key, string, error) {

@@ -19,3 +19,6 @@ update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $
 
 -- name: CallbackSecret
 select callback_secret from tenants where id = $1;
+
+-- name: TenantExists
+select exists (select from tenants where id = $1);

@@ -1,0 +1,130 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+const (
+	fetchTimeout = 5 * time.Second
+	fetchBytes   = 1 << 20         // of one document of the issuer
+	fetchBurst   = 5               // fetches at once
+	fetchEvery   = 2 * time.Second // and on average
+)
+
+var (
+	errAway   = errors.New("token: the issuer cannot be reached")
+	errRecent = errors.New("token: the issuer was asked a moment ago")
+)
+
+// issuer fetches the configuration and the keys. It is safe for concurrent use.
+type issuer struct {
+	url    string
+	client *http.Client
+
+	mu   sync.Mutex
+	keys oidc.KeySet // guarded by mu; nil until the configuration was read
+}
+
+func newIssuer(url string, base http.RoundTripper) *issuer {
+	return &issuer{url: url, client: &http.Client{
+		Timeout: fetchTimeout, Transport: &frugal{base: base, left: fetchBurst},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// keySet returns the issuer's keys, which refresh themselves. The lock is held
+// over the first fetch, so that everybody waits for one answer; the client's
+// time-out bounds that.
+func (i *issuer) keySet(ctx context.Context) (oidc.KeySet, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.keys != nil {
+		return i.keys, nil
+	}
+	ctx = oidc.ClientContext(context.WithoutCancel(ctx), i.client)
+	provider, err := oidc.NewProvider(ctx, i.url)
+	if err != nil {
+		return nil, errors.Join(errAway, err)
+	}
+	var found struct {
+		Keys string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&found); err != nil || found.Keys == "" {
+		return nil, errors.Join(errAway, fmt.Errorf("the issuer's configuration names no keys: %w", err))
+	}
+	i.keys = oidc.NewRemoteKeySet(ctx, found.Keys)
+	return i.keys, nil
+}
+
+// probe keeps why a signature could not be verified, which go-oidc turns into text.
+type probe struct {
+	oidc.KeySet
+	err error
+}
+
+// VerifySignature implements [oidc.KeySet].
+func (p *probe) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	payload, err := p.KeySet.VerifySignature(ctx, jwt)
+	p.err = err
+	return payload, err //nolint:wrapcheck // a decorator
+}
+
+// frugal bounds how often the issuer is asked and how much it may answer. While
+// it answered last time, a fetch too many is refused with errRecent: the keys
+// are as fresh as they get.
+type frugal struct {
+	base http.RoundTripper
+
+	mu   sync.Mutex
+	left float64   // guarded by mu: fetches that may be made now
+	at   time.Time // guarded by mu: when left was counted
+	good bool      // guarded by mu: the last fetch succeeded
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (f *frugal) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := f.permit(time.Now()); err != nil {
+		return nil, err
+	}
+	resp, err := f.base.RoundTrip(r)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		err = fmt.Errorf("%s answers %s", r.URL.Redacted(), resp.Status)
+	}
+	f.mu.Lock()
+	f.good = err == nil
+	f.mu.Unlock()
+	if err != nil {
+		return nil, errors.Join(errAway, err)
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, fetchBytes), resp.Body}
+	return resp, nil
+}
+
+func (f *frugal) permit(now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.at.IsZero() {
+		f.left = min(fetchBurst, f.left+float64(now.Sub(f.at))/float64(fetchEvery))
+	}
+	f.at = now
+	if f.left < 1 {
+		if f.good {
+			return errRecent
+		}
+		return errAway
+	}
+	f.left--
+	return nil
+}
