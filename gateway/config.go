@@ -33,6 +33,9 @@ type Config struct {
 	TenantText      limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
 	KeyWaits        int            `help:"Requests of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
 	TenantWaits     int            `help:"Requests of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
+	Origins         Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
+	Proxies         []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR"`
+	ProxyFrom       []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
 	JWT             JWT            `embed:"" prefix:"jwt-"`
 	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`

@@ -103,7 +103,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.edge, err = edge.New(edge.Config{
-		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, ProxyFrom: cfg.ProxyFrom,
 	}, handler, deps.Log)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	case access == nil:
 		access = g.dep.Log
 	}
-	return carrier.NewHTTP(a, metrics, access, g.dep.Random, guard.Policy())
+	return carrier.NewHTTP(carrier.Config{Policy: guard.Policy(), Origins: g.cfg.Origins, Proxies: g.cfg.Proxies}, a, metrics, access, g.dep.Random)
 }
 
 // run starts the parts, sinks first, so that the edge stops first.

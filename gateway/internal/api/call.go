@@ -49,6 +49,7 @@ type Call struct {
 	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
 	Started     time.Time
 
+	plain    []byte // the body, if it came packed
 	params   [2]string
 	detached bool
 }
@@ -58,4 +59,12 @@ func (c *Call) detach() {
 		c.detached = true
 		c.Detach()
 	}
+}
+
+// Body returns the body, unpacked once that was done.
+func (c *Call) Body() []byte {
+	if c.plain != nil {
+		return c.plain
+	}
+	return c.Exchange.Body()
 }

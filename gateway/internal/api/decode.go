@@ -18,8 +18,8 @@ func decode[T any](a *API, c *Call, schema *strictjson.Schema[T], v *T) (faults 
 		a.refuse(c, mediaType, "Send the body as Content-Type: application/json.")
 		return nil, false
 	}
-	if enc := c.Header("content-encoding"); len(enc) > 0 && !strings.EqualFold(string(enc), "identity") {
-		a.refuse(c, mediaType, "Send the body without a Content-Encoding.")
+	if enc := c.Header("content-encoding"); len(enc) > 0 && c.plain == nil && !strings.EqualFold(string(enc), "identity") {
+		a.refuse(c, mediaType, "Send the body plain or with Content-Encoding: gzip.")
 		return nil, false
 	}
 	faults, err = schema.Decode(c.Body(), v)

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/clientip"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
@@ -20,17 +22,25 @@ type HTTP struct {
 	ids     *requestIDs
 	metrics *Metrics
 	access  *slog.Logger
-	policy  string // RateLimit-Policy
+	cfg     Config
+	proxies clientip.Resolver
 }
 
-// NewHTTP returns the carrier. access gets a line for every request, policy is
-// what the RateLimit-Policy field says.
-func NewHTTP(a *api.API, m *Metrics, access *slog.Logger, random io.Reader, policy string) (*HTTP, error) {
+// Config is what the carrier adds to the API's answers. The zero value adds
+// nothing and trusts nobody.
+type Config struct {
+	Policy  string         // value of the RateLimit-Policy field
+	Origins []string       // whose pages may call, for CORS; "*" is every one
+	Proxies []netip.Prefix // that tell the client's address in Forwarded or X-Forwarded-For
+}
+
+// NewHTTP returns the carrier. access gets a line for every request.
+func NewHTTP(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Reader) (*HTTP, error) {
 	ids, err := newRequestIDs(random)
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	return &HTTP{api: a, ids: ids, metrics: m, access: access, policy: policy}, nil
+	return &HTTP{api: a, ids: ids, metrics: m, access: access, cfg: cfg, proxies: clientip.New(cfg.Proxies)}, nil
 }
 
 // ServeEdge implements [edge.Handler].
@@ -57,7 +67,7 @@ type exchange struct {
 	h        *HTTP
 	call     api.Call
 	answered atomic.Bool
-	fields   [16]http1.Field
+	fields   [20]http1.Field
 }
 
 // Detach implements [api.Exchange]; it is the exchange's, which detaches the request, too.
@@ -100,8 +110,9 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	if q := &x.call.Quota; q.Quota != limit.None {
 		var value [64]byte
 		add("RateLimit", string(q.AppendField(value[:0])))
-		add("RateLimit-Policy", x.h.policy)
+		add("RateLimit-Policy", x.h.cfg.Policy)
 	}
+	x.cors(add, a.Status, a.Allow)
 	if x.call.Identity.Tenant != "" {
 		add("Cache-Control", "private, no-cache")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -27,6 +28,10 @@ type Config struct {
 	MaxBacklog  int          // unparsed input of one connection, bytes; default 256 KiB
 	MaxBuffered int          // bytes that all connections may hold together, above a small share each; default 256 MiB
 	MaxOutbound int          // output of one connection that its peer has not taken, bytes; default 1 MiB
+
+	// ProxyFrom are the load balancers whose connections must begin with a header
+	// of the PROXY protocol, version 2, which names the client.
+	ProxyFrom []netip.Prefix
 
 	TLS           *TLS // nil speaks no TLS
 	MaxHandshakes int  // TLS handshakes under way; default 1024

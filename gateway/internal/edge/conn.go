@@ -23,6 +23,7 @@ const (
 	phaseUpgraded
 	phaseLinger
 	phaseClosed
+	phaseProxy // the header of a load balancer comes first
 )
 
 // conn is one connection. Its loop owns every field but those under mu.
@@ -118,8 +119,9 @@ func (c *conn) opened(g gnet.Conn) {
 	l.conns.prev.next = c
 	l.conns.prev = c
 	c.parser = http1.NewParser(&c.srv.cfg.Limits)
-	if c.srv.cfg.Frames == nil && c.srv.certs == nil {
-		c.phase = phaseHTTP
+	c.phase = c.firstPhase()
+	if c.srv.proxied(c.remote.Addr()) {
+		c.phase = phaseProxy
 	}
 	c.arm()
 }
@@ -190,6 +192,8 @@ func (c *conn) process(data []byte) {
 	for len(rest) > 0 {
 		before, phase := len(rest), c.phase
 		switch c.phase {
+		case phaseProxy:
+			rest = c.readProxy(rest)
 		case phaseSniff:
 			rest = c.sniff(rest)
 		case phaseHTTP:

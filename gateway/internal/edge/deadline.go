@@ -51,7 +51,7 @@ func sooner(at time.Duration, act action, other time.Duration, otherAct action) 
 func (c *conn) readDeadline() (time.Duration, action) {
 	cfg := &c.srv.cfg
 	switch c.phase {
-	case phaseSniff:
+	case phaseSniff, phaseProxy:
 		if c.loop.drained && len(c.backlog) == 0 {
 			return max(c.acceptedAt, c.loop.drainedAt) + cfg.DrainIdle, actClose
 		}

@@ -33,6 +33,7 @@ type Stats struct {
 	Handshakes       atomic.Int64  // TLS handshakes under way
 	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
 	FailedHandshakes atomic.Uint64
+	BadProxy         atomic.Uint64 // connections of load balancers that did not begin as they must
 	ShedConns        atomic.Uint64 // connections refused because there were too many
 	AcceptErrs       atomic.Uint64 // failures to accept, such as no descriptor being left
 	CutStalled       atomic.Uint64 // connections closed because their peer did not read
