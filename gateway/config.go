@@ -9,6 +9,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	MaxWait         time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
 	InFlight        int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
 	PublishTimeout  time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
+	ShedBulk        time.Duration  `help:"Intake latency from which bulk submits are turned away; all of them at three times that." default:"1s"`
+	ShedInteractive time.Duration  `help:"Intake latency from which interactive submits are; all of them at twice that." default:"3s"`
 	UploadBytes     int64          `help:"Largest upload in bytes." default:"536870912"`
 	UploadExpiry    time.Duration  `help:"How long an upload URL works." default:"1h"`
 	KeyRate         limit.Rate     `help:"Requests of one API key as count/period:burst, or off." default:"2000/1s:10000"`
@@ -48,6 +51,7 @@ func DefaultConfig() Config {
 		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
 		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
 		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
+		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
 		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(), AccessLog: true, Grace: 20 * time.Second,
 	}
@@ -67,6 +71,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.JWT.validate(); err != nil {
 		return fmt.Errorf("gateway: %w", err)
+	}
+	if err := c.load().Validate(); err != nil {
+		return err
 	}
 	return c.limits().Validate()
 }
@@ -91,6 +98,13 @@ func (c Config) intake(observe func(intake.Envelope)) intake.Config {
 	i := intake.DefaultConfig()
 	i.InFlight, i.PublishTimeout, i.Observe = c.InFlight, c.PublishTimeout, observe
 	return i
+}
+
+func (c Config) load() shed.Config {
+	l := shed.DefaultConfig()
+	l.Bulk = shed.Band{From: c.ShedBulk, Full: 3 * c.ShedBulk}
+	l.Interactive = shed.Band{From: c.ShedInteractive, Full: 2 * c.ShedInteractive}
+	return l
 }
 
 func (c Config) limits() limit.Config {

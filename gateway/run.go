@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
@@ -72,6 +73,7 @@ type gateway struct {
 	store *store.Store
 	pool  *offload.Pool
 	in    *intake.Committer
+	load  *shed.Controller
 	hub   *watch.Hub
 	voice *voices.Directory
 	edge  *edge.Server
@@ -91,7 +93,14 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	if g.pool, err = offload.New(readers, cfg.ReadQueue); err != nil {
 		return nil, err
 	}
-	if g.in, err = intake.New(cfg.intake(observer(deps.Registry)), deps.Bus); err != nil {
+	if g.load, err = shed.New(cfg.load()); err != nil {
+		return nil, err
+	}
+	observe := observer(deps.Registry)
+	if g.in, err = intake.New(cfg.intake(func(e intake.Envelope) {
+		g.load.Observe(e.Waited+e.Took, time.Now())
+		observe(e)
+	}), deps.Bus); err != nil {
 		return nil, err
 	}
 	if g.hub, err = watch.New(cfg.watch(), g.store, deps.Log); err != nil {
@@ -137,7 +146,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	metrics := carrier.NewMetrics(g.dep.Registry)
 	deps := api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
-		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log, Guard: guard, Shed: metrics.Shed,
+		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 	}
 	verifier, done, err := g.cfg.JWT.tokens()
 	if err != nil {
@@ -266,6 +275,7 @@ func (g *gateway) register() {
 	reg := g.dep.Registry
 	reg.GaugeFunc("voicemill_gateway_intake_jobs", "Jobs that are not durable yet.", func() float64 { n, _ := g.in.Depth(); return float64(n) })
 	reg.GaugeFunc("voicemill_gateway_intake_bytes", "Bytes of jobs that are not durable yet.", func() float64 { _, n := g.in.Depth(); return float64(n) })
+	reg.GaugeFunc("voicemill_gateway_intake_latency_seconds", "Mean time that jobs take to become durable.", func() float64 { return g.load.Latency(time.Now()).Seconds() })
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
 	stats := g.edge.Stats()

@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
@@ -77,6 +78,7 @@ type Deps struct {
 	Minter *job.Minter
 	Log    *slog.Logger
 	Guard  *limit.Guard        // nil: nobody is limited
+	Load   *shed.Controller    // nil: no submit is turned away because the intake is slow
 	Tokens Tokens              // nil: no access tokens
 	Shed   func(reason string) // is told of every call that is turned away for load; may be nil
 }

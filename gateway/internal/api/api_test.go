@@ -20,6 +20,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
@@ -80,6 +81,12 @@ func (memory) Versions(context.Context, []job.ID) (map[job.ID]watch.Version, err
 // no database, as in production.
 func newAPI(tb testing.TB, change func(*api.Config)) *api.API {
 	tb.Helper()
+	return newAPIWith(tb, change, nil)
+}
+
+// newAPIWith is newAPI with a controller of load and what is told of refusals.
+func newAPIWith(tb testing.TB, change func(*api.Config), load *shed.Controller, told ...func(string)) *api.API {
+	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.New(nil, rand.Reader)
 	require.NoError(tb, err)
@@ -103,7 +110,12 @@ func newAPI(tb testing.TB, change func(*api.Config)) *api.API {
 		change(&cfg)
 	}
 	a, err := api.New(cfg, api.Deps{
-		Store: st, Bus: memory{}, Intake: committer, Pool: pool, Hub: hub, Voices: directory, Keys: keys, Minter: minter, Log: log,
+		Store: st, Bus: memory{}, Intake: committer, Pool: pool, Hub: hub, Voices: directory, Keys: keys, Minter: minter, Log: log, Load: load,
+		Shed: func(reason string) {
+			for _, f := range told {
+				f(reason)
+			}
+		},
 	})
 	require.NoError(tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -227,4 +239,27 @@ func BenchmarkSubmit(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestASlowIntakeTurnsBulkAwayBeforeInteractive(t *testing.T) {
+	t.Parallel()
+	load, err := shed.New(shed.DefaultConfig())
+	require.NoError(t, err)
+	var reasons []string
+	a := newAPIWith(t, nil, load, func(r string) { reasons = append(reasons, r) })
+	bulk, interactive := []byte(`{"input":{"text":"Hello."}}`), []byte(`{"input":{"text":"Hello."},"class":"interactive"}`)
+	require.Equal(t, 202, serve(a, post(bulk)).Status)
+	for range 20 {
+		load.Observe(3*time.Second, time.Now())
+	}
+	got := serve(a, post(bulk))
+	require.Equal(t, 503, got.Status)
+	require.GreaterOrEqual(t, got.RetryAfter, 2*time.Second)
+	require.Contains(t, string(got.Body), "/problems/overloaded")
+	require.Equal(t, 202, serve(a, post(interactive)).Status)
+	for range 20 {
+		load.Observe(9*time.Second, time.Now())
+	}
+	require.Equal(t, 503, serve(a, post(interactive)).Status)
+	require.Equal(t, []string{"intake-bulk", "intake-interactive"}, reasons)
 }

@@ -31,6 +31,27 @@ func (a *API) admitText(c *Call, spec *job.Spec) bool {
 	return false
 }
 
+// reasons why [Deps.Shed] is told beside the quotas.
+const (
+	shedBulk        = "intake-bulk"
+	shedInteractive = "intake-interactive"
+)
+
+// admitLoad turns a submit away while the intake is too slow for its class. It
+// reports false if it has answered 503.
+func (a *API) admitLoad(c *Call, class job.Class) bool {
+	if a.dep.Load.Admit(class, c.Started) {
+		return true
+	}
+	reason := shedBulk
+	if class == job.Interactive {
+		reason = shedInteractive
+	}
+	a.shed(reason)
+	a.turnAway(c, overloaded, "Jobs take too long to be stored right now; try again later.", max(retryAfter, a.dep.Load.Latency(c.Started)))
+	return false
+}
+
 func characters(spec *job.Spec) int64 {
 	n := utf8.RuneCountInString(spec.Input.Text)
 	for i := range spec.Input.Segments {
@@ -80,7 +101,7 @@ func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	var list []string
+	list := []string{shedBulk, shedInteractive}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}

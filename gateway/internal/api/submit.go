@@ -50,7 +50,7 @@ func (a *API) submitJob(c *Call) {
 		a.refuseFaults(c, s.faults)
 		return
 	}
-	if !a.admitText(c, &s.spec) {
+	if !a.admitLoad(c, s.spec.Class) || !a.admitText(c, &s.spec) {
 		return
 	}
 	s.prefer()
