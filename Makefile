@@ -80,6 +80,10 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 	cd e2e && go test -run='^$$' -bench=BenchmarkGatewayStart -benchtime=10x ./fault
 	go run ./e2e/cmd/benchbook
 
+.PHONY: restart-under-load
+restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under load with 200 watchers
+	VOICEMILL_RESTART_ROUNDS=20 VOICEMILL_RESTART_WATCHERS=200 go test -count=1 -v -timeout=20m ./e2e/restart
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

@@ -39,6 +39,7 @@ type Config struct {
 	Origins         Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
 	Proxies         []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR"`
 	ProxyFrom       []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
+	TLS             TLS            `embed:"" prefix:"tls-"`
 	JWT             JWT            `embed:"" prefix:"jwt-"`
 	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
@@ -68,6 +69,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
+	}
+	if err := c.TLS.validate(); err != nil {
+		return err
 	}
 	if err := c.JWT.validate(); err != nil {
 		return fmt.Errorf("gateway: %w", err)

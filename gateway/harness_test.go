@@ -62,6 +62,7 @@ type world struct {
 	s3       *relay
 	registry *telemetry.Registry
 	log      *syncBuffer
+	reload   chan struct{}
 	stop     func() error // ends the gateway and returns what Run did
 	contract routers.Router
 }
@@ -86,7 +87,7 @@ func (s *syncBuffer) String() string {
 // newWorld starts a gateway. change may be nil.
 func newWorld(t *testing.T, change func(*gateway.Config)) *world {
 	t.Helper()
-	w := &world{t: t, cfg: gateway.DefaultConfig(), natsDir: filepath.Join(t.TempDir(), "nats"), log: &syncBuffer{}}
+	w := &world{t: t, cfg: gateway.DefaultConfig(), natsDir: filepath.Join(t.TempDir(), "nats"), log: &syncBuffer{}, reload: make(chan struct{})}
 	w.cfg.Listen, w.cfg.Grace, w.cfg.PublishTimeout = "127.0.0.1:0", 5*time.Second, 2*time.Second
 	if change != nil {
 		change(&w.cfg)
@@ -127,7 +128,7 @@ func (w *world) start() {
 	go func() {
 		done <- gateway.Run(ctx, w.cfg, gateway.Deps{
 			Log: testkit.Log(w.t), Access: slog.New(slog.NewJSONHandler(w.log, nil)), Registry: w.registry, Bus: w.bus, DB: w.gwDB, Blob: w.bucket,
-			Random: rand.Reader, Ready: func(a net.Addr) { ready <- a },
+			Random: rand.Reader, Reload: w.reload, Ready: func(a net.Addr) { ready <- a },
 		})
 	}()
 	select {

@@ -39,9 +39,10 @@ type Deps struct {
 	Bus      *bus.Bus
 	DB       *pg.Pool
 	Blob     *blob.Store
-	Random   io.Reader      // crypto/rand.Reader
-	Listener net.Listener   // an inherited TCP listener; nil means to bind Config.Listen
-	Ready    func(net.Addr) // is told once when clients are served; may be nil
+	Random   io.Reader       // crypto/rand.Reader
+	Listener net.Listener    // an inherited TCP listener; nil means to bind Config.Listen
+	Reload   <-chan struct{} // asks to read the TLS files again; may be nil
+	Ready    func(net.Addr)  // is told once when clients are served; may be nil
 }
 
 // idKey is the setting that the tags of job ids are keyed with.
@@ -111,8 +112,12 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure, err := cfg.TLS.edge(deps.Random)
+	if err != nil {
+		return nil, err
+	}
 	g.edge, err = edge.New(edge.Config{
-		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, ProxyFrom: cfg.ProxyFrom,
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, ProxyFrom: cfg.ProxyFrom, TLS: secure,
 	}, handler, deps.Log)
 	if err != nil {
 		return nil, err
@@ -183,6 +188,7 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("chores", g.chores)
 	parts.Add("watch", g.hub.Run)
 	parts.Add("hints", g.hints)
+	parts.Add("reload", g.reload)
 	parts.Add("edge", g.serve)
 	// The edge keeps its own grace and needs a moment beside it to close.
 	return parts.Run(ctx, g.cfg.Grace+stopMargin)
@@ -205,6 +211,26 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.hub.Drain()
 	return <-served
+}
+
+// reload reads the TLS files again when it is asked to. The edge looks at them
+// from time to time by itself.
+func (g *gateway) reload(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.dep.Reload:
+		}
+		switch err := g.edge.Reload(); {
+		case errors.Is(err, edge.ErrNoTLS):
+			g.dep.Log.LogAttrs(ctx, slog.LevelInfo, "nothing to reload")
+		case err != nil:
+			g.dep.Log.LogAttrs(ctx, slog.LevelError, "certificates cannot be used, the old ones stay", slog.Any("error", err))
+		default:
+			g.dep.Log.LogAttrs(ctx, slog.LevelInfo, "certificates reloaded")
+		}
+	}
 }
 
 const (

@@ -44,7 +44,12 @@ func NewAdmin(ctx context.Context, addr string, reg *Registry, log *slog.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the admin port: %w", err)
 	}
-	return &Admin{listener: l, reg: reg, log: log, checks: map[string]Check{}}, nil
+	return AdminOn(l, reg, log), nil
+}
+
+// AdminOn is NewAdmin on a TCP listener that exists, which the admin port closes.
+func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
+	return &Admin{listener: l, reg: reg, log: log, checks: map[string]Check{}}
 }
 
 // Addr is where the admin port listens.

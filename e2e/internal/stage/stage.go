@@ -117,6 +117,22 @@ func (s *Stage) Away(name string) { s.procs[name].kill() }
 // Back starts a program that is away and waits until it serves.
 func (s *Stage) Back(ctx context.Context, name string) error { return s.procs[name].start(ctx) }
 
+// PID returns the process id that a program wrote when it served, which may be
+// that of a process the stage did not start; 0 if it wrote none.
+func (s *Stage) PID(name string) int {
+	b, err := os.ReadFile(s.pidFile(name))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func (s *Stage) pidFile(name string) string { return filepath.Join(s.dir, name+".pid") }
+
 // Stop asks a program to end and waits for it.
 func (s *Stage) Stop(name string) error { return s.procs[name].stop() }
 
@@ -160,7 +176,7 @@ func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
 			cmd := exec.Command(filepath.Join(bin, name)) //nolint:gosec,noctx // built by Build; the stage ends it
-			cmd.Env = append(slices.Clone(env), "VOICEMILL_ADMIN="+admin)
+			cmd.Env = append(slices.Clone(env), "VOICEMILL_ADMIN="+admin, "VOICEMILL_PID_FILE="+s.pidFile(name))
 			return cmd
 		},
 		ready: func(ctx context.Context, _ <-chan string) error { return awaitHealth(ctx, admin) },

@@ -9,11 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/gateway/internal/flags"
+	"github.com/voicemill/voicemill/gateway/internal/takeover"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/lifecycle"
@@ -28,6 +27,7 @@ type settings struct {
 	Blob    blob.Config    `embed:"" prefix:"blob-"`
 
 	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7861"`
+	PIDFile   string `help:"File to write the process id to when clients are served." placeholder:"FILE"`
 	LogLevel  string `help:"debug, info, warn or error." default:"info"`
 	LogFormat string `help:"json or text." default:"json"`
 }
@@ -35,17 +35,21 @@ type settings struct {
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	in, err := takeover.Inherit(os.LookupEnv, clientsName, adminName)
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return 1
+	}
+	defer in.Close()
 	var cfg settings
-	err := flags.Parse(&cfg, flags.Source{
+	err = flags.Parse(&cfg, flags.Source{
 		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Env: os.LookupEnv, Stdout: stdout,
 	})
 	if errors.Is(err, flags.ErrHelp) {
 		return 0
 	}
 	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = serve(ctx, cfg, stdout)
+		err = serve(context.Background(), cfg, in, stdout)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "gateway:", err)
@@ -54,11 +58,24 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
+func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.Writer) error {
 	log, err := telemetry.NewLogger(stdout, cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
 		return err
 	}
+	if err := cfg.Gateway.Validate(); err != nil { // before anything is bound or connected
+		return err
+	}
+	doors, err := open(ctx, cfg, in)
+	if err != nil {
+		return err
+	}
+	defer doors.close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	signals := listenToSignals(doors, log, stop)
+	defer signals.end()
+
 	db, err := pg.Connect(ctx, cfg.DB, log)
 	if err != nil {
 		return err
@@ -78,17 +95,18 @@ func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
 	}
 	defer objects.Close()
 	reg := telemetry.NewRegistry()
-	admin, err := telemetry.NewAdmin(ctx, cfg.Admin, reg, log)
-	if err != nil {
-		return err
-	}
+	admin := telemetry.AdminOn(doors.admin, reg, log)
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("gateway", func(ctx context.Context) error {
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
 			Log: log, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
+			Listener: doors.clients, Reload: signals.reload,
 			Ready: func(addr net.Addr) {
 				log.InfoContext(ctx, "gateway ready", slog.String("address", addr.String()), slog.String("admin", admin.Addr().String()))
+				if err := ready(in, cfg.PIDFile); err != nil {
+					log.ErrorContext(ctx, "readiness not told", slog.Any("error", err))
+				}
 			},
 		})
 	})

@@ -45,8 +45,8 @@ func (a *acceptor) run(ctx context.Context) error {
 		nc, err := a.srv.ln.Accept()
 		switch {
 		case ctx.Err() != nil:
-			if err == nil {
-				_ = nc.Close()
+			if tcp, ok := nc.(*net.TCPConn); ok && err == nil { // its client has been let in
+				a.admit(ctx, tcp)
 			}
 			return nil
 		case errors.Is(err, net.ErrClosed):

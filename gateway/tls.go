@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/voicemill/voicemill/gateway/internal/edge"
+)
+
+// TLS says how the gateway speaks TLS. Without a certificate it does not.
+type TLS struct {
+	Cert        string `help:"PEM file with the certificate chain; empty speaks no TLS." placeholder:"FILE"`
+	Key         string `help:"PEM file with its key." placeholder:"FILE"`
+	ClientCA    string `help:"PEM file with the authorities of client certificates; empty asks for none." placeholder:"FILE"`
+	RequireCert bool   `help:"Refuse clients without a certificate."`
+	Plain       bool   `help:"Serve connections without TLS on the same port, too."`
+	Tickets     string `help:"File with the keys of session tickets; made if it does not exist. Processes that share it resume each other's sessions." placeholder:"FILE"`
+}
+
+func (t TLS) validate() error {
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		return errors.New("gateway: a TLS certificate and its key go together")
+	case t.Cert == "" && (t.ClientCA != "" || t.RequireCert || t.Tickets != ""):
+		return errors.New("gateway: TLS settings without a TLS certificate")
+	case t.RequireCert && t.ClientCA == "":
+		return errors.New("gateway: client certificates are required, but no authorities for them are given")
+	}
+	return nil
+}
+
+// edge returns what the edge needs, nil without a certificate.
+func (t TLS) edge(random io.Reader) (*edge.TLS, error) {
+	if t.Cert == "" {
+		return nil, nil //nolint:nilnil // no TLS is what nil means to the edge
+	}
+	e := &edge.TLS{
+		Certificates: []edge.CertificateFiles{{Cert: t.Cert, Key: t.Key}}, ClientCAs: t.ClientCA, RequireCert: t.RequireCert, Only: !t.Plain,
+	}
+	if t.Tickets == "" {
+		return e, nil
+	}
+	keys, err := ticketKeys(t.Tickets, random)
+	e.TicketKeys = keys
+	return e, err
+}
+
+const (
+	ticketKeyBytes = 32
+	maxTicketKeys  = 8
+)
+
+// ticketKeys reads the keys of session tickets, 32 bytes each, the one for new
+// tickets first. A file that does not exist is made with one key; of processes
+// that do so at the same time one wins and the others read what it wrote.
+func ticketKeys(path string, random io.Reader) ([][ticketKeyBytes]byte, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeTicketKey(path, random); err != nil {
+			return nil, err
+		}
+		raw, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ticket keys: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read ticket keys: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("ticket keys in %s can be read by others (mode %04o); want 0600", path, mode)
+	}
+	n := len(raw) / ticketKeyBytes
+	if len(raw)%ticketKeyBytes != 0 || n < 1 || n > maxTicketKeys {
+		return nil, fmt.Errorf("ticket keys in %s have %d bytes; want 1 to %d keys of %d", path, len(raw), maxTicketKeys, ticketKeyBytes)
+	}
+	keys := make([][ticketKeyBytes]byte, n)
+	for i := range keys {
+		copy(keys[i][:], raw[i*ticketKeyBytes:])
+	}
+	return keys, nil
+}
+
+func makeTicketKey(path string, random io.Reader) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tickets-*") // with mode 0600
+	if err != nil {
+		return fmt.Errorf("make a ticket key: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = io.CopyN(f, random, ticketKeyBytes)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("make a ticket key: %w", err)
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make a ticket key: %w", err)
+	}
+	return nil
+}

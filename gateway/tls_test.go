@@ -1,0 +1,147 @@
+package gateway_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/gateway"
+)
+
+// issue writes a certificate for 127.0.0.1 and returns it and its files. With
+// signer it is signed by that one, else by itself.
+func issue(t *testing.T, dir, name string, signer *tls.Certificate) (cert tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	spec := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: signer == nil, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	parent, by := spec, any(key)
+	if signer != nil {
+		parent, by = signer.Leaf, signer.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, spec, parent, key.Public(), by)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
+	require.NoError(t, os.WriteFile(certFile, certPEM, 0o600))
+	require.NoError(t, os.WriteFile(keyFile, keyPEM, 0o600))
+	cert, err = tls.X509KeyPair(certPEM, keyPEM)
+	require.NoError(t, err)
+	return cert, certFile, keyFile
+}
+
+// secure asks for the voices over TLS on a new connection.
+func (w *world) secure(cfg *tls.Config) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(w.t.Context(), "GET", strings.Replace(w.url, "http:", "https:", 1)+"/v1/voices", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+w.key)
+	resp, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	_, err = b.ReadFrom(resp.Body)
+	_ = resp.Body.Close()
+	return resp, err
+}
+
+func TestTLSIsServedReloadedAndResumedByTheNextProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, certFile, keyFile := issue(t, dir, "server", nil)
+	w := newWorld(t, func(c *gateway.Config) {
+		c.TLS = gateway.TLS{Cert: certFile, Key: keyFile, Tickets: filepath.Join(dir, "tickets")}
+	})
+	pool := x509.NewCertPool()
+	pool.AddCert(first.Leaf)
+	cfg := &tls.Config{RootCAs: pool, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	resp, err := w.secure(cfg)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, uint16(tls.VersionTLS13), resp.TLS.Version)
+	a := w.call("GET", "/v1/jobs", "")
+	require.Equal(t, http.StatusBadRequest, a.Status)
+	require.Contains(t, a.problem(t).Detail, "TLS")
+
+	require.NoError(t, w.stop())
+	w.start()
+	resp, err = w.secure(cfg)
+	require.NoError(t, err)
+	require.True(t, resp.TLS.DidResume, "the next process knows the ticket keys")
+	info, err := os.Stat(filepath.Join(dir, "tickets"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	second, _, _ := issue(t, dir, "server", nil) // in the same files
+	w.reload <- struct{}{}
+	pool.AddCert(second.Leaf)
+	require.Eventually(t, func() bool {
+		resp, err := w.secure(&tls.Config{RootCAs: pool})
+		return err == nil && resp.TLS.PeerCertificates[0].Equal(second.Leaf)
+	}, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, os.WriteFile(certFile, []byte("nonsense"), 0o600))
+	w.reload <- struct{}{}
+	w.reload <- struct{}{} // taken once the first was done with
+	resp, err = w.secure(&tls.Config{RootCAs: pool})
+	require.NoError(t, err)
+	require.True(t, resp.TLS.PeerCertificates[0].Equal(second.Leaf), "a file that cannot be used changes nothing")
+}
+
+func TestClientsWithoutACertificateStayOutIfOneIsRequired(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	authority, caFile, _ := issue(t, dir, "authority", nil)
+	_, certFile, keyFile := issue(t, dir, "server", &authority)
+	known, _, _ := issue(t, dir, "known", &authority)
+	stranger, _, _ := issue(t, dir, "stranger", nil)
+	w := newWorld(t, func(c *gateway.Config) {
+		c.TLS = gateway.TLS{Cert: certFile, Key: keyFile, ClientCA: caFile, RequireCert: true, Plain: true}
+	})
+	pool := x509.NewCertPool()
+	pool.AddCert(authority.Leaf)
+	resp, err := w.secure(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{known}})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	for _, certs := range [][]tls.Certificate{nil, {stranger}} {
+		_, err = w.secure(&tls.Config{RootCAs: pool, Certificates: certs})
+		require.Error(t, err)
+	}
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "").Status, "plain connections are allowed here")
+}
+
+func TestTLSSettingsThatContradictAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]gateway.TLS{
+		"no key": {Cert: "x"}, "no certificate": {Key: "x"}, "only authorities": {ClientCA: "x"}, "only tickets": {Tickets: "x"},
+		"nobody to trust": {Cert: "x", Key: "x", RequireCert: true},
+	} {
+		cfg := gateway.DefaultConfig()
+		require.NoError(t, cfg.Validate())
+		cfg.TLS = s
+		require.Error(t, cfg.Validate(), name)
+	}
+}
