@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,10 +54,10 @@ func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {
 		a, _ := w.try(t.Context(), "GET", "/v1/jobs/"+string(id)+"?wait=50", "")
 		done <- a
 	}()
-	require.Eventually(t, func() bool {
-		a := w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "")
-		return a.Status == http.StatusTooManyRequests
-	}, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
+	a = w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "")
+	require.Equal(t, http.StatusTooManyRequests, a.Status)
+	require.Contains(t, a.problem(t).Detail, "waiting requests of this API key")
 	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
 	require.Equal(t, http.StatusOK, (<-done).Status)
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "").Status, "the wait was given back")

@@ -52,21 +52,27 @@ func issue(t *testing.T, dir, name string, signer *tls.Certificate) (cert tls.Ce
 	return cert, certFile, keyFile
 }
 
+// secured is an answer over TLS.
+type secured struct {
+	StatusCode int
+	TLS        *tls.ConnectionState
+}
+
 // secure asks for the voices over TLS on a new connection.
-func (w *world) secure(cfg *tls.Config) (*http.Response, error) {
+func (w *world) secure(cfg *tls.Config) (secured, error) {
 	req, err := http.NewRequestWithContext(w.t.Context(), "GET", strings.Replace(w.url, "http:", "https:", 1)+"/v1/voices", http.NoBody)
 	if err != nil {
-		return nil, err
+		return secured{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+w.key)
 	resp, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return nil, err
+		return secured{}, err
 	}
 	var b bytes.Buffer
 	_, err = b.ReadFrom(resp.Body)
 	_ = resp.Body.Close()
-	return resp, err
+	return secured{resp.StatusCode, resp.TLS}, err
 }
 
 func TestTLSIsServedReloadedAndResumedByTheNextProcess(t *testing.T) {

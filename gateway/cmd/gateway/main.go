@@ -37,7 +37,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	in, err := takeover.Inherit(os.LookupEnv, clientsName, adminName)
 	if err != nil {
-		fmt.Fprintln(stderr, "gateway:", err)
+		_, _ = fmt.Fprintln(stderr, "gateway:", err)
 		return 1
 	}
 	defer in.Close()

@@ -135,9 +135,9 @@ func (g *Guard) Request(key, tenant string, at time.Time) Verdict {
 	now := int64(at.Sub(g.started))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return both(
-		claim{KeyRequests, g.cfg.KeyRequests, &g.keys.find(key).requests},
-		claim{TenantRequests, g.cfg.TenantRequests, &g.tenants.find(tenant).requests}, now, 1)
+	k := claim{KeyRequests, g.cfg.KeyRequests, &g.keys.find(key).requests}
+	t := claim{TenantRequests, g.cfg.TenantRequests, &g.tenants.find(tenant).requests}
+	return both(k, t, now, 1)
 }
 
 // Characters takes that many characters of the key and of its tenant, or of
@@ -149,9 +149,9 @@ func (g *Guard) Characters(key, tenant string, n int64, at time.Time) Verdict {
 	now := int64(at.Sub(g.started))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return both(
-		claim{KeyCharacters, g.cfg.KeyCharacters, &g.keys.find(key).letters},
-		claim{TenantCharacters, g.cfg.TenantCharacters, &g.tenants.find(tenant).letters}, now, n)
+	k := claim{KeyCharacters, g.cfg.KeyCharacters, &g.keys.find(key).letters}
+	t := claim{TenantCharacters, g.cfg.TenantCharacters, &g.tenants.find(tenant).letters}
+	return both(k, t, now, n)
 }
 
 // claim is one limit that a request has to pass.

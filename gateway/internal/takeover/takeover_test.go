@@ -52,7 +52,7 @@ func play(role string) int {
 	if err != nil {
 		return 4
 	}
-	fmt.Fprintln(c, os.Getpid())
+	_, _ = fmt.Fprintln(c, os.Getpid())
 	return 0
 }
 
@@ -113,7 +113,7 @@ func TestAProgramThatFailsLeavesTheOldOneServing(t *testing.T) {
 		go func() {
 			defer close(done)
 			if c, err := l.Accept(); err == nil { // and it does not block for ever
-				fmt.Fprintln(c, "old")
+				_, _ = fmt.Fprintln(c, "old")
 				_ = c.Close()
 			}
 		}()

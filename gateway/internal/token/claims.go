@@ -50,7 +50,6 @@ func (c *Config) identity(subject string, got claims, now time.Time) (id *auth.I
 	return id, until, nil
 }
 
-//nolint:gochecknoglobals // a constant that Go cannot spell as one
 var tenantShape = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // keyID is what stands in the place of the id of an API key, in logs and limits.
