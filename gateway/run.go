@@ -98,7 +98,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.edge, err = edge.New(edge.Config{
-		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, Frames: handler.Frames,
 	}, handler, deps.Log)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 }
 
 // handler joins what answers requests.
-func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
+func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	key := make([]byte, idKeyBytes)
 	if _, err := io.ReadFull(g.dep.Random, key); err != nil {
 		return nil, fmt.Errorf("read random bytes: %w", err)
@@ -139,7 +139,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	case access == nil:
 		access = g.dep.Log
 	}
-	return carrier.NewHTTP(a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
+	return carrier.New(g.cfg.carrier(), a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
 }
 
 // run starts the parts, sinks first, so that the edge stops first.

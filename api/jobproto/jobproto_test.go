@@ -3,6 +3,7 @@ package jobproto_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,17 @@ func FuzzSpec(f *testing.F) {
 		}
 		f.Add(raw)
 	}
+	for _, m := range []*voicemillv1.Spec{
+		{Text: text, Voice: "v", Speed: math.NaN()},
+		{Text: text, Voice: "v", Speed: 1, DeadlineMs: math.MaxInt64},
+		{Text: text, Voice: "v", Pauses: &voicemillv1.Spec_Pauses{Chapter: proto.Float64(math.Inf(1))}},
+	} {
+		raw, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var m voicemillv1.Spec
 		if proto.Unmarshal(raw, &m) != nil {
@@ -188,6 +200,9 @@ func FuzzSpec(f *testing.F) {
 		s := jobproto.Spec(&m)
 		s.Faults(job.DefaultLimits())
 		if len(s.Faults(job.DefaultLimits())) == 0 {
+			if _, err := json.Marshal(s); err != nil {
+				t.Fatalf("the check lets pass what JSON cannot say: %v", err)
+			}
 			again := jobproto.Spec(jobproto.FromSpec(&s))
 			if d := cmp.Diff(s, again, cmpopts.EquateEmpty()); d != "" {
 				t.Fatal(d)
