@@ -70,6 +70,7 @@ type gateway struct {
 	in    *intake.Committer
 	hub   *watch.Hub
 	voice *voices.Directory
+	api   *api.API
 	edge  *edge.Server
 }
 
@@ -132,6 +133,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.api = a
 	access := g.dep.Access
 	switch {
 	case !g.cfg.AccessLog:
@@ -250,6 +252,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_intake_bytes", "Bytes of jobs that are not durable yet.", func() float64 { _, n := g.in.Depth(); return float64(n) })
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
+	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
 	stats := g.edge.Stats()
 	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
 	for name, n := range map[string]interface{ Load() uint64 }{
