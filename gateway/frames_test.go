@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -171,7 +170,7 @@ func (c *raw) hear() *voicemillv1.Frame {
 	c.t.Helper()
 	var length [4]byte
 	if _, err := io.ReadFull(c.r, length[:]); err != nil {
-		require.True(c.t, errors.Is(err, io.EOF), "%v", err)
+		require.ErrorIs(c.t, err, io.EOF)
 		return nil
 	}
 	b := make([]byte, binary.BigEndian.Uint32(length[:]))

@@ -54,7 +54,7 @@ func (w *world) ws(path string, options *websocket.DialOptions) *socket {
 	if options.HTTPHeader == nil {
 		options.HTTPHeader = http.Header{"Authorization": {"Bearer " + w.key}}
 	}
-	c, resp, err := websocket.Dial(ctx, strings.Replace(w.url, "http", "ws", 1)+path, options)
+	c, resp, err := websocket.Dial(ctx, strings.Replace(w.url, "http", "ws", 1)+path, options) //nolint:bodyclose // a 101 has none
 	require.NoError(w.t, err)
 	require.NotEmpty(w.t, resp.Header.Get("X-Request-Id"))
 	w.t.Cleanup(func() { _ = c.CloseNow() })
@@ -90,8 +90,7 @@ func (s *socket) ended() (websocket.StatusCode, string) {
 	s.w.t.Helper()
 	for {
 		_, _, err := s.Read(s.ctx)
-		var closed websocket.CloseError
-		if errors.As(err, &closed) {
+		if closed, ok := errors.AsType[websocket.CloseError](err); ok {
 			return closed.Code, closed.Reason
 		}
 		require.NoError(s.w.t, err)

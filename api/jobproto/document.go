@@ -2,6 +2,7 @@ package jobproto
 
 import (
 	"encoding/hex"
+	"maps"
 	"time"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
@@ -55,9 +56,7 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 		Labels: map[string]string{}, Title: m.GetTitle(), Language: m.GetLanguage(), Progress: Progress(m.GetProgress()),
 		CreatedAt: jobdoc.Time{Time: time.UnixMilli(m.GetCreatedMs()).UTC()}, StartedAt: moment(m.GetStartedMs()), FinishedAt: moment(m.GetFinishedMs()),
 	}
-	for k, v := range m.GetLabels() {
-		d.Labels[k] = v
-	}
+	maps.Copy(d.Labels, m.GetLabels())
 	if u := m.GetUsage(); u != nil {
 		d.Usage = jobdoc.Usage{
 			Characters: int64(u.GetCharacters()), AudioSeconds: u.GetAudioSeconds(), GPUSeconds: u.GetGpuSeconds(), ReusedSeconds: u.GetReusedSeconds(), //nolint:gosec // counts from 0

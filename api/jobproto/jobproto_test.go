@@ -184,7 +184,7 @@ func FuzzSpec(f *testing.F) {
 	for _, m := range []*voicemillv1.Spec{
 		{Text: text, Voice: "v", Speed: math.NaN()},
 		{Text: text, Voice: "v", Speed: 1, DeadlineMs: math.MaxInt64},
-		{Text: text, Voice: "v", Pauses: &voicemillv1.Spec_Pauses{Chapter: proto.Float64(math.Inf(1))}},
+		{Text: text, Voice: "v", Pauses: &voicemillv1.Spec_Pauses{Chapter: new(math.Inf(1))}},
 	} {
 		raw, err := proto.Marshal(m)
 		if err != nil {

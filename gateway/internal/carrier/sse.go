@@ -31,8 +31,10 @@ func (x *exchange) Watch(f *api.Feed) api.Sink {
 	}
 	e := &eventStream{x: x, feed: f, line: x.entry(&api.Answer{Status: http.StatusOK}, 0)}
 	e.out = x.Stream(http.StatusOK, []http1.Field{
-		{Name: "Content-Type", Value: "text/event-stream"}, {Name: "Cache-Control", Value: "no-store"},
-		{Name: "X-Accel-Buffering", Value: "no"}, {Name: "X-Request-Id", Value: x.call.RequestID},
+		{Name: "Content-Type", Value: "text/event-stream"},
+		{Name: "Cache-Control", Value: "no-store"},
+		{Name: "X-Accel-Buffering", Value: "no"},
+		{Name: "X-Request-Id", Value: x.call.RequestID},
 	}, http1.StreamLength)
 	x.k.metrics.of(protocolHTTP).end(e.line.route, e.line.method, http.StatusOK, e.line.took)
 	if e.out == nil {

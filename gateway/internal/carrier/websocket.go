@@ -42,7 +42,7 @@ func (x *exchange) Connect(id job.ID, after int64) {
 // list returns the values of a field that may be repeated.
 func (x *exchange) list(name string) string {
 	var all []byte
-	for n, v := range x.Request.Headers() {
+	for n, v := range x.Headers() {
 		if !equalFold(n, name) {
 			continue
 		}
@@ -118,8 +118,7 @@ func (s *webSocket) OnBytes(_ *edge.Conn, data []byte) (used int, err error) {
 		n, ev, err := s.reader.Next(data[used:])
 		used += n
 		if err != nil {
-			var bad *ws.ProtocolError
-			if errors.As(err, &bad) {
+			if bad, ok := errors.AsType[*ws.ProtocolError](err); ok {
 				s.say(bad.Code, bad.Reason)
 			}
 			return used, err
