@@ -70,6 +70,7 @@ type gateway struct {
 	in    *intake.Committer
 	hub   *watch.Hub
 	voice *voices.Directory
+	api   *api.API
 	edge  *edge.Server
 }
 
@@ -98,7 +99,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.edge, err = edge.New(edge.Config{
-		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, Frames: handler.Frames,
 	}, handler, deps.Log)
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 }
 
 // handler joins what answers requests.
-func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
+func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	key := make([]byte, idKeyBytes)
 	if _, err := io.ReadFull(g.dep.Random, key); err != nil {
 		return nil, fmt.Errorf("read random bytes: %w", err)
@@ -132,6 +133,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.api = a
 	access := g.dep.Access
 	switch {
 	case !g.cfg.AccessLog:
@@ -139,7 +141,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	case access == nil:
 		access = g.dep.Log
 	}
-	return carrier.NewHTTP(a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
+	return carrier.New(g.cfg.carrier(), a, carrier.NewMetrics(g.dep.Registry), access, g.dep.Random)
 }
 
 // run starts the parts, sinks first, so that the edge stops first.
@@ -250,6 +252,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_intake_bytes", "Bytes of jobs that are not durable yet.", func() float64 { _, n := g.in.Depth(); return float64(n) })
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
+	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
 	stats := g.edge.Stats()
 	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
 	for name, n := range map[string]interface{ Load() uint64 }{

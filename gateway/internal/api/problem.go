@@ -13,8 +13,8 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// problem is a problem document (RFC 9457).
-type problem struct {
+// Problem is a problem document (RFC 9457).
+type Problem struct {
 	Type      string      `json:"type"`
 	Title     string      `json:"title"`
 	Status    int         `json:"status"`
@@ -42,6 +42,8 @@ const (
 	methodNotAllowed slug = "method-not-allowed"
 	conflict         slug = "conflict"
 	keyReused        slug = "idempotency-key-reused"
+	tooManyWatches   slug = "too-many-watches"
+	upgradeRequired  slug = "upgrade-required"
 	overloaded       slug = "overloaded"
 	unavailable      slug = "unavailable"
 	outcomeUnknown   slug = "outcome-unknown"
@@ -69,6 +71,8 @@ var problems = map[slug]kindOfProblem{
 	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
 	conflict:         {http.StatusConflict, "The request contradicts what is there"},
 	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
+	tooManyWatches:   {http.StatusTooManyRequests, "There are too many watches"},
+	upgradeRequired:  {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
 	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
 	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
 	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
@@ -84,15 +88,25 @@ func (a *API) refuse(c *Call, s slug, detail string) {
 }
 
 func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
+	answer := a.problem(c, s, detail)
+	answer.Err, answer.Problem.Errors = cause, faults
+	c.Reply(answer)
+}
+
+// problem makes the answer that a problem is.
+func (a *API) problem(c *Call, s slug, detail string) *Answer {
 	k := problems[s]
-	answer := Answer{
-		Status: k.status, ContentType: "application/problem+json", Err: cause,
-		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID, Errors: faults}),
+	if detail == "" {
+		detail = k.title + "."
 	}
-	if k.status == http.StatusServiceUnavailable {
+	answer := Answer{
+		Status: k.status, ContentType: contentProblem,
+		Problem: &Problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID},
+	}
+	if k.status == http.StatusServiceUnavailable || k.status == http.StatusTooManyRequests {
 		answer.RetryAfter = retryAfter
 	}
-	c.Reply(&answer)
+	return &answer
 }
 
 var byKind = map[job.Kind]slug{
@@ -156,7 +170,7 @@ func limitOf(pointer string) slug {
 }
 
 var byStatus = map[int]slug{
-	http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
+	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
 	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",
 	http.StatusRequestHeaderFieldsTooLarge: "head-too-large", http.StatusInternalServerError: internal,
 	http.StatusNotImplemented: "not-implemented", http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
@@ -173,8 +187,8 @@ func Refusal(status int, public, requestID string) Answer {
 		title = http.StatusText(status)
 	}
 	a := Answer{
-		Status: status, ContentType: "application/problem+json",
-		Body: encode(problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID}),
+		Status: status, ContentType: contentProblem,
+		Problem: &Problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID},
 	}
 	if status == http.StatusServiceUnavailable {
 		a.RetryAfter = retryAfter
