@@ -7,6 +7,7 @@ import (
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/carrier"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
@@ -42,6 +43,11 @@ type Config struct {
 	TLS             TLS            `embed:"" prefix:"tls-"`
 	JWT             JWT            `embed:"" prefix:"jwt-"`
 	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
+	Watches         int            `help:"Watches of jobs at most." default:"10000"`
+	KeyWatches      int            `help:"Watches of jobs with one API key at most." default:"1000"`
+	Heartbeat       time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
+	Ping            time.Duration  `help:"How long a WebSocket or a connection of frames may be silent before it is asked whether it lives." default:"30s"`
+	Deflate         bool           `help:"Allow compressed WebSocket messages."`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
 }
 
@@ -54,7 +60,9 @@ func DefaultConfig() Config {
 		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
-		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(), AccessLog: true, Grace: 20 * time.Second,
+		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(), AccessLog: true,
+		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
+		Ping: carrier.DefaultConfig().Ping, Grace: 20 * time.Second,
 	}
 }
 
@@ -67,6 +75,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: connections (%d) and read queue (%d) must be positive, readers (%d) not negative", c.MaxConns, c.ReadQueue, c.Readers)
 	case c.MaxWait <= 0 || c.MaxWait > maxHold:
 		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
+	case c.Watches < 1 || c.KeyWatches < 1 || c.Heartbeat <= 0 || c.Ping <= 0:
+		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
 	}
@@ -88,9 +98,12 @@ const maxHold = 110 * time.Second
 func (c Config) api() api.Config {
 	a := api.DefaultConfig()
 	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
+	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
 	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackPrivate, c.CallbackAllow
 	return a
 }
+
+func (c Config) carrier() carrier.Config { return carrier.Config{Ping: c.Ping, Deflate: c.Deflate} }
 
 func (c Config) keys() auth.Config {
 	a := auth.DefaultConfig()
@@ -121,6 +134,7 @@ func (c Config) limits() limit.Config {
 
 func (c Config) watch() watch.Config {
 	w := watch.DefaultConfig()
-	w.Waiters = max(w.TenantWaiters, c.MaxConns)
+	w.Waiters = max(w.TenantWaiters, c.MaxConns) + c.Watches
+	w.TenantWaiters = max(w.TenantWaiters, c.Watches)
 	return w
 }

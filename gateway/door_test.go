@@ -216,11 +216,11 @@ func TestMetricsCountByRouteAndStatus(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_requests_in_flight 0") }, 5*time.Second, 10*time.Millisecond)
 	m := w.metrics()
 	for _, want := range []string{
-		`voicemill_gateway_requests_total{route="POST /v1/jobs",status="2xx"} 1`,
-		`voicemill_gateway_requests_total{route="POST /v1/jobs",status="4xx"} 1`,
-		`voicemill_gateway_requests_total{route="GET /v1/jobs/{id}",status="4xx"} 1`,
-		`voicemill_gateway_requests_total{route="none",status="4xx"} 1`,
-		`voicemill_gateway_request_duration_seconds_count{route="POST /v1/jobs"} 2`,
+		`voicemill_gateway_requests_total{protocol="http1",route="POST /v1/jobs",status="2xx"} 1`,
+		`voicemill_gateway_requests_total{protocol="http1",route="POST /v1/jobs",status="4xx"} 1`,
+		`voicemill_gateway_requests_total{protocol="http1",route="GET /v1/jobs/{id}",status="4xx"} 1`,
+		`voicemill_gateway_requests_total{protocol="http1",route="none",status="4xx"} 1`,
+		`voicemill_gateway_request_duration_seconds_count{protocol="http1",route="POST /v1/jobs"} 2`,
 		`voicemill_gateway_envelope_jobs_count 1`,
 	} {
 		require.Contains(t, m, want)

@@ -65,6 +65,7 @@ type world struct {
 	reload   chan struct{}
 	stop     func() error // ends the gateway and returns what Run did
 	contract routers.Router
+	schemas  openapi3.Schemas
 }
 
 type syncBuffer struct {
@@ -115,7 +116,7 @@ func newWorld(t *testing.T, change func(*gateway.Config)) *world {
 		('narrator-en', 'espeak', 'en', 'espeak-ng', 22050, true), ('anna-de', 'espeak', 'de', 'espeak-ng', 22050, true)`)
 	w.key = w.newKey(tenant, gateway.Scopes()...)
 	w.other = w.newKey("other", gateway.Scopes()...)
-	w.contract = contract(t)
+	w.contract, w.schemas = contract(t)
 	w.start()
 	return w
 }
@@ -299,7 +300,7 @@ func (w *world) conforms(ctx context.Context, req *http.Request, body string, a 
 	return nil
 }
 
-func contract(t *testing.T) routers.Router {
+func contract(t *testing.T) (routers.Router, openapi3.Schemas) {
 	t.Helper()
 	loader := openapi3.NewLoader()
 	doc, err := loader.LoadFromData(api.OpenAPI())
@@ -308,7 +309,7 @@ func contract(t *testing.T) routers.Router {
 	doc.Servers = nil // the tests' ports vary
 	router, err := gorillamux.NewRouter(doc)
 	require.NoError(t, err)
-	return router
+	return router, doc.Components.Schemas
 }
 
 // relay stands before a server and can be cut.
@@ -395,4 +396,10 @@ func (w *world) mintedFor(t job.Tenant) job.ID {
 	id, err := m.Mint(t, time.Now())
 	require.NoError(w.t, err)
 	return id
+}
+
+// schema returns a schema of the contract.
+func (w *world) schema(t *testing.T, name string) *openapi3.Schema {
+	t.Helper()
+	return w.schemas[name].Value
 }

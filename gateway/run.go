@@ -77,6 +77,7 @@ type gateway struct {
 	load  *shed.Controller
 	hub   *watch.Hub
 	voice *voices.Directory
+	api   *api.API
 	edge  *edge.Server
 	done  func() // closes what the gateway opened beside its Deps; may be nil
 }
@@ -117,7 +118,8 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.edge, err = edge.New(edge.Config{
-		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal, ProxyFrom: cfg.ProxyFrom, TLS: secure,
+		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
+		Frames: handler.Frames, ProxyFrom: cfg.ProxyFrom, TLS: secure,
 	}, handler, deps.Log)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 }
 
 // handler joins what answers requests.
-func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
+func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	key := make([]byte, idKeyBytes)
 	if _, err := io.ReadFull(g.dep.Random, key); err != nil {
 		return nil, fmt.Errorf("read random bytes: %w", err)
@@ -164,6 +166,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.api = a
 	access := g.dep.Access
 	switch {
 	case !g.cfg.AccessLog:
@@ -171,7 +174,9 @@ func (g *gateway) handler(ctx context.Context) (*carrier.HTTP, error) {
 	case access == nil:
 		access = g.dep.Log
 	}
-	return carrier.NewHTTP(carrier.Config{Policy: guard.Policy(), Origins: g.cfg.Origins, Proxies: g.cfg.Proxies}, a, metrics, access, g.dep.Random)
+	settings := g.cfg.carrier()
+	settings.Policy, settings.Origins, settings.Proxies = guard.Policy(), g.cfg.Origins, g.cfg.Proxies
+	return carrier.New(settings, a, metrics, access, g.dep.Random)
 }
 
 // run starts the parts, sinks first, so that the edge stops first.
@@ -304,6 +309,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_intake_latency_seconds", "Mean time that jobs take to become durable.", func() float64 { return g.load.Latency(time.Now()).Seconds() })
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
+	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
 	stats := g.edge.Stats()
 	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
 	for name, n := range map[string]interface{ Load() uint64 }{

@@ -22,8 +22,11 @@ type Fault struct {
 func (s *Spec) Faults(l Limits) []Fault {
 	var f faults
 	s.inputFaults(&f, l)
-	if s.Speed != 0 && (s.Speed < 0.5 || s.Speed > 2) {
+	if s.Speed != 0 && !(s.Speed >= 0.5 && s.Speed <= 2) { // written so that NaN is refused
 		f.add("/speed", "must be from 0.5 to 2.0, is %v", s.Speed)
+	}
+	if s.Deadline != nil && (s.Deadline.Year() < 1970 || s.Deadline.Year() > 9999) {
+		f.add("/deadline", "must be a time after 1970 that RFC 3339 can write")
 	}
 	if s.Language != "" && !validLanguage(s.Language) {
 		f.add("/language", "%q is not a BCP 47 language tag such as en or pt-BR", s.Language)

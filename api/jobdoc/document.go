@@ -152,3 +152,15 @@ func (d Document) Brief(maxBytes int) Document {
 		}
 	}
 }
+
+// Event tells a watcher how far a job is. A later one replaces an earlier one.
+type Event struct {
+	Version  int64     `json:"version"`
+	State    job.State `json:"state"` // an event with a final state is the last
+	Progress Progress  `json:"progress"`
+}
+
+// EventOf returns the event that says what d says.
+func EventOf(d *Document) Event {
+	return Event{Version: d.Version, State: d.State, Progress: d.Progress}
+}

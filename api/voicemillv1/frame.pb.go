@@ -472,7 +472,7 @@ type Hello struct {
 	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`                              // name and version of the sender
 	MaxFrame      uint32                 `protobuf:"varint,3,opt,name=max_frame,json=maxFrame,proto3" json:"max_frame,omitempty"`       // server: bytes
 	MaxStreams    uint32                 `protobuf:"varint,4,opt,name=max_streams,json=maxStreams,proto3" json:"max_streams,omitempty"` // server: calls open at once
-	Window        uint32                 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`                           // server and client: bytes the other may send on a new stream
+	Window        uint32                 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`                           // client: bytes of events the server may send on a new stream; 0: no limit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,7 +833,7 @@ func (x *Accepted) GetRequestId() string {
 type Get struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	WaitSeconds   uint32                 `protobuf:"varint,2,opt,name=wait_seconds,json=waitSeconds,proto3" json:"wait_seconds,omitempty"` // hold until the version passes after_version, at most 60
+	WaitSeconds   uint32                 `protobuf:"varint,2,opt,name=wait_seconds,json=waitSeconds,proto3" json:"wait_seconds,omitempty"` // hold until the version is another than after_version, at most 60
 	AfterVersion  uint64                 `protobuf:"varint,3,opt,name=after_version,json=afterVersion,proto3" json:"after_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -890,7 +890,8 @@ func (x *Get) GetAfterVersion() uint64 {
 	return 0
 }
 
-// Cancel ends a job; answered by Job or Problem.
+// Cancel ends a job; answered by Job or Problem. With an empty id it ends the
+// call that is open on the stream, without an answer.
 type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -935,8 +936,9 @@ func (x *Cancel) GetId() string {
 	return ""
 }
 
-// Watch asks for events, and for audio if wanted, until the job ends or the
-// client sends Cancel with an empty id on the same stream.
+// Watch asks for events until the job ends or the client sends Cancel with an
+// empty id on the same stream. The event with a final state is the last frame
+// of the stream. With after_version 0 the first event comes at once.
 type Watch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1716,9 +1718,9 @@ func (x *Spec_Segment) GetVoice() string {
 
 type Spec_Pauses struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sentence      float64                `protobuf:"fixed64,1,opt,name=sentence,proto3" json:"sentence,omitempty"`
-	Paragraph     float64                `protobuf:"fixed64,2,opt,name=paragraph,proto3" json:"paragraph,omitempty"`
-	Chapter       float64                `protobuf:"fixed64,3,opt,name=chapter,proto3" json:"chapter,omitempty"`
+	Sentence      *float64               `protobuf:"fixed64,1,opt,name=sentence,proto3,oneof" json:"sentence,omitempty"`
+	Paragraph     *float64               `protobuf:"fixed64,2,opt,name=paragraph,proto3,oneof" json:"paragraph,omitempty"`
+	Chapter       *float64               `protobuf:"fixed64,3,opt,name=chapter,proto3,oneof" json:"chapter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1754,22 +1756,22 @@ func (*Spec_Pauses) Descriptor() ([]byte, []int) {
 }
 
 func (x *Spec_Pauses) GetSentence() float64 {
-	if x != nil {
-		return x.Sentence
+	if x != nil && x.Sentence != nil {
+		return *x.Sentence
 	}
 	return 0
 }
 
 func (x *Spec_Pauses) GetParagraph() float64 {
-	if x != nil {
-		return x.Paragraph
+	if x != nil && x.Paragraph != nil {
+		return *x.Paragraph
 	}
 	return 0
 }
 
 func (x *Spec_Pauses) GetChapter() float64 {
-	if x != nil {
-		return x.Chapter
+	if x != nil && x.Chapter != nil {
+		return *x.Chapter
 	}
 	return 0
 }
@@ -1833,6 +1835,8 @@ type Job_Chapter struct {
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	AudioSeconds  float64                `protobuf:"fixed64,4,opt,name=audio_seconds,json=audioSeconds,proto3" json:"audio_seconds,omitempty"`
 	Artifact      string                 `protobuf:"bytes,5,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	ErrorKind     string                 `protobuf:"bytes,6,opt,name=error_kind,json=errorKind,proto3" json:"error_kind,omitempty"`
+	ErrorDetail   string                 `protobuf:"bytes,7,opt,name=error_detail,json=errorDetail,proto3" json:"error_detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1898,6 +1902,20 @@ func (x *Job_Chapter) GetAudioSeconds() float64 {
 func (x *Job_Chapter) GetArtifact() string {
 	if x != nil {
 		return x.Artifact
+	}
+	return ""
+}
+
+func (x *Job_Chapter) GetErrorKind() string {
+	if x != nil {
+		return x.ErrorKind
+	}
+	return ""
+}
+
+func (x *Job_Chapter) GetErrorDetail() string {
+	if x != nil {
+		return x.ErrorDetail
 	}
 	return ""
 }
@@ -1984,6 +2002,7 @@ type Job_Failure struct {
 	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
 	Attempts      uint32                 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Chapter       uint32                 `protobuf:"varint,5,opt,name=chapter,proto3" json:"chapter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2042,6 +2061,13 @@ func (x *Job_Failure) GetDetail() string {
 func (x *Job_Failure) GetAttempts() uint32 {
 	if x != nil {
 		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Job_Failure) GetChapter() uint32 {
+	if x != nil {
+		return x.Chapter
 	}
 	return 0
 }
@@ -2200,7 +2226,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12 \n" +
 	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\xc7\x06\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"\xfe\x06\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +
@@ -2224,11 +2250,16 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x1a3\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
-	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\\\n" +
-	"\x06Pauses\x12\x1a\n" +
-	"\bsentence\x18\x01 \x01(\x01R\bsentence\x12\x1c\n" +
-	"\tparagraph\x18\x02 \x01(\x01R\tparagraph\x12\x18\n" +
-	"\achapter\x18\x03 \x01(\x01R\achapter\x1a4\n" +
+	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\x92\x01\n" +
+	"\x06Pauses\x12\x1f\n" +
+	"\bsentence\x18\x01 \x01(\x01H\x00R\bsentence\x88\x01\x01\x12!\n" +
+	"\tparagraph\x18\x02 \x01(\x01H\x01R\tparagraph\x88\x01\x01\x12\x1d\n" +
+	"\achapter\x18\x03 \x01(\x01H\x02R\achapter\x88\x01\x01B\v\n" +
+	"\t_sentenceB\f\n" +
+	"\n" +
+	"_paragraphB\n" +
+	"\n" +
+	"\b_chapter\x1a4\n" +
 	"\bCallback\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\tR\x06events\x1a9\n" +
@@ -2249,7 +2280,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rafter_version\x18\x02 \x01(\x04R\fafterVersion\x12\x14\n" +
 	"\x05audio\x18\x03 \x01(\bR\x05audio\x12!\n" +
-	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xff\t\n" +
+	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xdc\n" +
+	"\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.voicemill.v1.StateR\x05state\x12\x18\n" +
@@ -2272,25 +2304,29 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"started_ms\x18\x10 \x01(\x03R\tstartedMs\x12\x1f\n" +
 	"\vfinished_ms\x18\x11 \x01(\x03R\n" +
-	"finishedMs\x1a\x90\x01\n" +
+	"finishedMs\x1a\xd2\x01\n" +
 	"\aChapter\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12#\n" +
 	"\raudio_seconds\x18\x04 \x01(\x01R\faudioSeconds\x12\x1a\n" +
-	"\bartifact\x18\x05 \x01(\tR\bartifact\x1a\x90\x01\n" +
+	"\bartifact\x18\x05 \x01(\tR\bartifact\x12\x1d\n" +
+	"\n" +
+	"error_kind\x18\x06 \x01(\tR\terrorKind\x12!\n" +
+	"\ferror_detail\x18\a \x01(\tR\verrorDetail\x1a\x90\x01\n" +
 	"\bArtifact\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06sha256\x18\x04 \x01(\fR\x06sha256\x12#\n" +
-	"\raudio_seconds\x18\x05 \x01(\x01R\faudioSeconds\x1ak\n" +
+	"\raudio_seconds\x18\x05 \x01(\x01R\faudioSeconds\x1a\x85\x01\n" +
 	"\aFailure\x12\x18\n" +
 	"\asegment\x18\x01 \x01(\rR\asegment\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x1a\n" +
-	"\battempts\x18\x04 \x01(\rR\battempts\x1a\x94\x01\n" +
+	"\battempts\x18\x04 \x01(\rR\battempts\x12\x18\n" +
+	"\achapter\x18\x05 \x01(\rR\achapter\x1a\x94\x01\n" +
 	"\x05Usage\x12\x1e\n" +
 	"\n" +
 	"characters\x18\x01 \x01(\x04R\n" +
@@ -2470,6 +2506,7 @@ func file_voicemill_v1_frame_proto_init() {
 		(*Frame_Pong)(nil),
 		(*Frame_Window)(nil),
 	}
+	file_voicemill_v1_frame_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

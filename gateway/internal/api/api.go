@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ import (
 type Config struct {
 	Limits          job.Limits
 	MaxWait         time.Duration // longest hold of a GET or a submit
+	Watches         int           // most watches at a time
+	KeyWatches      int           // most of one API key
+	Heartbeat       time.Duration // a watch without an event shows that often that it lives
 	PresignExpiry   time.Duration // how long a link to an artifact works
 	LoopBytes       int           // larger bodies are read off the event loop
 	CallbackPrivate bool          // callbacks may go to private addresses
@@ -40,7 +44,10 @@ type Config struct {
 
 // DefaultConfig returns the published limits.
 func DefaultConfig() Config {
-	return Config{Limits: job.DefaultLimits(), MaxWait: time.Minute, PresignExpiry: 15 * time.Minute, LoopBytes: 8 << 10}
+	return Config{
+		Limits: job.DefaultLimits(), MaxWait: time.Minute, Watches: 10_000, KeyWatches: 1000, Heartbeat: 15 * time.Second,
+		PresignExpiry: 15 * time.Minute, LoopBytes: 8 << 10,
+	}
 }
 
 // Object is what a bucket knows of one object.
@@ -90,6 +97,8 @@ type API struct {
 	table []route
 	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
+	watches *quota
+
 	specs   *strictjson.Schema[job.Spec]
 	uploads *strictjson.Schema[uploadRequest]
 	keys    *strictjson.Schema[keyRequest]
@@ -103,8 +112,11 @@ func New(cfg Config, dep Deps) (*API, error) {
 	if cfg.MaxWait <= 0 || cfg.PresignExpiry < time.Second {
 		return nil, fmt.Errorf("api: max wait (%s) must be positive and presign expiry (%s) at least a second", cfg.MaxWait, cfg.PresignExpiry)
 	}
+	if cfg.Watches < 1 || cfg.KeyWatches < 1 || cfg.Heartbeat <= 0 {
+		return nil, fmt.Errorf("api: watches (%d), watches of a key (%d) and heartbeat (%s) must be positive", cfg.Watches, cfg.KeyWatches, cfg.Heartbeat)
+	}
 	return &API{
-		cfg: cfg, dep: dep, table: routes(),
+		cfg: cfg, dep: dep, table: routes(), watches: newQuota(cfg.Watches, cfg.KeyWatches),
 		specs: strictjson.For[job.Spec](), uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
 	}, nil
 }
@@ -126,10 +138,9 @@ func (a *API) Serve(c *Call) {
 		a.notAllowed(c, append(allow, http.MethodOptions))
 		return
 	}
-	field := c.Header("authorization")
-	h, ok := auth.Bearer(field)
+	h, ok := key(c, r)
 	if !ok && a.dep.Tokens != nil {
-		if raw, h, ok := auth.Token(field); ok {
+		if raw, h, ok := auth.Token(c.Header("authorization")); ok {
 			a.serveToken(c, r, raw, h)
 			return
 		}
@@ -138,28 +149,59 @@ func (a *API) Serve(c *Call) {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
 		return
 	}
+	c.Key = h
 	if id, fresh := a.dep.Keys.Get(h, c.Started); fresh {
 		a.enter(c, r, id)
 		return
 	}
-	a.off(c, func(ctx context.Context) {
+	rest := func(ctx context.Context) {
 		id, err := a.identify(ctx, h)
 		if err != nil {
 			a.fail(c, err)
 			return
 		}
 		a.enter(c, r, id)
-	})
+	}
+	if c.detached {
+		rest(c.Context())
+		return
+	}
+	a.off(c, rest)
 }
+
+// ServeDetached is Serve for a caller that may block.
+func (a *API) ServeDetached(c *Call) {
+	c.detach()
+	a.Serve(c)
+}
+
+// key returns the hash of the API key. A browser can set no field on a
+// WebSocket or an EventSource, so their routes take it from the query, too.
+func key(c *Call, r *route) (h auth.Hash, ok bool) {
+	if c.Key != (auth.Hash{}) {
+		return c.Key, true
+	}
+	field := c.Header("authorization")
+	if field == nil && r.browser {
+		q, err := url.ParseQuery(string(c.Query()))
+		if err != nil || len(q[accessToken]) != 1 {
+			return h, false
+		}
+		field = []byte("Bearer " + q.Get(accessToken))
+	}
+	return auth.Bearer(field)
+}
+
+const accessToken = "access_token" // RFC 6750 section 2.3
 
 func (a *API) notAllowed(c *Call, allow []string) {
 	k := problems[methodNotAllowed]
 	c.Reply(&Answer{
 		Status: k.status, ContentType: contentProblem, Allow: strings.Join(allow, ", "),
-		Body: encode(problem{
+		Problem: &Problem{
 			Type: "/problems/" + string(methodNotAllowed), Title: k.title, Status: k.status, RequestID: c.RequestID,
 			Detail: "This resource has " + strings.Join(allow, ", ") + ".",
-		}),
+		},
 	})
 }
 
@@ -209,17 +251,25 @@ var errPanic = errors.New("api: a handler panicked")
 func (a *API) off(c *Call, rest func(ctx context.Context)) {
 	c.detach()
 	err := a.dep.Pool.Go(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				a.dep.Log.LogAttrs(context.WithoutCancel(c.Context()), slog.LevelError, "handler panicked",
-					slog.Any("panic", p), slog.String("request_id", c.RequestID), slog.String("stack", string(debug.Stack())))
-				a.fail(c, errPanic)
-			}
-		}()
+		defer a.rescue(c, func() { a.fail(c, errPanic) })
 		rest(c.Context())
 	})
 	if err != nil {
 		a.fail(c, err)
+	}
+}
+
+// rescue is deferred around what runs for one call; after a panic it ends the
+// call with end.
+func (a *API) rescue(c *Call, end func()) {
+	if p := recover(); p != nil {
+		var id string
+		if c != nil {
+			id = c.RequestID
+		}
+		a.dep.Log.LogAttrs(context.Background(), slog.LevelError, "handler panicked", //nolint:forbidigo // the request's context may have ended
+			slog.Any("panic", p), slog.String("request_id", id), slog.String("stack", string(debug.Stack())))
+		end()
 	}
 }
 

@@ -195,12 +195,12 @@ func FuzzSubmit(f *testing.F) {
 				Type, Title, Detail string
 				Status              int
 			}
-			if err := json.Unmarshal(got.Body, &p); err != nil || p.Status != got.Status || p.Detail == "" || len(got.Body) > 64<<10 {
-				t.Fatalf("refused %q with %s: %v", body, got.Body, err)
+			if err := json.Unmarshal(got.Bytes(), &p); err != nil || p.Status != got.Status || p.Detail == "" || len(got.Bytes()) > 64<<10 {
+				t.Fatalf("refused %q with %s: %v", body, got.Bytes(), err)
 			}
 		case 503: // an upload needs the database, which is not here
 		case 500:
-			t.Fatalf("%q made the API fail: %s", body, got.Body)
+			t.Fatalf("%q made the API fail: %s", body, got.Bytes())
 		default:
 			t.Fatalf("%q was answered %d", body, got.Status)
 		}
@@ -255,7 +255,7 @@ func TestASlowIntakeTurnsBulkAwayBeforeInteractive(t *testing.T) {
 	got := serve(a, post(bulk))
 	require.Equal(t, 503, got.Status)
 	require.GreaterOrEqual(t, got.RetryAfter, 2*time.Second)
-	require.Contains(t, string(got.Body), "/problems/overloaded")
+	require.Contains(t, string(got.Bytes()), "/problems/overloaded")
 	require.Equal(t, 202, serve(a, post(interactive)).Status)
 	for range 20 {
 		load.Observe(9*time.Second, time.Now())

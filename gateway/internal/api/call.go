@@ -2,10 +2,13 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"time"
 
+	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/job"
 )
 
 // Exchange is one request and the way back to whoever sent it. All methods may
@@ -30,13 +33,28 @@ type Exchange interface {
 type Answer struct {
 	Status      int // as in HTTP
 	ContentType string
-	Body        []byte
+	Body        []byte           // unless it is one of the two that follow
+	Job         *jobdoc.Document // the body; of a 304: what has not changed
+	Problem     *Problem         // the body
 	ETag        string
 	Location    string
 	Allow       string        // methods of the resource
 	Preference  string        // that was applied
 	RetryAfter  time.Duration // positive: when to try again
 	Err         error         // the reason, for the log only
+}
+
+// Bytes returns the body: Body, or Job or Problem as JSON.
+func (a *Answer) Bytes() []byte {
+	switch {
+	case a.Body != nil || a.Status == http.StatusNotModified:
+		return a.Body
+	case a.Job != nil:
+		return encode(a.Job)
+	case a.Problem != nil:
+		return encode(a.Problem)
+	}
+	return nil
 }
 
 // Call is a request on its way through the API.
@@ -48,6 +66,8 @@ type Call struct {
 	Identity    auth.Identity
 	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
 	Started     time.Time
+	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
+	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 
 	plain    []byte // the body, if it came packed
 	params   [2]string

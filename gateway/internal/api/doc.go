@@ -10,6 +10,10 @@
 // committer's callback. A call that waits for a job is a waiter in a hub, not a
 // goroutine.
 //
+// A watch is a [Feed]: also a waiter in the hub, which reads the job only when
+// its peer can take an event, so that a slow peer gets the newest and costs
+// nothing meanwhile.
+//
 // Every refusal is a problem document (RFC 9457) made from a table of slugs;
 // nothing in it comes from an error's text but its Public sentence.
 package api

@@ -111,10 +111,10 @@ func (p *poll) read(ctx context.Context) {
 		return
 	}
 	if same {
-		p.c.Reply(&Answer{Status: http.StatusNotModified, ETag: etag(&d)})
+		p.c.Reply(&Answer{Status: http.StatusNotModified, Job: &d, ETag: etag(&d)})
 		return
 	}
-	p.c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Body: encode(&d), ETag: etag(&d)})
+	p.c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Job: &d, ETag: etag(&d)})
 }
 
 func (p *poll) hold(d *jobdoc.Document) {

@@ -128,7 +128,7 @@ func (a *API) cancelJob(c *Call) {
 		a.fail(c, err)
 		return
 	}
-	c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Body: encode(&d), ETag: etag(&d)})
+	c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Job: &d, ETag: etag(&d)})
 }
 
 // purge takes a cancelled job's messages out of WORK, as far as they can be

@@ -91,12 +91,10 @@ func (a *API) shed(reason string) {
 
 // turnAway answers with a problem that ends by itself after wait.
 func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
-	k := problems[s]
-	c.Reply(&Answer{
-		Status: k.status, ContentType: contentProblem, RetryAfter: wait,
-		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID}),
-		Err:  &job.Error{Op: "api.turnAway", Kind: job.Overloaded, Public: http.StatusText(k.status)},
-	})
+	answer := a.problem(c, s, detail)
+	answer.RetryAfter = wait
+	answer.Err = &job.Error{Op: "api.turnAway", Kind: job.Overloaded, Public: http.StatusText(answer.Status)}
+	c.Reply(answer)
 }
 
 // ShedReasons lists what [Deps.Shed] may be told.

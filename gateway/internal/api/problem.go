@@ -13,8 +13,8 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// problem is a problem document (RFC 9457).
-type problem struct {
+// Problem is a problem document (RFC 9457).
+type Problem struct {
 	Type      string      `json:"type"`
 	Title     string      `json:"title"`
 	Status    int         `json:"status"`
@@ -43,6 +43,8 @@ const (
 	conflict         slug = "conflict"
 	keyReused        slug = "idempotency-key-reused"
 	tooManyRequests  slug = "too-many-requests"
+	tooManyWatches   slug = "too-many-watches"
+	upgradeRequired  slug = "upgrade-required"
 	overloaded       slug = "overloaded"
 	unavailable      slug = "unavailable"
 	outcomeUnknown   slug = "outcome-unknown"
@@ -71,6 +73,8 @@ var problems = map[slug]kindOfProblem{
 	conflict:         {http.StatusConflict, "The request contradicts what is there"},
 	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
 	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
+	tooManyWatches:   {http.StatusTooManyRequests, "There are too many watches"},
+	upgradeRequired:  {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
 	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
 	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
 	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
@@ -86,15 +90,25 @@ func (a *API) refuse(c *Call, s slug, detail string) {
 }
 
 func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
+	answer := a.problem(c, s, detail)
+	answer.Err, answer.Problem.Errors = cause, faults
+	c.Reply(answer)
+}
+
+// problem makes the answer that a problem is.
+func (a *API) problem(c *Call, s slug, detail string) *Answer {
 	k := problems[s]
-	answer := Answer{
-		Status: k.status, ContentType: contentProblem, Err: cause,
-		Body: encode(problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID, Errors: faults}),
+	if detail == "" {
+		detail = k.title + "."
 	}
-	if k.status == http.StatusServiceUnavailable {
+	answer := Answer{
+		Status: k.status, ContentType: contentProblem,
+		Problem: &Problem{Type: "/problems/" + string(s), Title: k.title, Status: k.status, Detail: detail, RequestID: c.RequestID},
+	}
+	if k.status == http.StatusServiceUnavailable || k.status == http.StatusTooManyRequests {
 		answer.RetryAfter = retryAfter
 	}
-	c.Reply(&answer)
+	return &answer
 }
 
 var byKind = map[job.Kind]slug{
@@ -158,7 +172,7 @@ func limitOf(pointer string) slug {
 }
 
 var byStatus = map[int]slug{
-	http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
+	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
 	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",
 	http.StatusRequestHeaderFieldsTooLarge: "head-too-large", http.StatusInternalServerError: internal,
 	http.StatusNotImplemented: "not-implemented", http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
@@ -176,7 +190,7 @@ func Refusal(status int, public, requestID string) Answer {
 	}
 	a := Answer{
 		Status: status, ContentType: contentProblem,
-		Body: encode(problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID}),
+		Problem: &Problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID},
 	}
 	if status == http.StatusServiceUnavailable {
 		a.RetryAfter = retryAfter

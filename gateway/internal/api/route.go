@@ -17,6 +17,7 @@ type route struct {
 	pattern string
 	scopes  []auth.Scope // any of them
 	onLoop  bool         // serve may start on the event loop: it goes elsewhere itself
+	browser bool         // the key may come in the query
 	serve   func(*API, *Call)
 
 	parts []string // of the pattern; "" takes any one part
@@ -31,6 +32,9 @@ func routes() []route {
 		{method: "POST", pattern: "/v1/jobs/{id}/cancel", scopes: write, serve: (*API).cancelJob},
 		{method: "GET", pattern: "/v1/jobs/{id}/segments", scopes: read, serve: (*API).listSegments},
 		{method: "GET", pattern: "/v1/jobs/{id}/artifacts/{name}", scopes: read, serve: (*API).getArtifact},
+		{method: "GET", pattern: "/v1/jobs/{id}/events", scopes: read, browser: true, serve: (*API).watchJob},
+		{method: "GET", pattern: "/v1/jobs/{id}/live", scopes: read, onLoop: true, browser: true, serve: (*API).live},
+		{method: "GET", pattern: "/v1/connect", scopes: auth.Scopes(), onLoop: true, browser: true, serve: (*API).connect},
 		{method: "POST", pattern: "/v1/uploads", scopes: write, serve: (*API).createUpload},
 		{method: "GET", pattern: "/v1/voices", scopes: []auth.Scope{auth.JobsRead, auth.JobsWrite}, onLoop: true, serve: (*API).listVoices},
 		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: (*API).listKeys},

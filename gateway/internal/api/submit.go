@@ -31,7 +31,7 @@ type submission struct {
 // submitJob reads the request, on the loop if it is small. Only uploads and
 // idempotency keys need the database, and with it the pool.
 func (a *API) submitJob(c *Call) {
-	if !c.detached && len(c.Body()) > a.cfg.LoopBytes {
+	if !c.detached && c.Spec == nil && len(c.Body()) > a.cfg.LoopBytes {
 		a.off(c, func(context.Context) { a.submitJob(c) })
 		return
 	}
@@ -40,9 +40,14 @@ func (a *API) submitJob(c *Call) {
 		return
 	}
 	s := &submission{a: a, c: c}
-	faults, ok := decode(a, c, a.specs, &s.spec)
-	if !ok {
-		return
+	var faults []job.Fault
+	if c.Spec != nil {
+		s.spec = *c.Spec
+	} else {
+		var ok bool
+		if faults, ok = decode(a, c, a.specs, &s.spec); !ok {
+			return
+		}
 	}
 	meaning := merge(s.spec.Faults(a.cfg.Limits), slices.Concat(a.dep.Voices.Faults(&s.spec), a.callbackFaults(&s.spec)))
 	s.faults = merge(faults, meaning)
@@ -240,7 +245,7 @@ func (s *submission) ended(ctx context.Context) {
 
 func (s *submission) answer(d *jobdoc.Document) {
 	answer := Answer{
-		Status: http.StatusAccepted, ContentType: contentJSON, Body: encode(d), ETag: etag(d), Location: "/v1/jobs/" + string(s.id),
+		Status: http.StatusAccepted, ContentType: contentJSON, Job: d, ETag: etag(d), Location: "/v1/jobs/" + string(s.id),
 	}
 	if s.wait > 0 {
 		answer.Preference = "wait=" + strconv.Itoa(s.wait)

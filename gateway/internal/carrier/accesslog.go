@@ -3,6 +3,7 @@ package carrier
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -19,18 +20,18 @@ type entry struct {
 }
 
 // entry describes the request before its memory is given back.
-func (x *exchange) entry(a *api.Answer) entry {
+func (x *exchange) entry(a *api.Answer, bytesOut int) entry {
 	e := entry{method: x.Method(), route: x.call.Route, took: time.Since(x.call.Started)}
-	if !x.h.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
+	if !x.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
 		return e
 	}
 	id := &x.call.Identity
 	e.attrs = append(make([]slog.Attr, 0, 18),
 		slog.String("method", e.method), slog.String("route", e.route), slog.String("path", string(x.RawPath())),
 		slog.Int("status", a.Status), slog.Duration("duration", e.took),
-		slog.Int("bytes_in", len(x.Body())), slog.Int("bytes_out", len(a.Body)),
+		slog.Int("bytes_in", len(x.Body())), slog.Int("bytes_out", bytesOut),
 		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", x.call.RequestID),
-		slog.String("remote", x.RemoteAddr().String()), slog.String("client_ip", x.clientIP().String()), slog.String("protocol", "http1"))
+		slog.String("remote", x.RemoteAddr().String()), slog.String("client_ip", x.clientIP().String()), slog.String("protocol", protocolHTTP))
 	if ua := x.Header("user-agent"); ua != nil {
 		e.attrs = append(e.attrs, slog.String("user_agent", string(ua)))
 	}
@@ -46,7 +47,7 @@ func (x *exchange) entry(a *api.Answer) entry {
 // clientIP is the peer, or who it speaks for if it is a proxy that is trusted.
 func (x *exchange) clientIP() netip.Addr {
 	peer := x.RemoteAddr().Addr()
-	if !x.h.proxies.Trusts(peer) {
+	if !x.k.proxies.Trusts(peer) {
 		return peer.Unmap()
 	}
 	var forwarded, xff []string
@@ -58,11 +59,58 @@ func (x *exchange) clientIP() netip.Addr {
 			xff = append(xff, string(value))
 		}
 	}
-	return x.h.proxies.Resolve(peer, forwarded, xff)
+	return x.k.proxies.Resolve(peer, forwarded, xff)
 }
 
-func (h *HTTP) log(e *entry) {
-	if e.attrs != nil {
-		h.access.LogAttrs(context.Background(), slog.LevelInfo, "request", e.attrs...) //nolint:forbidigo // the request's context has ended with its answer
+// setEvents notes how many events the answer had in the end, and how long it took.
+func (e *entry) setEvents(n uint64, took time.Duration) {
+	for i := range e.attrs {
+		if e.attrs[i].Key == "duration" {
+			e.attrs[i] = slog.Duration("duration", took)
+		}
 	}
+	e.attrs = append(e.attrs, slog.Uint64("events", n))
+}
+
+func (k *Carrier) log(e *entry) {
+	if e.attrs != nil {
+		k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", e.attrs...) //nolint:forbidigo // the request's context has ended with its answer
+	}
+}
+
+// logCall writes the line of a call on a session.
+func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
+	if !s.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
+		return
+	}
+	id := &st.call.Identity
+	attrs := append(make([]slog.Attr, 0, 16),
+		slog.String("method", st.method), slog.String("route", st.call.Route), slog.String("path", st.path),
+		slog.Int("status", a.Status), slog.Duration("duration", time.Since(st.call.Started)),
+		slog.Int("bytes_out", bytesOut), slog.Uint64("events", st.events.Load()),
+		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", st.call.RequestID),
+		slog.String("remote", s.conn.RemoteAddr().String()), slog.String("protocol", s.protocol))
+	if s.agent != "" {
+		attrs = append(attrs, slog.String("user_agent", s.agent))
+	}
+	if tp := st.call.Traceparent; tp != "" {
+		attrs = append(attrs, slog.String("trace_id", tp[3:35]))
+	}
+	if a.Err != nil {
+		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
+	}
+	s.k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...) //nolint:forbidigo // the call's context has ended with its answer
+}
+
+// logEnd writes the line of a session that is over.
+func (s *session) logEnd(code int, tenant job.Tenant, keyID string, err error) {
+	attrs := []slog.Attr{
+		slog.Duration("duration", time.Since(s.started)), slog.Uint64("calls", s.calls.Load()), slog.Int("close_code", code),
+		slog.String("tenant", string(tenant)), slog.String("key_id", keyID),
+		slog.String("remote", s.conn.RemoteAddr().String()), slog.String("protocol", s.protocol),
+	}
+	if err != nil && !errors.Is(err, errPeerLeft) {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	s.k.access.LogAttrs(context.Background(), slog.LevelInfo, "connection closed", attrs...) //nolint:forbidigo // the connection's context has ended with it
 }

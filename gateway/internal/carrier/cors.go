@@ -14,10 +14,10 @@ const (
 // cors adds what lets a page of an allowed origin read the answer. Credentials
 // are not allowed: a key is sent in a header field that the page itself sets.
 func (x *exchange) cors(add func(name, value string), status int, allow string) {
-	if len(x.h.cfg.Origins) == 0 {
+	if len(x.k.cfg.Origins) == 0 {
 		return
 	}
-	any := slices.Contains(x.h.cfg.Origins, "*")
+	any := slices.Contains(x.k.cfg.Origins, "*")
 	if !any {
 		add("Vary", "Origin")
 	}
@@ -27,7 +27,7 @@ func (x *exchange) cors(add func(name, value string), status int, allow string) 
 		return
 	case any:
 		add("Access-Control-Allow-Origin", "*")
-	case slices.Contains(x.h.cfg.Origins, string(origin)):
+	case slices.Contains(x.k.cfg.Origins, string(origin)):
 		add("Access-Control-Allow-Origin", string(origin))
 	default:
 		return

@@ -14,57 +14,80 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/ws"
 )
 
-// HTTP serves the API over HTTP/1.1. It is safe for concurrent use.
-type HTTP struct {
-	api     *api.API
-	ids     *requestIDs
-	metrics *Metrics
-	access  *slog.Logger
-	cfg     Config
-	proxies clientip.Resolver
-}
-
-// Config is what the carrier adds to the API's answers. The zero value adds
-// nothing and trusts nobody.
+// Config says how connections that carry many calls are looked after, and what
+// is added to the API's answers. Start from [DefaultConfig].
 type Config struct {
 	Policy  string         // value of the RateLimit-Policy field
 	Origins []string       // whose pages may call, for CORS; "*" is every one
 	Proxies []netip.Prefix // that tell the client's address in Forwarded or X-Forwarded-For
+
+	Ping    time.Duration // a silent peer is asked after this, and cut after twice of it
+	Deflate bool          // WebSocket messages may be compressed
 }
 
-// NewHTTP returns the carrier. access gets a line for every request.
-func NewHTTP(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Reader) (*HTTP, error) {
+// DefaultConfig asks after 30 s and compresses nothing.
+func DefaultConfig() Config { return Config{Ping: 30 * time.Second} }
+
+// Carrier serves the API over HTTP/1.1 as an [edge.Handler], over WebSocket
+// where a request asks for it, and over binary frames by [Carrier.Frames]. It is
+// safe for concurrent use.
+type Carrier struct {
+	cfg     Config
+	api     *api.API
+	ids     *requestIDs
+	metrics *Metrics
+	access  *slog.Logger
+	proxies clientip.Resolver
+
+	inflater *ws.Inflater // nil unless messages may be compressed; one serves every connection
+	deflater *ws.Deflater // likewise
+}
+
+// New returns the carrier. access gets a line for every request.
+func New(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Reader) (*Carrier, error) {
+	if cfg.Ping < time.Millisecond {
+		return nil, fmt.Errorf("carrier: ping is %s; want at least 1ms", cfg.Ping)
+	}
 	ids, err := newRequestIDs(random)
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	return &HTTP{api: a, ids: ids, metrics: m, access: access, cfg: cfg, proxies: clientip.New(cfg.Proxies)}, nil
+	k := &Carrier{cfg: cfg, api: a, ids: ids, metrics: m, access: access, proxies: clientip.New(cfg.Proxies)}
+	if cfg.Deflate {
+		const fastest = 1 // messages are small, and many
+		k.inflater = ws.NewInflater()
+		if k.deflater, err = ws.NewDeflater(fastest); err != nil {
+			return nil, fmt.Errorf("carrier: %w", err)
+		}
+	}
+	return k, nil
 }
 
 // ServeEdge implements [edge.Handler].
-func (h *HTTP) ServeEdge(ex *edge.Exchange) {
-	x := &exchange{Exchange: ex, h: h}
+func (k *Carrier) ServeEdge(ex *edge.Exchange) {
+	x := &exchange{Exchange: ex, k: k}
 	req := ex.Request()
 	x.Request = req
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
 	id, ok := requestID(req.Header("x-request-id"))
 	if !ok {
-		id = h.ids.next()
+		id = k.ids.next()
 	}
 	x.call.RequestID = id
 	x.call.Traceparent = traceparent(req.Header("traceparent"))
-	h.metrics.begin()
-	h.api.Serve(&x.call)
+	k.metrics.begin()
+	k.api.Serve(&x.call)
 }
 
 // exchange is one request over HTTP, as the API sees it.
 type exchange struct {
 	*edge.Exchange
 	*http1.Request
-	h        *HTTP
+	k        *Carrier
 	call     api.Call
 	answered atomic.Bool
 	fields   [20]http1.Field
@@ -79,10 +102,11 @@ func (x *exchange) Reply(a *api.Answer) {
 		return // a handler that panicked after it answered
 	}
 	// The request's memory may be reused once the answer is out.
-	line := x.entry(a)
-	x.Respond(http1.Response{Status: a.Status, Header: x.header(a), Body: a.Body})
-	x.h.metrics.end(line.route, line.method, a.Status, line.took)
-	x.h.log(&line)
+	body := a.Bytes()
+	line := x.entry(a, len(body))
+	x.Respond(http1.Response{Status: a.Status, Header: x.header(a), Body: body})
+	x.k.metrics.of(protocolHTTP).end(line.route, line.method, a.Status, line.took)
+	x.k.log(&line)
 }
 
 func (x *exchange) header(a *api.Answer) []http1.Field {
@@ -110,9 +134,13 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	if q := &x.call.Quota; q.Quota != limit.None {
 		var value [64]byte
 		add("RateLimit", string(q.AppendField(value[:0])))
-		add("RateLimit-Policy", x.h.cfg.Policy)
+		add("RateLimit-Policy", x.k.cfg.Policy)
 	}
 	x.cors(add, a.Status, a.Allow)
+	if a.Status == 426 {
+		add("Upgrade", "websocket")
+		add("Sec-WebSocket-Version", "13")
+	}
 	if x.call.Identity.Tenant != "" {
 		add("Cache-Control", "private, no-cache")
 	}
@@ -125,10 +153,10 @@ func seconds(d time.Duration) string {
 
 // Refusal makes the answer to a request that could not be read, for
 // [edge.Config].
-func (h *HTTP) Refusal(status int, public string) http1.Response {
-	id := h.ids.next()
+func (k *Carrier) Refusal(status int, public string) http1.Response {
+	id := k.ids.next()
 	a := api.Refusal(status, public, id)
-	r := http1.Response{Status: status, Body: a.Body, Header: []http1.Field{{Name: "Content-Type", Value: a.ContentType}, {Name: "X-Request-Id", Value: id}}}
+	r := http1.Response{Status: status, Body: a.Bytes(), Header: []http1.Field{{Name: "Content-Type", Value: a.ContentType}, {Name: "X-Request-Id", Value: id}}}
 	if a.RetryAfter > 0 {
 		r.Header = append(r.Header, http1.Field{Name: "Retry-After", Value: seconds(a.RetryAfter)})
 	}

@@ -8,14 +8,24 @@ import (
 	"github.com/voicemill/voicemill/platform/telemetry"
 )
 
-// Metrics counts and times requests by route. Every label value comes from the
-// table of routes, so nothing a client sends can add one. It is safe for
+const protocolHTTP = "http1"
+
+// Metrics counts and times requests by protocol and route. Every label value
+// comes from a table, so nothing a client sends can add one. It is safe for
 // concurrent use.
 type Metrics struct {
+	inFlight  telemetry.Gauge
+	held      telemetry.Counter // events that had to wait for their peer
+	protocols map[string]*protocolMetrics
+	sheds     map[string]telemetry.Counter // by reason, read-only once made
+}
+
+type protocolMetrics struct {
 	inFlight telemetry.Gauge
+	sessions telemetry.Gauge
+	events   telemetry.Counter
 	routes   map[routeKey]*routeMetrics // read-only once made
 	other    *routeMetrics
-	sheds    map[string]telemetry.Counter // by reason, read-only once made
 }
 
 type routeKey struct{ method, route string }
@@ -27,26 +37,38 @@ type routeMetrics struct {
 
 // NewMetrics registers the metrics.
 func NewMetrics(reg *telemetry.Registry) *Metrics {
-	took := reg.HistogramVec("voicemill_gateway_request_duration_seconds", "Time from a whole request to its answer.", telemetry.LatencyBuckets(), "route")
-	count := reg.CounterVec("voicemill_gateway_requests_total", "Requests answered.", "route", "status")
-	one := func(label string) *routeMetrics {
-		m := &routeMetrics{took: took.With(label)}
+	took := reg.HistogramVec("voicemill_gateway_request_duration_seconds", "Time from a whole request to its answer, or to the start of one that goes on.",
+		telemetry.LatencyBuckets(), "protocol", "route")
+	count := reg.CounterVec("voicemill_gateway_requests_total", "Requests answered.", "protocol", "route", "status")
+	sessions := reg.GaugeVec("voicemill_gateway_sessions", "Connections that carry many calls.", "protocol")
+	events := reg.CounterVec("voicemill_gateway_events_total", "Events sent to watchers.", "protocol")
+	one := func(protocol, route string) *routeMetrics {
+		m := &routeMetrics{took: took.With(protocol, route)}
 		for i, class := range [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"} {
-			m.classes[i] = count.With(label, class)
+			m.classes[i] = count.With(protocol, route, class)
 		}
 		return m
 	}
 	m := &Metrics{
-		inFlight: reg.Gauge("voicemill_gateway_requests_in_flight", "Requests that are not answered yet."),
-		routes:   map[routeKey]*routeMetrics{}, other: one("none"), sheds: map[string]telemetry.Counter{},
+		inFlight:  reg.Gauge("voicemill_gateway_requests_in_flight", "Requests that are not answered yet."),
+		held:      reg.Counter("voicemill_gateway_events_held_total", "Times that a watcher did not take an event and was sent a newer one later."),
+		protocols: map[string]*protocolMetrics{},
+		sheds:     map[string]telemetry.Counter{},
 	}
 	sheds := reg.CounterVec("voicemill_gateway_sheds_total", "Requests turned away for load.", "reason")
 	for _, reason := range api.ShedReasons() {
 		m.sheds[reason] = sheds.With(reason)
 	}
-	for _, r := range api.Routes() {
-		method, pattern, _ := strings.Cut(r, " ")
-		m.routes[routeKey{method, pattern}] = one(r)
+	for protocol, calls := range map[string][]string{protocolHTTP: api.Routes(), protocolWebSocket: sessionRoutes(), protocolFrames: sessionRoutes()} {
+		p := &protocolMetrics{
+			inFlight: m.inFlight, sessions: sessions.With(protocol), events: events.With(protocol),
+			routes: map[routeKey]*routeMetrics{}, other: one(protocol, "none"),
+		}
+		for _, r := range calls {
+			method, pattern, _ := strings.Cut(r, " ")
+			p.routes[routeKey{method, pattern}] = one(protocol, r)
+		}
+		m.protocols[protocol] = p
 	}
 	return m
 }
@@ -58,9 +80,16 @@ func (m *Metrics) Shed(reason string) {
 	}
 }
 
+// sessionRoutes lists what a session can call.
+func sessionRoutes() []string {
+	return []string{"POST /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/jobs/{id}/events", "POST /v1/jobs/{id}/cancel", "GET /v1/connect"}
+}
+
 func (m *Metrics) begin() { m.inFlight.Add(1) }
 
-func (m *Metrics) end(route, method string, status int, took time.Duration) {
+func (m *Metrics) of(protocol string) *protocolMetrics { return m.protocols[protocol] }
+
+func (m *protocolMetrics) end(route, method string, status int, took time.Duration) {
 	m.inFlight.Add(-1)
 	r := m.routes[routeKey{method, route}]
 	if r == nil {

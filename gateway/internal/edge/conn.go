@@ -78,6 +78,7 @@ type conn struct {
 	cut         bool                    // and at once
 	gone        bool                    // closed
 	room        chan struct{}           // closed when an upgraded connection that waits may go on
+	onRoom      []func()                // told once when everything is sent
 	switchTo    func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
 	pending     int                     // bytes in wire
 }
@@ -351,7 +352,7 @@ func (c *conn) end() {
 	waiting := c.first
 	c.first, c.last, c.inFlight = nil, nil, 0
 	out, raw := c.out, c.raw
-	c.out, c.raw = nil, nil
+	c.out, c.raw, c.onRoom = nil, nil, nil
 	if c.room != nil {
 		close(c.room)
 		c.room = nil

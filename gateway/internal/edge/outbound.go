@@ -147,15 +147,29 @@ func (c *conn) push() {
 	c.mu.Lock()
 	c.pending = len(c.wire.b) - c.wireOff
 	c.roomLocked()
+	var told []func()
+	if c.pendingLocked() == 0 {
+		told, c.onRoom = c.onRoom, nil
+	}
 	c.mu.Unlock()
 	if c.wireOff == len(c.wire.b) {
 		c.srv.buffers.put(c.wire)
 		c.wire, c.stalledAt = nil, 0
 		c.lastUse = c.loop.clock
+		c.srv.tell(told)
 		return
 	}
 	c.compact()
 	c.watchFor(true)
+}
+
+// askRoomLocked keeps f until everything is sent.
+func (c *conn) askRoomLocked(f func()) bool {
+	if c.gone || c.pendingLocked() == 0 {
+		return false
+	}
+	c.onRoom = append(c.onRoom, f)
+	return true
 }
 
 // compact drops what was sent once it is most of a large buffer.

@@ -44,8 +44,10 @@ type DrainHandler interface {
 type Conn struct {
 	c       *conn
 	handler ConnHandler
-	timerAt time.Duration // on the loop
-	err     error         // under c.mu; why it ends
+	timerAt time.Duration   // on the loop
+	err     error           // under c.mu; why it ends
+	ctx     context.Context //nolint:containedctx // under c.mu; made on demand, for work that leaves the loop
+	cancel  context.CancelFunc
 }
 
 // Upgrade answers 101 with header, which must carry Upgrade, and gives the
@@ -159,6 +161,41 @@ func (u *Conn) Wait(ctx context.Context) error {
 	}
 }
 
+// AskRoom asks for f to be called once, on the connection's loop, when nothing
+// waits for the peer any more. It reports false, and asks for nothing, if
+// nothing waits now. f must not block; it is not called when the connection goes.
+func (u *Conn) AskRoom(f func()) bool {
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	return u.c.askRoomLocked(f)
+}
+
+// Resume offers input again that OnBytes left, although nothing has arrived.
+func (u *Conn) Resume() { u.c.loop.notify(u.c, noteOutput) }
+
+// Hold tells the server's memory budget how many bytes of unfinished input the
+// handler keeps. It may be called on the connection's loop only.
+func (u *Conn) Hold(bytes int) {
+	u.c.mu.Lock()
+	u.c.queuedBytes = bytes
+	u.c.mu.Unlock()
+}
+
+// Context returns a context that is cancelled when the connection is gone and
+// when the server has used up its grace period.
+func (u *Conn) Context() context.Context {
+	c := u.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if u.ctx == nil {
+		u.ctx, u.cancel = context.WithCancel(c.srv.base)
+		if c.gone {
+			u.cancel()
+		}
+	}
+	return u.ctx
+}
+
 // Close ends the connection when everything that was written is sent. The first
 // err is the one that OnClose gets.
 func (u *Conn) Close(err error) {
@@ -209,9 +246,12 @@ func (u *Conn) drain() {
 // closed tells the handler that the connection is gone.
 func (u *Conn) closed() {
 	u.c.mu.Lock()
-	err := u.err
+	err, cancel := u.err, u.cancel
 	u.c.mu.Unlock()
 	defer u.c.srv.shield()
+	if cancel != nil {
+		cancel()
+	}
 	if u.handler != nil {
 		u.handler.OnClose(err)
 	}

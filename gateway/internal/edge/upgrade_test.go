@@ -227,3 +227,45 @@ func TestPanickingProtocolCostsItsConnectionOnly(t *testing.T) {
 	other.send(get)
 	other.want(200, "")
 }
+
+func TestWhoAsksIsToldWhenThePeerHasCaughtUp(t *testing.T) {
+	t.Parallel()
+	asked, told := make(chan int, 1), make(chan struct{})
+	l := &lines{closed: make(chan error, 1)}
+	c := open(t, edge.Config{MaxOutbound: 16 << 20}, func(ex *edge.Exchange) {
+		ex.Upgrade([]http1.Field{{Name: "Upgrade", Value: "lines"}}, func(u *edge.Conn) edge.ConnHandler {
+			go func() {
+				sent := 0
+				for u.Buffered() < 1<<20 && u.Write(make([]byte, 64<<10)) == nil {
+					sent += 64 << 10
+				}
+				if !u.AskRoom(func() { close(told) }) {
+					t.Error("nobody is told although a megabyte waits")
+				}
+				asked <- sent
+			}()
+			return l
+		})
+	}).dial()
+	c.send(upgradeRequest)
+	n := <-asked
+	select {
+	case <-told:
+		t.Error("told before anything was read")
+	default:
+	}
+	for got := ""; got != "\r\n"; {
+		var err error
+		if got, err = c.r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, c.r, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	<-told
+	_ = c.Close()
+	if err := <-l.closed; err != nil {
+		t.Errorf("OnClose got %v", err)
+	}
+}

@@ -1,0 +1,117 @@
+package frames
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/api/jobproto"
+	"github.com/voicemill/voicemill/api/voicemillv1"
+	"github.com/voicemill/voicemill/job"
+)
+
+// SubmitOptions go with a submit.
+type SubmitOptions struct {
+	IdempotencyKey string // the same key with the same spec is the same job; empty is none
+	RequestID      string
+	Traceparent    string
+}
+
+// Submit hands in a job. When it returns without an error, the job is durable.
+func (c *Conn) Submit(ctx context.Context, spec *job.Spec, o SubmitOptions) (jobdoc.Document, error) {
+	a, err := c.ask(ctx, &voicemillv1.Frame{Body: &voicemillv1.Frame_Submit{Submit: &voicemillv1.Submit{
+		Spec: jobproto.FromSpec(spec), IdempotencyKey: o.IdempotencyKey, RequestId: o.RequestID, Traceparent: o.Traceparent,
+	}}})
+	return document(a.GetAccepted().GetJob(), err)
+}
+
+// Job reads a job.
+func (c *Conn) Job(ctx context.Context, id job.ID) (jobdoc.Document, error) {
+	return c.get(ctx, &voicemillv1.Get{Id: string(id)})
+}
+
+// Poll reads a job when its version is another than after, or when wait is over,
+// which is at most a minute and counts in seconds.
+func (c *Conn) Poll(ctx context.Context, id job.ID, after int64, wait time.Duration) (jobdoc.Document, error) {
+	return c.get(ctx, &voicemillv1.Get{Id: string(id), AfterVersion: uint64(max(0, after)), WaitSeconds: uint32(wait / time.Second)}) //nolint:gosec // not negative
+}
+
+func (c *Conn) get(ctx context.Context, m *voicemillv1.Get) (jobdoc.Document, error) {
+	a, err := c.ask(ctx, &voicemillv1.Frame{Body: &voicemillv1.Frame_Get{Get: m}})
+	return document(a.GetJob(), err)
+}
+
+// Cancel ends a job. It may be called more than once.
+func (c *Conn) Cancel(ctx context.Context, id job.ID) (jobdoc.Document, error) {
+	a, err := c.ask(ctx, &voicemillv1.Frame{Body: &voicemillv1.Frame_Cancel{Cancel: &voicemillv1.Cancel{Id: string(id)}}})
+	return document(a.GetJob(), err)
+}
+
+// Ping asks the server whether it lives.
+func (c *Conn) Ping(ctx context.Context) error {
+	a, err := c.ask(ctx, &voicemillv1.Frame{Body: &voicemillv1.Frame_Ping{Ping: &voicemillv1.Ping{}}})
+	if err == nil && a.GetPong() == nil {
+		return errProtocol
+	}
+	return err
+}
+
+func document(m *voicemillv1.Job, err error) (jobdoc.Document, error) {
+	if err != nil {
+		return jobdoc.Document{}, err
+	}
+	if m == nil {
+		return jobdoc.Document{}, errProtocol
+	}
+	return jobproto.Document(m), nil
+}
+
+// minEvent is less than the smallest frame of an event has.
+const minEvent = 12
+
+// Watch calls seen for the events of a job after a version, 0 for all, until the
+// job has ended; then it returns nil. While seen is slow, events are left out,
+// never the last.
+func (c *Conn) Watch(ctx context.Context, id job.ID, after int64, seen func(jobdoc.Event)) error {
+	f := &voicemillv1.Frame{Body: &voicemillv1.Frame_Watch{Watch: &voicemillv1.Watch{Id: string(id), AfterVersion: uint64(max(0, after))}}} //nolint:gosec // not negative
+	events, err := c.open(f, int(c.window)/minEvent+2)
+	if err != nil {
+		return err
+	}
+	defer c.forget(f.GetStream())
+	used := 0
+	for {
+		select {
+		case a := <-events:
+			if p := a.GetProblem(); p != nil {
+				return problem(p)
+			}
+			e := jobproto.Event(a.GetEvent())
+			seen(e)
+			if e.State.Final() {
+				return nil
+			}
+			if used += lengthBytes + proto.Size(a); used > int(c.window)/2 {
+				if err := c.grant(f.GetStream(), used); err != nil {
+					return err
+				}
+				used = 0
+			}
+		case <-ctx.Done():
+			c.leave(f.GetStream())
+			return context.Cause(ctx)
+		case <-c.done:
+			return c.Err()
+		}
+	}
+}
+
+func (c *Conn) grant(stream uint32, n int) error {
+	err := c.send(&voicemillv1.Frame{Stream: stream, Body: &voicemillv1.Frame_Window{Window: &voicemillv1.Window{Bytes: uint32(n)}}}) //nolint:gosec // at most the window
+	if err != nil {
+		c.end(err)
+	}
+	return err
+}

@@ -1,0 +1,356 @@
+package carrier
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/edge"
+	"github.com/voicemill/voicemill/gateway/internal/ws"
+	"github.com/voicemill/voicemill/job"
+)
+
+const (
+	maxMessage   = 1 << 20   // bytes of one message, as of a body over HTTP
+	maxStreams   = 256       // calls open on one session
+	onLoopBytes  = 16 << 10  // larger messages are read off the event loop
+	inputHigh    = 256 << 10 // output that may wait before input has to
+	partTimeout  = time.Minute
+	helloTimeout = 10 * time.Second
+	maxHello     = 4 << 10 // bytes that somebody may send before anybody knows who it is
+)
+
+// wire is how messages lie on a connection: frames with a length, or WebSocket.
+type wire interface {
+	// pack appends a reply as the peer gets it.
+	pack(dst []byte, r *reply) ([]byte, error)
+	// parse reads the bytes of one message.
+	parse(b []byte) (*request, error)
+	// ping appends what makes a peer that lives say something.
+	ping(dst []byte) []byte
+	// bye appends the farewell for a WebSocket close code.
+	bye(dst []byte, code int, reason string) []byte
+}
+
+// session is a connection with many calls on it. It is made and fed on the
+// connection's loop; calls may be answered from anywhere.
+type session struct {
+	k        *Carrier
+	conn     *edge.Conn
+	wire     wire
+	protocol string
+	agent    string
+	started  time.Time
+	live     bool // the only call is a watch, and the session ends with it
+
+	// On the loop only.
+	heardAt   time.Time // when the last input came
+	pinged    bool      // and nothing came since
+	partSince time.Time // when a message began that is not whole; zero for none
+
+	key    auth.Hash  // under mu until the first call, constant from then on
+	tenant job.Tenant // likewise
+	keyID  string     // likewise
+	calls  atomic.Uint64
+
+	mu       sync.Mutex
+	streams  map[uint32]*stream // guarded by mu
+	window   uint32             // guarded by mu: credit that the client gives a new stream; 0 is no limit
+	reading  bool               // guarded by mu: a message is being read off the loop, and input waits
+	draining bool               // guarded by mu
+	code     int                // guarded by mu: the farewell that was said; 0 for none
+}
+
+var (
+	errSessionOver = errors.New("the session has ended")
+	errNoHello     = errors.New("no hello came")
+)
+
+func (k *Carrier) newSession(c *edge.Conn, protocol string) *session {
+	now := time.Now()
+	k.metrics.of(protocol).sessions.Add(1)
+	return &session{k: k, conn: c, protocol: protocol, started: now, heardAt: now, streams: make(map[uint32]*stream)}
+}
+
+// heard notes input, and whether a message is under way.
+func (s *session) heard(part int) {
+	s.heardAt, s.pinged = time.Now(), false
+	switch {
+	case part == 0:
+		s.partSince = time.Time{}
+	case s.partSince.IsZero():
+		s.partSince = s.heardAt
+	}
+	s.conn.Hold(part)
+}
+
+// stalled reports whether input must wait: for a message that is being read, or
+// for a peer that does not take its answers.
+func (s *session) stalled() bool {
+	s.mu.Lock()
+	reading := s.reading
+	s.mu.Unlock()
+	return reading || s.conn.Buffered() > inputHigh
+}
+
+// take reads one whole message. A large one is copied and read off the loop,
+// while input waits, so that messages keep their order.
+func (s *session) take(b []byte) error {
+	if len(b) <= onLoopBytes {
+		r, err := s.wire.parse(b)
+		if err != nil {
+			return s.refuse(ws.CodeInvalidPayload, err)
+		}
+		return s.handle(r, false)
+	}
+	own := append([]byte(nil), b...)
+	s.setReading(true)
+	err := s.k.api.Go(func() {
+		r, err := s.wire.parse(own)
+		if err == nil {
+			err = s.handle(r, true)
+		} else {
+			err = s.refuse(ws.CodeInvalidPayload, err)
+		}
+		if err != nil {
+			s.conn.Close(err)
+		}
+		s.setReading(false)
+		s.conn.Resume()
+	}, func() {
+		s.say(ws.CodeInternal, "The server failed to handle this message.")
+		s.conn.Close(errSessionOver)
+	})
+	if err != nil {
+		s.say(ws.CodeTryAgainLater, job.PublicOf(err, "The server is overloaded."))
+		return err
+	}
+	return nil
+}
+
+func (s *session) setReading(on bool) {
+	s.mu.Lock()
+	s.reading = on
+	s.mu.Unlock()
+}
+
+// refuse ends the session because of what its peer sent.
+func (s *session) refuse(code int, err error) error {
+	s.say(code, err.Error())
+	return err
+}
+
+// handle does what a message asks for. detached says that it may block.
+func (s *session) handle(r *request, detached bool) error {
+	switch {
+	case r.Hello != nil:
+		s.mu.Lock()
+		s.window = r.Hello.Window
+		s.mu.Unlock()
+		return nil
+	case r.Ping != nil:
+		if len(r.Ping.Data) > maxBeat {
+			return s.refuse(ws.CodeProtocolError, errors.New("the data of a ping has more than 125 bytes"))
+		}
+		s.send(&reply{Stream: r.Stream, Pong: r.Ping})
+		return nil
+	case r.Pong != nil:
+		return nil
+	case r.Window != nil:
+		if st := s.find(r.Stream); st != nil {
+			if f := st.grant(r.Window.Bytes); f != nil {
+				f.Resume()
+			}
+		}
+		return nil
+	case r.Cancel != nil && r.Cancel.ID == "":
+		if st := s.find(r.Stream); st != nil {
+			st.leave()
+		}
+		return nil
+	}
+	return s.begin(r, detached)
+}
+
+func (s *session) find(id uint32) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[id]
+}
+
+// begin opens a stream for a call.
+func (s *session) begin(r *request, detached bool) error {
+	st := &stream{s: s, id: r.Stream}
+	if r.Stream == 0 || !st.fill(r) {
+		return s.refuse(ws.CodeProtocolError, errors.New("stream 0 has no calls"))
+	}
+	if r.Watch != nil && r.Watch.audio {
+		s.problem(st.id, http.StatusNotImplemented, "Audio is not sent over a watch; fetch the artifacts.", 0)
+		return nil
+	}
+	s.mu.Lock()
+	_, taken := s.streams[r.Stream]
+	full, draining := len(s.streams) >= maxStreams, s.draining
+	if !taken && !full && !draining {
+		s.streams[r.Stream] = st
+	}
+	s.mu.Unlock()
+	switch {
+	case taken:
+		return s.refuse(ws.CodeProtocolError, errors.New("a call is open on this stream"))
+	case full:
+		s.problem(st.id, http.StatusServiceUnavailable, "256 calls are open on this connection.", 1)
+		return nil
+	case draining:
+		s.problem(st.id, http.StatusServiceUnavailable, "This server is restarting; connect again.", 1)
+		return nil
+	}
+	st.call.Exchange, st.call.Started, st.call.Key = st, time.Now(), s.key
+	if st.call.RequestID == "" {
+		st.call.RequestID = s.k.ids.next()
+	}
+	s.calls.Add(1)
+	s.k.metrics.begin()
+	if detached {
+		s.k.api.ServeDetached(&st.call)
+	} else {
+		s.k.api.Serve(&st.call)
+	}
+	return nil
+}
+
+// problem refuses a call that was never opened, or speaks of the connection on stream 0.
+func (s *session) problem(stream uint32, status int, detail string, retrySeconds uint32) {
+	a := api.Refusal(status, detail, s.k.ids.next())
+	s.send(&reply{Stream: stream, Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: retrySeconds}})
+}
+
+// pack spells a reply. One that cannot be spelt ends the session.
+func (s *session) pack(r *reply) ([]byte, error) {
+	p, err := s.wire.pack(nil, r)
+	if err != nil {
+		s.say(ws.CodeInternal, "An answer could not be sent.")
+		s.conn.Close(err)
+	}
+	return p, err
+}
+
+// send sends a reply and returns its size.
+func (s *session) send(r *reply) int {
+	p, err := s.pack(r)
+	if err != nil {
+		return 0
+	}
+	s.write(p)
+	return len(p)
+}
+
+// write queues p. An answer is never dropped, so a peer that lets too many
+// pile up is cut.
+func (s *session) write(p []byte) {
+	if err := s.conn.Write(p); errors.Is(err, edge.ErrCongested) {
+		s.conn.Close(err)
+	}
+}
+
+// done forgets a stream whose call has ended.
+func (s *session) done(st *stream) {
+	s.mu.Lock()
+	if s.streams[st.id] == st {
+		delete(s.streams, st.id)
+	}
+	cancel := st.cancel
+	st.onClose = nil
+	leave := s.draining && len(s.streams) == 0
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	if leave {
+		s.restart()
+	}
+}
+
+// restart says that the server goes and the client should come back.
+func (s *session) restart() {
+	s.say(ws.CodeServiceRestart, "restarting; connect again and resume with after_version")
+	s.conn.Close(nil)
+}
+
+// endLive ends a session whose only call was a watch.
+func (s *session) endLive(why *api.Answer, known int64) {
+	switch {
+	case why == nil:
+		s.say(ws.CodeNormal, "the job has ended")
+	case why.Status == http.StatusServiceUnavailable:
+		s.say(ws.CodeServiceRestart, "restarting; connect again with after_version="+itoa(known))
+	default:
+		s.say(ws.CodeInternal, why.Problem.Title)
+	}
+	s.conn.Close(nil)
+}
+
+// say sends the farewell, once. The caller closes the connection.
+func (s *session) say(code int, reason string) {
+	s.mu.Lock()
+	said := s.code != 0
+	if !said {
+		s.code = code
+	}
+	s.mu.Unlock()
+	if !said {
+		_ = s.conn.Write(s.wire.bye(nil, code, reason)) // a peer that does not read learns it from the end
+	}
+}
+
+// OnTimer implements [edge.TimerHandler]: it looks after a silent peer.
+func (s *session) OnTimer(c *edge.Conn) {
+	now := time.Now()
+	silent := now.Sub(s.heardAt)
+	switch {
+	case !s.partSince.IsZero() && now.Sub(s.partSince) >= partTimeout:
+		s.say(ws.CodePolicy, "a message took more than a minute")
+		c.Close(errSessionOver)
+		return
+	case s.pinged && silent >= 2*s.k.cfg.Ping:
+		s.say(ws.CodePolicy, "nothing was heard for too long")
+		c.Close(errSessionOver)
+		return
+	case silent >= s.k.cfg.Ping && !s.pinged:
+		s.pinged = true
+		_ = c.Write(s.wire.ping(nil)) // a peer that is gone is noticed by its silence
+	}
+	c.SetTimer(min(s.k.cfg.Ping, partTimeout/4))
+}
+
+// OnDrain implements [edge.DrainHandler]. Calls that are open are answered; the
+// hub ends the watches.
+func (s *session) OnDrain(*edge.Conn) {
+	s.mu.Lock()
+	s.draining = true
+	idle := len(s.streams) == 0
+	s.mu.Unlock()
+	if idle {
+		s.restart()
+	}
+}
+
+// OnClose implements [edge.ConnHandler].
+func (s *session) OnClose(err error) {
+	s.mu.Lock()
+	open := make([]*stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		open = append(open, st)
+	}
+	code, tenant, keyID := s.code, s.tenant, s.keyID
+	s.mu.Unlock()
+	for _, st := range open {
+		st.leave()
+	}
+	s.k.metrics.of(s.protocol).sessions.Add(-1)
+	s.logEnd(code, tenant, keyID, err)
+}

@@ -1,0 +1,282 @@
+package carrier
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/api"
+)
+
+// stream is one call on a session, as the API sees it.
+type stream struct {
+	s    *session
+	id   uint32
+	call api.Call
+	path string
+	body []byte // of a submit in JSON
+
+	method, query, idempotencyKey, ifNoneMatch string
+
+	answered atomic.Bool
+	events   atomic.Uint64
+
+	// Under s.mu.
+	feed    *api.Feed
+	onClose []func()
+	ctx     context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
+	cancel  context.CancelFunc
+	left    bool  // the client has left the call
+	limited bool  // the client grants credit
+	credit  int64 // bytes of events that may be sent
+	starved bool  // an event waits for credit
+}
+
+// fill makes the stream the call that r asks for. It reports false if r asks for none.
+func (st *stream) fill(r *request) bool {
+	const jobs = "/v1/jobs"
+	st.method = http.MethodGet
+	switch {
+	case r.Submit != nil:
+		st.method, st.path = http.MethodPost, jobs
+		st.body, st.call.Spec, st.idempotencyKey = r.Submit.Spec, r.Submit.spec, r.Submit.IdempotencyKey
+		st.call.Traceparent = traceparent([]byte(r.Submit.Traceparent))
+		if id, ok := requestID([]byte(r.Submit.RequestID)); ok {
+			st.call.RequestID = id
+		}
+	case r.Get != nil:
+		st.path = jobs + "/" + url.PathEscape(r.Get.ID)
+		if r.Get.WaitSeconds > 0 || r.Get.AfterVersion > 0 {
+			st.query = "wait=" + strconv.FormatUint(uint64(r.Get.WaitSeconds), 10)
+			st.ifNoneMatch = `W/"` + strconv.FormatUint(r.Get.AfterVersion, 10) + `"`
+		}
+	case r.Watch != nil:
+		st.path = jobs + "/" + url.PathEscape(r.Watch.ID) + "/events"
+		st.query = "after_version=" + strconv.FormatUint(r.Watch.AfterVersion, 10)
+	case r.Cancel != nil:
+		st.method, st.path = http.MethodPost, jobs+"/"+url.PathEscape(r.Cancel.ID)+"/cancel"
+	default:
+		return false
+	}
+	return true
+}
+
+// Method implements [api.Exchange].
+func (st *stream) Method() string { return st.method }
+
+// RawPath implements [api.Exchange].
+func (st *stream) RawPath() []byte { return []byte(st.path) }
+
+// Query implements [api.Exchange].
+func (st *stream) Query() []byte { return []byte(st.query) }
+
+// Header implements [api.Exchange].
+func (st *stream) Header(name string) []byte {
+	var value string
+	switch name {
+	case "content-type":
+		value = "application/json"
+	case "idempotency-key":
+		value = st.idempotencyKey
+	case "if-none-match":
+		value = st.ifNoneMatch
+	}
+	if value == "" {
+		return nil
+	}
+	return []byte(value)
+}
+
+// Body implements [api.Exchange]. That of a frame is its spec as JSON, which
+// tells one spec from another whatever order a client gives its labels.
+func (st *stream) Body() []byte {
+	if st.call.Spec == nil {
+		return st.body
+	}
+	b, err := json.Marshal(st.call.Spec)
+	if err != nil {
+		return nil // a spec that is not a number somewhere, which the API refuses
+	}
+	return b
+}
+
+// Detach implements [api.Exchange]: a stream owns its memory.
+func (st *stream) Detach() {}
+
+// Context implements [api.Exchange].
+func (st *stream) Context() context.Context {
+	base := st.s.conn.Context()
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.ctx == nil {
+		st.ctx, st.cancel = context.WithCancel(base)
+		if st.left {
+			st.cancel()
+		}
+	}
+	return st.ctx
+}
+
+// OnClose implements [api.Exchange].
+func (st *stream) OnClose(f func()) {
+	st.s.mu.Lock()
+	left := st.left
+	if !left && !st.answered.Load() {
+		st.onClose = append(st.onClose, f)
+	}
+	st.s.mu.Unlock()
+	if left {
+		f()
+	}
+}
+
+// Reply implements [api.Exchange].
+func (st *stream) Reply(a *api.Answer) {
+	if !st.answered.CompareAndSwap(false, true) {
+		return
+	}
+	n := st.s.send(st.reply(a))
+	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
+	st.s.logCall(st, a, n)
+	st.s.done(st)
+}
+
+// reply spells an answer.
+func (st *stream) reply(a *api.Answer) *reply {
+	r := &reply{Stream: st.id}
+	switch {
+	case a.Problem != nil:
+		r.Problem = &problemReply{Problem: a.Problem, RetryAfterSeconds: uint32(a.RetryAfter / time.Second)} //nolint:gosec // seconds
+	case a.Job != nil && st.method == http.MethodPost && st.path == "/v1/jobs":
+		r.Accepted = &acceptedReply{Job: a.Job, RequestID: st.call.RequestID}
+	case a.Job != nil:
+		r.Job = a.Job
+	default:
+		refusal := api.Refusal(http.StatusInternalServerError, "This answer cannot be put into a message.", st.call.RequestID)
+		r.Problem = &problemReply{Problem: refusal.Problem}
+	}
+	return r
+}
+
+// Watch implements [api.Watchable].
+func (st *stream) Watch(f *api.Feed) api.Sink {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.left || !st.answered.CompareAndSwap(false, true) {
+		return nil
+	}
+	st.feed = f
+	st.limited, st.credit = s.window > 0, int64(s.window)
+	s.k.metrics.of(s.protocol).end(st.call.Route, st.method, http.StatusOK, time.Since(st.call.Started))
+	return st
+}
+
+// congested is how much output may wait before events are held back.
+const congested = 64 << 10
+
+// Event implements [api.Sink].
+func (st *stream) Event(e *jobdoc.Event) bool {
+	s := st.s
+	if s.conn.Buffered() > congested && s.conn.AskRoom(st.feed.Resume) {
+		s.k.metrics.held.Inc()
+		return false
+	}
+	p, err := s.pack(&reply{Stream: st.id, Event: e})
+	if err != nil {
+		return true // the session has ended itself
+	}
+	if !st.spend(len(p)) {
+		s.k.metrics.held.Inc()
+		return false
+	}
+	s.write(p)
+	st.events.Add(1)
+	s.k.metrics.of(s.protocol).events.Inc()
+	return true
+}
+
+// spend takes n bytes of credit.
+func (st *stream) spend(n int) bool {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.limited && st.credit < int64(n) {
+		st.starved = true
+		return false
+	}
+	st.credit -= int64(n)
+	return true
+}
+
+// grant adds credit. It returns the feed to resume, if one waits for that.
+func (st *stream) grant(n uint32) *api.Feed {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	const most = 1 << 30
+	st.credit = min(max(st.credit, 0)+int64(n), most)
+	if !st.starved {
+		return nil
+	}
+	st.starved = false
+	return st.feed
+}
+
+// Beat implements [api.Sink]: pings of the connection show that it lives.
+func (st *stream) Beat() {}
+
+// End implements [api.Sink].
+func (st *stream) End(why *api.Answer) {
+	status := http.StatusOK
+	if why != nil {
+		status = why.Status
+		st.s.send(st.reply(why))
+	}
+	st.s.logCall(st, &api.Answer{Status: status}, 0)
+	if st.s.live {
+		st.s.endLive(why, st.feed.Known())
+	}
+	st.s.done(st)
+}
+
+// leave ends the call because the client has left it.
+func (st *stream) leave() {
+	st.s.mu.Lock()
+	if st.left {
+		st.s.mu.Unlock()
+		return
+	}
+	st.left = true
+	told, cancel, feed := st.onClose, st.cancel, st.feed
+	st.onClose = nil
+	st.s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	for _, f := range told {
+		f()
+	}
+	if feed != nil {
+		feed.Stop()
+	}
+	if first := st.answered.CompareAndSwap(false, true); first || feed != nil {
+		if first {
+			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, statusLeft, time.Since(st.call.Started))
+		}
+		st.s.logCall(st, &api.Answer{Status: statusLeft}, 0)
+	}
+	st.s.done(st)
+}
+
+// statusLeft is what the log says of a call whose client did not wait for the
+// answer, as other servers do.
+const statusLeft = 499
+
+var (
+	_ api.Watchable = (*stream)(nil)
+	_ api.Sink      = (*stream)(nil)
+)
