@@ -236,7 +236,8 @@ func TestWhoAsksIsToldWhenThePeerHasCaughtUp(t *testing.T) {
 		ex.Upgrade([]http1.Field{{Name: "Upgrade", Value: "lines"}}, func(u *edge.Conn) edge.ConnHandler {
 			go func() {
 				sent := 0
-				for u.Buffered() < 1<<20 && u.Write(make([]byte, 64<<10)) == nil {
+				// More than the kernel takes for a peer that does not read: some 10 MiB.
+				for sent < 15<<20 && u.Write(make([]byte, 64<<10)) == nil {
 					sent += 64 << 10
 				}
 				if !u.AskRoom(func() { close(told) }) {
