@@ -250,3 +250,6 @@ func freeAddr(tb testing.TB) string {
 	tb.Fatal("no port is free")
 	return ""
 }
+
+// LogOf returns the file with everything that a program wrote.
+func (s *Stage) LogOf(name string) string { return s.procs[name].logPath }
