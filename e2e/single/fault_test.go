@@ -114,7 +114,8 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	refused := 0
 	for i := 0; refused < 3; i++ {
 		require.NoError(t, context.Cause(ctx))
-		spec := line(fmt.Sprintf("Is there room for number %d? %s", i, strings.Repeat("Much more is said here. ", 5000)))
+		// Much to keep and little to say: what is accepted must fit on the disk as audio in the end.
+		spec := line(fmt.Sprintf("Is there room for number %d?%s", i, strings.Repeat(" ", 120_000)))
 		body, err := json.Marshal(spec)
 		require.NoError(t, err)
 		answer, err := c.Do(ctx, http.MethodPost, "/v1/jobs", body, "Idempotency-Key", fmt.Sprintf("room-%d", i))
