@@ -24,7 +24,7 @@ func TestAJobOutlivesItsEngine(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{})
-	c := caller.New(s)
+	c := caller.New(t, s)
 	doc, err := c.Submit(ctx, "", longBook())
 	require.NoError(t, err)
 	for kill := range 3 {
@@ -102,7 +102,7 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	ctx := limited(t)
 	disk := newSmallDisk(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{Data: filepath.Join(disk.dir, "data"), Wrap: disk.wrap})
-	c := caller.New(s)
+	c := caller.New(t, s)
 	requireSucceeded(t, perform(ctx, t, c, "", line("There is room yet.")))
 	doc, err := c.Submit(ctx, "", longBook())
 	require.NoError(t, err)
@@ -114,7 +114,8 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	refused := 0
 	for i := 0; refused < 3; i++ {
 		require.NoError(t, context.Cause(ctx))
-		spec := line(fmt.Sprintf("Is there room for number %d? %s", i, strings.Repeat("Much more is said here. ", 5000)))
+		// Much to keep and little to say: what is accepted must fit on the disk as audio in the end.
+		spec := line(fmt.Sprintf("Is there room for number %d?%s", i, strings.Repeat(" ", 120_000)))
 		body, err := json.Marshal(spec)
 		require.NoError(t, err)
 		answer, err := c.Do(ctx, http.MethodPost, "/v1/jobs", body, "Idempotency-Key", fmt.Sprintf("room-%d", i))
@@ -163,7 +164,7 @@ func TestWhatIsAwayIsAnsweredWith503AndJobsGoOnWhenItIsBack(t *testing.T) {
 			t.Parallel()
 			ctx := limited(t)
 			s := stage.New(t, bin)
-			call := caller.New(stageServer{s})
+			call := caller.New(t, stageServer{s})
 			upload, err := call.Upload(ctx, job.MediaText, []byte("An upload that is used later."))
 			require.NoError(t, err)
 			doc, err := call.Submit(ctx, "", longBook())

@@ -53,6 +53,9 @@ func (p *pass) step(ctx context.Context) error {
 	if err := p.look(ctx); err != nil {
 		return fmt.Errorf("look after released segments: %w", err)
 	}
+	if err := p.sweep(ctx); err != nil {
+		return fmt.Errorf("sweep released segments: %w", err)
+	}
 	if err := p.learn(ctx); err != nil {
 		return fmt.Errorf("find jobs to release: %w", err)
 	}
@@ -61,9 +64,6 @@ func (p *pass) step(ctx context.Context) error {
 	}
 	if err := p.fill(ctx); err != nil {
 		return fmt.Errorf("fill the window: %w", err)
-	}
-	if err := p.sweep(ctx); err != nil {
-		return fmt.Errorf("sweep released segments: %w", err)
 	}
 	p.queue.Forget(keepAccounts)
 	return nil
@@ -230,8 +230,9 @@ func (p *pass) resend(ctx context.Context) error {
 }
 
 // sweep publishes again what has been out for long, and everything once after
-// a start: the former life may have ended between the mark and the publish. A
-// message that is still there is refused, so this harms nothing.
+// a start, before anything new is let out: the former life may have ended
+// between the mark and the publish. A message that is still there is refused, so
+// this harms nothing.
 func (p *pass) sweep(ctx context.Context) error {
 	age := p.r.cfg.SweepAfter
 	if p.swept.IsZero() {
