@@ -310,16 +310,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
-	stats := g.edge.Stats()
-	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
-	for name, n := range map[string]interface{ Load() uint64 }{
-		"accepted": &stats.Accepted, "shed": &stats.ShedConns, "stalled": &stats.CutStalled, "flooding": &stats.CutBacklog, "not_accepted": &stats.AcceptErrs,
-	} {
-		reg.GaugeFunc("voicemill_gateway_connections_"+name+"_total", "Connections: "+name+".", func() float64 { return float64(n.Load()) })
-	}
-	for name, n := range map[string]interface{ Load() uint64 }{"in": &stats.BytesIn, "out": &stats.BytesOut} {
-		reg.GaugeFunc("voicemill_gateway_bytes_"+name+"_total", "Bytes "+name+".", func() float64 { return float64(n.Load()) })
-	}
+	measure(reg, g.edge.Stats())
 	if g.dep.Admin == nil {
 		return
 	}
