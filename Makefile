@@ -40,6 +40,7 @@ demo: setup build ## Turn a book into audio and show it happening (KEEP=1 leaves
 .PHONY: test
 test: setup-test ## Every test: race detector on, random order
 	go test -race -shuffle=on -timeout=12m $(PACKAGES)
+	go test -run='AllocatesNothing' -timeout=5m ./gateway/...
 
 .PHONY: check
 check: test lint arch modules generated ## Everything that CI runs
