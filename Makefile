@@ -51,7 +51,7 @@ $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## Lint and check the formatting of every module
-	$< run $(PACKAGES)
+	$< run --allow-parallel-runners $(PACKAGES)
 
 .PHONY: arch
 arch: ## Check the dependency direction; never cached
