@@ -10,8 +10,8 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/store"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 const (

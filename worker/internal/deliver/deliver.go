@@ -15,10 +15,10 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 // Blob is where audio is stored.

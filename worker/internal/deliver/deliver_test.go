@@ -17,11 +17,11 @@ import (
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }

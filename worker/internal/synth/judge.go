@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
-	"github.com/voicemill/voicemill/worker/internal/resample"
 )
 
 // unspeakableSeconds is how long the silence of a text without letters and digits

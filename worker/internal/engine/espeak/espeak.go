@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
-	"github.com/voicemill/voicemill/worker/internal/resample"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 const (

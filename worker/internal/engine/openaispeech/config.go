@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 // Dialect says which extensions of the protocol a backend understands.

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/engine"
-	"github.com/voicemill/voicemill/worker/internal/resample"
 )
 
 const (

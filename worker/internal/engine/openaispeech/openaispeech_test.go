@@ -17,9 +17,9 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engine/enginetest"
-	"github.com/voicemill/voicemill/worker/internal/wav"
 )
 
 func TestConformance(t *testing.T) {

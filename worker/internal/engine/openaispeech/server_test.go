@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/platform/config"
-	"github.com/voicemill/voicemill/worker/internal/wav"
+	"github.com/voicemill/voicemill/platform/wav"
 )
 
 const testKey = "sk-very-secret"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/voicemill/voicemill/worker/internal/resample"
+	"github.com/voicemill/voicemill/platform/resample"
 )
 
 var pairs = [][2]int{

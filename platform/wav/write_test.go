@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/voicemill/voicemill/worker/internal/wav"
+	"github.com/voicemill/voicemill/platform/wav"
 )
 
 // largestPlain is the most samples that fit a plain WAV file.
@@ -66,6 +66,19 @@ func TestHeaderPanicsOnNonsense(t *testing.T) {
 	require.Panics(t, func() { wav.Header(0, 1) })
 	require.Panics(t, func() { wav.Header(24000, -1) })
 	require.Panics(t, func() { wav.Header(24000, wav.MaxSamples+1) })
+}
+
+func TestAFileOfUnknownLengthIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	samples := ramp(30_000)
+	file := wav.AppendSamples(wav.StreamHeader(24000), samples)
+	rate, got, err := wav.Decode(bytes.NewReader(file), len(samples))
+	require.NoError(t, err)
+	require.Equal(t, 24000, rate)
+	require.Equal(t, samples, got)
+	path := filepath.Join(t.TempDir(), "a.wav")
+	require.NoError(t, os.WriteFile(path, file, 0o600))
+	require.Equal(t, wav.AppendSamples(nil, samples), tool(t, "ffmpeg", "-v", "error", "-i", path, "-f", "s16le", "-"))
 }
 
 func TestWriterHoldsToTheAnnouncedCount(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package wav writes and reads the one kind of audio file that the worker deals
+// Package wav writes and reads the one kind of audio file that the services deal
 // in: WAV with 16-bit PCM.
 //
 // Writing is strict and repeatable: mono, a header of exactly 44 bytes, no

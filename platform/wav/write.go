@@ -75,6 +75,16 @@ func Header(rate int, samples int64) []byte {
 	return chunk(b, "data", unknownSize)
 }
 
+// StreamHeader returns the header of a mono file whose length nobody knows yet:
+// both sizes are the largest that there is, which readers take for "until the
+// end". rate is as for [Header].
+func StreamHeader(rate int) []byte {
+	b := Header(rate, 0)
+	binary.LittleEndian.PutUint32(b[4:], unknownSize)
+	binary.LittleEndian.PutUint32(b[plainHeader-4:], unknownSize)
+	return b
+}
+
 func chunk(b []byte, id string, size uint32) []byte {
 	return binary.LittleEndian.AppendUint32(append(b, id...), size)
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/voicemill/voicemill/worker/internal/wav"
+	"github.com/voicemill/voicemill/platform/wav"
 )
 
 func le16(v uint16) []byte { return binary.LittleEndian.AppendUint16(nil, v) }
