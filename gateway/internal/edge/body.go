@@ -19,7 +19,7 @@ const ringBytes = 64 << 10
 type BodyStreamer interface {
 	Handler
 	// StreamsBody reports whether the handler reads the body of r with
-	// [Exchange.Body]. It is called on the event loop when the head of a request
+	// [Exchange.BodyReader]. It is called on the event loop when the head of a request
 	// with a body is complete, and must not keep r.
 	StreamsBody(r *http1.Request) bool
 }
@@ -68,9 +68,9 @@ func (p *rings) put(r *ring) {
 	}
 }
 
-// Body returns the body of a request that is streamed, see [BodyStreamer], and
+// BodyReader returns the body of a request that is streamed, see [BodyStreamer], and
 // nil if the body is whole in the request.
-func (ex *Exchange) Body() *Body { return ex.body }
+func (ex *Exchange) BodyReader() *Body { return ex.body }
 
 // Go runs f on a goroutine of the server's, which waits for it when it stops.
 // It reports false, and does not run f, if the server has as many such
@@ -124,6 +124,13 @@ func (b *Body) Read(p []byte) (int, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+// Received returns how many bytes of the body have arrived.
+func (b *Body) Received() int64 {
+	b.ex.c.mu.Lock()
+	defer b.ex.c.mu.Unlock()
+	return b.received
 }
 
 // take reads without waiting; 0 and nil mean that nothing is there.
@@ -284,7 +291,7 @@ func (c *conn) leaveBodyLocked() {
 func (c *conn) starved() bool {
 	b := c.body
 	c.mu.Lock()
-	waits := !b.full && !(b.expects && !c.continued)
+	waits := !b.full && (!b.expects || c.continued)
 	c.mu.Unlock()
 	if waits && b.since == 0 {
 		b.since = c.loop.clock

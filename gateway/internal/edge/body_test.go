@@ -23,7 +23,7 @@ type uploads func(ex *edge.Exchange, b *edge.Body)
 func (u uploads) StreamsBody(r *http1.Request) bool { return r.Method() == http.MethodPut }
 
 func (u uploads) ServeEdge(ex *edge.Exchange) {
-	b := ex.Body()
+	b := ex.BodyReader()
 	if b == nil {
 		echo(ex)
 		return
@@ -241,18 +241,11 @@ func TestAnswersMayLeaveWhileTheBodyArrives(t *testing.T) {
 	}))
 	c := d.dial()
 	c.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
-	resp := make(chan *http.Response, 1)
-	go func() {
-		r, err := http.ReadResponse(c.r, nil)
-		if err != nil {
-			t.Error(err)
-		}
-		resp <- r
-	}()
-	r := <-resp
-	if r == nil {
-		return
+	r, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = r.Body.Close() }()
 	for range 100 {
 		c.send("abcdefghij")
 		got := make([]byte, 10)
@@ -263,7 +256,6 @@ func TestAnswersMayLeaveWhileTheBodyArrives(t *testing.T) {
 	if rest, err := io.ReadAll(r.Body); err != nil || len(rest) > 0 {
 		t.Errorf("at the end: %q, %v", rest, err)
 	}
-	_ = r.Body.Close()
 	c.send(get)
 	c.want(200, "GET / ")
 }
