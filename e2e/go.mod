@@ -10,6 +10,7 @@ require (
 	github.com/voicemill/voicemill/api v0.0.0
 	github.com/voicemill/voicemill/job v0.0.0
 	github.com/voicemill/voicemill/platform v0.0.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
