@@ -56,6 +56,7 @@ func (a *API) listJobs(c *Call) {
 			a.fail(c, err)
 			return
 		}
+		a.dep.Documents.Seen(&d)
 		page.Items = append(page.Items, d)
 	}
 	a.reply(c, http.StatusOK, &page)
@@ -114,6 +115,7 @@ func (a *API) cancelJob(c *Call) {
 	ctx, tenant := c.Context(), c.Identity.Tenant
 	// A cancel that has begun is finished even if its client goes away.
 	done, err := a.dep.Store.CancelJob(context.WithoutCancel(ctx), tenant, id)
+	a.dep.Documents.Forget(id) // even after an error, which may hide a commit
 	if err != nil {
 		a.fail(c, err)
 		return
