@@ -43,9 +43,7 @@ func TestEveryClientIsServed(t *testing.T) {
 	t.Parallel()
 	origin := pages(t)
 	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--gateway-origins=" + origin}})
-	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
-	defer cancel()
-	awaitVoices(ctx, t, solo)
+	awaitVoices(t, solo)
 	for client, tests := range map[string]map[string]func(*testing.T){
 		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo),
 	} {
@@ -59,8 +57,10 @@ func TestEveryClientIsServed(t *testing.T) {
 }
 
 // awaitVoices waits for the first worker: before it, every submit is answered 503.
-func awaitVoices(ctx context.Context, t *testing.T, solo *stage.Solo) {
+func awaitVoices(t *testing.T, solo *stage.Solo) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
 	call := caller.New(t, solo)
 	_, err := call.Submit(ctx, "", map[string]any{"input": map[string]any{"text": "Hello."}, "language": "en"})
 	require.NoError(t, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/e2e/internal/caller"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/job"
 )
@@ -71,7 +72,7 @@ func (c *curl) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // api makes one call of the API; header is as a command line has it.
-func (c *curl) api(method, path, body string, header ...string) (*http.Response, []byte) {
+func (c *curl) api(method, path, body string, header ...string) caller.Answer {
 	c.t.Helper()
 	var sent io.Reader
 	if body != "" {
@@ -88,7 +89,7 @@ func (c *curl) api(method, path, body string, header ...string) (*http.Response,
 	defer func() { _ = resp.Body.Close() }()
 	got, err := io.ReadAll(resp.Body)
 	require.NoError(c.t, err)
-	return resp, got
+	return caller.Answer{Status: resp.StatusCode, Header: resp.Header, Body: got}
 }
 
 func (c *curl) document(raw []byte) jobdoc.Document {
@@ -102,9 +103,9 @@ func (c *curl) document(raw []byte) jobdoc.Document {
 func (c *curl) until(id job.ID) jobdoc.Document {
 	c.t.Helper()
 	for {
-		resp, raw := c.api("GET", "/v1/jobs/"+string(id)+"?wait=20", "")
-		require.Equal(c.t, http.StatusOK, resp.StatusCode, "%s", raw)
-		if d := c.document(raw); d.State.Final() {
+		a := c.api("GET", "/v1/jobs/"+string(id)+"?wait=20", "")
+		require.Equal(c.t, http.StatusOK, a.Status, "%s", a.Body)
+		if d := c.document(a.Body); d.State.Final() {
 			return d
 		}
 	}
@@ -128,51 +129,51 @@ func curlUpload(c *curl) {
 	book := []byte("# One\n\n" + story("curl") + "\n# Two\n\n" + story("the second chapter"))
 	file := filepath.Join(c.t.TempDir(), "book.md")
 	require.NoError(c.t, os.WriteFile(file, book, 0o600))
-	resp, raw := c.api("POST", "/v1/uploads", `{"media_type":"text/markdown"}`)
-	require.Equal(c.t, http.StatusCreated, resp.StatusCode, "%s", raw)
+	a := c.api("POST", "/v1/uploads", `{"media_type":"text/markdown"}`)
+	require.Equal(c.t, http.StatusCreated, a.Status, "%s", a.Body)
 	var place struct {
 		ID, URL, Method string
 		Headers         map[string]string
 	}
-	require.NoError(c.t, json.Unmarshal(raw, &place))
+	require.NoError(c.t, json.Unmarshal(a.Body, &place))
 	put := []string{"--http1.1", "--fail", "--request", place.Method, "--upload-file", file}
 	for name, value := range place.Headers {
 		put = append(put, "--header", name+": "+value)
 	}
 	c.run(append(put, place.URL)...)
 
-	resp, raw = c.api("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"upload":%q},"language":"en"}`, place.ID))
-	require.Equal(c.t, http.StatusAccepted, resp.StatusCode, "%s", raw)
-	d := c.until(c.document(raw).ID)
+	a = c.api("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"upload":%q},"language":"en"}`, place.ID))
+	require.Equal(c.t, http.StatusAccepted, a.Status, "%s", a.Body)
+	d := c.until(c.document(a.Body).ID)
 	require.Equal(c.t, job.StateSucceeded, d.State, "%+v", d.Failures)
 	require.Len(c.t, d.Chapters, 2)
-	for _, a := range d.Artifacts {
-		out := filepath.Join(c.t.TempDir(), "artifact")
+	for _, artifact := range d.Artifacts {
+		out := filepath.Join(c.t.TempDir(), "file")
 		c.run("--http1.1", "--fail", "--location", "--output", out, "--header", "Authorization: Bearer "+c.solo.Key(),
-			c.solo.URL()+"/v1/jobs/"+string(d.ID)+"/artifacts/"+a.Name)
+			c.solo.URL()+"/v1/jobs/"+string(d.ID)+"/artifacts/"+artifact.Name)
 		audio, err := os.ReadFile(out)
 		require.NoError(c.t, err)
 		sum := sha256.Sum256(audio)
-		require.Equal(c.t, a.SHA256, hex.EncodeToString(sum[:]), "%s is not what the document says", a.Name)
+		require.Equal(c.t, artifact.SHA256, hex.EncodeToString(sum[:]), "%s is not what the document says", artifact.Name)
 	}
 }
 
 func curlStatus(c *curl) {
-	resp, raw := c.api("POST", "/v1/jobs", `{"input":{"text":"Good morning."},"language":"en"}`, "Prefer: wait=60")
-	require.Equal(c.t, http.StatusOK, resp.StatusCode, "%s", raw)
-	require.Equal(c.t, "wait=60", resp.Header.Get("Preference-Applied"))
-	id := c.document(raw).ID
-	require.Equal(c.t, "/v1/jobs/"+string(id), resp.Header.Get("Location"))
-	resp, raw = c.api("GET", "/v1/jobs/"+string(id), "")
-	require.Equal(c.t, http.StatusOK, resp.StatusCode)
-	etag := resp.Header.Get("ETag")
-	require.NotEmpty(c.t, etag, "%s", raw)
-	resp, raw = c.api("GET", "/v1/jobs/"+string(id), "", "If-None-Match: "+etag)
-	require.Equal(c.t, http.StatusNotModified, resp.StatusCode)
-	require.Equal(c.t, etag, resp.Header.Get("ETag"))
-	require.Empty(c.t, raw)
-	resp, _ = c.api("GET", "/v1/jobs/"+string(id), "", `If-None-Match: W/"0"`)
-	require.Equal(c.t, http.StatusOK, resp.StatusCode)
+	a := c.api("POST", "/v1/jobs", `{"input":{"text":"Good morning."},"language":"en"}`, "Prefer: wait=60")
+	require.Equal(c.t, http.StatusOK, a.Status, "%s", a.Body)
+	require.Equal(c.t, "wait=60", a.Header.Get("Preference-Applied"))
+	id := c.document(a.Body).ID
+	require.Equal(c.t, "/v1/jobs/"+string(id), a.Header.Get("Location"))
+	a = c.api("GET", "/v1/jobs/"+string(id), "")
+	require.Equal(c.t, http.StatusOK, a.Status)
+	etag := a.Header.Get("ETag")
+	require.NotEmpty(c.t, etag, "%s", a.Body)
+	a = c.api("GET", "/v1/jobs/"+string(id), "", "If-None-Match: "+etag)
+	require.Equal(c.t, http.StatusNotModified, a.Status)
+	require.Equal(c.t, etag, a.Header.Get("ETag"))
+	require.Empty(c.t, a.Body)
+	a = c.api("GET", "/v1/jobs/"+string(id), "", `If-None-Match: W/"0"`)
+	require.Equal(c.t, http.StatusOK, a.Status)
 
 	head := c.run("--head", "--http1.1", "--header", "Authorization: Bearer "+c.solo.Key(), c.solo.URL()+"/v1/jobs/"+string(id))
 	require.True(c.t, strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n"), head)
@@ -182,8 +183,8 @@ func curlStatus(c *curl) {
 func curlEvents(c *curl) {
 	text, err := json.Marshal(story("who watches"))
 	require.NoError(c.t, err)
-	_, raw := c.api("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"text":%s},"language":"en"}`, text))
-	id := c.document(raw).ID
+	a := c.api("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"text":%s},"language":"en"}`, text))
+	id := c.document(a.Body).ID
 	stream := c.run("--no-buffer", "--fail", "--header", "Authorization: Bearer "+c.solo.Key(), c.solo.URL()+"/v1/jobs/"+string(id)+"/events")
 	var last jobdoc.Event
 	seen := 0
@@ -199,24 +200,24 @@ func curlEvents(c *curl) {
 	}
 	require.Greater(c.t, seen, 1, "%s", stream)
 	require.Equal(c.t, job.StateSucceeded, last.State)
-	resp, _ := c.api("GET", "/v1/jobs/"+string(id)+"/events", "", fmt.Sprintf("Last-Event-ID: %d", last.Version))
-	require.Equal(c.t, http.StatusNoContent, resp.StatusCode)
+	a = c.api("GET", "/v1/jobs/"+string(id)+"/events", "", fmt.Sprintf("Last-Event-ID: %d", last.Version))
+	require.Equal(c.t, http.StatusNoContent, a.Status)
 }
 
 func curlProblem(c *curl) {
-	resp, raw := c.api("POST", "/v1/jobs", `{"input":{"text":"Hello."},"voice":"nobody","speed":9}`, "X-Request-Id: mine")
-	require.Equal(c.t, http.StatusUnprocessableEntity, resp.StatusCode, "%s", raw)
-	require.Equal(c.t, "application/problem+json", resp.Header.Get("Content-Type"))
+	a := c.api("POST", "/v1/jobs", `{"input":{"text":"Hello."},"voice":"nobody","speed":9}`, "X-Request-Id: mine")
+	require.Equal(c.t, http.StatusUnprocessableEntity, a.Status, "%s", a.Body)
+	require.Equal(c.t, "application/problem+json", a.Header.Get("Content-Type"))
 	var problem struct {
 		Type, Title string
 		Status      int
 		RequestID   string `json:"request_id"`
 		Errors      []job.Fault
 	}
-	require.NoError(c.t, json.Unmarshal(raw, &problem))
+	require.NoError(c.t, json.Unmarshal(a.Body, &problem))
 	require.Equal(c.t, "/problems/invalid-request", problem.Type)
 	require.Equal(c.t, "mine", problem.RequestID)
 	require.Len(c.t, problem.Errors, 2, "every fault at once")
-	resp, raw = c.api("GET", "/v1/jobs", "", "Authorization: Bearer vm_0123456789abcdefghjkmnpqrs")
-	require.Equal(c.t, http.StatusUnauthorized, resp.StatusCode, "%s", raw)
+	a = c.api("GET", "/v1/jobs", "", "Authorization: Bearer vm_0123456789abcdefghjkmnpqrs")
+	require.Equal(c.t, http.StatusUnauthorized, a.Status, "%s", a.Body)
 }
