@@ -72,6 +72,18 @@ func (e *entry) setEvents(n uint64, took time.Duration) {
 	e.attrs = append(e.attrs, slog.Uint64("events", n))
 }
 
+// setBytes notes how much was given for the body in the end, and how long it took.
+func (e *entry) setBytes(n int64, took time.Duration) {
+	for i := range e.attrs {
+		switch e.attrs[i].Key {
+		case "duration":
+			e.attrs[i] = slog.Duration("duration", took)
+		case "bytes_out":
+			e.attrs[i] = slog.Int64("bytes_out", n)
+		}
+	}
+}
+
 func (k *Carrier) log(e *entry) {
 	if e.attrs != nil {
 		k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", e.attrs...) //nolint:forbidigo // the request's context has ended with its answer
