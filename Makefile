@@ -40,6 +40,7 @@ demo: setup build ## Turn a book into audio and show it happening (KEEP=1 leaves
 .PHONY: test
 test: setup-test ## Every test: race detector on, random order
 	go test -race -shuffle=on -timeout=12m $(PACKAGES)
+	go test -run='AllocatesNothing' -timeout=5m ./gateway/...
 
 .PHONY: check
 check: test lint arch modules generated ## Everything that CI runs
@@ -50,7 +51,7 @@ $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## Lint and check the formatting of every module
-	$< run $(PACKAGES)
+	$< run --allow-parallel-runners $(PACKAGES)
 
 .PHONY: arch
 arch: ## Check the dependency direction; never cached

@@ -9,6 +9,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/carrier"
+	"github.com/voicemill/voicemill/gateway/internal/documents"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
@@ -44,7 +45,11 @@ type Config struct {
 	ProxyFrom       []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
 	TLS             TLS            `embed:"" prefix:"tls-"`
 	JWT             JWT            `embed:"" prefix:"jwt-"`
-	AccessLog       bool           `help:"Log every request." default:"true" negatable:""`
+	DocumentAge     time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
+	DocumentBytes   int            `help:"Memory for that, about." default:"33554432"`
+	AccessLog       bool           `help:"Log requests." default:"true" negatable:""`
+	AccessLogRate   int            `help:"Requests a second that are logged beside those that failed or were slow; 0 logs all." default:"1000"`
+	AccessLogSlow   time.Duration  `help:"Requests that took that long are always logged." default:"1s"`
 	Watches         int            `help:"Watches of jobs at most." default:"10000"`
 	KeyWatches      int            `help:"Watches of jobs with one API key at most." default:"1000"`
 	Heartbeat       time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
@@ -64,7 +69,9 @@ func DefaultConfig() Config {
 		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
-		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(), AccessLog: true,
+		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(),
+		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogSlow: carrier.DefaultConfig().LogSlow,
+		DocumentAge: documents.DefaultConfig().MaxAge, DocumentBytes: documents.DefaultConfig().Bytes,
 		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
 		Ping: carrier.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
 	}
@@ -83,6 +90,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
 	case c.Transcodes < 0:
 		return fmt.Errorf("gateway: transcodes is %d; it must not be negative", c.Transcodes)
+	case c.AccessLogRate < 0 || c.AccessLogSlow <= 0:
+		return fmt.Errorf("gateway: the access log's rate (%d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogSlow)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
 	}
@@ -93,6 +102,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	if err := c.load().Validate(); err != nil {
+		return err
+	}
+	if err := c.documents().Validate(); err != nil {
 		return err
 	}
 	return c.limits().Validate()
@@ -109,7 +121,13 @@ func (c Config) api() api.Config {
 	return a
 }
 
-func (c Config) carrier() carrier.Config { return carrier.Config{Ping: c.Ping, Deflate: c.Deflate} }
+func (c Config) carrier() carrier.Config {
+	return carrier.Config{Ping: c.Ping, Deflate: c.Deflate, LogRate: c.AccessLogRate, LogSlow: c.AccessLogSlow}
+}
+
+func (c Config) documents() documents.Config {
+	return documents.Config{Bytes: c.DocumentBytes, MaxAge: c.DocumentAge}
+}
 
 func (c Config) transcode() transcode.Config {
 	t := transcode.DefaultConfig()

@@ -37,7 +37,7 @@ func (w *world) events(path string, headers ...string) *feed {
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	resp, err := (&http.Client{Transport: w.checked(&http.Transport{DisableKeepAlives: true})}).Do(req)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = resp.Body.Close() })
 	return &feed{t: w.t, resp: resp, r: bufio.NewReader(resp.Body)}

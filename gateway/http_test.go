@@ -80,7 +80,7 @@ func TestBodiesMayComePacked(t *testing.T) {
 		for i := 0; i < len(headers); i += 2 {
 			req.Header.Set(headers[i], headers[i+1])
 		}
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		resp, err := (&http.Client{Transport: w.checked(&http.Transport{DisableKeepAlives: true})}).Do(req)
 		require.NoError(t, err)
 		defer func() { _ = resp.Body.Close() }()
 		var b bytes.Buffer

@@ -50,7 +50,7 @@ func (w *world) ws(path string, options *websocket.DialOptions) *socket {
 	}
 	tr := &http.Transport{}
 	w.t.Cleanup(tr.CloseIdleConnections)
-	options.HTTPClient = &http.Client{Transport: tr}
+	options.HTTPClient = &http.Client{Transport: w.checked(tr)}
 	if options.HTTPHeader == nil {
 		options.HTTPHeader = http.Header{"Authorization": {"Bearer " + w.key}}
 	}
@@ -62,6 +62,13 @@ func (w *world) ws(path string, options *websocket.DialOptions) *socket {
 }
 
 func (s *socket) tell(message string) {
+	s.w.t.Helper()
+	require.NoError(s.w.t, s.w.contract.Message("FrameRequest", []byte(message)))
+	s.tellWrong(message)
+}
+
+// tellWrong is tell for a message that is wrong on purpose.
+func (s *socket) tellWrong(message string) {
 	s.w.t.Helper()
 	require.NoError(s.w.t, s.Write(s.ctx, websocket.MessageText, []byte(message)))
 }
@@ -77,9 +84,7 @@ func (s *socket) hear() said {
 // understand holds a message against the contract.
 func (w *world) understand(raw []byte) said {
 	w.t.Helper()
-	var any any
-	require.NoError(w.t, json.Unmarshal(raw, &any))
-	require.NoError(w.t, w.schema(w.t, "FrameReply").VisitJSON(any), "%s", raw)
+	require.NoError(w.t, w.contract.Message("FrameReply", raw))
 	var m said
 	require.NoError(w.t, json.Unmarshal(raw, &m), "%s", raw)
 	return m
@@ -167,7 +172,7 @@ func TestManyCallsShareOneWebSocket(t *testing.T) {
 	require.Equal(t, id, w.call("POST", "/v1/jobs", hello, "Idempotency-Key", "k1").job(t).ID, "over HTTP, too")
 	s.tell(`{"stream":7,"submit":{"spec":{"input":{"text":"other"},"voice":"narrator-en"},"idempotency_key":"k1"}}`)
 	require.Equal(t, "/problems/idempotency-key-reused", s.hear().Problem.Type)
-	s.tell(`{"stream":8,"submit":{"spec":{"input":{},"speed":9}}}`)
+	s.tellWrong(`{"stream":8,"submit":{"spec":{"input":{},"speed":9}}}`)
 	require.Len(t, s.hear().Problem.Errors, 2)
 
 	w.write(w.take(3)[0])
@@ -297,6 +302,7 @@ func TestAWebSocketIsRefusedAsHTTPSays(t *testing.T) {
 
 	_, resp, err := websocket.Dial(t.Context(), strings.Replace(w.url, "http", "ws", 1)+"/v1/connect", &websocket.DialOptions{ //nolint:bodyclose // no body
 		Subprotocols: []string{"chat"}, HTTPHeader: http.Header{"Authorization": {"Bearer " + w.key}},
+		HTTPClient: &http.Client{Transport: w.checked(nil)},
 	})
 	require.Error(t, err)
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)

@@ -12,6 +12,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/carrier"
+	"github.com/voicemill/voicemill/gateway/internal/documents"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
@@ -77,6 +78,7 @@ type gateway struct {
 	in    *intake.Committer
 	load  *shed.Controller
 	hub   *watch.Hub
+	docs  *documents.Cache
 	voice *voices.Directory
 	coder *transcode.Transcoder
 	api   *api.API
@@ -108,6 +110,9 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	if g.hub, err = watch.New(cfg.watch(), g.store, deps.Log); err != nil {
+		return nil, err
+	}
+	if g.docs, err = documents.New(cfg.documents()); err != nil {
 		return nil, err
 	}
 	g.voice = voices.NewDirectory(g.store, deps.Log)
@@ -158,7 +163,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	metrics := carrier.NewMetrics(g.dep.Registry)
 	deps := api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
-		Voices: g.voice, Keys: keys, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
+		Voices: g.voice, Keys: keys, Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 		Transcoder: g.coder,
 	}
 	verifier, done, err := g.cfg.JWT.tokens()
@@ -261,11 +266,13 @@ func (g *gateway) probe(ctx context.Context) error {
 }
 
 // chores finishes cancels that crossed with their job and forgets old
-// idempotency keys.
+// idempotency keys and documents.
 func (g *gateway) chores(ctx context.Context) error {
 	return every(ctx, choreEvery, func() {
+		g.docs.Sweep(time.Now())
 		cancelled, err := g.store.LateCancellations(ctx)
 		for _, id := range cancelled {
+			g.docs.Forget(id)
 			g.hub.Hint(id)
 		}
 		if err == nil {
@@ -290,10 +297,14 @@ func every(ctx context.Context, period time.Duration, do func()) error {
 	}
 }
 
-// hints passes the bus's hints to the hub; without them it is slower, not wrong.
+// hints passes the bus's hints to the hub and the cache; without them these are
+// slower, not wrong.
 func (g *gateway) hints(ctx context.Context) error {
 	for {
-		err := g.dep.Bus.Hints(ctx, func(id job.ID, _ int64) { g.hub.Hint(id) })
+		err := g.dep.Bus.Hints(ctx, func(id job.ID, version int64) {
+			g.docs.Hint(id, version)
+			g.hub.Hint(id)
+		})
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the stop ended them
 		}
@@ -319,6 +330,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
 	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
 	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
+	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
 	stats := g.edge.Stats()
 	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
 	for name, n := range map[string]interface{ Load() uint64 }{

@@ -89,7 +89,7 @@ func (w *world) speak(body string) chan spoken {
 	req.Header.Set("Content-Type", "application/json")
 	got := make(chan spoken, 1)
 	go func() {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req) //nolint:bodyclose // the test closes it
+		resp, err := (&http.Client{Transport: w.checked(&http.Transport{DisableKeepAlives: true})}).Do(req) //nolint:bodyclose // the test closes it
 		if err != nil {
 			resp = &http.Response{Status: err.Error(), Body: http.NoBody}
 		}
@@ -305,7 +305,9 @@ func TestAClientThatLeavesTakesItsSpeechAlong(t *testing.T) {
 func TestABadRequestForSpeechIsToldInOpenAIsWords(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.FFmpeg = "no-such-program" })
-	with := func(rest string) string { return `{"model":"tts-1","voice":"narrator-en","input":"Hello."` + rest + `}` }
+	with := func(rest string) string {
+		return `{"model":"tts-1","voice":"narrator-en","input":"Hello."` + rest + `}`
+	}
 	for name, c := range map[string]struct{ body, param, code, says string }{
 		"no model":                 {`{"voice":"narrator-en","input":"x","response_format":"wav"}`, "model", "missing_required_parameter", "is missing"},
 		"no input":                 {`{"model":"x","voice":"narrator-en","response_format":"wav"}`, "input", "missing_required_parameter", "is missing"},

@@ -69,8 +69,11 @@ func TestAnAcceptedJobIsNever404(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call("GET", path+"/artifacts/chapter-001.wav", "").Status)
 
 	w.write(w.take(1)[0])
-	a = w.call("GET", path, "")
-	require.Equal(t, int64(1), a.job(t).Version)
+	w.bus.Hint(d.ID, 1)
+	require.Eventually(t, func() bool {
+		a = w.call("GET", path, "")
+		return a.job(t).Version == 1
+	}, 10*time.Second, 10*time.Millisecond)
 	require.Equal(t, `W/"1"`, a.Header.Get("ETag"))
 	require.Equal(t, d.CreatedAt, a.job(t).CreatedAt)
 }

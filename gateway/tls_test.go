@@ -65,7 +65,7 @@ func (w *world) secure(cfg *tls.Config) (secured, error) {
 		return secured{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+w.key)
-	resp, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}).Do(req)
+	resp, err := (&http.Client{Transport: w.checked(&http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true})}).Do(req)
 	if err != nil {
 		return secured{}, err
 	}

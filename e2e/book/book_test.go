@@ -52,7 +52,7 @@ func TestManifestsAgreeWithTheAudioToTheSample(t *testing.T) {
 	all, err := manuscripts()
 	require.NoError(t, err)
 	solo := stage.NewSolo(t, bin, stage.SoloConfig{})
-	call := caller.New(solo)
+	call := caller.New(t, solo)
 	t.Run("documents", func(t *testing.T) { // returns when all are done
 		for name, m := range all {
 			t.Run(name, func(t *testing.T) {

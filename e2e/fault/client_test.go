@@ -9,9 +9,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 )
@@ -23,8 +28,14 @@ type client struct {
 	http  *http.Client
 }
 
-func newClient(s *stage.Stage) *client {
-	return &client{stage: s, http: &http.Client{Timeout: 30 * time.Second}}
+func newClient(t *testing.T, s *stage.Stage) *client {
+	t.Helper()
+	contract, err := apitest.Load(t.Context())
+	require.NoError(t, err)
+	return &client{stage: s, http: &http.Client{Timeout: 30 * time.Second, Transport: &apitest.Transport{
+		Contract: contract, Of: func(r *http.Request) bool { return strings.HasPrefix(r.URL.String(), s.URL) },
+		Report: func(violation error) { t.Error(violation) },
+	}}}
 }
 
 // try sends one request. status is 0 if no answer came.

@@ -7,7 +7,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
+	"log/slog"
+	"os"
 	"sync/atomic"
+	"time"
 )
 
 // Key is the API key that the load generator sends.
@@ -83,6 +87,51 @@ func Submit(body []byte) error {
 		return errors.New("there is nothing to speak")
 	}
 	return nil
+}
+
+// Load returns the document that a GET is answered with: that of the gateway
+// under test, if its file is given, so that everybody sends the same bytes.
+func Load(file string) ([]byte, error) {
+	if file == "" {
+		return Job, nil
+	}
+	return os.ReadFile(file)
+}
+
+// LogRate is how many requests a second have a line in the access log, as in the
+// gateway's.
+const LogRate = 1000
+
+// Log is an access log.
+type Log struct {
+	log            *slog.Logger
+	second, passed atomic.Int64
+}
+
+// NewLog returns a log that writes JSON to w.
+func NewLog(w io.Writer) *Log { return &Log{log: slog.New(slog.NewJSONHandler(w, nil))} }
+
+// Wants reports whether a request that ends now has a line.
+func (l *Log) Wants(now time.Time) bool {
+	second := now.Unix()
+	if was := l.second.Load(); was != second && l.second.CompareAndSwap(was, second) {
+		l.passed.Store(0)
+	}
+	return l.passed.Load() < LogRate && l.passed.Add(1) <= LogRate
+}
+
+// Line is what the log says of one request.
+type Line struct {
+	Method, Path, Remote, Agent string
+	Status, BytesIn, BytesOut   int
+	Took                        time.Duration
+}
+
+// Write writes the line of a request.
+func (l *Log) Write(e *Line) {
+	l.log.Info("request", slog.String("method", e.Method), slog.String("path", e.Path), slog.Int("status", e.Status),
+		slog.Duration("duration", e.Took), slog.Int("bytes_in", e.BytesIn), slog.Int("bytes_out", e.BytesOut),
+		slog.String("tenant", "default"), slog.String("remote", e.Remote), slog.String("user_agent", e.Agent))
 }
 
 // Download is the answer to a GET of an artifact.

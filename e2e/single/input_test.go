@@ -88,7 +88,7 @@ func TestARefusedRequestNamesItsFaultsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{fmt.Sprintf("--gateway-upload-bytes=%d", uploadBytes)}})
-	c := caller.New(s)
+	c := caller.New(t, s)
 	requireSucceeded(t, perform(ctx, t, c, "", line("Voices are there.")))
 	db := open(ctx, t, s)
 	wantRows, wantObjects := rows(ctx, t, db), objects(t, s)
@@ -263,7 +263,7 @@ func TestADocumentIsSpokenWholeOrItsJobFailsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{})
-	c := caller.New(s)
+	c := caller.New(t, s)
 	all := documents(t)
 	segments := 0
 	t.Run("documents", func(t *testing.T) {

@@ -33,7 +33,7 @@ func TestADataDirectoryBelongsToOneProcess(t *testing.T) {
 	require.NotZero(t, code)
 	require.Contains(t, stderr, s.Data, "the message does not name the directory")
 	require.Contains(t, stderr, "another process")
-	requireSucceeded(t, perform(ctx, t, caller.New(s), "", line("The first process was not disturbed.")))
+	requireSucceeded(t, perform(ctx, t, caller.New(t, s), "", line("The first process was not disturbed.")))
 }
 
 func TestTheFirstKeyIsPrivateAndWorksAfterARestart(t *testing.T) {
@@ -46,10 +46,10 @@ func TestTheFirstKeyIsPrivateAndWorksAfterARestart(t *testing.T) {
 	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
 	for range 2 {
 		key := s.Key()
-		answer, err := caller.New(s).Insist(ctx, http.MethodGet, "/v1/jobs", nil)
+		answer, err := caller.New(t, s).Insist(ctx, http.MethodGet, "/v1/jobs", nil)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, answer.Status, "%s", answer.Body)
-		answer, err = caller.New(s).Do(ctx, http.MethodGet, "/v1/jobs", nil, "Authorization", "Bearer "+key+"x")
+		answer, err = caller.New(t, s).Do(ctx, http.MethodGet, "/v1/jobs", nil, "Authorization", "Bearer "+key+"x")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, answer.Status)
 		code, err := s.Stop(syscall.SIGTERM)
@@ -155,9 +155,9 @@ func TestHoweverTheProcessEndsNothingIsLostOrDoubled(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	calm := stage.NewSolo(t, bin, stage.SoloConfig{})
-	undisturbed := perform(ctx, t, caller.New(calm), "book", longBook())
+	undisturbed := perform(ctx, t, caller.New(t, calm), "book", longBook())
 	requireSucceeded(t, undisturbed)
-	want := files(ctx, t, caller.New(calm), undisturbed)
+	want := files(ctx, t, caller.New(t, calm), undisturbed)
 	require.Len(t, want, bookChapters+1)
 	_, err := calm.Stop(syscall.SIGTERM)
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestHoweverTheProcessEndsNothingIsLostOrDoubled(t *testing.T) {
 			s := stage.NewSolo(t, bin, stage.SoloConfig{})
 			doc := interrupted(ctx, t, s, func() { end(t, s) })
 			requireSucceeded(t, doc)
-			require.Equal(t, want, files(ctx, t, caller.New(s), doc), "the files differ from the undisturbed run's")
+			require.Equal(t, want, files(ctx, t, caller.New(t, s), doc), "the files differ from the undisturbed run's")
 
 			got := rows(ctx, t, open(ctx, t, s))
 			segments := doc.Progress.Segments.Total
@@ -194,7 +194,7 @@ func TestHoweverTheProcessEndsNothingIsLostOrDoubled(t *testing.T) {
 // right after the job was accepted, and twice in the middle.
 func interrupted(ctx context.Context, t *testing.T, s *stage.Solo, end func()) jobdoc.Document {
 	t.Helper()
-	c := caller.New(s)
+	c := caller.New(t, s)
 	doc, err := c.Submit(ctx, "book", longBook())
 	require.NoError(t, err)
 	early, late := 0.05+0.3*rand.Float64(), 0.4+0.3*rand.Float64() //nolint:gosec // not for secrets
@@ -228,7 +228,7 @@ func TestAPostgresThatOutlivesItsParentIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{})
-	c := caller.New(s)
+	c := caller.New(t, s)
 	before := perform(ctx, t, c, "", line("This was spoken before."))
 	requireSucceeded(t, before)
 	// The postmaster ends after its checkpointer. It cannot be stopped itself:

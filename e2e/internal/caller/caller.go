@@ -8,8 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/jobdoc"
 )
 
@@ -19,15 +24,24 @@ type Server interface {
 	Key() string
 }
 
-// Caller sends requests. It is safe for concurrent use.
+// Caller sends requests and holds every exchange with the server against the
+// contract. It is safe for concurrent use.
 type Caller struct {
 	server Server
 	http   *http.Client
 }
 
-// New returns a Caller of s.
-func New(s Server) *Caller {
-	return &Caller{server: s, http: &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}
+// New returns a Caller of s. What is not as the contract says fails its call with
+// an [apitest.ContractError], and t.
+func New(t *testing.T, s Server) *Caller {
+	t.Helper()
+	contract, err := apitest.Load(t.Context())
+	require.NoError(t, err)
+	return &Caller{server: s, http: &http.Client{Timeout: 2 * time.Minute, Transport: &apitest.Transport{
+		Contract: contract, Base: &http.Transport{DisableKeepAlives: true},
+		Of:     func(r *http.Request) bool { return strings.HasPrefix(r.URL.String(), s.URL()) },
+		Report: func(violation error) { t.Error(violation) },
+	}}}
 }
 
 // Answer is what came back.
@@ -100,6 +114,9 @@ const retryEvery = 50 * time.Millisecond
 func (c *Caller) Insist(ctx context.Context, method, path string, body []byte, header ...string) (Answer, error) {
 	for {
 		a, err := c.Do(ctx, method, path, body, header...)
+		if _, ok := errors.AsType[*apitest.ContractError](err); ok {
+			return a, err
+		}
 		if err == nil && a.Status != http.StatusServiceUnavailable && a.Status != http.StatusTooManyRequests {
 			return a, nil
 		}

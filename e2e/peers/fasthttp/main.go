@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -25,10 +26,15 @@ func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	cert := flag.String("cert", "", "certificate file; with it the server speaks TLS")
 	key := flag.String("key", "", "key file")
+	document := flag.String("job", "", "file with the document of the job")
 	flag.Parse()
 
-	s := &server{keys: peers.NewKeys(), download: peers.Download()}
-	srv := &fasthttp.Server{Handler: s.handle, Name: "peer", NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 20}
+	body, err := peers.Load(*document)
+	if err != nil {
+		return err
+	}
+	s := &server{keys: peers.NewKeys(), download: peers.Download(), job: body, log: peers.NewLog(os.Stderr)}
+	srv := &fasthttp.Server{Handler: s.logged, Name: "peer", NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 20}
 	listener, err := net.Listen("tcp", *addr) //nolint:noctx // it ends with the process
 	if err != nil {
 		return err
@@ -43,7 +49,20 @@ func run() error {
 type server struct {
 	keys     *peers.Keys
 	download []byte
+	job      []byte
+	log      *peers.Log
 	served   atomic.Int64
+}
+
+func (s *server) logged(ctx *fasthttp.RequestCtx) {
+	s.handle(ctx)
+	now := time.Now()
+	if s.log.Wants(now) {
+		s.log.Write(&peers.Line{
+			Method: string(ctx.Method()), Path: string(ctx.Path()), Remote: ctx.RemoteAddr().String(), Agent: string(ctx.UserAgent()),
+			Status: ctx.Response.StatusCode(), BytesIn: len(ctx.PostBody()), BytesOut: len(ctx.Response.Body()), Took: now.Sub(ctx.Time()),
+		})
+	}
 }
 
 func (s *server) handle(ctx *fasthttp.RequestCtx) {
@@ -64,7 +83,7 @@ func (s *server) handle(ctx *fasthttp.RequestCtx) {
 		}
 		answer(ctx, fasthttp.StatusAccepted, peers.Accepted)
 	case len(id) > 0 && len(tail) == 0 && ctx.IsGet():
-		answer(ctx, fasthttp.StatusOK, peers.Job)
+		answer(ctx, fasthttp.StatusOK, s.job)
 	case len(id) > 0 && bytes.HasPrefix(tail, []byte("artifacts/")) && ctx.IsGet():
 		ctx.SetContentType("audio/wav")
 		ctx.Response.SetBodyRaw(s.download)

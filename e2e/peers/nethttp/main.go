@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -28,9 +29,14 @@ func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	cert := flag.String("cert", "", "certificate file; with it the server speaks TLS")
 	key := flag.String("key", "", "key file")
+	document := flag.String("job", "", "file with the document of the job")
 	flag.Parse()
 
-	s := &server{keys: peers.NewKeys(), download: peers.Download()}
+	body, err := peers.Load(*document)
+	if err != nil {
+		return err
+	}
+	s := &server{keys: peers.NewKeys(), download: peers.Download(), job: body, log: peers.NewLog(os.Stderr)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/jobs/{id}", s.status)
 	mux.HandleFunc("POST /v1/jobs", s.submit)
@@ -49,13 +55,50 @@ func run() error {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	fmt.Println(listener.Addr())
-	return http.Serve(listener, s.authorized(mux)) //nolint:gosec // the load generator is trusted
+	return http.Serve(listener, s.logged(s.authorized(mux))) //nolint:gosec // the load generator is trusted
 }
 
 type server struct {
 	keys     *peers.Keys
 	download []byte
+	job      []byte
+	log      *peers.Log
 	served   atomic.Int64
+}
+
+// counting notes what was answered, for the log.
+type counting struct {
+	http.ResponseWriter
+	status, bytes int
+}
+
+func (c *counting) WriteHeader(status int) {
+	c.status = status
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.bytes += n
+	return n, err
+}
+
+// Unwrap lets a WebSocket take the connection.
+func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (s *server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		c := counting{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(&c, r)
+		now := time.Now()
+		if s.log.Wants(now) {
+			s.log.Write(&peers.Line{
+				Method: r.Method, Path: r.URL.Path, Remote: r.RemoteAddr, Agent: r.UserAgent(),
+				Status: c.status, BytesIn: int(r.ContentLength), BytesOut: c.bytes, Took: now.Sub(started),
+			})
+		}
+	})
 }
 
 func (s *server) authorized(next http.Handler) http.Handler {
@@ -69,7 +112,7 @@ func (s *server) authorized(next http.Handler) http.Handler {
 	})
 }
 
-func (s *server) status(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, peers.Job) }
+func (s *server) status(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.job) }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
+	"github.com/voicemill/voicemill/gateway/internal/documents"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
@@ -86,14 +87,15 @@ type Deps struct {
 	Hub    *watch.Hub
 	Voices *voices.Directory
 	Keys   *auth.Cache
-	Minter *job.Minter
-	Log    *slog.Logger
-	Guard  *limit.Guard        // nil: nobody is limited
-	Load   *shed.Controller    // nil: no submit is turned away because the intake is slow
-	Tokens Tokens              // nil: no access tokens
-
+	// Documents answers for jobs from memory; whoever hears of a change tells it.
+	Documents  *documents.Cache
+	Minter     *job.Minter
+	Log        *slog.Logger
+	Guard      *limit.Guard          // nil: nobody is limited
+	Load       *shed.Controller      // nil: no submit is turned away because the intake is slow
+	Tokens     Tokens                // nil: no access tokens
+	Shed       func(reason string)   // is told of every call that is turned away for load; may be nil
 	Transcoder *transcode.Transcoder // nil: speech is wav and pcm only
-	Shed   func(reason string) // is told of every call that is turned away for load; may be nil
 }
 
 // API answers calls. It is safe for concurrent use.

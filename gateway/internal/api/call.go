@@ -33,6 +33,7 @@ type Exchange interface {
 type Answer struct {
 	Status      int // as in HTTP
 	ContentType string
+	Kept        bool             // Body and Job are from the cache of documents; they must not be changed
 	Body        []byte           // unless it is one of the two that follow
 	Job         *jobdoc.Document // the body; of a 304: what has not changed
 	Problem     *Problem         // the body
@@ -74,7 +75,12 @@ type Call struct {
 	plain    []byte // the body, if it came packed
 	params   [2]string
 	detached bool
+	counted  bool   // Quota was asked for
+	kept     Answer // from memory, so that it needs no other
 }
+
+// Reset makes the call ready for another request.
+func (c *Call) Reset() { *c = Call{} }
 
 func (c *Call) detach() {
 	if !c.detached {

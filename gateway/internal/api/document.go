@@ -24,9 +24,18 @@ func (a *API) owned(c *Call) (id job.ID, at time.Time, ok bool) {
 	return id, at, ok
 }
 
-// document reads a job. A job that was minted but has no row is accepted, or
-// cancelled before the scheduler saw it (invariant I2): it is never NotFound.
+// document reads a job that its owner is about to be shown.
 func (a *API) document(ctx context.Context, tenant job.Tenant, id job.ID, minted time.Time) (jobdoc.Document, error) {
+	d, err := a.load(ctx, tenant, id, minted)
+	if err == nil {
+		a.dep.Documents.Seen(&d)
+	}
+	return d, err
+}
+
+// load reads a job. A job that was minted but has no row is accepted, or
+// cancelled before the scheduler saw it (invariant I2): it is never NotFound.
+func (a *API) load(ctx context.Context, tenant job.Tenant, id job.ID, minted time.Time) (jobdoc.Document, error) {
 	row, err := a.dep.Store.ReadJob(ctx, tenant, id)
 	switch {
 	case err == nil:
@@ -62,13 +71,13 @@ func seen(field []byte, tag string) bool {
 	return false
 }
 
-// poll is a GET of one job.
+// poll is a GET of one job that may be held.
 type poll struct {
 	a      *API
 	c      *Call
 	id     job.ID
 	minted time.Time
-	until  time.Time // hold the answer until then; zero for no hold
+	until  time.Time // hold the answer until then
 	held   bool
 }
 
@@ -77,19 +86,20 @@ func (a *API) getJob(c *Call) {
 	if !ok {
 		return
 	}
-	p := &poll{a: a, c: c, id: id, minted: minted}
 	q, ok := a.query(c, "wait")
 	if !ok {
 		return
 	}
-	if q.Has("wait") {
-		seconds, err := strconv.Atoi(q.Get("wait"))
-		if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > a.cfg.MaxWait {
-			a.refuse(c, badRequest, "wait must be a whole number of seconds from 0 to "+strconv.Itoa(int(a.cfg.MaxWait/time.Second))+".")
-			return
-		}
-		p.until = c.Started.Add(time.Duration(seconds) * time.Second)
+	if !q.Has("wait") {
+		a.show(c, id, minted)
+		return
 	}
+	seconds, err := strconv.Atoi(q.Get("wait"))
+	if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > a.cfg.MaxWait {
+		a.refuse(c, badRequest, "wait must be a whole number of seconds from 0 to "+strconv.Itoa(int(a.cfg.MaxWait/time.Second))+".")
+		return
+	}
+	p := &poll{a: a, c: c, id: id, minted: minted, until: c.Started.Add(time.Duration(seconds) * time.Second)}
 	if c.detached {
 		p.read(c.Context())
 		return

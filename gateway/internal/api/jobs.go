@@ -56,6 +56,7 @@ func (a *API) listJobs(c *Call) {
 			a.fail(c, err)
 			return
 		}
+		a.dep.Documents.Seen(&d)
 		page.Items = append(page.Items, d)
 	}
 	a.reply(c, http.StatusOK, &page)
@@ -128,6 +129,7 @@ func (a *API) cancelJob(c *Call) {
 func (a *API) cancel(ctx context.Context, tenant job.Tenant, id job.ID) error {
 	ctx = context.WithoutCancel(ctx)
 	done, err := a.dep.Store.CancelJob(ctx, tenant, id)
+	a.dep.Documents.Forget(id) // even after an error, which may hide a commit
 	if err != nil {
 		return err
 	}

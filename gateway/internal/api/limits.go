@@ -13,7 +13,10 @@ import (
 // admit counts the call against the limits of its key and tenant. It reports
 // false if it has answered 429.
 func (a *API) admit(c *Call) bool {
-	c.Quota = a.dep.Guard.Request(c.Identity.KeyID, string(c.Identity.Tenant), c.Started)
+	if !c.counted {
+		c.counted = true
+		c.Quota = a.dep.Guard.Request(c.Identity.KeyID, string(c.Identity.Tenant), c.Started)
+	}
 	if !c.Quota.Refused() {
 		return true
 	}

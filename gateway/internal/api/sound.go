@@ -86,7 +86,7 @@ func (o *sound) close() {
 	o.stop()
 	if o.coder != nil {
 		o.coder.Close()
-		<-o.fed
+		_ = <-o.fed // next has told of it
 	}
 	o.s.player.Close()
 }

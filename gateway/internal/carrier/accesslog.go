@@ -21,27 +21,49 @@ type entry struct {
 
 // entry describes the request before its memory is given back.
 func (x *exchange) entry(a *api.Answer, bytesOut int) entry {
-	e := entry{method: x.Method(), route: x.call.Route, took: time.Since(x.call.Started)}
-	if !x.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
-		return e
+	e := x.outcome(time.Now())
+	if x.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
+		e.attrs = x.attrs(a, &e, bytesOut, 0)
 	}
+	return e
+}
+
+// plainEntry is entry for a request that is over, whose line may be left out.
+func (x *exchange) plainEntry(a *api.Answer, bytesOut int) entry {
+	now := time.Now()
+	e := x.outcome(now)
+	if left, wanted := x.k.wants(a.Status, e.took, now); wanted {
+		e.attrs = x.attrs(a, &e, bytesOut, left)
+	}
+	return e
+}
+
+func (x *exchange) outcome(now time.Time) entry {
+	return entry{method: x.Method(), route: x.call.Route, took: now.Sub(x.call.Started)}
+}
+
+// attrs is the line of one request. It holds no memory of the request.
+func (x *exchange) attrs(a *api.Answer, e *entry, bytesOut int, left uint64) []slog.Attr {
 	id := &x.call.Identity
-	e.attrs = append(make([]slog.Attr, 0, 18),
+	attrs := append(make([]slog.Attr, 0, 20),
 		slog.String("method", e.method), slog.String("route", e.route), slog.String("path", string(x.RawPath())),
 		slog.Int("status", a.Status), slog.Duration("duration", e.took),
 		slog.Int("bytes_in", len(x.Body())), slog.Int("bytes_out", bytesOut),
-		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", x.call.RequestID),
+		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", string(x.id)),
 		slog.String("remote", x.RemoteAddr().String()), slog.String("client_ip", x.clientIP().String()), slog.String("protocol", protocolHTTP))
 	if ua := x.Header("user-agent"); ua != nil {
-		e.attrs = append(e.attrs, slog.String("user_agent", string(ua)))
+		attrs = append(attrs, slog.String("user_agent", string(ua)))
 	}
 	if tp := x.call.Traceparent; tp != "" {
-		e.attrs = append(e.attrs, slog.String("trace_id", tp[3:35]))
+		attrs = append(attrs, slog.String("trace_id", tp[3:35]))
 	}
 	if a.Err != nil {
-		e.attrs = append(e.attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
+		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
 	}
-	return e
+	if left > 0 {
+		attrs = append(attrs, slog.Uint64("left_out", left))
+	}
+	return attrs
 }
 
 // clientIP is the peer, or who it speaks for if it is a proxy that is trusted.
@@ -92,13 +114,16 @@ func (k *Carrier) log(e *entry) {
 
 // logCall writes the line of a call on a session.
 func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
-	if !s.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
+	now := time.Now()
+	took := now.Sub(st.call.Started)
+	left, wanted := s.k.wants(a.Status, took, now)
+	if !wanted {
 		return
 	}
 	id := &st.call.Identity
 	attrs := append(make([]slog.Attr, 0, 16),
 		slog.String("method", st.method), slog.String("route", st.call.Route), slog.String("path", st.path),
-		slog.Int("status", a.Status), slog.Duration("duration", time.Since(st.call.Started)),
+		slog.Int("status", a.Status), slog.Duration("duration", took),
 		slog.Int("bytes_out", bytesOut), slog.Uint64("events", st.events.Load()),
 		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", st.call.RequestID),
 		slog.String("remote", s.conn.RemoteAddr().String()), slog.String("protocol", s.protocol))
@@ -110,6 +135,9 @@ func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
 	}
 	if a.Err != nil {
 		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
+	}
+	if left > 0 {
+		attrs = append(attrs, slog.Uint64("left_out", left))
 	}
 	s.k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...) //nolint:forbidigo // the call's context has ended with its answer
 }

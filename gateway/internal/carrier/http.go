@@ -26,10 +26,18 @@ type Config struct {
 
 	Ping    time.Duration // a silent peer is asked after this, and cut after twice of it
 	Deflate bool          // WebSocket messages may be compressed
+
+	// The access log has every request that failed or took LogSlow, and of the rest
+	// LogRate a second; 0 is all of them.
+	LogRate int
+	LogSlow time.Duration
 }
 
-// DefaultConfig asks after 30 s and compresses nothing.
-func DefaultConfig() Config { return Config{Ping: 30 * time.Second} }
+// DefaultConfig asks after 30 s, compresses nothing, and logs 1000 plain requests
+// a second beside failures and those that took a second.
+func DefaultConfig() Config {
+	return Config{Ping: 30 * time.Second, LogRate: 1000, LogSlow: time.Second}
+}
 
 // Carrier serves the API over HTTP/1.1 as an [edge.Handler], over WebSocket
 // where a request asks for it, and over binary frames by [Carrier.Frames]. It is
@@ -39,7 +47,9 @@ type Carrier struct {
 	api     *api.API
 	ids     *requestIDs
 	metrics *Metrics
+	http    *protocolMetrics
 	access  *slog.Logger
+	sample  *sampler
 	proxies clientip.Resolver
 
 	inflater *ws.Inflater // nil unless messages may be compressed; one serves every connection
@@ -55,7 +65,7 @@ func New(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Read
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	k := &Carrier{cfg: cfg, api: a, ids: ids, metrics: m, access: access, proxies: clientip.New(cfg.Proxies)}
+	k := &Carrier{cfg: cfg, api: a, ids: ids, metrics: m, http: m.of(protocolHTTP), access: access, sample: newSampler(cfg.LogRate, cfg.LogSlow), proxies: clientip.New(cfg.Proxies)}
 	if cfg.Deflate {
 		const fastest = 1 // messages are small, and many
 		k.inflater = ws.NewInflater()
@@ -68,28 +78,43 @@ func New(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Read
 
 // ServeEdge implements [edge.Handler].
 func (k *Carrier) ServeEdge(ex *edge.Exchange) {
-	x := &exchange{Exchange: ex, k: k}
+	x, _ := ex.Scratch.(*exchange)
+	if x == nil {
+		x = &exchange{Exchange: ex, k: k}
+		ex.Scratch = x
+	} else {
+		x.call.Reset()
+		x.answered.Store(false)
+	}
 	req := ex.Request()
 	x.Request = req
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
-	id, ok := requestID(req.Header("x-request-id"))
-	if !ok {
-		id = k.ids.next()
-	}
-	x.call.RequestID = id
 	x.call.Traceparent = traceparent(req.Header("traceparent"))
+	x.id = append(x.id[:0], req.Header("x-request-id")...)
+	if !goodRequestID(x.id) {
+		x.id = k.ids.append(x.id[:0])
+	}
+	if k.api.ServeKept(&x.call) {
+		return
+	}
+	x.call.RequestID = string(x.id)
+	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
 }
 
-// exchange is one request over HTTP, as the API sees it.
+// exchange is one request over HTTP, as the API sees it. Its memory serves one
+// request after the other, as that of [edge.Exchange] does.
 type exchange struct {
 	*edge.Exchange
 	*http1.Request
 	k        *Carrier
 	call     api.Call
 	answered atomic.Bool
+	begun    bool   // counted as in flight
+	id       []byte // of the request
+	lines    []byte
 	fields   [20]http1.Field
 }
 
@@ -103,10 +128,37 @@ func (x *exchange) Reply(a *api.Answer) {
 	}
 	// The request's memory may be reused once the answer is out.
 	body := a.Bytes()
-	line := x.entry(a, len(body))
-	x.Respond(http1.Response{Status: a.Status, Header: x.header(a), Body: body})
-	x.k.metrics.of(protocolHTTP).end(line.route, line.method, a.Status, line.took)
+	line := x.plainEntry(a, len(body))
+	if x.begun {
+		x.k.metrics.done()
+	}
+	x.k.http.count(line.route, line.method, a.Status, line.took)
+	if a.Kept && len(x.k.cfg.Origins) == 0 {
+		x.Respond(http1.Response{Status: a.Status, Lines: x.keptLines(a), Body: body})
+	} else {
+		x.Respond(http1.Response{Status: a.Status, Header: x.header(a), Body: body})
+	}
 	x.k.log(&line)
+}
+
+// keptLines is what header returns for a document from memory, already encoded:
+// nothing in it comes from anybody else.
+func (x *exchange) keptLines(a *api.Answer) []byte {
+	b := x.lines[:0]
+	if a.ContentType != "" {
+		b = append(append(append(b, "Content-Type: "...), a.ContentType...), "\r\n"...)
+	}
+	b = append(append(b, "Cache-Control: private, no-cache\r\nETag: "...), a.ETag...)
+	b = append(append(b, "\r\nX-Request-Id: "...), x.id...)
+	if tp := x.call.Traceparent; tp != "" {
+		b = append(append(b, "\r\nTraceparent: "...), tp...)
+	}
+	if q := &x.call.Quota; q.Quota != limit.None {
+		b = q.AppendField(append(b, "\r\nRateLimit: "...))
+		b = append(append(b, "\r\nRateLimit-Policy: "...), x.k.cfg.Policy...)
+	}
+	x.lines = append(b, "\r\n"...)
+	return x.lines
 }
 
 func (x *exchange) header(a *api.Answer) []http1.Field {

@@ -87,10 +87,17 @@ func sessionRoutes() []string {
 
 func (m *Metrics) begin() { m.inFlight.Add(1) }
 
+func (m *Metrics) done() { m.inFlight.Add(-1) }
+
 func (m *Metrics) of(protocol string) *protocolMetrics { return m.protocols[protocol] }
 
+// end counts a call that began.
 func (m *protocolMetrics) end(route, method string, status int, took time.Duration) {
 	m.inFlight.Add(-1)
+	m.count(route, method, status, took)
+}
+
+func (m *protocolMetrics) count(route, method string, status int, took time.Duration) {
 	r := m.routes[routeKey{method, route}]
 	if r == nil {
 		r = m.other

@@ -25,25 +25,35 @@ func newRequestIDs(random io.Reader) (*requestIDs, error) {
 	return &requestIDs{prefix: "req_" + idEncoding.EncodeToString(b[:])}, nil
 }
 
-func (r *requestIDs) next() string {
+func (r *requestIDs) next() string { return string(r.append(nil)) }
+
+// append appends the next id.
+func (r *requestIDs) append(dst []byte) []byte {
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], r.count.Add(1))
 	var text [13]byte
 	idEncoding.Encode(text[:], n[:])
-	return r.prefix + string(text[6:]) // 35 bits; then the count repeats
+	return append(append(dst, r.prefix...), text[6:]...) // 35 bits; then the count repeats
 }
 
 // requestID returns what the client calls its request if that is well-formed.
 func requestID(field []byte) (string, bool) {
-	if len(field) == 0 || len(field) > 64 {
+	if !goodRequestID(field) {
 		return "", false
+	}
+	return string(field), true
+}
+
+func goodRequestID(field []byte) bool {
+	if len(field) == 0 || len(field) > 64 {
+		return false
 	}
 	for _, c := range field {
 		if !letterOrDigit(c) && c != '.' && c != '_' && c != '-' {
-			return "", false
+			return false
 		}
 	}
-	return string(field), true
+	return true
 }
 
 func letterOrDigit(c byte) bool {

@@ -239,13 +239,27 @@ func (s *session) pack(r *reply) ([]byte, error) {
 	return p, err
 }
 
-// send sends a reply and returns its size.
-func (s *session) send(r *reply) int {
+// send sends a reply that does not end a call.
+func (s *session) send(r *reply) {
+	if p, err := s.pack(r); err == nil {
+		s.write(p)
+	}
+}
+
+// answer sends the reply that ends a call. Its stream is free before the peer can
+// know, because the peer may use it again at once.
+func (s *session) answer(st *stream, r *reply) int {
 	p, err := s.pack(r)
 	if err != nil {
 		return 0
 	}
-	s.write(p)
+	s.mu.Lock()
+	delete(s.streams, st.id)
+	err = s.conn.Write(p) // under the mutex, so that nobody finds the session idle before the answer is on its way
+	s.mu.Unlock()
+	if errors.Is(err, edge.ErrCongested) {
+		s.conn.Close(err)
+	}
 	return len(p)
 }
 

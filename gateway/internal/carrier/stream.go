@@ -140,7 +140,7 @@ func (st *stream) Reply(a *api.Answer) {
 	if !st.answered.CompareAndSwap(false, true) {
 		return
 	}
-	n := st.s.send(st.reply(a))
+	n := st.s.answer(st, st.reply(a))
 	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
 	st.s.logCall(st, a, n)
 	st.s.done(st)

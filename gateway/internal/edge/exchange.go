@@ -39,6 +39,10 @@ const (
 // exchange was answered, it must not be used any more: its memory may serve the
 // next request. All methods but Request are safe on any goroutine.
 type Exchange struct {
+	// Scratch belongs to the handler. It is kept when the exchange's memory serves
+	// the next request, so that what a handler needs for a request can be, too.
+	Scratch any
+
 	req http1.Request
 	c   *conn
 

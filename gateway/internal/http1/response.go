@@ -16,6 +16,7 @@ type Field struct{ Name, Value string }
 type Response struct {
 	Status int
 	Header []Field
+	Lines  []byte // more fields, encoded by somebody who knows what is in them: each ends in CR LF
 	Body   []byte
 	Close  bool // ask the client to leave after this answer
 }
@@ -33,7 +34,7 @@ const StreamLength = -1
 
 // AppendResponse appends the whole answer to dst.
 func AppendResponse(dst []byte, r *Response, e Encoding) []byte {
-	dst = appendHead(dst, r.Status, r.Header, e)
+	dst = append(appendHead(dst, r.Status, r.Header, e), r.Lines...)
 	if bodyAllowed(r.Status) {
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)

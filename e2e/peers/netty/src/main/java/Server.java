@@ -31,29 +31,35 @@ import io.netty.handler.ssl.SslContextBuilder;
 import io.netty.handler.ssl.SslProvider;
 import io.netty.util.AsciiString;
 import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.InputStream;
+import java.io.PrintStream;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
+import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.LongAdder;
 
 /** The benchmark's peer on Netty: arguments are host:port, event loops, and optionally certificate and key files. */
 public final class Server {
     static final String KEY = "vm_benchmark0000000000000000000";
     static final int DOWNLOAD = 256 << 10;
-    static final byte[] JOB = ("{\"id\":\"job_06abcdefghjkmnpqrstvwxyz0123456789abcd\",\"state\":\"running\",\"version\":42,\"class\":\"bulk\","
+    static final byte[] JOB = job("{\"id\":\"job_06abcdefghjkmnpqrstvwxyz0123456789abcd\",\"state\":\"running\",\"version\":42,\"class\":\"bulk\","
             + "\"labels\":{\"book\":\"benchmark\"},\"title\":\"A Book\",\"language\":\"en\",\"progress\":{\"segments\":{\"total\":812,\"done\":400,"
             + "\"reused\":120,\"failed\":0},\"chapters\":{\"total\":2,\"ready\":1},\"audio_seconds\":14400.5,\"fraction\":0.493},\"chapters\":["
             + "{\"ordinal\":1,\"title\":\"One\",\"state\":\"ready\",\"audio_seconds\":1203.4,\"artifact\":\"chapter-001.wav\"},"
             + "{\"ordinal\":2,\"title\":\"Two\",\"state\":\"pending\"}],\"artifacts\":[],\"usage\":{\"characters\":123456,\"audio_seconds\":14400.5,"
-            + "\"gpu_seconds\":720.1,\"reused_seconds\":1800},\"created_at\":\"2026-11-22T12:00:00.000Z\",\"started_at\":\"2026-11-22T12:00:01.000Z\"}")
-            .getBytes(StandardCharsets.US_ASCII);
+            + "\"gpu_seconds\":720.1,\"reused_seconds\":1800},\"created_at\":\"2026-11-22T12:00:00.000Z\",\"started_at\":\"2026-11-22T12:00:01.000Z\"}");
     static final byte[] ACCEPTED = "{\"id\":\"job_06abcdefghjkmnpqrstvwxyz0123456789abcd\",\"state\":\"accepted\",\"version\":0}"
             .getBytes(StandardCharsets.US_ASCII);
     static final byte[] LARGE = new byte[DOWNLOAD];
@@ -80,6 +86,46 @@ public final class Server {
     public static final class Input {
         public String text;
     }
+
+    /** The document that a GET is answered with: that of the gateway under test, if its file is given. */
+    private static byte[] job(String ours) {
+        String file = System.getProperty("job");
+        try {
+            return file == null ? ours.getBytes(StandardCharsets.US_ASCII) : Files.readAllBytes(Path.of(file));
+        } catch (java.io.IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** An access log: as many lines a second as the gateway's. */
+    static final class Log {
+        static final int RATE = 1000;
+        private final PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.err), false);
+        private final AtomicLong second = new AtomicLong();
+        private final AtomicLong passed = new AtomicLong();
+
+        boolean wants() {
+            long now = System.currentTimeMillis() / 1000;
+            long was = second.get();
+            if (was != now && second.compareAndSet(was, now)) {
+                passed.set(0);
+            }
+            return passed.get() < RATE && passed.incrementAndGet() <= RATE;
+        }
+
+        void write(ChannelHandlerContext ctx, FullHttpRequest req, int status, int bytes, long started) {
+            var b = new StringBuilder(256);
+            b.append("{\"time\":\"").append(Instant.now()).append("\",\"level\":\"INFO\",\"msg\":\"request\",\"method\":\"").append(req.method().name())
+                    .append("\",\"path\":\"").append(req.uri()).append("\",\"status\":").append(status)
+                    .append(",\"duration\":").append(System.nanoTime() - started).append(",\"bytes_in\":").append(req.content().readableBytes())
+                    .append(",\"bytes_out\":").append(bytes).append(",\"tenant\":\"default\",\"remote\":\"").append(ctx.channel().remoteAddress())
+                    .append("\",\"user_agent\":\"").append(req.headers().get(HttpHeaderNames.USER_AGENT)).append("\"}\n");
+            byte[] line = b.toString().getBytes(StandardCharsets.UTF_8);
+            out.write(line, 0, line.length);
+        }
+    }
+
+    static final Log LOG = new Log();
 
     private static MessageDigest sha() {
         try {
@@ -109,6 +155,7 @@ public final class Server {
     static final class Handler extends SimpleChannelInboundHandler<FullHttpRequest> {
         @Override
         protected void channelRead0(ChannelHandlerContext ctx, FullHttpRequest req) {
+            long started = System.nanoTime();
             HttpResponseStatus status = HttpResponseStatus.NOT_FOUND;
             AsciiString type = HttpHeaderValues.APPLICATION_JSON;
             ByteBuf body = Unpooled.EMPTY_BUFFER;
@@ -128,6 +175,9 @@ public final class Server {
                 body = Unpooled.wrappedBuffer(ACCEPTED);
             }
             SERVED.increment();
+            if (LOG.wants()) {
+                LOG.write(ctx, req, status.code(), body.readableBytes(), started);
+            }
             var resp = new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, status, body);
             resp.headers().set(HttpHeaderNames.CONTENT_TYPE, type).set(HttpHeaderNames.DATE, date)
                     .setInt(HttpHeaderNames.CONTENT_LENGTH, body.readableBytes());
