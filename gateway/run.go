@@ -331,16 +331,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
 	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
 	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
-	stats := g.edge.Stats()
-	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
-	for name, n := range map[string]interface{ Load() uint64 }{
-		"accepted": &stats.Accepted, "shed": &stats.ShedConns, "stalled": &stats.CutStalled, "flooding": &stats.CutBacklog, "not_accepted": &stats.AcceptErrs,
-	} {
-		reg.GaugeFunc("voicemill_gateway_connections_"+name+"_total", "Connections: "+name+".", func() float64 { return float64(n.Load()) })
-	}
-	for name, n := range map[string]interface{ Load() uint64 }{"in": &stats.BytesIn, "out": &stats.BytesOut} {
-		reg.GaugeFunc("voicemill_gateway_bytes_"+name+"_total", "Bytes "+name+".", func() float64 { return float64(n.Load()) })
-	}
+	measure(reg, g.edge.Stats())
 	if g.dep.Admin == nil {
 		return
 	}

@@ -246,6 +246,8 @@ func (a *API) enter(c *Call, r *route, id *auth.Identity) {
 	switch {
 	case !id.May(r.scopes...):
 		a.refuse(c, forbidden, fmt.Sprintf("This needs the scope %s.", r.scopes[0]))
+	case r.streams:
+		a.stream(c, r)
 	case packed(c):
 		a.unpack(c, r)
 	case r.onLoop || c.detached:

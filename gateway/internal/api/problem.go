@@ -123,6 +123,10 @@ var byKind = map[job.Kind]slug{
 
 // fail answers with the problem that err is.
 func (a *API) fail(c *Call, err error) {
+	if e, ok := errors.AsType[*BodyError](err); ok {
+		a.failBody(c, e, err)
+		return
+	}
 	s := byKind[job.KindOf(err)]
 	if errors.Is(err, intake.ErrUnknown) {
 		s = outcomeUnknown

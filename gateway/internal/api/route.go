@@ -19,6 +19,7 @@ type route struct {
 	onLoop  bool         // serve may start on the event loop: it goes elsewhere itself
 	browser bool         // the key may come in the query
 	openAI  bool         // its clients are those of OpenAI's API
+	streams bool         // serve reads the body while it arrives, from Call.stream, on a goroutine of its own
 	serve   func(*API, *Call)
 
 	parts []string // of the pattern; "" takes any one part

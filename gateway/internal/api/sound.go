@@ -19,7 +19,7 @@ import (
 
 const (
 	speechPCMRate = 24_000           // Hz of response_format pcm, as OpenAI's API documents
-	soundPiece    = 16 << 10         // bytes of samples that are read at a time for ffmpeg and the filter
+	soundPiece    = 16 << 10         // bytes that are read at a time
 	soundStall    = 2 * time.Minute  // without a new segment the answer is cut off
 	soundLook     = time.Second / 4  // between two looks while the hub takes no waiters
 	soundBeat     = 20 * time.Second // how long one wait in the hub is at most
@@ -78,9 +78,6 @@ func (s *speech) sound(first playback.Segment) (*sound, error) {
 	return o, nil
 }
 
-// complete reports whether the whole text was spoken.
-func (o *sound) complete() bool { return o.ended.Load() }
-
 // close ends what the sound holds. No other method may be running.
 func (o *sound) close() {
 	o.stop()
@@ -91,7 +88,24 @@ func (o *sound) close() {
 	o.s.player.Close()
 }
 
-// next gives the body, for [Body].
+// pour gives all of the sound to w. It returns nil after the end of it.
+func (o *sound) pour(ctx context.Context, w io.Writer) error {
+	buf := make([]byte, soundPiece)
+	for {
+		n, err := o.next(ctx, buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return fmt.Errorf("send sound: %w", err)
+		}
+		if err == io.EOF { //nolint:errorlint // next returns it unwrapped; wrapped it is a failure
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// next fills dst with what follows. It returns io.EOF, alone, at the end.
 func (o *sound) next(ctx context.Context, dst []byte) (int, error) {
 	if len(o.head) > 0 {
 		n := copy(dst, o.head)

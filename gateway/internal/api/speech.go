@@ -283,9 +283,9 @@ func (s *speech) look(ctx context.Context) {
 	}
 }
 
-// begin answers 200; what follows is the sound.
+// begin leaves the call to a goroutine that answers with the sound.
 func (s *speech) begin(first playback.Segment) {
-	stream, ok := s.c.Exchange.(BodyStreamer)
+	stream, ok := s.c.Exchange.(Streamable)
 	if !ok {
 		s.giveUp(&job.Error{Op: "api.speak", Kind: job.Invalid, Public: "Sound is answered over HTTP only."})
 		return
@@ -295,21 +295,29 @@ func (s *speech) begin(first playback.Segment) {
 		s.giveUp(err)
 		return
 	}
-	s.a.speaking.Add(1)
-	answer := &Answer{Status: http.StatusOK, ContentType: s.media, Location: "/v1/jobs/" + string(s.id)}
-	if stream.StreamBody(answer, Body{Length: -1, Next: sound.next, Done: func() {
-		sound.close()
-		s.a.speaking.Add(-1)
-		if sound.complete() {
-			s.over.Store(true)
-		}
-		s.abandon()
-	}}) {
+	if stream.Go(func() { s.carry(stream, sound) }) {
 		return
 	}
 	sound.close()
-	s.a.speaking.Add(-1)
-	s.giveUp(&job.Error{Op: "api.speak", Kind: job.Overloaded, Public: "Too many answers are on their way; try again later."})
+	s.a.shed(shedStreams)
+	s.giveUp(&job.Error{Op: "api.speak", Kind: job.Overloaded, Public: "Too many answers are under way; try again later."})
+}
+
+// carry answers 200; what follows is the sound, as fast as the client takes it.
+func (s *speech) carry(stream Streamable, sound *sound) {
+	s.a.speaking.Add(1)
+	defer s.a.speaking.Add(-1)
+	defer s.abandon()
+	defer sound.close()
+	out := stream.Begin(&Answer{Status: http.StatusOK, ContentType: s.media, Location: "/v1/jobs/" + string(s.id)}, -1)
+	if out == nil {
+		return
+	}
+	err := errPanic // unless it gets to its end
+	defer func() { out.End(err) }()
+	if err = sound.pour(s.c.Context(), out); err == nil {
+		s.over.Store(true)
+	}
 }
 
 // Speaking returns how many speeches are on their way to their clients.
