@@ -38,6 +38,7 @@ func (a *API) admitText(c *Call, spec *job.Spec) bool {
 const (
 	shedBulk        = "intake-bulk"
 	shedInteractive = "intake-interactive"
+	shedStreams     = "streams"
 )
 
 // admitLoad turns a submit away while the intake is too slow for its class. It
@@ -102,7 +103,7 @@ func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	list := []string{shedBulk, shedInteractive}
+	list := []string{shedBulk, shedInteractive, shedStreams}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}

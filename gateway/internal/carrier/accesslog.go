@@ -48,7 +48,7 @@ func (x *exchange) attrs(a *api.Answer, e *entry, bytesOut int, left uint64) []s
 	attrs := append(make([]slog.Attr, 0, 20),
 		slog.String("method", e.method), slog.String("route", e.route), slog.String("path", string(x.RawPath())),
 		slog.Int("status", a.Status), slog.Duration("duration", e.took),
-		slog.Int("bytes_in", len(x.Body())), slog.Int("bytes_out", bytesOut),
+		slog.Int64("bytes_in", x.bytesIn()), slog.Int("bytes_out", bytesOut),
 		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", string(x.id)),
 		slog.String("remote", x.RemoteAddr().String()), slog.String("client_ip", x.clientIP().String()), slog.String("protocol", protocolHTTP))
 	if ua := x.Header("user-agent"); ua != nil {
@@ -92,6 +92,23 @@ func (e *entry) setEvents(n uint64, took time.Duration) {
 		}
 	}
 	e.attrs = append(e.attrs, slog.Uint64("events", n))
+}
+
+// setSent notes what a body that was sent in pieces came to.
+func (e *entry) setSent(in, out int64, took time.Duration, err error) {
+	for i := range e.attrs {
+		switch e.attrs[i].Key {
+		case "duration":
+			e.attrs[i] = slog.Duration("duration", took)
+		case "bytes_in":
+			e.attrs[i] = slog.Int64("bytes_in", in)
+		case "bytes_out":
+			e.attrs[i] = slog.Int64("bytes_out", out)
+		}
+	}
+	if err != nil && e.attrs != nil {
+		e.attrs = append(e.attrs, slog.String("error_kind", job.KindOf(err).String()), slog.Any("error", err))
+	}
 }
 
 func (k *Carrier) log(e *entry) {

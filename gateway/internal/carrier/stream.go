@@ -265,16 +265,12 @@ func (st *stream) leave() {
 	}
 	if first := st.answered.CompareAndSwap(false, true); first || feed != nil {
 		if first {
-			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, statusLeft, time.Since(st.call.Started))
+			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, api.StatusLeft, time.Since(st.call.Started))
 		}
-		st.s.logCall(st, &api.Answer{Status: statusLeft}, 0)
+		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0)
 	}
 	st.s.done(st)
 }
-
-// statusLeft is what the log says of a call whose client did not wait for the
-// answer, as other servers do.
-const statusLeft = 499
 
 var (
 	_ api.Watchable = (*stream)(nil)

@@ -119,11 +119,8 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 	c := &conn{srv: s}
 	if remote, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = remote.AddrPort()
-		remote.Zone = "" // gnet would recycle the memory of the zone's name, which is not its own
 	}
-	if local, ok := nc.LocalAddr().(*net.TCPAddr); ok {
-		local.Zone = ""
-	}
+	withoutZone(nc)
 	_, err := s.client.EnrollContext(nc, c)
 	if err == nil && !c.isOpen {
 		err = errors.New("the event loop refused it")

@@ -15,6 +15,9 @@ func (c *conn) account() {
 		return
 	}
 	held := len(c.backlog) + c.queued
+	if c.upload {
+		held += ringBytes
+	}
 	if c.cur != nil {
 		held += c.cur.req.Held()
 	}

@@ -21,7 +21,8 @@ type Config struct {
 	Loops       int // event loops; default one per core
 	MaxConns    int // open connections; above it new ones get 503; default 20000
 	AcceptRate  int // new connections a second, the rest waits in the kernel's queue; 0 is no limit
-	MaxStreams  int // bodies that goroutines carry at once, see [Exchange.RespondStream]; default 1024
+	MaxStreams  int // bodies that goroutines carry at once, see [Exchange.RespondStream] and [Exchange.Go]; default 1024
+	BodyRate    int // bytes a second that a streamed body must bring once BodyTimeout has passed; default 8192
 	MaxInFlight int // requests of one connection that await their answers; default 32
 
 	Limits      http1.Limits // of one request; default [http1.DefaultLimits]
@@ -39,6 +40,7 @@ type Config struct {
 	HandshakeTimeout time.Duration // of TLS; default 10 s
 	HeadTimeout      time.Duration // from the first byte of a request to the end of its head; default 10 s
 	BodyTimeout      time.Duration // from the end of the head to the end of the body; default 60 s
+	BodyStall        time.Duration // without a byte of a streamed body for which there is room; default 20 s
 	IdleTimeout      time.Duration // between two requests; default 75 s
 	AnswerTimeout    time.Duration // from the end of a request to its answer, which is then 503; default 120 s
 	WriteStall       time.Duration // without a byte taken by a peer that has output waiting; default 20 s
@@ -61,6 +63,7 @@ func (c Config) withDefaults() Config {
 	c.Loops = cmp.Or(c.Loops, runtime.GOMAXPROCS(0))
 	c.MaxConns = cmp.Or(c.MaxConns, 20_000)
 	c.MaxStreams = cmp.Or(c.MaxStreams, 1024)
+	c.BodyRate = cmp.Or(c.BodyRate, 8<<10)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 32)
 	c.Limits = cmp.Or(c.Limits, http1.DefaultLimits())
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 256<<10)
@@ -70,6 +73,7 @@ func (c Config) withDefaults() Config {
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 10*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 60*time.Second)
+	c.BodyStall = cmp.Or(c.BodyStall, 20*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
 	c.AnswerTimeout = cmp.Or(c.AnswerTimeout, 120*time.Second)
 	c.WriteStall = cmp.Or(c.WriteStall, 20*time.Second)
@@ -89,7 +93,7 @@ func (c *Config) validate() error {
 		return errors.New("neither an address nor a listener is given")
 	}
 	for name, n := range map[string]int{
-		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "handshake limit": c.MaxHandshakes,
+		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "body rate": c.BodyRate, "handshake limit": c.MaxHandshakes,
 		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound, "buffer limit": c.MaxBuffered,
 	} {
 		if n < 1 {
@@ -100,7 +104,7 @@ func (c *Config) validate() error {
 		return fmt.Errorf("accept rate is %d; want 0 or more", c.AcceptRate)
 	}
 	for name, d := range map[string]time.Duration{
-		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
+		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "body stall": c.BodyStall, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
 		"write stall": c.WriteStall, "linger": c.LingerTimeout, "half-close": c.HalfClose,
 		"drain idle": c.DrainIdle, "grace": c.Grace,
 	} {

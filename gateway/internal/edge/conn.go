@@ -42,11 +42,15 @@ type conn struct {
 	isOpen    bool // OnOpen was called
 	eof       bool // no more input will come
 	noMore    bool // no further request is read
-	hold      bool // no further request is read until the one that asks for an upgrade is answered
+	hold      bool // no further request is read until the one that asks for an upgrade, or is an upload, is answered
 	interim   bool // 100 (Continue) is owed or was sent for the request being read
 	continued bool
 	parser    http1.Parser
 	cur       *Exchange // the request that is being read
+	body      *Body     // of a request that was dispatched, of which more is to come
+	upload    bool      // a request whose body is or was streamed awaits its answer
+	back      bool      // it was here before
+	stuck     bool      // it cannot come back
 	backlog   []byte    // input that cannot be parsed yet
 	discards  int       // input dropped while lingering
 	pressed   int       // input taken while too much output waits
@@ -57,7 +61,8 @@ type conn struct {
 
 	wire    *buffer // output that the socket has not taken
 	wireOff int
-	watch   int32 // key in the watcher
+	watch   int32  // key in the watcher
+	armed   uint32 // events that it will report
 
 	acceptedAt time.Duration
 	stageAt    time.Duration // when the current stage of the request being read began
@@ -114,14 +119,22 @@ func (c *conn) opened(g gnet.Conn) {
 	c.loop = c.srv.byEvent[g.EventLoop()]
 	l := c.loop
 	l.tock()
-	c.acceptedAt, c.lastUse = l.clock, l.clock
+	c.lastUse = l.clock
+	if !c.back {
+		c.acceptedAt = l.clock
+	}
 	c.timer.owner = c
 	c.prev, c.next = l.conns.prev, &l.conns
 	l.conns.prev.next = c
 	l.conns.prev = c
 	c.parser = http1.NewParser(&c.srv.cfg.Limits)
-	c.phase = c.firstPhase()
-	if c.srv.proxied(c.remote.Addr()) {
+	if c.srv.streams != nil {
+		c.parser.Stream(c.srv.streams)
+	}
+	switch c.phase = c.firstPhase(); {
+	case c.back:
+		c.phase = phaseHTTP
+	case c.srv.proxied(c.remote.Addr()):
 		c.phase = phaseProxy
 	}
 	c.arm()
@@ -240,11 +253,14 @@ func (c *conn) stalled() bool {
 	if c.phase != phaseHTTP {
 		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.body != nil {
+		return c.body.full
+	}
 	if c.hold {
 		return true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked() > c.srv.cfg.MaxOutbound
 }
 
@@ -266,8 +282,14 @@ func (c *conn) service(n note) {
 		c.close()
 		return
 	}
+	if n&(noteRoom|noteInput) != 0 {
+		c.armed = 0 // one report is all there is
+	}
 	if n&noteRoom != 0 {
 		c.push()
+	}
+	if n&noteInput != 0 {
+		c.readInput()
 	}
 	if n&noteHandshake != 0 {
 		c.shaken()
@@ -277,9 +299,9 @@ func (c *conn) service(n note) {
 
 // released runs when gnet lets go of the connection, either because we closed
 // it or because the peer did.
-func (c *conn) released(err error) {
+func (c *conn) released(g gnet.Conn, err error) {
 	defer c.rescue()
-	if c.phase == phaseClosed {
+	if c.phase == phaseClosed || c.g != g {
 		return
 	}
 	if endOfInput(err) && c.outlive() {
@@ -293,9 +315,9 @@ func (c *conn) released(err error) {
 // due, on a descriptor of its own, because gnet closes the one it has.
 func (c *conn) outlive() bool {
 	c.mu.Lock()
-	due, leaving := c.inFlight > 0 || c.out != nil, c.leave
+	leaving := c.leave
 	c.mu.Unlock()
-	if c.phase != phaseHTTP && c.phase != phaseUpgraded || !due && c.wire == nil && len(c.backlog) == 0 {
+	if c.phase != phaseHTTP && c.phase != phaseUpgraded || !c.due() {
 		return false
 	}
 	if c.phase == phaseUpgraded && !leaving {
@@ -307,11 +329,9 @@ func (c *conn) outlive() bool {
 		return false
 	}
 	c.g, c.fd = nil, fd
-	c.eof = true // what is in the backlog is still served
-	c.srv.stats.HalfClosed.Add(1)
 	c.loop.tock()
-	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
-	c.watchFor(c.wire != nil)
+	c.endOfInput()
+	c.watchFor()
 	return c.phase != phaseClosed
 }
 
@@ -343,7 +363,7 @@ func (c *conn) end() {
 	if c.g == nil && c.fd > 0 {
 		_ = unix.Close(c.fd)
 	}
-	c.g, c.fd, c.backlog, c.cur = nil, -1, nil, nil
+	c.g, c.fd, c.backlog, c.cur, c.body = nil, -1, nil, nil, nil
 	c.srv.buffers.put(c.wire)
 	c.wire = nil
 
@@ -375,13 +395,30 @@ func (c *conn) end() {
 
 func (c *conn) forgetWatch() {
 	c.srv.watcher.forget(c.watch, c.fd)
-	c.watch = 0
+	c.watch, c.armed = 0, 0
 }
 
-// watchFor asks the watcher to report room, or only the loss of the peer.
-func (c *conn) watchFor(room bool) {
-	key, err := c.srv.watcher.watch(c.watch, c, c.fd, room)
-	c.watch = key
+// watchFor asks the watcher to report what the connection waits for: room for
+// output and, on a descriptor of our own, input and the loss of the peer.
+func (c *conn) watchFor() {
+	if c.phase == phaseClosed {
+		return
+	}
+	var want uint32
+	if c.g == nil {
+		want |= unix.EPOLLONESHOT
+	}
+	if c.wire != nil {
+		want |= unix.EPOLLOUT | unix.EPOLLONESHOT
+	}
+	if c.hungry() {
+		want |= unix.EPOLLIN
+	}
+	if want&^c.armed == 0 {
+		return
+	}
+	key, err := c.srv.watcher.watch(c.watch, c, c.fd, want)
+	c.watch, c.armed = key, want
 	if err != nil {
 		c.close()
 	}

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/http1"
@@ -63,6 +62,9 @@ func (c *conn) readDeadline() (time.Duration, action) {
 	case phaseHTTP:
 	default:
 		return 0, actNone
+	}
+	if c.body != nil {
+		return c.bodyDeadline()
 	}
 	if c.eof || c.noMore {
 		return c.answerDeadline()
@@ -131,7 +133,11 @@ func (c *conn) expire() {
 // late refuses a request that does not arrive.
 func (c *conn) late() {
 	c.srv.stats.Late.Add(1)
-	c.refuse(&http1.Error{Status: http.StatusRequestTimeout, Public: "The request did not arrive in time."})
+	if c.body != nil {
+		c.failBody(errLate)
+		return
+	}
+	c.refuse(errLate)
 }
 
 // unanswered answers in place of a handler that does not.

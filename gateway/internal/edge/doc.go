@@ -25,6 +25,15 @@
 // [watcher] on a second epoll instance to report room. So an answer is never
 // cut off by closing, and a peer that does not read is cut at a known size.
 //
+// # Bodies read while they arrive
+//
+// A handler that is a [BodyStreamer] may take a request when its head is complete
+// and read the body from a [Body], whatever its size. gnet cannot be told to stop
+// reading. So when the reader does not keep up, the connection leaves gnet with a
+// duplicate of its descriptor: the watcher reports input there, and is asked only
+// while there is room. The connection stays with its loop, so that parsing, TLS,
+// time-outs and output are as before. After the answer it is enrolled anew.
+//
 // # Life of a connection
 //
 //	accepted ─▶ sniffing ─▶ http ─▶ upgraded ─▶ closed
@@ -40,7 +49,8 @@
 // # Limits
 //
 // Config bounds connections, requests in flight, backlog, output, handshakes and
-// bodies under way, and what all connections buffer together. At a limit the
+// bodies under way, and what all connections buffer together; a body that is
+// streamed waits in 64 KiB. At a limit the
 // server waits (accept rate, requests in flight), sheds with 503 (connections,
 // buffered bytes, streams) or cuts the peer (backlog, stalled output,
 // handshakes); [Stats] counts each.

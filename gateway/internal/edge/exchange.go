@@ -52,6 +52,7 @@ type Exchange struct {
 	head       bool
 	keep       bool
 	upgradable bool
+	body       *Body // if it is streamed
 
 	settled atomic.Bool // answered, out of the queue, and no goroutine is inside a method
 
@@ -112,7 +113,7 @@ func (ex *Exchange) Respond(r http1.Response) {
 
 func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake, ok bool) {
 	c := ex.c
-	e := ex.encoding(time.Now(), !ex.keep || r.Close || c.srv.draining.Load())
+	e := ex.encoding(time.Now(), !ex.keep || r.Close || c.srv.draining.Load() || ex.unread())
 	var large *buffer
 	if len(r.Body) > largeBody { // copied before the loop could have to wait for it
 		large = c.srv.buffers.get()
@@ -161,11 +162,31 @@ func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
 	c := ex.c
 	ex.state = exchangeAnswered
 	ex.onClose = nil
+	ex.endBodyLocked()
 	cancel, ex.cancel = ex.cancel, nil
 	if c.first == ex {
 		c.advanceLocked()
 	}
 	return cancel, ex.state == exchangeDone && !c.busy
+}
+
+// unread reports whether the body has not arrived whole, so that the connection
+// cannot go on after the answer.
+func (ex *Exchange) unread() bool {
+	if ex.body == nil {
+		return false
+	}
+	ex.c.mu.Lock()
+	defer ex.c.mu.Unlock()
+	return !ex.body.whole()
+}
+
+// endBodyLocked lets go of a body when its request was answered.
+func (ex *Exchange) endBodyLocked() {
+	if b := ex.body; b != nil {
+		ex.closes = ex.closes || !b.whole()
+		b.releaseLocked()
+	}
 }
 
 // advanceLocked sends every answer that is next in line.
@@ -245,6 +266,7 @@ func (ex *Exchange) lost() {
 	}
 	told, cancel := ex.onClose, ex.cancel
 	ex.onClose, ex.cancel = nil, nil
+	ex.endBodyLocked()
 	c.srv.buffers.put(ex.buf)
 	ex.buf = nil
 	c.mu.Unlock()
@@ -293,7 +315,7 @@ func (ex *Exchange) Done() <-chan struct{} { return ex.Context().Done() }
 
 // reset makes the exchange ready for another request.
 func (ex *Exchange) reset() {
-	ex.c, ex.next, ex.buf, ex.switchTo = nil, nil, nil, nil
+	ex.c, ex.next, ex.buf, ex.switchTo, ex.body = nil, nil, nil, nil, nil
 	ex.onClose, ex.ctx, ex.cancel = nil, nil, nil
 	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
 	ex.escaped, ex.held = false, 0

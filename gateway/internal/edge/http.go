@@ -68,6 +68,12 @@ func (c *conn) sniff(data []byte) []byte {
 // connection must wait. It returns the rest.
 func (c *conn) readRequests(data []byte) []byte {
 	for len(data) > 0 && c.phase == phaseHTTP {
+		if c.body != nil {
+			if data = c.readBody(data); c.body != nil {
+				return data
+			}
+			continue
+		}
 		if c.noMore {
 			c.discards += len(data)
 			return nil
@@ -91,6 +97,10 @@ func (c *conn) readRequests(data []byte) []byte {
 		}
 		ex := c.cur
 		c.cur, c.stage, c.interim, c.continued = nil, http1.StageIdle, false, false
+		if c.parser.Stage() == http1.StageStream {
+			c.beginBody(ex)
+			data = c.readBody(data) // a body that is here needs no reader to be whole
+		}
 		c.dispatch(ex)
 	}
 	return data
@@ -115,7 +125,10 @@ func (c *conn) dispatch(ex *Exchange) {
 	if !ex.keep {
 		c.noMore = true
 	}
-	if req.Upgrade() {
+	switch {
+	case ex.body != nil:
+		c.hold, c.upload = true, true
+	case req.Upgrade():
 		c.hold, ex.upgradable = true, true
 	}
 	c.enqueue(ex)

@@ -22,7 +22,8 @@ const (
 	noteOutput    note = 1 << iota // its mailbox holds something
 	noteRoom                       // its full socket has room
 	noteHandshake                  // its handshake is over
-	noteGone                       // its half-closed peer is gone
+	noteGone                       // the peer of a descriptor of our own is gone
+	noteInput                      // and here it has sent something
 )
 
 // loop is our side of one gnet event loop. Fields are used on that loop alone,
@@ -38,6 +39,7 @@ type loop struct {
 	batch []*conn
 	due   time.Duration // the loop's own copy of dueAt
 	plain []byte        // what a record was decrypted to
+	inbox []byte        // what is read from a descriptor of our own
 
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration
@@ -209,7 +211,7 @@ func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 
 func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	if c, ok := g.Context().(*conn); ok {
-		c.released(err)
+		c.released(g, err)
 	}
 	return gnet.None
 }

@@ -39,6 +39,11 @@ type door struct {
 // open runs a server until the end of the test.
 func open(tb testing.TB, cfg edge.Config, h edge.HandlerFunc) *door {
 	tb.Helper()
+	return openWith(tb, cfg, h)
+}
+
+func openWith(tb testing.TB, cfg edge.Config, h edge.Handler) *door {
+	tb.Helper()
 	if cfg.Listener == nil && cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}

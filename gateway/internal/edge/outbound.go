@@ -27,6 +27,7 @@ func (c *conn) flush() {
 			break
 		}
 	}
+	c.attend()
 	c.account()
 	c.arm()
 }
@@ -34,9 +35,10 @@ func (c *conn) flush() {
 // collect moves the mailbox to the wire.
 func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	c.mu.Lock()
+	c.leaveBodyLocked()
 	c.oweContinueLocked()
 	if c.first == nil && c.switchTo == nil {
-		c.hold = false // the request that asked for an upgrade was answered otherwise
+		c.hold, c.upload = false, false // the request that asked for an upgrade was answered otherwise
 	}
 	c.queued = c.queuedBytes
 	out, raw := c.out, c.raw
@@ -59,7 +61,12 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 
 // oweContinueLocked answers 100 (Continue) when no answer can come before it.
 func (c *conn) oweContinueLocked() {
-	if c.interim && !c.continued && c.first == nil && !c.leave {
+	first := c.first == nil
+	if b := c.body; b != nil {
+		c.interim = b.expects && b.wanted
+		first = c.first == b.ex && !b.ex.streaming
+	}
+	if c.interim && !c.continued && first && !c.leave {
 		c.continued = true
 		c.outLocked().b = http1.AppendContinue(c.out.b)
 	}
@@ -160,7 +167,8 @@ func (c *conn) push() {
 		return
 	}
 	c.compact()
-	c.watchFor(true)
+	c.armed &^= unix.EPOLLOUT // a socket that was full may have become so after the last report
+	c.watchFor()
 }
 
 // askRoomLocked keeps f until everything is sent.
@@ -200,7 +208,7 @@ func (c *conn) finish() {
 			return // room for it will bring us back
 		}
 	}
-	read := c.phase == phaseHTTP && c.cur == nil && len(c.backlog) == 0 && c.discards == 0
+	read := c.phase == phaseHTTP && c.cur == nil && c.body == nil && len(c.backlog) == 0 && c.discards == 0
 	if c.eof || read {
 		c.close()
 		return

@@ -28,8 +28,8 @@ type Stats struct {
 	Late             atomic.Uint64 // of these, not in time
 	Unanswered       atomic.Uint64 // requests that the handler did not answer in time
 	Panics           atomic.Uint64
-	Streams          atomic.Int64  // bodies under way
-	ShedStreams      atomic.Uint64 // bodies refused because there were too many
+	Streams          atomic.Int64  // bodies under way, and goroutines of [Exchange.Go]
+	ShedStreams      atomic.Uint64 // of these, refused because there were too many
 	Handshakes       atomic.Int64  // TLS handshakes under way
 	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
 	FailedHandshakes atomic.Uint64
@@ -37,6 +37,7 @@ type Stats struct {
 	ShedConns        atomic.Uint64 // connections refused because there were too many
 	AcceptErrs       atomic.Uint64 // failures to accept, such as no descriptor being left
 	CutStalled       atomic.Uint64 // connections closed because their peer did not read
+	Departed         atomic.Uint64 // times that a body arrived faster than it was read, so that its connection left its event loop
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
 	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
@@ -59,9 +60,12 @@ type Server struct {
 	watcher *watcher
 	buffers buffers
 	pieces  pieces
-	pumps   crew          // one for every body under way, see RespondStream
-	shakes  crew          // one for every TLS handshake under way
-	certs   *certificates // nil without TLS
+	pumps   crew // one for every body under way, see RespondStream
+	shakes  crew // one for every TLS handshake under way
+	moves   crew // one for every connection that comes back to an event loop
+	rings   rings
+	streams func(*http1.Request) bool // whether a body is streamed; nil if none is
+	certs   *certificates             // nil without TLS
 	date    http1.Date
 	started time.Time
 	stats   Stats
@@ -84,6 +88,9 @@ func New(cfg Config, h Handler, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, handler: h, log: log, ln: cfg.Listener, started: time.Now(),
 		byEvent: make(map[gnet.EventLoop]*loop), drainCh: make(chan struct{}), empty: make(chan struct{}, 1),
+	}
+	if b, ok := h.(BodyStreamer); ok {
+		s.streams = b.StreamsBody
 	}
 	if cfg.TLS != nil {
 		protocols := []string{"http/1.1"}
@@ -184,6 +191,7 @@ func (s *Server) serve(ctx context.Context) error {
 	s.kill(ErrGraceSpent)
 	s.pumps.close()
 	s.shakes.close()
+	s.moves.close()
 	return err
 }
 

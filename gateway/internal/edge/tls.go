@@ -178,7 +178,7 @@ func (c *conn) endOfPlain() {
 		return
 	}
 	c.eof = true
-	c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
+	c.afterEnd()
 }
 
 // abandon sends what is on the wire, an alert, and no answers any more.

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watcher reports when full sockets have room again, and when the peer of a
-// half-closed connection is gone. gnet does neither. It is an epoll instance
-// with one goroutine, which is in run; only congested and half-closed
-// connections are in it.
+// watcher reports when full sockets have room again, when there is input on
+// descriptors of our own, and when their peers are gone. It is an epoll instance
+// with one goroutine, which is in run; only congested connections and those that
+// gnet does not read are in it.
 type watcher struct {
 	epoll int
 	stop  int // eventfd
@@ -43,13 +43,11 @@ func newWatcher() (*watcher, error) {
 	return &watcher{epoll: ep, stop: ev, conns: make(map[int32]watched)}, nil
 }
 
-// watch asks for one report about fd: that its peer is gone or, with room, that
-// it can be written. It returns the key for later calls; key is 0 the first time.
-func (w *watcher) watch(key int32, c *conn, fd int, room bool) (int32, error) {
-	ev := unix.EpollEvent{Events: unix.EPOLLONESHOT, Pad: int32(fd)}
-	if room {
-		ev.Events |= unix.EPOLLOUT
-	}
+// watch asks for one report about fd: that one of events has come, which contain
+// EPOLLONESHOT, or that its peer is gone. It returns the key for later calls; key
+// is 0 the first time.
+func (w *watcher) watch(key int32, c *conn, fd int, events uint32) (int32, error) {
+	ev := unix.EpollEvent{Events: events, Pad: int32(fd)}
 	op := unix.EPOLL_CTL_MOD
 	w.mu.Lock()
 	if key == 0 {
@@ -101,6 +99,9 @@ func (w *watcher) run() error {
 				continue
 			}
 			note := noteRoom
+			if ev.Events&unix.EPOLLIN != 0 {
+				note |= noteInput
+			}
 			if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 				note |= noteGone
 			}

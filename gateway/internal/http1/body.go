@@ -65,33 +65,46 @@ func readSized(r *Request, data []byte) (n int, done bool) {
 
 // readChunked decodes as much of a chunked body as data holds into r.bodyBuf.
 func (p *Parser) readChunked(r *Request, data []byte) (n int, done bool, err error) {
-	s := &p.chunk
+	for n < len(data) && !done {
+		m, piece, end, err := p.chunk.next(data[n:], int64(len(r.bodyBuf)), p.limits.BodyBytes)
+		n += m
+		if err != nil {
+			return n, false, err
+		}
+		if len(piece) > 0 {
+			r.growBody(len(piece))
+			r.bodyBuf = append(r.bodyBuf, piece...)
+		}
+		done = end
+	}
+	if done {
+		r.body = r.bodyBuf
+	}
+	return n, done, nil
+}
+
+// next returns the first run of bytes of a chunked body in data, of which it
+// used n. piece is empty if data holds none. have of limit bytes came before.
+func (s *chunkState) next(data []byte, have, limit int64) (n int, piece []byte, done bool, err error) {
 	for n < len(data) {
 		switch {
 		case s.step == chunkData:
 			m := int(min(s.left, int64(len(data)-n)))
-			r.growBody(m)
-			r.bodyBuf = append(r.bodyBuf, data[n:n+m]...)
-			n += m
 			if s.left -= int64(m); s.left == 0 {
 				s.step = chunkDataCR
 			}
-			continue
+			return n + m, data[n : n+m], false, nil
 		case s.step < trailerStart:
-			err = s.frame(data[n], int64(len(r.bodyBuf)), p.limits.BodyBytes)
+			err = s.frame(data[n], have, limit)
 		default:
 			done, err = s.trailer(data[n])
 		}
 		n++
-		if err != nil {
-			return n, false, err
-		}
-		if done {
-			r.body = r.bodyBuf
-			return n, true, nil
+		if err != nil || done {
+			return n, nil, done, err
 		}
 	}
-	return n, false, nil
+	return n, nil, false, nil
 }
 
 // frame takes one byte outside chunk data.

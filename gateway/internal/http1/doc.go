@@ -12,7 +12,8 @@
 //   - the only transfer coding is chunked, once, on HTTP/1.1
 //   - one Host on HTTP/1.1; header names are tokens, values have no controls
 //
-// States of a parser: idle (no byte of a message seen), head, body. Everything
+// States of a parser: idle (no byte of a message seen), head, body, and stream: a
+// body that the caller of the parser reads in pieces, see [Parser.Stream]. Everything
 // it keeps has a limit, see [Limits], and every refusal is an [Error] with the
 // status and the sentence for the client.
 //

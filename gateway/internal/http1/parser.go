@@ -1,21 +1,28 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 // Stage says how far into a message a [Parser] is.
 type Stage uint8
 
 // The stages of a parser.
 const (
-	StageIdle Stage = iota // no byte of the next message was seen
-	StageHead              // the head is incomplete
-	StageBody              // the head is complete, the body is not
+	StageIdle   Stage = iota // no byte of the next message was seen
+	StageHead                // the head is incomplete
+	StageBody                // the head is complete, the body is not
+	StageStream              // the request was returned, its body is read with ReadBody
 )
 
 // Parser frames requests. The zero value is not usable: see [NewParser]. A
 // Parser is used by one goroutine at a time.
 type Parser struct {
 	limits *Limits
+	stream func(*Request) bool
+	left   int64 // bytes of a streamed body that has a length
+	sized  bool
 	scan   int32 // where the line that is being read starts in the head
 	seen   int32 // how much of the head was searched for line ends
 	blank  uint8 // empty lines skipped before the head
@@ -25,6 +32,12 @@ type Parser struct {
 
 // NewParser returns a parser within limits, which it keeps a pointer to.
 func NewParser(limits *Limits) Parser { return Parser{limits: limits} }
+
+// Stream makes the parser ask f, once a head is complete that a body follows,
+// whether the body is to be read in pieces. Then Parse returns the request
+// without its body, whatever the length of that, and the body is read with
+// [Parser.ReadBody].
+func (p *Parser) Stream(f func(*Request) bool) { p.stream = f }
 
 // Stage returns how far into a message the parser is.
 func (p *Parser) Stage() Stage { return p.stage }
@@ -49,16 +62,39 @@ func (p *Parser) Parse(r *Request, data []byte) (n int, done bool, err error) {
 		if err = r.parseHead(p.limits); err != nil {
 			return n, false, err
 		}
+		p.chunk = chunkState{}
+		if p.stream != nil && (r.length > 0 || r.flags&flagChunked != 0) && p.stream(r) {
+			p.stage, p.left, p.sized = StageStream, r.length, r.flags&flagChunked == 0
+			return n, true, nil
+		}
 		if r.length > p.limits.BodyBytes {
 			return n, false, errBodyTooLarge
 		}
-		p.chunk = chunkState{}
 	}
 	m, done, err := p.readBody(r, data[n:])
 	if done {
 		p.stage = StageIdle
 	}
 	return n + m, done, err
+}
+
+// ReadBody reads on in a body that is streamed. It returns how many bytes of
+// data it used and the bytes of the body among them, which are part of data and
+// may be none. It is called again with the rest until all of data is used or
+// done is true, after which the rest belongs to the next request. The length of
+// the body is not limited. Errors are as for [Parser.Parse].
+func (p *Parser) ReadBody(data []byte) (n int, piece []byte, done bool, err error) {
+	if p.sized {
+		n = int(min(p.left, int64(len(data))))
+		p.left -= int64(n)
+		piece, done = data[:n], p.left == 0
+	} else {
+		n, piece, done, err = p.chunk.next(data, 0, math.MaxInt64)
+	}
+	if done {
+		p.stage = StageIdle
+	}
+	return n, piece, done, err
 }
 
 // readHead looks for the empty line that ends a head. If the head is whole in
@@ -131,11 +167,11 @@ func (p *Parser) findEnd(b []byte) (int, error) {
 			break
 		}
 		i += int(p.seen)
+		if i >= p.limits.HeadBytes || p.scan == 0 && i > p.lineBytes() {
+			return 0, p.tooLarge(b) // before anything else, as if it had come byte by byte
+		}
 		if i == 0 || b[i-1] != '\r' {
 			return 0, errBareLF
-		}
-		if i >= p.limits.HeadBytes {
-			return 0, p.tooLarge(b)
 		}
 		empty := i-1 == int(p.scan)
 		p.scan, p.seen = int32(i+1), int32(i+1)
@@ -143,11 +179,14 @@ func (p *Parser) findEnd(b []byte) (int, error) {
 			return i + 1, nil
 		}
 	}
-	if len(b) > p.limits.HeadBytes || p.scan == 0 && len(b) > p.limits.TargetBytes+methodBytes+len("  HTTP/1.1\r") {
+	if len(b) > p.limits.HeadBytes || p.scan == 0 && len(b) > p.lineBytes() {
 		return 0, p.tooLarge(b)
 	}
 	return 0, nil
 }
+
+// lineBytes is how long a request line may be without its LF.
+func (p *Parser) lineBytes() int { return p.limits.TargetBytes + methodBytes + len("  HTTP/1.1\r") }
 
 func (p *Parser) tooLarge(b []byte) error {
 	if line, _, _ := bytes.Cut(b, []byte("\n")); len(line) > p.limits.TargetBytes {

@@ -109,6 +109,10 @@ func (r *Request) Body() []byte { return r.body }
 // HasBody reports whether the head announced a body, even an empty one.
 func (r *Request) HasBody() bool { return r.length >= 0 || r.flags&flagChunked != 0 }
 
+// Length returns the length of the body that the head announced, or -1 if it
+// announced none: then there is no body or it is chunked.
+func (r *Request) Length() int64 { return r.length }
+
 // KeepAlive reports whether the client allows another request on this
 // connection.
 func (r *Request) KeepAlive() bool {

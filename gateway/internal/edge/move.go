@@ -1,0 +1,197 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// inboxBytes is how much is read at a time from a descriptor of our own.
+const inboxBytes = 64 << 10
+
+// attend sees to it that input comes when there is use for it. gnet delivers
+// whatever arrives. So a connection leaves it, with a duplicate of its
+// descriptor, as soon as a body arrives faster than it is read. The watcher then
+// says when there is something to read, and is asked only if there is room for
+// it. When the request is answered the connection comes back.
+func (c *conn) attend() {
+	if c.eof && c.body != nil && len(c.backlog) == 0 {
+		c.failBody(errCutShort)
+	}
+	switch {
+	case c.phase == phaseClosed:
+	case c.g != nil:
+		if c.upload && len(c.backlog) > 0 && c.stalled() {
+			c.depart()
+		}
+	case c.restful():
+		c.comeBack()
+	default:
+		c.watchFor()
+	}
+}
+
+// hungry reports whether input is wanted from a descriptor of our own.
+func (c *conn) hungry() bool {
+	if c.g != nil || c.eof {
+		return false
+	}
+	switch c.phase {
+	case phaseHTTP:
+		return len(c.backlog) == 0 && !c.stalled()
+	case phaseLinger, phaseUpgraded:
+		return true
+	default:
+		return false
+	}
+}
+
+// depart takes the connection away from gnet. Without a descriptor to spare it
+// stays, and the limit of its backlog holds.
+func (c *conn) depart() {
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	c.forgetWatch()
+	g := c.g
+	c.g, c.fd = nil, fd
+	c.srv.stats.Departed.Add(1)
+	_ = g.EventLoop().Close(g) // of its own descriptor; released finds that it is not ours any more
+	c.watchFor()
+}
+
+// readInput reads once from a descriptor of our own.
+func (c *conn) readInput() {
+	if !c.hungry() {
+		return
+	}
+	l := c.loop
+	if l.inbox == nil {
+		l.inbox = make([]byte, inboxBytes)
+	}
+	n, err := unix.Read(c.fd, l.inbox[:c.appetite()])
+	switch {
+	case n > 0:
+		c.received(l.inbox[:n])
+	case err == unix.EAGAIN || err == unix.EINTR:
+	case err != nil:
+		c.close()
+	case c.phase == phaseHTTP && c.due():
+		c.endOfInput()
+	default:
+		c.close()
+	}
+}
+
+// appetite is how much may be read at once. What is read is never less than what
+// it becomes, so that a body has room for it.
+func (c *conn) appetite() int {
+	if c.body == nil {
+		return inboxBytes
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(1, min(inboxBytes, ringBytes-c.body.n))
+}
+
+// due reports whether anything is owed to the peer.
+func (c *conn) due() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight > 0 || c.out != nil || c.wire != nil || len(c.backlog) > 0
+}
+
+// endOfInput runs when the peer has shut its sending side and answers are due.
+// What is in the backlog is still served.
+func (c *conn) endOfInput() {
+	c.eof = true
+	c.srv.stats.HalfClosed.Add(1)
+	c.afterEnd()
+}
+
+// afterEnd gives up on a body that cannot become whole any more, and bounds how
+// long answers may take that are not those of an upload.
+func (c *conn) afterEnd() {
+	if c.body != nil && len(c.backlog) == 0 {
+		c.failBody(errCutShort)
+	}
+	if !c.upload {
+		c.lingerBy = c.loop.clock + c.srv.cfg.HalfClose
+	}
+}
+
+// restful reports whether a connection on a descriptor of our own has nothing
+// under way, so that it can come back to gnet.
+func (c *conn) restful() bool {
+	if c.eof || c.noMore || c.stuck || c.phase != phaseHTTP || c.cur != nil || c.body != nil || c.wire != nil || len(c.backlog) > 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight == 0 && c.out == nil && !c.leave && !c.srv.draining.Load()
+}
+
+// comeBack gives the connection to gnet again: a new one takes over what is left
+// of this one, on whatever loop has the fewest.
+func (c *conn) comeBack() {
+	nc, err := c.duplicate()
+	if err != nil {
+		c.stuck = true // there is no descriptor to spare; the watcher serves as well
+		c.watchFor()
+		return
+	}
+	s := c.srv
+	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, back: true}
+	if next.tls != nil {
+		next.tls.c = next
+	}
+	s.stats.Open.Add(1)
+	started := s.moves.run(func() {
+		_, err := s.client.EnrollContext(nc, next)
+		if err == nil && next.isOpen {
+			return
+		}
+		s.left()
+		s.log.LogAttrs(s.base, slog.LevelWarn, "connection lost on its way back to its event loop", slog.Any("error", err))
+	})
+	if !started {
+		_ = nc.Close()
+		s.left()
+	}
+	c.end()
+}
+
+// duplicate returns the socket as one of package net.
+func (c *conn) duplicate() (*net.TCPConn, error) {
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate a descriptor: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	nc, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("use a descriptor: %w", err)
+	}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		_ = nc.Close()
+		return nil, fmt.Errorf("descriptor is of a %T", nc)
+	}
+	withoutZone(tcp)
+	return tcp, nil
+}
+
+// withoutZone forgets the zones of nc's addresses, whose memory gnet would
+// recycle although it is not its own.
+func withoutZone(nc *net.TCPConn) {
+	for _, a := range []net.Addr{nc.RemoteAddr(), nc.LocalAddr()} {
+		if tcp, ok := a.(*net.TCPAddr); ok {
+			tcp.Zone = ""
+		}
+	}
+}
