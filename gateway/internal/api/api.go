@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -21,9 +22,11 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/playback"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
+	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
@@ -63,6 +66,7 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (Object, error)
 	PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error)
 	PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error)
+	playback.Bucket
 }
 
 // Bus is what the API needs of the bus beside the intake.
@@ -84,13 +88,14 @@ type Deps struct {
 	Voices *voices.Directory
 	Keys   *auth.Cache
 	// Documents answers for jobs from memory; whoever hears of a change tells it.
-	Documents *documents.Cache
-	Minter    *job.Minter
-	Log       *slog.Logger
-	Guard     *limit.Guard        // nil: nobody is limited
-	Load      *shed.Controller    // nil: no submit is turned away because the intake is slow
-	Tokens    Tokens              // nil: no access tokens
-	Shed      func(reason string) // is told of every call that is turned away for load; may be nil
+	Documents  *documents.Cache
+	Minter     *job.Minter
+	Log        *slog.Logger
+	Guard      *limit.Guard          // nil: nobody is limited
+	Load       *shed.Controller      // nil: no submit is turned away because the intake is slow
+	Tokens     Tokens                // nil: no access tokens
+	Shed       func(reason string)   // is told of every call that is turned away for load; may be nil
+	Transcoder *transcode.Transcoder // nil: speech is wav and pcm only
 }
 
 // API answers calls. It is safe for concurrent use.
@@ -100,11 +105,13 @@ type API struct {
 	table []route
 	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
-	watches *quota
+	watches  *quota
+	speaking atomic.Int64
 
-	specs   *strictjson.Schema[job.Spec]
-	uploads *strictjson.Schema[uploadRequest]
-	keys    *strictjson.Schema[keyRequest]
+	specs    *strictjson.Schema[job.Spec]
+	speeches *strictjson.Schema[speechRequest]
+	uploads  *strictjson.Schema[uploadRequest]
+	keys     *strictjson.Schema[keyRequest]
 }
 
 // New returns an API.
@@ -120,7 +127,8 @@ func New(cfg Config, dep Deps) (*API, error) {
 	}
 	return &API{
 		cfg: cfg, dep: dep, table: routes(), watches: newQuota(cfg.Watches, cfg.KeyWatches),
-		specs: strictjson.For[job.Spec](), uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
+		specs: strictjson.For[job.Spec](), speeches: strictjson.For[speechRequest](),
+		uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
 	}, nil
 }
 

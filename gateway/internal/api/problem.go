@@ -21,6 +21,8 @@ type Problem struct {
 	Detail    string      `json:"detail"`
 	RequestID string      `json:"request_id"`
 	Errors    []job.Fault `json:"errors,omitempty"`
+
+	OpenAI *OpenAIError `json:"error,omitempty"` // for clients of OpenAI's API
 }
 
 // slug names a kind of problem; its type is /problems/<slug>.
@@ -29,6 +31,7 @@ type slug string
 const (
 	notJSON          slug = "not-json"
 	badRequest       slug = "bad-request"
+	badSpeech        slug = "invalid-speech"
 	mediaType        slug = "unsupported-media-type"
 	invalid          slug = "invalid-request"
 	textTooLarge     slug = "text-too-large"
@@ -59,6 +62,7 @@ type kindOfProblem struct {
 var problems = map[slug]kindOfProblem{
 	notJSON:          {http.StatusBadRequest, "The body is not JSON"},
 	badRequest:       {http.StatusBadRequest, "The request cannot be read"},
+	badSpeech:        {http.StatusBadRequest, "The request for speech has faults"},
 	mediaType:        {http.StatusUnsupportedMediaType, "The body has the wrong media type"},
 	invalid:          {http.StatusUnprocessableEntity, "The request has faults"},
 	textTooLarge:     {http.StatusRequestEntityTooLarge, "The text is too large"},
