@@ -111,7 +111,6 @@ func (g *target) cutPlain(sent []byte, reset bool) error {
 type scissors struct {
 	net.Conn
 	left, sent int
-	reset      bool
 }
 
 var errCut = errors.New("cut here")

@@ -57,7 +57,8 @@ func newTarget(t *testing.T) *target {
 	}
 	g.s = stage.New(t, bin, "VOICEMILL_TLS_CERT="+cert, "VOICEMILL_TLS_KEY="+key, "VOICEMILL_TLS_PLAIN=true",
 		fmt.Sprintf("VOICEMILL_MAX_CONNS=%d", g.maxConns()), "VOICEMILL_KEY_RATE=off", "VOICEMILL_TENANT_RATE=off")
-	g.addr, g.pid = strings.TrimPrefix(g.s.URL, "http://"), g.s.PID(stage.Gateway)
+	g.addr = strings.TrimPrefix(g.s.URL, "http://")
+	require.Eventually(t, func() bool { g.pid = g.s.PID(stage.Gateway); return g.pid != 0 }, patience, look)
 	a, err := g.ask("POST /v1/jobs HTTP/1.1", `{"input":{"text":"A line."},"language":"en"}`)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusAccepted, a.status, "%s", a.body)
