@@ -486,7 +486,9 @@ type NewKey struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	Scopes    Scopes `json:"scopes"`
-	Secret    string `json:"secret"`
+
+	// Secret Absent if the key is a certificate.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -872,8 +874,11 @@ type ListKeysParams struct {
 
 // CreateKeyJSONBody defines parameters for CreateKey.
 type CreateKeyJSONBody struct {
-	Name   *string `json:"name,omitempty"`
-	Scopes Scopes  `json:"scopes"`
+	// Certificate Makes the public key of the client certificate that this connection shows the API key, in place of a
+	// secret. 409 if it is or was one.
+	Certificate *bool   `json:"certificate,omitempty"`
+	Name        *string `json:"name,omitempty"`
+	Scopes      Scopes  `json:"scopes"`
 }
 
 // CreateKeyParams defines parameters for CreateKey.

@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/clientip"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
@@ -92,6 +94,9 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
 	x.call.Traceparent = traceparent(req.Header("traceparent"))
+	if ex.Secure() {
+		x.call.Certificate = certificate(ex.ClientCertificates())
+	}
 	x.id = append(x.id[:0], req.Header("x-request-id")...)
 	if !goodRequestID(x.id) {
 		x.id = k.ids.append(x.id[:0])
@@ -103,6 +108,15 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
+}
+
+// certificate returns the hash of the public key of a client's own certificate,
+// zero without one.
+func certificate(chain []*x509.Certificate) auth.Hash {
+	if len(chain) == 0 {
+		return auth.Hash{}
+	}
+	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
 }
 
 // exchange is one request over HTTP, as the API sees it. Its memory serves one
