@@ -101,9 +101,11 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	if !goodRequestID(x.id) {
 		x.id = k.ids.append(x.id[:0])
 	}
+	x.call.Memo = memo(ex)
 	if k.api.ServeKept(&x.call) {
 		return
 	}
+	x.call.Memo = nil // it stays on this loop
 	x.call.RequestID = string(x.id)
 	x.begun = true
 	k.metrics.begin()
@@ -117,6 +119,17 @@ func certificate(chain []*x509.Certificate) auth.Hash {
 		return auth.Hash{}
 	}
 	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
+}
+
+// memo returns the memo of the event loop.
+func memo(ex *edge.Exchange) *auth.Memo {
+	local := ex.Local()
+	m, _ := (*local).(*auth.Memo)
+	if m == nil {
+		m = &auth.Memo{}
+		*local = m
+	}
+	return m
 }
 
 // exchange is one request over HTTP, as the API sees it. Its memory serves one
@@ -147,7 +160,11 @@ func (x *exchange) Reply(a *api.Answer) {
 	if x.begun {
 		x.k.metrics.done()
 	}
-	x.k.http.count(line.route, line.method, a.Status, line.took)
+	if a.Kept {
+		x.k.http.status.count(a.Status, line.took)
+	} else {
+		x.k.http.count(line.route, line.method, a.Status, line.took)
+	}
 	if a.Kept && len(x.k.cfg.Origins) == 0 {
 		x.Respond(http1.Response{Status: a.Status, Lines: x.keptLines(a), Body: body})
 	} else {
