@@ -107,6 +107,7 @@ type API struct {
 
 	watches  *quota
 	speaking atomic.Int64
+	pieces   pieces
 
 	specs    *strictjson.Schema[job.Spec]
 	speeches *strictjson.Schema[speechRequest]

@@ -12,7 +12,6 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/frame"
 	"github.com/voicemill/voicemill/gateway/internal/ws"
-	"github.com/voicemill/voicemill/job"
 )
 
 const protocolFrames = "frames"
@@ -216,7 +215,7 @@ func (e *entrance) Context() context.Context { return e.s.conn.Context() }
 func (e *entrance) OnClose(func()) {}
 
 // Connect implements [api.Connectable].
-func (e *entrance) Connect(job.ID, int64) {
+func (e *entrance) Connect(api.Watching) {
 	s := e.s
 	s.mu.Lock()
 	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID
