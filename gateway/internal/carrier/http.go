@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/clientip"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
@@ -92,17 +94,42 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
 	x.call.Traceparent = traceparent(req.Header("traceparent"))
+	if ex.Secure() {
+		x.call.Certificate = certificate(ex.ClientCertificates())
+	}
 	x.id = append(x.id[:0], req.Header("x-request-id")...)
 	if !goodRequestID(x.id) {
 		x.id = k.ids.append(x.id[:0])
 	}
+	x.call.Memo = memo(ex)
 	if k.api.ServeKept(&x.call) {
 		return
 	}
+	x.call.Memo = nil // it stays on this loop
 	x.call.RequestID = string(x.id)
 	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
+}
+
+// certificate returns the hash of the public key of a client's own certificate,
+// zero without one.
+func certificate(chain []*x509.Certificate) auth.Hash {
+	if len(chain) == 0 {
+		return auth.Hash{}
+	}
+	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
+}
+
+// memo returns the memo of the event loop.
+func memo(ex *edge.Exchange) *auth.Memo {
+	local := ex.Local()
+	m, _ := (*local).(*auth.Memo)
+	if m == nil {
+		m = &auth.Memo{}
+		*local = m
+	}
+	return m
 }
 
 // exchange is one request over HTTP, as the API sees it. Its memory serves one
@@ -133,7 +160,11 @@ func (x *exchange) Reply(a *api.Answer) {
 	if x.begun {
 		x.k.metrics.done()
 	}
-	x.k.http.count(line.route, line.method, a.Status, line.took)
+	if a.Kept {
+		x.k.http.status.count(a.Status, line.took)
+	} else {
+		x.k.http.count(line.route, line.method, a.Status, line.took)
+	}
 	if a.Kept && len(x.k.cfg.Origins) == 0 {
 		x.Respond(http1.Response{Status: a.Status, Lines: x.keptLines(a), Body: body})
 	} else {

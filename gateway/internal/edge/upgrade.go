@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -59,7 +60,6 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 	if !ex.upgradable {
 		return false
 	}
-	now := time.Now()
 	c := ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen || ex.streaming {
@@ -67,7 +67,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 		return false
 	}
 	dst := ex.bufferLocked()
-	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(now, false))
+	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(false))
 	ex.switchTo = start
 	cancel, wake := ex.answeredLocked()
 	c.mu.Unlock()
@@ -214,6 +214,15 @@ func (u *Conn) Close(err error) {
 
 // RemoteAddr returns the address of the peer.
 func (u *Conn) RemoteAddr() netip.AddrPort { return u.c.remote }
+
+// ClientCertificates returns the verified certificate chain that the client
+// showed, its own first, or nil.
+func (u *Conn) ClientCertificates() []*x509.Certificate {
+	if u.c.tls == nil {
+		return nil
+	}
+	return u.c.tls.peer
+}
 
 // SetTimer asks for OnTimer after d, in place of what was asked before. 0 asks
 // for none. It may be called on the connection's loop only.
