@@ -82,8 +82,8 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 	go run ./e2e/cmd/benchbook
 
 .PHONY: restart-under-load
-restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under load with 200 watchers
-	VOICEMILL_RESTART_ROUNDS=20 VOICEMILL_RESTART_WATCHERS=200 go test -count=1 -v -timeout=20m ./e2e/restart
+restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under 500 requests a second and 200 watchers
+	VOICEMILL_RESTART_ROUNDS=20 VOICEMILL_RESTART_RATE=500 VOICEMILL_RESTART_WATCHERS=200 go test -count=1 -v -timeout=40m ./e2e/restart
 
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word

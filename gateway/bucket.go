@@ -38,6 +38,18 @@ func (b *bucket) Stat(ctx context.Context, key string) (api.Object, error) {
 	return api.Object{Size: info.Size, ETag: info.ETag}, err
 }
 
+// Open implements [playback.Bucket]. Reading is bounded by progress, not by time.
+func (b *bucket) Open(ctx context.Context, key string, offset int64) (io.ReadCloser, int64, error) {
+	if err := b.breaker.Allow(time.Now()); err != nil {
+		return nil, 0, err
+	}
+	body, info, err := b.store.Get(ctx, key, blob.GetOptions{Offset: offset})
+	if ctx.Err() == nil {
+		b.breaker.Done(time.Now(), err)
+	}
+	return body, info.Size, err
+}
+
 // PresignGet implements [api.Bucket]. It asks nobody.
 func (b *bucket) PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error) {
 	return b.store.PresignGet(ctx, key, expiry, filename)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
+	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 )
 
@@ -53,6 +55,8 @@ type Config struct {
 	Heartbeat       time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
 	Ping            time.Duration  `help:"How long a WebSocket or a connection of frames may be silent before it is asked whether it lives." default:"30s"`
 	Deflate         bool           `help:"Allow compressed WebSocket messages."`
+	FFmpeg          string         `help:"Path of ffmpeg, or its name in PATH, which compresses speech; empty: speech is wav and pcm only." name:"ffmpeg" default:"ffmpeg"`
+	Transcodes      int            `help:"Speeches that ffmpeg compresses at the same time; 0 means eight for each processor." default:"0"`
 	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
 }
 
@@ -69,7 +73,7 @@ func DefaultConfig() Config {
 		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogSlow: carrier.DefaultConfig().LogSlow,
 		DocumentAge: documents.DefaultConfig().MaxAge, DocumentBytes: documents.DefaultConfig().Bytes,
 		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
-		Ping: carrier.DefaultConfig().Ping, Grace: 20 * time.Second,
+		Ping: carrier.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
 	}
 }
 
@@ -84,6 +88,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
 	case c.Watches < 1 || c.KeyWatches < 1 || c.Heartbeat <= 0 || c.Ping <= 0:
 		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
+	case c.Transcodes < 0:
+		return fmt.Errorf("gateway: transcodes is %d; it must not be negative", c.Transcodes)
 	case c.AccessLogRate < 0 || c.AccessLogSlow <= 0:
 		return fmt.Errorf("gateway: the access log's rate (%d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogSlow)
 	case c.Grace <= 0:
@@ -121,6 +127,12 @@ func (c Config) carrier() carrier.Config {
 
 func (c Config) documents() documents.Config {
 	return documents.Config{Bytes: c.DocumentBytes, MaxAge: c.DocumentAge}
+}
+
+func (c Config) transcode() transcode.Config {
+	t := transcode.DefaultConfig()
+	t.Path, t.Max = c.FFmpeg, cmp.Or(c.Transcodes, t.Max)
+	return t
 }
 
 func (c Config) keys() auth.Config {

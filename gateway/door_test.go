@@ -2,12 +2,14 @@ package gateway_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +222,35 @@ func TestMetricsCountByRouteAndStatus(t *testing.T) {
 		require.Contains(t, m, want)
 	}
 	require.NotContains(t, m, "nobody")
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.call("GET", "/v1/voices", "")
+	doc, err := os.ReadFile("../docs/gateway.md")
+	require.NoError(t, err)
+	_, doc, found := bytes.Cut(doc, []byte("## Metrics\n"))
+	require.True(t, found)
+	doc, _, _ = bytes.Cut(doc, []byte("\n## "))
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z_]+)(\\{[a-z,]+\\})?`").FindAllSubmatch(doc, -1) {
+		documented[string(m[1])] = true
+	}
+	const prefix = "voicemill_gateway_"
+	served := map[string]bool{}
+	for line := range strings.Lines(w.metrics()) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "+prefix); ok {
+			name, _, _ = strings.Cut(name, " ")
+			served[name] = true
+			require.True(t, documented[name], "docs/gateway.md does not list %s", name)
+		}
+	}
+	for name := range documented {
+		if !slices.Contains([]string{"protocol", "route", "none", "websocket", "frames", "histogram_quantile"}, name) {
+			require.True(t, served[name], "docs/gateway.md lists %s, which is not served", name)
+		}
+	}
 }
 
 func TestRequestsThatCannotBeReadGetAProblemToo(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
+	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
@@ -79,6 +80,7 @@ type gateway struct {
 	hub   *watch.Hub
 	docs  *documents.Cache
 	voice *voices.Directory
+	coder *transcode.Transcoder
 	api   *api.API
 	edge  *edge.Server
 	done  func() // closes what the gateway opened beside its Deps; may be nil
@@ -114,6 +116,9 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.voice = voices.NewDirectory(g.store, deps.Log)
+	if g.coder, err = transcode.New(cfg.transcode(), deps.Log); err != nil {
+		return nil, err
+	}
 	handler, err := g.handler(ctx)
 	if err != nil {
 		return nil, err
@@ -159,6 +164,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	deps := api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
 		Voices: g.voice, Keys: keys, Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
+		Transcoder: g.coder,
 	}
 	verifier, done, err := g.cfg.JWT.tokens()
 	if err != nil {
@@ -194,6 +200,7 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("readers", g.pool.Run)
 	parts.Add("intake", g.in.Run)
 	parts.Add("voices", g.voice.Run)
+	parts.Add("transcode", g.coder.Run)
 	parts.Add("probe", g.probe)
 	parts.Add("chores", g.chores)
 	parts.Add("watch", g.hub.Run)
@@ -321,17 +328,10 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
+	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
+	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
 	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
-	stats := g.edge.Stats()
-	reg.GaugeFunc("voicemill_gateway_connections", "Open connections.", func() float64 { return float64(stats.Open.Load()) })
-	for name, n := range map[string]interface{ Load() uint64 }{
-		"accepted": &stats.Accepted, "shed": &stats.ShedConns, "stalled": &stats.CutStalled, "flooding": &stats.CutBacklog, "not_accepted": &stats.AcceptErrs,
-	} {
-		reg.GaugeFunc("voicemill_gateway_connections_"+name+"_total", "Connections: "+name+".", func() float64 { return float64(n.Load()) })
-	}
-	for name, n := range map[string]interface{ Load() uint64 }{"in": &stats.BytesIn, "out": &stats.BytesOut} {
-		reg.GaugeFunc("voicemill_gateway_bytes_"+name+"_total", "Bytes "+name+".", func() float64 { return float64(n.Load()) })
-	}
+	measure(reg, g.edge.Stats())
 	if g.dep.Admin == nil {
 		return
 	}

@@ -3,14 +3,9 @@ package restart_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,197 +37,89 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// The settings of the full run; `make restart-under-load` has them.
 const (
-	roundsEnv     = "VOICEMILL_RESTART_ROUNDS"   // how often the gateway is replaced, and as often restarted
-	watchersEnv   = "VOICEMILL_RESTART_WATCHERS" // clients beside the workers that wait for a job all the time
-	defaultRounds = 3
-	workers       = 8
-	testLimit     = 10 * time.Minute
-	pause         = 10 * time.Millisecond // between two requests of a client
-	watchSeconds  = 2
-	served        = 50 // requests that every worker has answered, on average, between two rounds
+	roundsEnv   = "VOICEMILL_RESTART_ROUNDS"   // how often the gateway is replaced, and as often restarted
+	rateEnv     = "VOICEMILL_RESTART_RATE"     // requests a second, which must be reached
+	watchersEnv = "VOICEMILL_RESTART_WATCHERS" // watches that are open all the time
 )
 
-// number reads a setting of the test.
-func number(t *testing.T, env string, fallback int) int {
+const (
+	defaultRounds   = 3
+	defaultRate     = 100 // not held to: the machine may be busy with other tests
+	defaultWatchers = 24
+	reached         = .95 // of the rate
+	testLimit       = 15 * time.Minute
+	roundSeconds    = 2 // of the load between two rounds
+)
+
+// scale is how large a run is.
+type scale struct{ rounds, rate, watchers int }
+
+func size(t *testing.T) scale {
 	t.Helper()
-	text := os.Getenv(env)
-	if text == "" {
-		return fallback
-	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err)
-	return n
-}
-
-// load is clients that go on until stop is called.
-type load struct {
-	url, key string
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
-	patient  bool // a request that fails is sent again
-
-	answered atomic.Int64
-	mu       sync.Mutex
-	failures []string // guarded by mu
-	accepted []string // guarded by mu
-}
-
-// start runs clients that submit, that read, on kept and on new connections,
-// and that wait for jobs.
-func start(t *testing.T, s *stage.Stage, patient bool) *load {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
-	l := &load{url: s.URL, key: s.Key, cancel: cancel, patient: patient}
-	first := l.submit(ctx, http.DefaultClient, "first")
-	require.NotEmpty(t, first, l.failures)
-	for n := range workers + number(t, watchersEnv, 0) {
-		tr := &http.Transport{DisableKeepAlives: n%2 == 0}
-		c := &http.Client{Transport: tr, Timeout: time.Minute}
-		l.wg.Go(func() {
-			defer tr.CloseIdleConnections()
-			for i := 0; ctx.Err() == nil; i++ {
-				switch n {
-				case 0, 1:
-					l.submit(ctx, c, fmt.Sprintf("%p-%d-%d", l, n, i))
-				case 2, 3:
-					l.do(ctx, c, "GET", "/v1/jobs/"+first, "", "")
-				case 4, 5:
-					l.do(ctx, c, "GET", "/v1/voices", "", "")
-				default:
-					l.do(ctx, c, "GET", "/v1/jobs/"+first+"?wait="+strconv.Itoa(watchSeconds), "", "")
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(pause):
-				}
-			}
-		})
-	}
-	return l
-}
-
-func (l *load) stop() {
-	l.cancel()
-	l.wg.Wait()
-}
-
-func (l *load) submit(ctx context.Context, c *http.Client, key string) (id string) {
-	body := `{"input":{"text":"A line that is spoken once."},"language":"en"}`
-	got, ok := l.do(ctx, c, "POST", "/v1/jobs", body, key)
-	if !ok {
-		return ""
-	}
-	var doc struct {
-		ID string `json:"id"`
-	}
-	if err := json.Unmarshal(got, &doc); err != nil || doc.ID == "" {
-		l.fail("no job in %s", got)
-		return ""
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.accepted = append(l.accepted, doc.ID)
-	return doc.ID
-}
-
-// do sends one request, until it is answered if the load is patient.
-func (l *load) do(ctx context.Context, c *http.Client, method, path, body, key string) ([]byte, bool) {
-	for {
-		got, err := l.once(ctx, c, method, path, body, key)
-		switch {
-		case ctx.Err() != nil:
-			return nil, false
-		case err == nil:
-			l.answered.Add(1)
-			return got, true
-		case !l.patient:
-			l.fail("%s %s: %v", method, path, err)
-			return nil, false
+	number := func(env string, fallback int) int {
+		text := os.Getenv(env)
+		if text == "" {
+			return fallback
 		}
-		select {
-		case <-ctx.Done():
-			return nil, false
-		case <-time.After(pause):
-		}
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		return n
 	}
+	return scale{number(roundsEnv, defaultRounds), number(rateEnv, defaultRate), number(watchersEnv, defaultWatchers)}
 }
 
-func (l *load) once(ctx context.Context, c *http.Client, method, path, body, key string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, l.url+path, bytes.NewReader([]byte(body)))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+l.key)
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	got, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		err = fmt.Errorf("answer %d %s", resp.StatusCode, got)
-	}
-	return got, err
-}
-
-func (l *load) fail(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failures = append(l.failures, fmt.Sprintf(format, args...))
-}
-
-// goOn waits until more requests were answered.
-func (l *load) goOn(t *testing.T) {
+// report holds a run that has stopped against what was promised.
+func report(t *testing.T, l *load, s scale, name string) {
 	t.Helper()
-	want := l.answered.Load() + workers*served
-	require.Eventually(t, func() bool { return l.answered.Load() >= want }, time.Minute, 20*time.Millisecond, "nobody is served")
+	lost := l.lost()
+	t.Log(l.summary(name, len(lost)))
+	require.Empty(t, lost)
+	require.Empty(t, l.failures)
+	require.Positive(t, l.watched.Load())
+	if os.Getenv(rateEnv) != "" {
+		require.GreaterOrEqual(t, float64(l.sent.Load()), reached*float64(s.rate)*l.took.Seconds(), "the rate was not reached")
+	}
 }
 
-// exists checks that every job that was accepted is there.
-func (l *load) exists(t *testing.T) {
-	t.Helper()
-	require.NotEmpty(t, l.accepted)
-	for _, id := range l.accepted {
-		_, err := l.once(t.Context(), http.DefaultClient, "GET", "/v1/jobs/"+id, "", "")
-		require.NoError(t, err, "job %s was accepted", id)
-	}
+// gone reports whether a process has ended; nobody may have fetched its status.
+func gone(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := bytes.Cut(b, []byte(") "))
+	return err != nil || bytes.HasPrefix(state, []byte("Z"))
 }
 
 func TestANewProcessTakesOverAndNoRequestFails(t *testing.T) {
-	s := stage.New(t, bin)
+	s, n := stage.New(t, bin), size(t)
 	t.Cleanup(func() { _ = syscall.Kill(s.PID(stage.Gateway), syscall.SIGTERM) }) // the stage ends its own only
-	l := start(t, s, false)
-	defer l.stop()
-	l.goOn(t)
-	for round := range number(t, roundsEnv, defaultRounds) {
+	l := start(t, s, n.rate, n.watchers, false)
+	l.goOn(t, n.rate)
+	for round := range n.rounds {
 		old := s.PID(stage.Gateway)
 		require.NotZero(t, old)
 		require.NoError(t, syscall.Kill(old, syscall.SIGUSR2))
-		require.Eventually(t, func() bool { return s.PID(stage.Gateway) != old }, time.Minute, 10*time.Millisecond, "round %d: nobody took over", round)
-		l.goOn(t)
+		require.Eventually(t, func() bool { return s.PID(stage.Gateway) != old }, time.Minute, beat, "round %d: nobody took over", round)
+		l.goOn(t, n.rate)
+		require.Eventually(t, func() bool { return gone(old) }, time.Minute, beat, "round %d: the old process did not end", round)
 	}
 	l.stop()
-	require.Empty(t, l.failures)
-	l.exists(t)
-	t.Logf("%d requests, %d jobs", l.answered.Load(), len(l.accepted))
+	report(t, l, n, fmt.Sprintf("%d times a new process took over", n.rounds))
 }
 
 func TestARestartLosesNoJob(t *testing.T) {
-	s := stage.New(t, bin)
-	l := start(t, s, true)
-	defer l.stop()
-	l.goOn(t)
-	for range number(t, roundsEnv, defaultRounds) {
+	s, n := stage.New(t, bin), size(t)
+	l := start(t, s, n.rate, n.watchers, true)
+	l.goOn(t, n.rate)
+	for range n.rounds {
+		from := time.Now()
 		require.NoError(t, s.Stop(stage.Gateway))
+		ended := time.Now()
 		require.NoError(t, s.Start(t.Context(), stage.Gateway))
-		l.goOn(t)
+		l.away += time.Since(ended)
+		l.drained += ended.Sub(from)
+		l.goOn(t, n.rate)
 	}
 	l.stop()
-	l.exists(t)
-	t.Logf("%d requests, %d jobs", l.answered.Load(), len(l.accepted))
+	report(t, l, n, fmt.Sprintf("%d times SIGTERM and a start", n.rounds))
 }

@@ -93,6 +93,12 @@ func (r *Registry) GaugeFunc(name, help string, read func() float64) {
 	r.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
 
+// CounterFunc registers a counter that is read when the metrics are. read must be
+// quick, safe for concurrent use, and never return less than before.
+func (r *Registry) CounterFunc(name, help string, read func() float64) {
+	r.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+}
+
 // Histogram counts observations in buckets.
 type Histogram struct{ o prometheus.Observer }
 

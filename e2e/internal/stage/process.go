@@ -55,24 +55,27 @@ func (p *process) startOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", p.name, err)
 	}
-	defer func() { _ = log.Close() }()
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
+	if err == nil {
+		err = cmd.Start()
 	}
-	if err := cmd.Start(); err != nil {
+	if err != nil {
+		_ = log.Close()
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	first, done := make(chan string, 1), make(chan struct{})
 	go func() { // ends with the program
 		defer close(done)
+		defer func() { _ = log.Close() }()
 		r := bufio.NewReader(stdout)
-		if line, err := r.ReadString('\n'); err == nil {
+		line, err := r.ReadString('\n')
+		if err == nil {
 			first <- line
 		}
-		_, _ = io.Copy(io.Discard, r)
+		_, _ = io.WriteString(log, line)
+		_, _ = io.Copy(log, r)
 		_ = cmd.Wait()
 	}()
 	p.cmd, p.done = cmd, done

@@ -42,15 +42,16 @@ type Stage struct {
 	URL string // of the API
 	Key string // an administrator's
 
-	dir   string
-	procs map[string]*process
+	dir    string
+	procs  map[string]*process
+	admins map[string]string // address of the admin port, by program
 }
 
-// New builds the binaries, starts everything and ends it with the test. The
-// test's failure leaves the logs in its output.
-func New(tb testing.TB, bin string) *Stage {
+// New starts everything and ends it with the test; settings, as NAME=value, are
+// for the gateway alone. The test's failure leaves the logs in its output.
+func New(tb testing.TB, bin string, settings ...string) *Stage {
 	tb.Helper()
-	s := &Stage{dir: tb.TempDir(), procs: map[string]*process{}}
+	s := &Stage{dir: tb.TempDir(), procs: map[string]*process{}, admins: map[string]string{}}
 	require.NoError(tb, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
 	require.NoError(tb, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
 	tb.Cleanup(func() { s.end(tb) })
@@ -71,9 +72,10 @@ func New(tb testing.TB, bin string) *Stage {
 	require.NoError(tb, err)
 	s.Key = strings.TrimSpace(out)
 	s.URL = "http://" + gw
-	for _, name := range []string{Worker, Scheduler, Gateway} {
+	for _, name := range []string{Worker, Scheduler} {
 		s.service(tb, bin, name, env)
 	}
+	s.service(tb, bin, Gateway, append(slices.Clone(env), settings...))
 	return s
 }
 
@@ -131,6 +133,12 @@ func (s *Stage) PID(name string) int {
 	return pid
 }
 
+// Admin returns the address of a service's admin port.
+func (s *Stage) Admin(name string) string { return s.admins[name] }
+
+// Log returns the file with everything that a program wrote.
+func (s *Stage) Log(name string) string { return s.procs[name].logPath }
+
 func (s *Stage) pidFile(name string) string { return filepath.Join(s.dir, name+".pid") }
 
 // Stop asks a program to end and waits for it.
@@ -181,7 +189,7 @@ func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
 		},
 		ready: func(ctx context.Context, _ <-chan string) error { return awaitHealth(ctx, admin) },
 	}
-	s.procs[name] = p
+	s.procs[name], s.admins[name] = p, admin
 	require.NoError(tb, p.start(tb.Context()))
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -22,9 +23,11 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/playback"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
+	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
@@ -70,6 +73,7 @@ type Bucket interface {
 	Put(ctx context.Context, key, media string, r io.Reader, size int64) (o Object, existed bool, err error)
 	// Get reads length bytes from offset on, of the version that etag names.
 	Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error)
+	playback.Bucket
 }
 
 // Bus is what the API needs of the bus beside the intake.
@@ -91,13 +95,14 @@ type Deps struct {
 	Voices *voices.Directory
 	Keys   *auth.Cache
 	// Documents answers for jobs from memory; whoever hears of a change tells it.
-	Documents *documents.Cache
-	Minter    *job.Minter
-	Log       *slog.Logger
-	Guard     *limit.Guard        // nil: nobody is limited
-	Load      *shed.Controller    // nil: no submit is turned away because the intake is slow
-	Tokens    Tokens              // nil: no access tokens
-	Shed      func(reason string) // is told of every call that is turned away for load; may be nil
+	Documents  *documents.Cache
+	Minter     *job.Minter
+	Log        *slog.Logger
+	Guard      *limit.Guard          // nil: nobody is limited
+	Load       *shed.Controller      // nil: no submit is turned away because the intake is slow
+	Tokens     Tokens                // nil: no access tokens
+	Shed       func(reason string)   // is told of every call that is turned away for load; may be nil
+	Transcoder *transcode.Transcoder // nil: speech is wav and pcm only
 }
 
 // API answers calls. It is safe for concurrent use.
@@ -107,11 +112,13 @@ type API struct {
 	table []route
 	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
-	watches *quota
+	watches  *quota
+	speaking atomic.Int64
 
-	specs   *strictjson.Schema[job.Spec]
-	uploads *strictjson.Schema[uploadRequest]
-	keys    *strictjson.Schema[keyRequest]
+	specs    *strictjson.Schema[job.Spec]
+	speeches *strictjson.Schema[speechRequest]
+	uploads  *strictjson.Schema[uploadRequest]
+	keys     *strictjson.Schema[keyRequest]
 }
 
 // New returns an API.
@@ -127,7 +134,8 @@ func New(cfg Config, dep Deps) (*API, error) {
 	}
 	return &API{
 		cfg: cfg, dep: dep, table: routes(), watches: newQuota(cfg.Watches, cfg.KeyWatches),
-		specs: strictjson.For[job.Spec](), uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
+		specs: strictjson.For[job.Spec](), speeches: strictjson.For[speechRequest](),
+		uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
 	}, nil
 }
 

@@ -82,7 +82,7 @@ func (a *API) proxy(c *Call, found store.Artifact, there Object, name string) {
 		case rangePart:
 			part, answer.Status, answer.ContentRange = wanted, http.StatusPartialContent, wanted.field(there.Size)
 		case rangeWrong:
-			refusal := a.problem(c, rangeNotSatisfiable, "The range does not overlap the file.")
+			refusal := a.problem(c, badRange, "The range does not overlap the file.")
 			refusal.ContentRange = "bytes */" + strconv.FormatInt(there.Size, 10)
 			c.Reply(refusal)
 			return

@@ -73,6 +73,8 @@ type Call struct {
 	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
 	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 
+	openAI   bool       // problems carry what clients of OpenAI's API read, too
+	code     string     // of such a problem; "" for what its slug says
 	plain    []byte     // the body, if it came packed
 	stream   Streamable // the exchange, on a route that streams
 	params   [2]string
@@ -89,6 +91,14 @@ func (c *Call) detach() {
 		c.detached = true
 		c.Detach()
 	}
+}
+
+// Reply answers.
+func (c *Call) Reply(a *Answer) {
+	if c.openAI && a.Problem != nil {
+		a.Problem.OpenAI = openAIError(a.Problem, c.code)
+	}
+	c.Exchange.Reply(a)
 }
 
 // Body returns the body, unpacked once that was done.

@@ -113,24 +113,32 @@ func (a *API) cancelJob(c *Call) {
 		return
 	}
 	ctx, tenant := c.Context(), c.Identity.Tenant
-	// A cancel that has begun is finished even if its client goes away.
-	done, err := a.dep.Store.CancelJob(context.WithoutCancel(ctx), tenant, id)
-	a.dep.Documents.Forget(id) // even after an error, which may hide a commit
-	if err != nil {
+	if err := a.cancel(ctx, tenant, id); err != nil {
 		a.fail(c, err)
 		return
 	}
-	if done.Changed {
-		a.dep.Bus.Hint(id, done.Version)
-		a.purge(ctx, id, done)
-	}
-	a.dep.Hub.Hint(id)
 	d, err := a.document(ctx, tenant, id, minted)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
 	c.Reply(&Answer{Status: http.StatusOK, ContentType: contentJSON, Job: &d, ETag: etag(&d)})
+}
+
+// cancel cancels a job. Once begun it is finished even if ctx ends.
+func (a *API) cancel(ctx context.Context, tenant job.Tenant, id job.ID) error {
+	ctx = context.WithoutCancel(ctx)
+	done, err := a.dep.Store.CancelJob(ctx, tenant, id)
+	a.dep.Documents.Forget(id) // even after an error, which may hide a commit
+	if err != nil {
+		return err
+	}
+	if done.Changed {
+		a.dep.Bus.Hint(id, done.Version)
+		a.purge(ctx, id, done)
+	}
+	a.dep.Hub.Hint(id)
+	return nil
 }
 
 // purge takes a cancelled job's messages out of WORK, as far as they can be

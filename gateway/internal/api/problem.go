@@ -21,35 +21,38 @@ type Problem struct {
 	Detail    string      `json:"detail"`
 	RequestID string      `json:"request_id"`
 	Errors    []job.Fault `json:"errors,omitempty"`
+
+	OpenAI *OpenAIError `json:"error,omitempty"` // for clients of OpenAI's API
 }
 
 // slug names a kind of problem; its type is /problems/<slug>.
 type slug string
 
 const (
-	notJSON             slug = "not-json"
-	badRequest          slug = "bad-request"
-	mediaType           slug = "unsupported-media-type"
-	invalid             slug = "invalid-request"
-	textTooLarge        slug = "text-too-large"
-	tooManySegments     slug = "too-many-segments"
-	tooManyLabels       slug = "too-many-labels"
-	uploadTooLarge      slug = "upload-too-large"
-	tooLarge            slug = "too-large"
-	unauthorized        slug = "unauthorized"
-	forbidden           slug = "forbidden"
-	notFound            slug = "not-found"
-	methodNotAllowed    slug = "method-not-allowed"
-	conflict            slug = "conflict"
-	keyReused           slug = "idempotency-key-reused"
-	tooManyRequests     slug = "too-many-requests"
-	tooManyWatches      slug = "too-many-watches"
-	upgradeRequired     slug = "upgrade-required"
-	rangeNotSatisfiable slug = "range-not-satisfiable"
-	overloaded          slug = "overloaded"
-	unavailable         slug = "unavailable"
-	outcomeUnknown      slug = "outcome-unknown"
-	internal            slug = "internal"
+	notJSON          slug = "not-json"
+	badRequest       slug = "bad-request"
+	badSpeech        slug = "invalid-speech"
+	mediaType        slug = "unsupported-media-type"
+	invalid          slug = "invalid-request"
+	textTooLarge     slug = "text-too-large"
+	tooManySegments  slug = "too-many-segments"
+	tooManyLabels    slug = "too-many-labels"
+	uploadTooLarge   slug = "upload-too-large"
+	tooLarge         slug = "too-large"
+	unauthorized     slug = "unauthorized"
+	forbidden        slug = "forbidden"
+	notFound         slug = "not-found"
+	methodNotAllowed slug = "method-not-allowed"
+	conflict         slug = "conflict"
+	keyReused        slug = "idempotency-key-reused"
+	tooManyRequests  slug = "too-many-requests"
+	tooManyWatches   slug = "too-many-watches"
+	upgradeRequired  slug = "upgrade-required"
+	badRange         slug = "range-not-satisfiable"
+	overloaded       slug = "overloaded"
+	unavailable      slug = "unavailable"
+	outcomeUnknown   slug = "outcome-unknown"
+	internal         slug = "internal"
 )
 
 type kindOfProblem struct {
@@ -58,29 +61,30 @@ type kindOfProblem struct {
 }
 
 var problems = map[slug]kindOfProblem{
-	notJSON:             {http.StatusBadRequest, "The body is not JSON"},
-	badRequest:          {http.StatusBadRequest, "The request cannot be read"},
-	mediaType:           {http.StatusUnsupportedMediaType, "The body has the wrong media type"},
-	invalid:             {http.StatusUnprocessableEntity, "The request has faults"},
-	textTooLarge:        {http.StatusRequestEntityTooLarge, "The text is too large"},
-	tooManySegments:     {http.StatusRequestEntityTooLarge, "There are too many segments"},
-	tooManyLabels:       {http.StatusRequestEntityTooLarge, "There are too many labels"},
-	uploadTooLarge:      {http.StatusRequestEntityTooLarge, "The upload is too large"},
-	tooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large"},
-	unauthorized:        {http.StatusUnauthorized, "The API key is missing or wrong"},
-	forbidden:           {http.StatusForbidden, "The API key may not do this"},
-	notFound:            {http.StatusNotFound, "There is no such resource"},
-	methodNotAllowed:    {http.StatusMethodNotAllowed, "The resource does not have this method"},
-	conflict:            {http.StatusConflict, "The request contradicts what is there"},
-	keyReused:           {http.StatusConflict, "The idempotency key was used for another request"},
-	tooManyRequests:     {http.StatusTooManyRequests, "A limit is reached"},
-	tooManyWatches:      {http.StatusTooManyRequests, "There are too many watches"},
-	upgradeRequired:     {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
-	rangeNotSatisfiable: {http.StatusRequestedRangeNotSatisfiable, "The range is not there"},
-	overloaded:          {http.StatusServiceUnavailable, "The service is overloaded"},
-	unavailable:         {http.StatusServiceUnavailable, "The service is not available"},
-	outcomeUnknown:      {http.StatusServiceUnavailable, "The outcome is unknown"},
-	internal:            {http.StatusInternalServerError, "Something went wrong here"},
+	notJSON:          {http.StatusBadRequest, "The body is not JSON"},
+	badRequest:       {http.StatusBadRequest, "The request cannot be read"},
+	badSpeech:        {http.StatusBadRequest, "The request for speech has faults"},
+	mediaType:        {http.StatusUnsupportedMediaType, "The body has the wrong media type"},
+	invalid:          {http.StatusUnprocessableEntity, "The request has faults"},
+	textTooLarge:     {http.StatusRequestEntityTooLarge, "The text is too large"},
+	tooManySegments:  {http.StatusRequestEntityTooLarge, "There are too many segments"},
+	tooManyLabels:    {http.StatusRequestEntityTooLarge, "There are too many labels"},
+	uploadTooLarge:   {http.StatusRequestEntityTooLarge, "The upload is too large"},
+	tooLarge:         {http.StatusRequestEntityTooLarge, "The request is too large"},
+	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
+	forbidden:        {http.StatusForbidden, "The API key may not do this"},
+	notFound:         {http.StatusNotFound, "There is no such resource"},
+	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
+	conflict:         {http.StatusConflict, "The request contradicts what is there"},
+	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
+	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
+	tooManyWatches:   {http.StatusTooManyRequests, "There are too many watches"},
+	upgradeRequired:  {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
+	badRange:         {http.StatusRequestedRangeNotSatisfiable, "The range is not there"},
+	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
+	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
+	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
+	internal:         {http.StatusInternalServerError, "Something went wrong here"},
 }
 
 // retryAfter is what 503 answers ask for; most causes pass within seconds.

@@ -18,6 +18,7 @@ type route struct {
 	scopes  []auth.Scope // any of them
 	onLoop  bool         // serve may start on the event loop: it goes elsewhere itself
 	browser bool         // the key may come in the query
+	openAI  bool         // its clients are those of OpenAI's API
 	streams bool         // serve reads the body while it arrives, from Call.stream, on a goroutine of its own
 	serve   func(*API, *Call)
 
@@ -38,6 +39,7 @@ func routes() []route {
 		{method: "GET", pattern: "/v1/connect", scopes: auth.Scopes(), onLoop: true, browser: true, serve: (*API).connect},
 		{method: "POST", pattern: "/v1/uploads", scopes: write, serve: (*API).createUpload},
 		{method: "PUT", pattern: "/v1/uploads/{id}/content", scopes: write, streams: true, serve: (*API).putContent},
+		{method: "POST", pattern: "/v1/audio/speech", scopes: write, openAI: true, serve: (*API).speak},
 		{method: "GET", pattern: "/v1/voices", scopes: []auth.Scope{auth.JobsRead, auth.JobsWrite}, onLoop: true, serve: (*API).listVoices},
 		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: (*API).listKeys},
 		{method: "POST", pattern: "/v1/keys", scopes: admin, serve: (*API).createKey},
@@ -77,7 +79,7 @@ func find(table []route, c *Call) (found *route, allow []string) {
 		if !r.match(path) {
 			continue
 		}
-		c.Route = r.pattern
+		c.Route, c.openAI = r.pattern, r.openAI
 		if r.method != method {
 			allow = append(allow, r.method)
 			continue

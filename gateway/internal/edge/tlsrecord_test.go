@@ -3,88 +3,33 @@ package edge_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/voicemill/voicemill/gateway/internal/edge"
+	"github.com/voicemill/voicemill/platform/testkit/tlsrecord"
 )
 
-// Content types and messages of RFC 8446.
 const (
-	typeAlert     = 21
-	typeHandshake = 22
-	typeData      = 23
-	msgKeyUpdate  = 24
-	msgTicket     = 4
+	typeAlert     = tlsrecord.Alert
+	typeHandshake = tlsrecord.Handshake
+	typeData      = tlsrecord.Data
+	msgKeyUpdate  = tlsrecord.KeyUpdate
 )
 
 var errAlert = errors.New("fatal alert")
-
-// halfKeys protect one direction: RFC 8446 sections 5.2 and 7.3.
-type halfKeys struct {
-	secret []byte
-	aead   cipher.AEAD
-	iv     []byte
-	seq    uint64
-}
-
-func newHalf(tb testing.TB, secret []byte) *halfKeys {
-	tb.Helper()
-	block, err := aes.NewCipher(expandLabel(tb, secret, "key", 16))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &halfKeys{secret: secret, aead: aead, iv: expandLabel(tb, secret, "iv", 12)}
-}
-
-func expandLabel(tb testing.TB, secret []byte, label string, n int) []byte {
-	tb.Helper()
-	info := binary.BigEndian.AppendUint16(nil, uint16(n))
-	info = append(info, byte(len("tls13 ")+len(label)))
-	info = append(info, "tls13 "+label...)
-	info = append(info, 0)
-	key, err := hkdf.Expand(sha256.New, secret, string(info), n)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
-}
-
-func (h *halfKeys) next(tb testing.TB) *halfKeys {
-	tb.Helper()
-	return newHalf(tb, expandLabel(tb, h.secret, "traffic upd", 32))
-}
-
-func (h *halfKeys) nonce() []byte {
-	n := bytes.Clone(h.iv)
-	for i := range 8 {
-		n[4+i] ^= byte(h.seq >> (56 - 8*i))
-	}
-	h.seq++
-	return n
-}
 
 // records writes and reads TLS 1.3 records one by one, which crypto/tls's
 // client does not let a test do.
 type records struct {
 	t       testing.TB
 	conn    *client
-	out, in *halfKeys
+	out, in *tlsrecord.Half
 	plain   []byte
 	updates int // KeyUpdate messages that came
 }
@@ -102,29 +47,22 @@ func handshakeThenRecords(d *door, a *authority) *records {
 	if s := tc.ConnectionState().CipherSuite; s != tls.TLS_AES_128_GCM_SHA256 {
 		t.Fatalf("cipher suite is %s", tls.CipherSuiteName(s))
 	}
-	r := &records{t: t, conn: raw}
-	for line := range strings.Lines(keys.String()) {
-		f := strings.Fields(line)
-		secret, err := hex.DecodeString(f[2])
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch f[0] {
-		case "CLIENT_TRAFFIC_SECRET_0":
-			r.out = newHalf(t, secret)
-		case "SERVER_TRAFFIC_SECRET_0":
-			r.in = newHalf(t, secret)
-		}
+	out, in, err := tlsrecord.FromKeyLog(keys.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return r
+	return &records{t: t, conn: raw, out: out, in: in}
 }
 
-func (r *records) seal(kind byte, payload []byte) []byte {
-	inner := append(bytes.Clone(payload), kind)
-	header := []byte{typeData, 3, 3}
-	header = binary.BigEndian.AppendUint16(header, uint16(len(inner)+16))
-	return r.out.aead.Seal(header, r.out.nonce(), inner, header)
+// update changes the keys of one direction.
+func (r *records) update(h *tlsrecord.Half) {
+	r.t.Helper()
+	if err := h.Update(); err != nil {
+		r.t.Fatal(err)
+	}
 }
+
+func (r *records) seal(kind byte, payload []byte) []byte { return r.out.Seal(kind, payload) }
 
 // keyUpdate sends a KeyUpdate in pieces and changes the keys.
 func (r *records) keyUpdate(reply bool, pieces int) {
@@ -136,7 +74,7 @@ func (r *records) keyUpdate(reply bool, pieces int) {
 	for at := 0; at < len(msg); at += size {
 		r.conn.send(string(r.seal(typeHandshake, msg[at:min(at+size, len(msg))])))
 	}
-	r.out = r.out.next(r.t)
+	r.update(r.out)
 }
 
 // Read yields the application data that comes.
@@ -152,7 +90,7 @@ func (r *records) Read(p []byte) (int, error) {
 }
 
 func (r *records) open() error {
-	var header [5]byte
+	var header [tlsrecord.HeaderBytes]byte
 	if _, err := io.ReadFull(r.conn.r, header[:]); err != nil {
 		return err
 	}
@@ -160,18 +98,17 @@ func (r *records) open() error {
 	if _, err := io.ReadFull(r.conn.r, body); err != nil {
 		return err
 	}
-	inner, err := r.in.aead.Open(nil, r.in.nonce(), body, header[:])
+	kind, inner, err := r.in.Open(header[:], body)
 	if err != nil {
-		return fmt.Errorf("record cannot be decrypted: %w", err)
+		return err
 	}
-	kind, inner := inner[len(inner)-1], inner[:len(inner)-1]
 	switch {
 	case kind == typeData:
 		r.plain = inner
 	case kind == typeHandshake && inner[0] == msgKeyUpdate:
 		r.updates++
-		r.in = r.in.next(r.t)
-	case kind == typeHandshake && inner[0] == msgTicket:
+		r.update(r.in)
+	case kind == typeHandshake && inner[0] == tlsrecord.Ticket:
 	case kind == typeAlert && inner[1] == 0:
 		return io.EOF
 	case kind == typeAlert:
@@ -234,7 +171,7 @@ func TestUselessRecordsEndWithAnAlert(t *testing.T) {
 	for name, flood := range map[string]func(r *records) []byte{
 		"key updates": func(r *records) []byte {
 			b := r.seal(typeHandshake, []byte{msgKeyUpdate, 0, 0, 1, 1})
-			r.out = r.out.next(r.t)
+			r.update(r.out)
 			return b
 		},
 		"empty records":      func(r *records) []byte { return r.seal(typeData, nil) },

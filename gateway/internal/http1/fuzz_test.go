@@ -4,22 +4,24 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/voicemill/voicemill/gateway/internal/http1"
+	"github.com/voicemill/voicemill/platform/testkit/corpus"
 )
 
 // FuzzParse checks that a stream means the same however it is cut, and that a
 // request that is accepted is framed as net/http frames it.
 func FuzzParse(f *testing.F) {
-	for _, cases := range []map[string]smuggling{framingCases(), chunkCases(), headCases()} {
-		for _, test := range cases {
-			if len(test.raw) < 2048 {
-				f.Add([]byte(test.raw+canary), uint8(7))
-			}
+	cases := corpus.Smuggling()
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		if raw := cases[name].Raw; len(raw) < 2048 {
+			f.Add([]byte(raw+corpus.Canary), uint8(7))
 		}
 	}
 	limits := http1.Limits{HeadBytes: 2048, Fields: 16, TargetBytes: 512, BodyBytes: 4096}

@@ -167,11 +167,11 @@ func (p *Parser) findEnd(b []byte) (int, error) {
 			break
 		}
 		i += int(p.seen)
+		if i >= p.limits.HeadBytes || p.scan == 0 && i > p.lineBytes() {
+			return 0, p.tooLarge(b) // before anything else, as if it had come byte by byte
+		}
 		if i == 0 || b[i-1] != '\r' {
 			return 0, errBareLF
-		}
-		if i >= p.limits.HeadBytes {
-			return 0, p.tooLarge(b)
 		}
 		empty := i-1 == int(p.scan)
 		p.scan, p.seen = int32(i+1), int32(i+1)
@@ -179,11 +179,14 @@ func (p *Parser) findEnd(b []byte) (int, error) {
 			return i + 1, nil
 		}
 	}
-	if len(b) > p.limits.HeadBytes || p.scan == 0 && len(b) > p.limits.TargetBytes+methodBytes+len("  HTTP/1.1\r") {
+	if len(b) > p.limits.HeadBytes || p.scan == 0 && len(b) > p.lineBytes() {
 		return 0, p.tooLarge(b)
 	}
 	return 0, nil
 }
+
+// lineBytes is how long a request line may be without its LF.
+func (p *Parser) lineBytes() int { return p.limits.TargetBytes + methodBytes + len("  HTTP/1.1\r") }
 
 func (p *Parser) tooLarge(b []byte) error {
 	if line, _, _ := bytes.Cut(b, []byte("\n")); len(line) > p.limits.TargetBytes {

@@ -167,6 +167,28 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestARawMemberIsLeftToTheCaller(t *testing.T) {
+	t.Parallel()
+	type request struct {
+		Voice json.RawMessage `json:"voice"`
+		Speed float64         `json:"speed"`
+	}
+	s := strictjson.For[request]()
+	for _, voice := range []string{`"anna"`, `{"id":"anna","more":[1,null]}`, `7`} {
+		var got request
+		faults, err := s.Decode([]byte(`{"speed":1,"voice":`+voice+`}`), &got)
+		require.NoError(t, err)
+		require.Empty(t, faults)
+		require.Equal(t, voice, string(got.Voice))
+	}
+	var got request
+	_, err := s.Decode([]byte(`{"voice":{"id":}}`), &got)
+	require.Error(t, err)
+	faults, err := s.Decode([]byte(`{"voice":1,"voice":2}`), &got)
+	require.NoError(t, err)
+	require.Len(t, faults, 1)
+}
+
 func BenchmarkDecode(b *testing.B) {
 	in := []byte(`{"input":{"text":"` + strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40) + `"},"voice":"narrator-en","language":"en","labels":{"book":"pg1661"},"callback":{"url":"https://example.com/hook"}}`)
 	s := schema()

@@ -1,6 +1,7 @@
 package strictjson
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -13,7 +14,8 @@ type Schema[T any] struct{ root *shape }
 
 // For returns the schema of T, which must be made of structs with json tags,
 // pointers, slices, maps with string keys, strings, booleans, integers, float64
-// and time.Time. Another type is a bug and panics.
+// and time.Time, or json.RawMessage for a value that the caller reads itself.
+// Another type is a bug and panics.
 func For[T any]() *Schema[T] { return &Schema[T]{root: shapeOf(reflect.TypeFor[T]())} }
 
 type kind uint8
@@ -45,6 +47,9 @@ type shape struct {
 func shapeOf(t reflect.Type) *shape {
 	if t == reflect.TypeFor[time.Time]() {
 		return &shape{kind: moment}
+	}
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return nil
 	}
 	switch t.Kind() { //nolint:exhaustive // the kinds that requests have
 	case reflect.Pointer:

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/gateway/internal/ws"
+	"github.com/voicemill/voicemill/platform/testkit/corpus"
 )
 
 // play feeds input in pieces of step bytes, as a connection would, and returns
@@ -47,16 +50,16 @@ func play(r *ws.Reader, input []byte, step int) (events []string, code int) {
 
 func TestRFC6455(t *testing.T) {
 	t.Parallel()
-	cases := rfc6455Cases()
+	cases := corpus.WebSocket()
 	require.GreaterOrEqual(t, len(cases), 200)
 	for name, c := range cases {
-		for _, step := range []int{1, 3, 1000, len(c.input)} {
-			if step == 1 && len(c.input) > 70_000 {
+		for _, step := range []int{1, 3, 1000, len(c.Input)} {
+			if step == 1 && len(c.Input) > 70_000 {
 				continue // the byte-wise cut is covered by the shorter ones
 			}
-			events, code := play(ws.NewReader(maxMessage, nil), bytes.Clone(c.input), step)
-			if strings.Join(events, "\n") != strings.Join(c.want, "\n") || code != c.code {
-				t.Errorf("%s, in steps of %d: %d events, code %d; want %d events, code %d", name, step, len(events), code, len(c.want), c.code)
+			events, code := play(ws.NewReader(maxMessage, nil), bytes.Clone(c.Input), step)
+			if strings.Join(events, "\n") != strings.Join(sayings(c.Want), "\n") || code != c.Code {
+				t.Errorf("%s, in steps of %d: %d events, code %d; want %d events, code %d", name, step, len(events), code, len(c.Want), c.Code)
 			}
 		}
 	}
@@ -203,9 +206,10 @@ func TestOffersDeflate(t *testing.T) {
 }
 
 func FuzzReader(f *testing.F) {
-	for _, c := range rfc6455Cases() {
-		if len(c.input) < 200 {
-			f.Add(c.input, 3)
+	cases := corpus.WebSocket()
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		if c := cases[name]; len(c.Input) < 200 {
+			f.Add(c.Input, 3)
 		}
 	}
 	f.Fuzz(func(t *testing.T, input []byte, step int) {

@@ -40,3 +40,16 @@ limit $5;
 -- name: FindArtifact
 select a.object_key, a.media_type from artifacts a join jobs j on j.id = a.job_id
 where a.job_id = $1 and a.name = $2 and j.tenant_id = $3;
+
+-- name: Track
+-- A job and the next of its segments in one snapshot; one row without a segment
+-- if there are none.
+select j.version, j.state, j.segments_total, coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.error_kind, ''), coalesce(j.error_detail, ''),
+       coalesce(s.n, 0), coalesce(s.chapter, 0), coalesce(s.state, ''), coalesce(s.break_after, ''), coalesce(s.error_detail, ''),
+       coalesce(r.object_key, ''), coalesce(r.sample_rate, 0), coalesce(r.samples, 0), coalesce(r.bytes, 0)
+from jobs j
+         left join lateral (select n, chapter, state, break_after, error_detail, rendition_key from segments
+                            where job_id = j.id and n > $3 order by n limit $4) s on true
+         left join renditions r on r.key = s.rendition_key and s.state in ('done', 'reused')
+where j.id = $1 and j.tenant_id = $2
+order by s.n;
