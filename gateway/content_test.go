@@ -142,7 +142,7 @@ func TestContentThatBreaksOffLeavesNothing(t *testing.T) {
 		"chunked": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", 2*part),
 	} {
 		u := w.newUpload()
-		c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
 		require.NoError(t, err)
 		_, err = fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: text/markdown\r\n%s", u.ContentURL, w.key, head)
 		require.NoError(t, err)

@@ -32,6 +32,13 @@ func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	a = w.call("GET", "/v1/voices", "", "Origin", "https://app.example", "Authorization", "")
 	require.Equal(t, http.StatusUnauthorized, a.Status)
 	require.Equal(t, "https://app.example", a.Header.Get("Access-Control-Allow-Origin"), "a page may read why it was refused")
+	id := string(w.submitted(hello))
+	for range 3 { // from the database first, then from memory
+		a = w.call("GET", "/v1/jobs/"+id, "", "Origin", "https://app.example")
+		require.Equal(t, "https://app.example", a.Header.Get("Access-Control-Allow-Origin"))
+	}
+	f := w.events("/v1/jobs/"+id+"/events", "Origin", "https://app.example")
+	require.Equal(t, "https://app.example", f.resp.Header.Get("Access-Control-Allow-Origin"), "an EventSource of a page, too")
 	for _, origin := range []string{"https://evil.example", "https://app.example.evil.example", "null", "http://app.example"} {
 		a = w.call("GET", "/v1/voices", "", "Origin", origin)
 		require.Empty(t, a.Header.Get("Access-Control-Allow-Origin"), origin)

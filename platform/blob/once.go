@@ -41,7 +41,7 @@ func (s *Store) PutOnce(ctx context.Context, key string, r io.Reader, size int64
 }
 
 func (p *put) once(ctx context.Context, r io.Reader) (Info, error) {
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	defer stop()
 	src := &source{p: p, r: r, dog: dog, failed: make(chan error, 1)}
 	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, src, p.size, "", "", p.options())

@@ -163,7 +163,7 @@ func (p *put) options() minio.PutObjectOptions {
 }
 
 func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	defer stop()
 	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{bytes.NewReader(data), dog}, int64(len(data)), "", "", p.options())
 	if err != nil {
@@ -222,7 +222,7 @@ func settling(size int64) time.Duration {
 }
 
 func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	defer stop()
 	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
 	return done, because(ctx, err)

@@ -169,7 +169,7 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 		}
 	}
 	add("Content-Type", a.ContentType)
-	add("X-Request-Id", x.call.RequestID)
+	add("X-Request-Id", string(x.id))
 	add("Traceparent", x.call.Traceparent)
 	add("ETag", a.ETag)
 	add("Location", a.Location)

@@ -30,12 +30,8 @@ func (x *exchange) Watch(f *api.Feed) api.Sink {
 		return nil
 	}
 	e := &eventStream{x: x, feed: f, line: x.entry(&api.Answer{Status: http.StatusOK}, 0)}
-	e.out = x.Stream(http.StatusOK, []http1.Field{
-		{Name: "Content-Type", Value: "text/event-stream"},
-		{Name: "Cache-Control", Value: "no-store"},
-		{Name: "X-Accel-Buffering", Value: "no"},
-		{Name: "X-Request-Id", Value: x.call.RequestID},
-	}, http1.StreamLength)
+	head := x.header(&api.Answer{Status: http.StatusOK, ContentType: "text/event-stream"})
+	e.out = x.Stream(http.StatusOK, append(head, http1.Field{Name: "X-Accel-Buffering", Value: "no"}), http1.StreamLength)
 	x.k.metrics.of(protocolHTTP).end(e.line.route, e.line.method, http.StatusOK, e.line.took)
 	if e.out == nil {
 		return nil

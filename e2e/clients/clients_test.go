@@ -1,0 +1,84 @@
+package clients_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/e2e/internal/caller"
+	"github.com/voicemill/voicemill/e2e/internal/stage"
+)
+
+var bin string // the folder with the built commands
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if code, played := stage.RunRole(); played {
+		return code
+	}
+	dir, err := os.MkdirTemp("", "voicemill-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := stage.Build(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	bin = dir
+	return m.Run()
+}
+
+// testLimit bounds one test on a machine that is busy with others.
+const testLimit = 3 * time.Minute
+
+func TestEveryClientIsServed(t *testing.T) {
+	t.Parallel()
+	origin := pages(t)
+	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--gateway-origins=" + origin}})
+	awaitVoices(t, solo)
+	for client, tests := range map[string]map[string]func(*testing.T){
+		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo),
+	} {
+		t.Run(client, func(t *testing.T) {
+			t.Parallel()
+			for name, test := range tests {
+				t.Run(name, test)
+			}
+		})
+	}
+}
+
+// awaitVoices waits for the first worker: before it, every submit is answered 503.
+func awaitVoices(t *testing.T, solo *stage.Solo) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	call := caller.New(t, solo)
+	_, err := call.Submit(ctx, "", map[string]any{"input": map[string]any{"text": "Hello."}, "language": "en"})
+	require.NoError(t, err)
+}
+
+// requireProgram returns the path of a program that scripts/setup installs.
+func requireProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	require.NoError(t, err, "%s is needed: run scripts/setup test", name)
+	return path
+}
+
+// story is long enough to be watched while it is spoken, and no other test's.
+func story(who string) string {
+	text := ""
+	for n := range 12 {
+		text += fmt.Sprintf("This is sentence number %d of the story that %s asked for, and nobody else did.\n\n", n+1, who)
+	}
+	return text
+}
