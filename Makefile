@@ -85,6 +85,10 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under 500 requests a second and 200 watchers
 	VOICEMILL_RESTART_ROUNDS=20 VOICEMILL_RESTART_RATE=500 VOICEMILL_RESTART_WATCHERS=200 go test -count=1 -v -timeout=40m ./e2e/restart
 
+.PHONY: torture-gateway
+torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cuts, floods, broken TLS; then look for what is left
+	VOICEMILL_TORTURE_FULL=1 go test -count=1 -v -timeout=40m ./e2e/torture
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

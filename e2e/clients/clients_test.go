@@ -45,7 +45,7 @@ func TestEveryClientIsServed(t *testing.T) {
 	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--gateway-origins=" + origin}})
 	awaitVoices(t, solo)
 	for client, tests := range map[string]map[string]func(*testing.T){
-		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo),
+		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo), "openai-go": openAITests(solo),
 	} {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel()

@@ -47,13 +47,16 @@ func (a *API) admitLoad(c *Call, class job.Class) bool {
 	if a.dep.Load.Admit(class, c.Started) {
 		return true
 	}
-	reason := shedBulk
-	if class == job.Interactive {
-		reason = shedInteractive
-	}
-	a.shed(reason)
+	a.shed(shedReason(class))
 	a.turnAway(c, overloaded, "Jobs take too long to be stored right now; try again later.", max(retryAfter, a.dep.Load.Latency(c.Started)))
 	return false
+}
+
+func shedReason(class job.Class) string {
+	if class == job.Interactive {
+		return shedInteractive
+	}
+	return shedBulk
 }
 
 func characters(spec *job.Spec) int64 {

@@ -39,6 +39,7 @@ const (
 	tooManyLabels    slug = "too-many-labels"
 	uploadTooLarge   slug = "upload-too-large"
 	tooLarge         slug = "too-large"
+	tooManyLines     slug = "too-many-lines"
 	unauthorized     slug = "unauthorized"
 	forbidden        slug = "forbidden"
 	notFound         slug = "not-found"
@@ -71,6 +72,7 @@ var problems = map[slug]kindOfProblem{
 	tooManyLabels:    {http.StatusRequestEntityTooLarge, "There are too many labels"},
 	uploadTooLarge:   {http.StatusRequestEntityTooLarge, "The upload is too large"},
 	tooLarge:         {http.StatusRequestEntityTooLarge, "The request is too large"},
+	tooManyLines:     {http.StatusRequestEntityTooLarge, "There are too many lines"},
 	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
 	forbidden:        {http.StatusForbidden, "The API key may not do this"},
 	notFound:         {http.StatusNotFound, "There is no such resource"},
@@ -129,15 +131,18 @@ func (a *API) fail(c *Call, err error) {
 		a.failBody(c, e, err)
 		return
 	}
+	c.Reply(a.failure(c, err))
+}
+
+// failure makes the answer that err is.
+func (a *API) failure(c *Call, err error) *Answer {
 	s := byKind[job.KindOf(err)]
 	if errors.Is(err, intake.ErrUnknown) {
 		s = outcomeUnknown
 	}
-	detail := job.PublicOf(err, "")
-	if detail == "" {
-		detail = problems[s].title + "."
-	}
-	a.refuseWith(c, s, detail, err, nil)
+	answer := a.problem(c, s, job.PublicOf(err, ""))
+	answer.Err = err
+	return answer
 }
 
 // failClaim is fail for a claim of an idempotency key.
@@ -151,7 +156,10 @@ func (a *API) failClaim(c *Call, err error) {
 
 // refuseFaults answers with everything that is wrong with a request. A limit
 // that is exceeded has a type of its own if nothing else is wrong.
-func (a *API) refuseFaults(c *Call, faults []job.Fault) {
+func (a *API) refuseFaults(c *Call, faults []job.Fault) { c.Reply(a.faulty(c, faults)) }
+
+// faulty makes the answer of refuseFaults.
+func (a *API) faulty(c *Call, faults []job.Fault) *Answer {
 	slices.SortStableFunc(faults, func(x, y job.Fault) int { return cmp.Compare(x.Pointer, y.Pointer) })
 	s := invalid
 	if len(faults) > 0 && !slices.ContainsFunc(faults, func(f job.Fault) bool { return f.Kind != job.TooLarge }) {
@@ -164,7 +172,9 @@ func (a *API) refuseFaults(c *Call, faults []job.Fault) {
 	if len(faults) > 1 {
 		detail = fmt.Sprintf("%d faults; the first: %s", len(faults), detail)
 	}
-	a.refuseWith(c, s, detail, nil, faults)
+	answer := a.problem(c, s, detail)
+	answer.Problem.Errors = faults
+	return answer
 }
 
 func limitOf(pointer string) slug {

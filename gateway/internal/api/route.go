@@ -29,6 +29,7 @@ func routes() []route {
 	read, write, admin := []auth.Scope{auth.JobsRead}, []auth.Scope{auth.JobsWrite}, []auth.Scope{auth.Admin}
 	table := []route{
 		{method: "POST", pattern: "/v1/jobs", scopes: write, onLoop: true, serve: (*API).submitJob},
+		{method: "POST", pattern: "/v1/jobs:batch", scopes: write, streams: true, serve: (*API).submitBatch},
 		{method: "GET", pattern: "/v1/jobs/{id}", scopes: read, onLoop: true, serve: (*API).getJob},
 		{method: "GET", pattern: "/v1/jobs", scopes: read, serve: (*API).listJobs},
 		{method: "POST", pattern: "/v1/jobs/{id}/cancel", scopes: write, serve: (*API).cancelJob},

@@ -41,9 +41,10 @@ type sound struct {
 	in, out []int16          // for the filter
 	ended   atomic.Bool      // the player has given everything
 
-	coder *transcode.Stream // nil without ffmpeg
-	fed   chan error        // capacity 1: how feeding ended
-	stop  context.CancelFunc
+	coder  *transcode.Stream // nil without ffmpeg
+	fed    chan struct{}     // closed when feeding has ended
+	fedErr error             // how, once it has
+	stop   context.CancelFunc
 }
 
 // sound prepares the body.
@@ -73,7 +74,7 @@ func (s *speech) sound(first playback.Segment) (*sound, error) {
 		stop()
 		return nil, err
 	}
-	o.coder, o.stop, o.fed = coder, stop, make(chan error, 1)
+	o.coder, o.stop, o.fed = coder, stop, make(chan struct{})
 	go o.feed(ctx) // ends with ctx or the sound, and is waited for in close
 	return o, nil
 }
@@ -83,7 +84,7 @@ func (o *sound) close() {
 	o.stop()
 	if o.coder != nil {
 		o.coder.Close()
-		_ = <-o.fed // next has told of it
+		<-o.fed
 	}
 	o.s.player.Close()
 }
@@ -120,12 +121,11 @@ func (o *sound) next(ctx context.Context, dst []byte) (int, error) {
 		return n, err
 	}
 	o.stop()
-	fed := <-o.fed // without it ffmpeg was content with what it got, or failed for want of more
-	o.fed <- fed
+	<-o.fed
 	if errors.Is(err, io.EOF) {
 		err = errShort
 	}
-	return 0, fmt.Errorf("compress: %w", errors.Join(fed, err))
+	return 0, fmt.Errorf("compress: %w", errors.Join(o.fedErr, err))
 }
 
 // feed gives ffmpeg the samples.
@@ -135,10 +135,11 @@ func (o *sound) feed(ctx context.Context) {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("feed ffmpeg: panic: %v", p)
 		}
-		o.fed <- err
 		if err != nil {
 			o.stop() // ffmpeg must not end well
 		}
+		o.fedErr = err
+		close(o.fed)
 	}()
 	buf := make([]byte, soundPiece)
 	for {

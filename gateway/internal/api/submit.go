@@ -201,20 +201,29 @@ func (s *submission) normalize() {
 }
 
 func (s *submission) publish() {
+	payload, refusal := s.payload()
+	if refusal != nil {
+		s.c.Reply(refusal)
+		return
+	}
+	s.c.detach() // the answer comes from the committer
+	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
+		s.a.fail(s.c, err)
+	}
+}
+
+// payload is the job as an envelope carries it.
+func (s *submission) payload() (payload []byte, refusal *Answer) {
 	c := s.c
-	payload := encode(&bus.AcceptedJob{
+	payload = encode(&bus.AcceptedJob{
 		ID: s.id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: s.at, SourceKey: s.source.key, SourceETag: s.source.etag,
 		RequestID: c.RequestID, Traceparent: c.Traceparent,
 	})
 	payload = payload[:len(payload)-1] // the line end
 	if len(payload) > maxPayload {
-		s.a.refuse(c, tooLarge, fmt.Sprintf("The job has %d bytes; at most %d. Upload the text instead.", len(payload), maxPayload))
-		return
+		return nil, s.a.problem(c, tooLarge, fmt.Sprintf("The job has %d bytes; at most %d. Upload the text instead.", len(payload), maxPayload))
 	}
-	c.detach() // the answer comes from the committer
-	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
-		s.a.fail(c, err)
-	}
+	return payload, nil
 }
 
 // maxPayload leaves room for the frame of an envelope.

@@ -85,6 +85,7 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	} else {
 		x.call.Reset()
 		x.answered.Store(false)
+		x.begun = false
 	}
 	req := ex.Request()
 	x.Request = req

@@ -15,8 +15,8 @@ import (
 	"github.com/voicemill/voicemill/platform/testkit/corpus"
 )
 
-// FuzzParse checks that a stream means the same however it is cut, and that a
-// request that is accepted is framed as net/http frames it.
+// FuzzParse checks that a stream means the same however it is cut and whether
+// bodies are streamed, and that a request that is accepted is framed as net/http frames it.
 func FuzzParse(f *testing.F) {
 	cases := corpus.Smuggling()
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
@@ -30,6 +30,11 @@ func FuzzParse(f *testing.F) {
 		for _, n := range []int{1, int(piece)%61 + 2} {
 			if diff := cmp.Diff(whole, feed(t, limits, string(stream), n)); diff != "" {
 				t.Fatalf("%q in pieces of %d differs (-whole +pieces):\n%s", stream, n, diff)
+			}
+		}
+		if n := len(whole); n == 0 || whole[n-1].Status != http.StatusRequestEntityTooLarge { // a streamed body may be of any size
+			if diff := cmp.Diff(whole, feedStreamed(t, limits, string(stream), int(piece)+1)); diff != "" {
+				t.Fatalf("%q in pieces of %d differs (-whole +streamed):\n%s", stream, int(piece)+1, diff)
 			}
 		}
 		if len(whole) > 0 && whole[0].Status == 0 {

@@ -112,6 +112,44 @@ func TestTheFirstOfManyEqualRequestsOwnsTheIdempotencyKey(t *testing.T) {
 	require.Equal(t, "job_y", owner, "keys of tenants do not meet")
 }
 
+func TestManyKeysAtOnceAreClaimedAsOneByOne(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	body, other := sha256.Sum256([]byte("body")), sha256.Sum256([]byte("other"))
+	_, err := s.ClaimIdempotencyKey(t.Context(), tenant, "k1", body, "job_one")
+	require.NoError(t, err)
+	_, err = s.ClaimIdempotencyKey(t.Context(), tenant, "k2", other, "job_two")
+	require.NoError(t, err)
+	_, err = s.ClaimIdempotencyKey(t.Context(), tenant, "k3", other, "job_old")
+	require.NoError(t, err)
+	exec(t, db, `update idempotency_keys set created_at = now() - interval '25 hours' where key = 'k3'`)
+	const clients = 16
+	owners := make([][]string, clients)
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			var claims []store.Claim
+			for n := range 50 {
+				claims = append(claims, store.Claim{Key: fmt.Sprintf("k%d", n), Body: body, ID: fmt.Sprintf("job_%d_%d", i, n)})
+			}
+			if err := s.ClaimIdempotencyKeys(t.Context(), tenant, claims); err != nil {
+				t.Error(err)
+			}
+			for _, c := range claims {
+				owners[i] = append(owners[i], c.Owner)
+			}
+		})
+	}
+	all.Wait()
+	for _, o := range owners {
+		require.Equal(t, owners[0], o)
+	}
+	require.Equal(t, "job_one", owners[0][1])
+	require.Empty(t, owners[0][2], "its first request had another body")
+	require.Regexp(t, `^job_\d+_3$`, owners[0][3], "the key had expired")
+	require.Regexp(t, `^job_\d+_49$`, owners[0][49])
+}
+
 func TestAnIdempotencyKeyIsKeptForADay(t *testing.T) {
 	t.Parallel()
 	s, db := newStore(t)

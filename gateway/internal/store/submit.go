@@ -86,6 +86,57 @@ func (s *Store) ClaimIdempotencyKey(ctx context.Context, tenant job.Tenant, key 
 	return owner, err
 }
 
+// Claim is one idempotency key of many.
+type Claim struct {
+	Key   string
+	Body  [sha256.Size]byte
+	ID    string // ours
+	Owner string // whose the key is, as by ClaimIdempotencyKey; empty if its first request had another body
+}
+
+// ClaimIdempotencyKeys is ClaimIdempotencyKey for many different keys at once. It
+// fills in the owners.
+func (s *Store) ClaimIdempotencyKeys(ctx context.Context, tenant job.Tenant, claims []Claim) error {
+	open := make(map[string]*Claim, len(claims))
+	for i := range claims {
+		open[claims[i].Key] = &claims[i]
+	}
+	return s.call(ctx, "ClaimIdempotencyKeys", func(ctx context.Context) error {
+		for range claimTries {
+			if err := s.claimOpen(ctx, tenant, open); err != nil || len(open) == 0 {
+				return err
+			}
+		}
+		return &job.Error{Op: "store.ClaimIdempotencyKeys", Kind: job.Unavailable}
+	})
+}
+
+// claimOpen claims what is in open and takes out what it learns the owner of.
+func (s *Store) claimOpen(ctx context.Context, tenant job.Tenant, open map[string]*Claim) error {
+	keys, ids, bodies := make([]string, 0, len(open)), make([]string, 0, len(open)), make([][]byte, 0, len(open))
+	for key, c := range open {
+		keys, ids, bodies = append(keys, key), append(ids, c.ID), append(bodies, c.Body[:])
+	}
+	rows, err := s.pool.Query(ctx, s.queries.Get("ClaimIdempotencyKeys"), tenant, keys, bodies, ids)
+	if err != nil {
+		return err
+	}
+	var key, owner string
+	var hash []byte
+	_, err = pgx.ForEachRow(rows, []any{&key, &hash, &owner}, func() error {
+		c := open[key]
+		if owner == "" || c == nil {
+			return nil
+		}
+		if bytes.Equal(hash, c.Body[:]) {
+			c.Owner = owner
+		}
+		delete(open, key)
+		return nil
+	})
+	return err
+}
+
 // SweepIdempotencyKeys forgets up to 1,000 keys that are older than 24 hours
 // and returns how many it forgot.
 func (s *Store) SweepIdempotencyKeys(ctx context.Context) (n int64, err error) {

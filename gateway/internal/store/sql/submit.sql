@@ -14,6 +14,21 @@ returning job_id;
 -- name: FindIdempotencyKey
 select body_hash, job_id from idempotency_keys where tenant_id = $1 and key = $2;
 
+-- name: ClaimIdempotencyKeys
+-- As ClaimIdempotencyKey, for many. A key that somebody else claims at the same
+-- moment comes back without an owner.
+with asked as (
+    select * from unnest($2::text[], $3::bytea[], $4::text[]) as a (key, body_hash, job_id)),
+claimed as (
+    insert into idempotency_keys (tenant_id, key, body_hash, job_id)
+    select $1, key, body_hash, job_id from asked order by key
+    on conflict (tenant_id, key) do update
+        set body_hash = excluded.body_hash, job_id = excluded.job_id, created_at = now()
+        where idempotency_keys.created_at < now() - interval '24 hours'
+    returning key, body_hash, job_id)
+select a.key, coalesce(c.body_hash, k.body_hash), coalesce(c.job_id, k.job_id, '')
+from asked a left join claimed c on c.key = a.key left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key;
+
 -- name: SweepIdempotencyKeys
 delete from idempotency_keys
 where ctid = any (array(select ctid from idempotency_keys where created_at < now() - interval '24 hours' limit 1000));
