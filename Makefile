@@ -81,6 +81,19 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 	cd e2e && go test -run='^$$' -bench=BenchmarkGatewayStart -benchtime=10x ./fault
 	go run ./e2e/cmd/benchbook
 
+.PHONY: bench-gateway
+bench-gateway: build ## Hold the gateway against net/http, fasthttp and Netty (QUICK=1 for a short run, ONLY=part of a name)
+	@scripts/setup bench
+	$(GO_BUILD) -o bin/peer-nethttp ./e2e/peers/nethttp
+	$(GO_BUILD) -o bin/peer-fasthttp ./e2e/peers/fasthttp
+	cd e2e/peers/netty && mvn -q -B package
+	go build -o bin/benchgateway ./e2e/cmd/benchgateway
+	bin/benchgateway -quick=$(if $(QUICK),true,false) -only='$(ONLY)'
+	@echo; echo 'durable acceptance: group commit and one publish for each job on the same disk'
+	cd gateway && go test -run='^$$' -bench='BenchmarkDurableAcceptance|BenchmarkOneClient' -benchtime=$(if $(QUICK),300ms,2s) ./internal/intake
+	@echo; echo 'bytes of frames and of JSON'
+	cd api && go test -count=1 -run=TestFramesAreSmallerThanJSON -v ./jobproto | grep -o '[a-z].* ratio .*'
+
 .PHONY: restart-under-load
 restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under 500 requests a second and 200 watchers
 	VOICEMILL_RESTART_ROUNDS=20 VOICEMILL_RESTART_RATE=500 VOICEMILL_RESTART_WATCHERS=200 go test -count=1 -v -timeout=40m ./e2e/restart

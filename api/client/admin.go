@@ -3,24 +3,18 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
 
+	"github.com/voicemill/voicemill/api/client/openapi"
 	"github.com/voicemill/voicemill/api/jobdoc"
 )
 
 // Voice is one voice that jobs may name.
-type Voice struct {
-	Name       string `json:"name"`
-	Language   string `json:"language"`
-	Engine     string `json:"engine"`
-	SampleRate int    `json:"sample_rate"` // hertz
-	Default    bool   `json:"default"`     // speaks its language when no voice is named
-}
+type Voice = openapi.Voice
 
 // Voices lists every voice by name.
 func (c *Client) Voices(ctx context.Context) ([]Voice, error) {
 	var p Page[Voice]
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/voices", repeat: true}, &p)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.ListVoices(ctx) }, &p)
 	return p.Items, err
 }
 
@@ -37,18 +31,16 @@ type Key struct {
 // Keys lists the tenant's API keys, newest first. limit is 1 to 100, or 0 for 20.
 func (c *Client) Keys(ctx context.Context, limit int, cursor string) (*Page[Key], error) {
 	var p Page[Key]
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/keys", query: page(limit, cursor), repeat: true}, &p)
+	params := openapi.ListKeysParams{Limit: given(limit), Cursor: given(cursor)}
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.ListKeys(ctx, &params) }, &p)
 	return &p, err
 }
 
 // CreateKey makes an API key. Its secret is in the answer and nowhere else.
 func (c *Client) CreateKey(ctx context.Context, name string, scopes []string) (*Key, error) {
-	body := struct {
-		Name   string   `json:"name,omitempty"`
-		Scopes []string `json:"scopes"`
-	}{name, scopes}
+	body := openapi.CreateKeyJSONRequestBody{Name: given(name), Scopes: scopes}
 	var k Key
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/keys", body: body}, &k)
+	_, err := c.do(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.CreateKey(ctx, nil, body) }, &k)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +49,7 @@ func (c *Client) CreateKey(ctx context.Context, name string, scopes []string) (*
 
 // RevokeKey ends an API key. It may be called again.
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id), repeat: true}, nil)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.RevokeKey(ctx, id) }, nil)
 	return err
 }
 
@@ -66,6 +58,6 @@ func (c *Client) CallbackSecret(ctx context.Context) (string, error) {
 	var s struct {
 		Secret string `json:"secret"`
 	}
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/callbacks/secret", repeat: true}, &s)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.GetCallbackSecret(ctx) }, &s)
 	return s.Secret, err
 }

@@ -1,20 +1,19 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/api/client/openapi"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -29,7 +28,8 @@ type Config struct {
 
 // Client calls one server.
 type Client struct {
-	base  *url.URL
+	api   *openapi.Client
+	host  string
 	key   string
 	http  *http.Client
 	agent string
@@ -53,7 +53,7 @@ func New(cfg Config) (*Client, error) {
 	if strings.ContainsAny(cfg.Key, " \r\n\t") {
 		return nil, errors.New("the API key contains white space")
 	}
-	c := &Client{base: base, key: cfg.Key, http: cfg.HTTP, agent: cfg.UserAgent, tries: cfg.Tries}
+	c := &Client{host: base.Host, key: cfg.Key, http: cfg.HTTP, agent: cfg.UserAgent, tries: cfg.Tries}
 	if c.http == nil {
 		c.http = &http.Client{Transport: transport()}
 	}
@@ -66,6 +66,10 @@ func New(cfg Config) (*Client, error) {
 	}
 	if c.tries < 1 {
 		c.tries = defaultTries
+	}
+	c.api, err = openapi.NewClient(base.String(), openapi.WithHTTPClient(c.http), openapi.WithRequestEditorFn(c.sign))
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", base.Host, err)
 	}
 	return c, nil
 }
@@ -81,32 +85,23 @@ func transport() *http.Transport {
 	}
 }
 
-// call is one request to the API.
-type call struct {
-	method string
-	path   string // escaped
-	query  url.Values
-	header http.Header
-	body   any // nil, or what is sent as JSON
-	repeat bool
-}
+// send makes one request to the API, by the generated client.
+type send func(ctx context.Context) (*http.Response, error)
 
 // do sends a call and reads its answer into out, unless it is nil or the status
 // is 304. Any other status than 2xx, 304 and 307 is a *Problem.
-func (c *Client) do(ctx context.Context, k call, out any) (*http.Response, error) {
-	var body []byte
-	if k.body != nil {
-		var err error
-		if body, err = json.Marshal(k.body); err != nil {
-			return nil, fmt.Errorf("encode the request: %w", err)
-		}
-	}
-	tries := 1
-	if k.repeat {
-		tries = c.tries
-	}
+func (c *Client) do(ctx context.Context, s send, out any) (*http.Response, error) {
+	return c.times(ctx, 1, s, out)
+}
+
+// repeat is do for a call that may be made again without harm.
+func (c *Client) repeat(ctx context.Context, s send, out any) (*http.Response, error) {
+	return c.times(ctx, c.tries, s, out)
+}
+
+func (c *Client) times(ctx context.Context, tries int, s send, out any) (*http.Response, error) {
 	for try := 1; ; try++ {
-		resp, err := c.once(ctx, &k, body, out)
+		resp, err := c.once(ctx, s, out)
 		if err == nil || try >= tries || !again(err) || ctx.Err() != nil {
 			return resp, err
 		}
@@ -116,27 +111,10 @@ func (c *Client) do(ctx context.Context, k call, out any) (*http.Response, error
 	}
 }
 
-func (c *Client) once(ctx context.Context, k *call, body []byte, out any) (*http.Response, error) {
-	u := strings.TrimSuffix(c.base.String(), "/") + k.path
-	if len(k.query) > 0 {
-		u += "?" + k.query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, k.method, u, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, s send, out any) (*http.Response, error) {
+	resp, err := s(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("make the request: %w", err)
-	}
-	maps.Copy(req.Header, k.header)
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.agent)
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key)
-	}
-	if k.body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach %s: %w", c.base.Host, err)
+		return nil, fmt.Errorf("cannot reach %s: %w", c.host, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch {
@@ -148,9 +126,19 @@ func (c *Client) once(ctx context.Context, k *call, body []byte, out any) (*http
 		return resp, nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", c.base.Host, err)
+		return nil, fmt.Errorf("read the answer of %s: %w", c.host, err)
 	}
 	return resp, nil
+}
+
+// sign adds what every request carries.
+func (c *Client) sign(_ context.Context, req *http.Request) error {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.agent)
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	return nil
 }
 
 // again reports whether the same call may succeed a moment later: the server
@@ -192,4 +180,10 @@ func newKey() (string, error) {
 	return key, nil
 }
 
-func jobPath(id job.ID, more string) string { return "/v1/jobs/" + url.PathEscape(string(id)) + more }
+// given is a parameter that is sent unless it has its zero value.
+func given[T comparable](v T) *T {
+	if v == *new(T) {
+		return nil
+	}
+	return &v
+}

@@ -1,5 +1,8 @@
-// Package client calls the voicemill API. A [Client] covers every call of
-// openapi.yaml with typed requests and answers; it is safe for concurrent use.
+// Package client calls the voicemill API. It is a thin layer over package openapi
+// below it, which is generated from openapi.yaml and makes the requests: what a
+// [Client] adds is when to ask again, idempotency keys, waiting for the end of a
+// job, uploads, and answers in the types of packages job and jobdoc, which the
+// server has, too. It is safe for concurrent use.
 //
 // A refusal comes back as a [*Problem], whose text is what the server says and
 // every fault it found. Calls that may be repeated without harm (reads, and

@@ -1,15 +1,16 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/api/client/openapi"
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/job"
 )
@@ -36,12 +37,18 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, o SubmitOptions) (*
 			return nil, err
 		}
 	}
-	h := http.Header{"Idempotency-Key": {key}}
-	if o.Wait > 0 {
-		h.Set("Prefer", "wait="+strconv.Itoa(int(o.Wait.Round(time.Second)/time.Second)))
+	body, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode the job: %w", err)
+	}
+	params := openapi.SubmitJobParams{IdempotencyKey: &key}
+	if wait := seconds(o.Wait); wait > 0 {
+		params.Prefer = new("wait=" + strconv.Itoa(wait))
 	}
 	var d jobdoc.Document
-	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/jobs", header: h, body: spec, repeat: true}, &d)
+	_, err = c.repeat(ctx, func(ctx context.Context) (*http.Response, error) {
+		return c.api.SubmitJobWithBody(ctx, &params, "application/json", bytes.NewReader(body))
+	}, &d)
 	if err != nil {
 		return nil, err
 	}
@@ -63,15 +70,9 @@ type PollOptions struct {
 // Poll reads a job if it differs from what the caller has: otherwise the
 // document is nil and the etag the same.
 func (c *Client) Poll(ctx context.Context, id job.ID, o PollOptions) (d *jobdoc.Document, etag string, err error) {
-	k := call{method: http.MethodGet, path: jobPath(id, ""), query: url.Values{}, header: http.Header{}, repeat: true}
-	if o.ETag != "" {
-		k.header.Set("If-None-Match", o.ETag)
-	}
-	if o.Wait > 0 {
-		k.query.Set("wait", strconv.Itoa(int(o.Wait.Round(time.Second)/time.Second)))
-	}
+	params := openapi.GetJobParams{IfNoneMatch: given(o.ETag), Wait: given(seconds(o.Wait))}
 	var doc jobdoc.Document
-	resp, err := c.do(ctx, k, &doc)
+	resp, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.GetJob(ctx, string(id), &params) }, &doc)
 	if err != nil {
 		return nil, "", err
 	}
@@ -123,50 +124,46 @@ type ListOptions struct {
 
 // Jobs lists jobs, newest first, without their chapters, artifacts and failures.
 func (c *Client) Jobs(ctx context.Context, o ListOptions) (*Page[jobdoc.Document], error) {
-	q := page(o.Limit, o.Cursor)
-	if len(o.States) > 0 {
-		q.Set("state", commas(o.States))
+	params := openapi.ListJobsParams{
+		Limit: given(o.Limit), Cursor: given(o.Cursor), State: list[openapi.JobState](o.States), Class: given(openapi.Class(o.Class)),
 	}
-	if o.Class != "" {
-		q.Set("class", string(o.Class))
-	}
-	for k, v := range o.Labels {
-		q.Add("label", k+":"+v)
+	if len(o.Labels) > 0 {
+		var labels []string
+		for k, v := range o.Labels {
+			labels = append(labels, k+":"+v)
+		}
+		params.Label = &labels
 	}
 	if !o.CreatedAfter.IsZero() {
-		q.Set("created_after", o.CreatedAfter.UTC().Format(time.RFC3339Nano))
+		params.CreatedAfter = new(o.CreatedAfter.UTC())
 	}
 	if !o.CreatedBefore.IsZero() {
-		q.Set("created_before", o.CreatedBefore.UTC().Format(time.RFC3339Nano))
+		params.CreatedBefore = new(o.CreatedBefore.UTC())
 	}
 	var p Page[jobdoc.Document]
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/jobs", query: q, repeat: true}, &p)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.ListJobs(ctx, &params) }, &p)
 	return &p, err
 }
 
-func page(limit int, cursor string) url.Values {
-	q := url.Values{}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	if cursor != "" {
-		q.Set("cursor", cursor)
-	}
-	return q
-}
+// seconds rounds to what the API counts in.
+func seconds(d time.Duration) int { return int(d.Round(time.Second) / time.Second) }
 
-func commas[T ~string](list []T) string {
-	parts := make([]string, len(list))
-	for i, s := range list {
-		parts[i] = string(s)
+// list is a parameter of several values, sent unless there are none.
+func list[To, From ~string](from []From) *[]To {
+	if len(from) == 0 {
+		return nil
 	}
-	return strings.Join(parts, ",")
+	to := make([]To, len(from))
+	for i, v := range from {
+		to[i] = To(v)
+	}
+	return &to
 }
 
 // Cancel ends a job. It may be called again, and leaves a job that has ended as it is.
 func (c *Client) Cancel(ctx context.Context, id job.ID) (*jobdoc.Document, error) {
 	var d jobdoc.Document
-	_, err := c.do(ctx, call{method: http.MethodPost, path: jobPath(id, "/cancel"), repeat: true}, &d)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.CancelJob(ctx, string(id)) }, &d)
 	if err != nil {
 		return nil, err
 	}
@@ -206,21 +203,17 @@ type SegmentOptions struct {
 
 // Segments lists the segments of a job in reading order; none until it is planned.
 func (c *Client) Segments(ctx context.Context, id job.ID, o SegmentOptions) (*Page[Segment], error) {
-	q := page(o.Limit, o.Cursor)
-	if len(o.States) > 0 {
-		q.Set("state", commas(o.States))
-	}
-	if o.Chapter > 0 {
-		q.Set("chapter", strconv.Itoa(o.Chapter))
+	params := openapi.ListSegmentsParams{
+		Limit: given(o.Limit), Cursor: given(o.Cursor), State: list[openapi.SegmentState](o.States), Chapter: given(o.Chapter),
 	}
 	var p Page[Segment]
-	_, err := c.do(ctx, call{method: http.MethodGet, path: jobPath(id, "/segments"), query: q, repeat: true}, &p)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.ListSegments(ctx, string(id), &params) }, &p)
 	return &p, err
 }
 
 // ArtifactURL returns a link to a finished file that works for a while without a key.
 func (c *Client) ArtifactURL(ctx context.Context, id job.ID, name string) (string, error) {
-	resp, err := c.do(ctx, call{method: http.MethodGet, path: jobPath(id, "/artifacts/"+url.PathEscape(name)), repeat: true}, nil)
+	resp, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.GetArtifact(ctx, string(id, nil), name) }, nil)
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/voicemill/voicemill/api/client/openapi"
 	"github.com/voicemill/voicemill/api/jobdoc"
 )
 
@@ -35,14 +36,10 @@ func (c *Client) CreateUpload(ctx context.Context, mediaType string, size int64)
 // same key for the same document leads to the same place, so that a command
 // that is repeated does not make a second one.
 func (c *Client) CreateUploadOnce(ctx context.Context, key, mediaType string, size int64) (*Upload, error) {
-	body := struct {
-		MediaType string `json:"media_type"`
-		Bytes     int64  `json:"bytes,omitempty"`
-	}{MediaType: mediaType, Bytes: max(0, size)}
+	params := openapi.CreateUploadParams{IdempotencyKey: &key}
+	body := openapi.CreateUploadJSONRequestBody{MediaType: openapi.MediaType(mediaType), Bytes: given(max(0, size))}
 	var u Upload
-	_, err := c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/uploads", header: http.Header{"Idempotency-Key": {key}}, body: body, repeat: true,
-	}, &u)
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.CreateUpload(ctx, &params, body) }, &u)
 	if err != nil {
 		return nil, err
 	}

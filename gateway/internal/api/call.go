@@ -73,8 +73,10 @@ type Call struct {
 	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
 	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 
-	openAI   bool       // problems carry what clients of OpenAI's API read, too
-	code     string     // of such a problem; "" for what its slug says
+	openAI bool       // problems carry what clients of OpenAI's API read, too
+	code   string     // of such a problem; "" for what its slug says
+	Memo   *auth.Memo // of the goroutine that calls ServeKept; may be nil
+
 	plain    []byte     // the body, if it came packed
 	stream   Streamable // the exchange, on a route that streams
 	params   [2]string

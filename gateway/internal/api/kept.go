@@ -12,10 +12,10 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-const (
-	jobPath  = "/v1/jobs/"
-	jobRoute = "/v1/jobs/{id}"
-)
+const jobPath = "/v1/jobs/"
+
+// StatusRoute is the pattern of the path of a job.
+const StatusRoute = "/v1/jobs/{id}"
 
 // ServeKept answers a GET of a job if everything for it is in memory: who calls
 // and where the job is. It reports false if it has not answered; then the caller
@@ -36,7 +36,7 @@ func (a *API) ServeKept(c *Call) bool {
 	if d == nil {
 		return false
 	}
-	c.Route, c.Identity, c.counted = jobRoute, *who, true
+	c.Route, c.Identity, c.counted = StatusRoute, *who, true
 	c.Quota = a.dep.Guard.Request(who.KeyID, string(who.Tenant), c.Started)
 	if c.Quota.Refused() {
 		return false // Serve says so
@@ -51,7 +51,7 @@ var jobPathBytes = []byte(jobPath)
 // caller returns who calls if that is known without asking anybody.
 func (a *API) caller(c *Call) *auth.Identity {
 	field := c.Header("authorization")
-	h, ok := auth.Bearer(field)
+	h, ok := c.Memo.Bearer(field)
 	if ok {
 		c.Key = h
 	} else if a.dep.Tokens != nil {

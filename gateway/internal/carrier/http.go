@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/clientip"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
@@ -96,13 +97,26 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	if !goodRequestID(x.id) {
 		x.id = k.ids.append(x.id[:0])
 	}
+	x.call.Memo = memo(ex)
 	if k.api.ServeKept(&x.call) {
 		return
 	}
+	x.call.Memo = nil // it stays on this loop
 	x.call.RequestID = string(x.id)
 	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
+}
+
+// memo returns the memo of the event loop.
+func memo(ex *edge.Exchange) *auth.Memo {
+	local := ex.Local()
+	m, _ := (*local).(*auth.Memo)
+	if m == nil {
+		m = &auth.Memo{}
+		*local = m
+	}
+	return m
 }
 
 // exchange is one request over HTTP, as the API sees it. Its memory serves one
@@ -133,7 +147,11 @@ func (x *exchange) Reply(a *api.Answer) {
 	if x.begun {
 		x.k.metrics.done()
 	}
-	x.k.http.count(line.route, line.method, a.Status, line.took)
+	if a.Kept {
+		x.k.http.status.count(a.Status, line.took)
+	} else {
+		x.k.http.count(line.route, line.method, a.Status, line.took)
+	}
 	if a.Kept && len(x.k.cfg.Origins) == 0 {
 		x.Respond(http1.Response{Status: a.Status, Lines: x.keptLines(a), Body: body})
 	} else {

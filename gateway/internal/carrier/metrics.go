@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"net/http"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type protocolMetrics struct {
 	sessions telemetry.Gauge
 	events   telemetry.Counter
 	routes   map[routeKey]*routeMetrics // read-only once made
+	status   *routeMetrics              // of a job, which most requests ask for
 	other    *routeMetrics
 }
 
@@ -68,6 +70,7 @@ func NewMetrics(reg *telemetry.Registry) *Metrics {
 			method, pattern, _ := strings.Cut(r, " ")
 			p.routes[routeKey{method, pattern}] = one(protocol, r)
 		}
+		p.status = p.routes[routeKey{http.MethodGet, api.StatusRoute}]
 		m.protocols[protocol] = p
 	}
 	return m
@@ -102,6 +105,10 @@ func (m *protocolMetrics) count(route, method string, status int, took time.Dura
 	if r == nil {
 		r = m.other
 	}
+	r.count(status, took)
+}
+
+func (r *routeMetrics) count(status int, took time.Duration) {
 	r.took.Observe(took.Seconds())
 	if class := status / 100; class < len(r.classes) {
 		r.classes[class].Inc()

@@ -2,13 +2,12 @@ package carrier
 
 import (
 	"encoding/base32"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"sync/atomic"
 )
 
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // requestIDs names requests: a part that is random for the process and a
 // count. It is safe for concurrent use.
@@ -22,18 +21,18 @@ func newRequestIDs(random io.Reader) (*requestIDs, error) {
 	if _, err := io.ReadFull(random, b[:]); err != nil {
 		return nil, fmt.Errorf("read random bytes for request ids: %w", err)
 	}
-	return &requestIDs{prefix: "req_" + idEncoding.EncodeToString(b[:])}, nil
+	return &requestIDs{prefix: "req_" + base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding).EncodeToString(b[:])}, nil
 }
 
 func (r *requestIDs) next() string { return string(r.append(nil)) }
 
 // append appends the next id.
 func (r *requestIDs) append(dst []byte) []byte {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], r.count.Add(1))
-	var text [13]byte
-	idEncoding.Encode(text[:], n[:])
-	return append(append(dst, r.prefix...), text[6:]...) // 35 bits; then the count repeats
+	var text [7]byte // 35 bits; then the count repeats
+	for n, i := r.count.Add(1), len(text)-1; i >= 0; n, i = n>>5, i-1 {
+		text[i] = idAlphabet[n&31]
+	}
+	return append(append(dst, r.prefix...), text[:]...)
 }
 
 // requestID returns what the client calls its request if that is well-formed.

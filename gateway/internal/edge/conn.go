@@ -154,7 +154,7 @@ func (c *conn) received(data []byte) {
 	case c.tls.steady:
 		c.decrypt(data)
 	default:
-		c.tls.offer(data)
+		c.feedHandshake(data)
 		return
 	}
 	c.flush()

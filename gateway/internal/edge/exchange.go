@@ -76,6 +76,10 @@ type Exchange struct {
 // long as the exchange if [Exchange.Detach] was called before that.
 func (ex *Exchange) Request() *http1.Request { return &ex.req }
 
+// Local returns a place for what the handler keeps on this event loop. Only
+// ServeEdge may use it.
+func (ex *Exchange) Local() *any { return &ex.c.loop.local }
+
 // Detach copies the request into memory of its own. A handler calls it on the
 // loop, before it gives the exchange to another goroutine that reads the request.
 func (ex *Exchange) Detach() {
@@ -113,7 +117,7 @@ func (ex *Exchange) Respond(r http1.Response) {
 
 func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake, ok bool) {
 	c := ex.c
-	e := ex.encoding(time.Now(), !ex.keep || r.Close || c.srv.draining.Load() || ex.unread())
+	e := ex.encoding(!ex.keep || r.Close || c.srv.draining.Load() || ex.unread())
 	var large *buffer
 	if len(r.Body) > largeBody { // copied before the loop could have to wait for it
 		large = c.srv.buffers.get()
@@ -141,8 +145,8 @@ func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake,
 	return cancel, wake, true
 }
 
-func (ex *Exchange) encoding(now time.Time, closes bool) http1.Encoding {
-	return http1.Encoding{Date: ex.c.srv.date.At(now), Head: ex.head, Minor: int(ex.minor), Close: closes}
+func (ex *Exchange) encoding(closes bool) http1.Encoding {
+	return http1.Encoding{Date: ex.c.srv.date.Last(), Head: ex.head, Minor: int(ex.minor), Close: closes}
 }
 
 // bufferLocked returns where the answer goes: straight out if it is due.

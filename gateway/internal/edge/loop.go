@@ -39,6 +39,7 @@ type loop struct {
 	batch []*conn
 	due   time.Duration // the loop's own copy of dueAt
 	plain []byte        // what a record was decrypted to
+	local any           // the handler's
 	inbox []byte        // what is read from a descriptor of our own
 
 	drained   bool // this loop has told its connections to leave

@@ -14,7 +14,8 @@ const inboxBytes = 64 << 10
 
 // attend sees to it that input comes when there is use for it. gnet delivers
 // whatever arrives. So a connection leaves it, with a duplicate of its
-// descriptor, as soon as a body arrives faster than it is read. The watcher then
+// descriptor, as soon as a body arrives faster than it is read, or requests do
+// before the TLS handshake is over. The watcher then
 // says when there is something to read, and is asked only if there is room for
 // it. When the request is answered the connection comes back.
 func (c *conn) attend() {

@@ -204,6 +204,7 @@ func (s *Server) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
+			s.date.At(now)
 			for _, l := range s.loops {
 				l.tick(now)
 			}

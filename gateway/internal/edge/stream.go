@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 )
@@ -36,7 +35,6 @@ type Stream struct {
 // bytes or [http1.StreamLength]. It returns nil if the request was answered or
 // its connection is gone. The request's other answers wait until it ends.
 func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stream {
-	now := time.Now()
 	c := ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen || ex.streaming || c.gone {
@@ -47,7 +45,7 @@ func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stre
 	ex.closes = !ex.keep || c.srv.draining.Load() || length < 0 && ex.minor == 0
 	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
 	dst := ex.bufferLocked()
-	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(now, ex.closes))
+	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(ex.closes))
 	wake := c.first == ex && !c.busy
 	c.mu.Unlock()
 	if wake {

@@ -15,7 +15,7 @@ import (
 
 const (
 	recordHandshake = 0x16     // first byte of a TLS connection
-	handshakeBytes  = 64 << 10 // input of a handshake; a chain of client certificates has a few KiB
+	handshakeBytes  = 64 << 10 // input above which none is read before the handshake is over
 	plainBytes      = 16 << 10 // the plain text of the largest record
 )
 
@@ -83,16 +83,28 @@ func (t *tlsLayer) handshake() {
 	t.c.loop.notify(t.c, noteHandshake)
 }
 
-// offer gives input to the handshake.
-func (t *tlsLayer) offer(data []byte) {
+// feedHandshake gives input to the handshake. A client may send requests right
+// behind it, which wait for the goroutine to be done: when there are too many,
+// no more is read until then.
+func (c *conn) feedHandshake(data []byte) {
+	n := c.tls.offer(data)
+	if n <= handshakeBytes || c.g == nil {
+		return
+	}
+	c.depart()
+	if c.g != nil && n > c.srv.cfg.MaxBacklog { // there was no descriptor to spare
+		c.srv.stats.CutBacklog.Add(1)
+		c.close()
+	}
+}
+
+// offer gives input to the handshake and returns how much waits.
+func (t *tlsLayer) offer(data []byte) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.in)+len(data) > handshakeBytes {
-		t.ended = true
-	} else {
-		t.in = append(t.in, data...)
-	}
+	t.in = append(t.in, data...)
 	t.more.Signal()
+	return len(t.in)
 }
 
 // end tells the handshake that the connection is gone.

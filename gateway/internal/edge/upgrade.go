@@ -59,7 +59,6 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 	if !ex.upgradable {
 		return false
 	}
-	now := time.Now()
 	c := ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen || ex.streaming {
@@ -67,7 +66,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 		return false
 	}
 	dst := ex.bufferLocked()
-	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(now, false))
+	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(false))
 	ex.switchTo = start
 	cancel, wake := ex.answeredLocked()
 	c.mu.Unlock()

@@ -1,5 +1,7 @@
 package http1
 
+import "encoding/binary"
+
 // Classes of bytes, as tables because every byte of every head is looked up.
 const (
 	isToken = 1 << iota // RFC 9110 section 5.6.2
@@ -30,6 +32,21 @@ func classes() (t [256]uint8) {
 		}
 	}
 	return t
+}
+
+// allValue is all(b, isValue), eight bytes at a time: values are the most of a head.
+func allValue(b []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		del := w ^ 0x7f*ones
+		low := (w - ' '*ones) &^ w & high // marks every byte below SP, if any; what borrows from it may be marked, too
+		low |= (del - ones) &^ del & high // marks every DEL likewise
+		if low != 0 && !all(b[:8], isValue) {
+			return false
+		}
+	}
+	return all(b, isValue)
 }
 
 func all(b []byte, bit uint8) bool {

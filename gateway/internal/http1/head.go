@@ -94,7 +94,7 @@ func splitField(h []byte, at, end int) (f field, err error) {
 	for e > v && (l[e-1] == ' ' || l[e-1] == '\t') {
 		e--
 	}
-	if !all(l[v:e], isValue) {
+	if !allValue(l[v:e]) {
 		return f, errFieldValue
 	}
 	f.name = span{uint16(at), uint16(at + colon)}

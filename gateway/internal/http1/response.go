@@ -179,6 +179,15 @@ type stamp struct {
 	text   string
 }
 
+// Last returns what At returned last. Whoever calls At once a second spares the
+// others the clock.
+func (d *Date) Last() string {
+	if s := d.last.Load(); s != nil {
+		return s.text
+	}
+	return d.At(time.Now())
+}
+
 // At returns now as an HTTP date. It allocates once a second.
 func (d *Date) At(now time.Time) string {
 	second := now.Unix()

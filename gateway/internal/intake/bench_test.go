@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,4 +116,38 @@ func jobs(b *testing.B, n int) [][]byte {
 		require.NoError(b, err)
 	}
 	return payloads
+}
+
+// BenchmarkOneClient compares, in turn on the same server and disk, a single
+// client's job through the committer with one raw acknowledged publish: a lone
+// client does not wait for company.
+func BenchmarkOneClient(b *testing.B) {
+	payloads := jobs(b, 64)
+	server := testkit.NATS(b)
+	c, err := intake.New(intake.DefaultConfig(), server)
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var committer sync.WaitGroup
+	committer.Go(func() { _ = c.Run(ctx) })
+	defer committer.Wait()
+	defer cancel()
+	done := make(chan error, 1)
+	var raw, grouped []time.Duration
+	for n := 0; b.Loop(); n++ {
+		payload := payloads[n%len(payloads)]
+		start := time.Now()
+		require.NoError(b, server.PublishEnvelope(ctx, []byte(`{"jobs":[`+string(payload)+`]}`)))
+		between := time.Now()
+		require.NoError(b, c.Submit(job.ID(fmt.Sprint(n)), payload, func(err error) { done <- err }))
+		require.NoError(b, <-done)
+		raw, grouped = append(raw, between.Sub(start)), append(grouped, time.Since(between))
+	}
+	p50 := func(list []time.Duration) float64 {
+		slices.Sort(list)
+		return float64(list[len(list)/2].Microseconds())
+	}
+	r, g := p50(raw), p50(grouped)
+	b.ReportMetric(r, "raw-p50-µs")
+	b.ReportMetric(g, "client-p50-µs")
+	b.ReportMetric(g/max(r, 1), "times-raw")
 }

@@ -29,6 +29,9 @@ func (t *table) find(name string) *subject {
 		s = &subject{name: name}
 		t.byKey[name] = s
 	} else {
+		if t.head.older == s {
+			return s
+		}
 		s.newer.older, s.older.newer = s.older, s.newer
 	}
 	s.older, s.newer = t.head.older, &t.head
