@@ -307,13 +307,31 @@ func (e UploadMethod) Valid() bool {
 
 // Defines values for GetArtifactParamsProxy.
 const (
-	N1 GetArtifactParamsProxy = "1"
+	GetArtifactParamsProxyN1 GetArtifactParamsProxy = "1"
 )
 
 // Valid indicates whether the value is a known member of the GetArtifactParamsProxy enum.
 func (e GetArtifactParamsProxy) Valid() bool {
 	switch e {
-	case N1:
+	case GetArtifactParamsProxyN1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WatchJobLiveParamsAudio.
+const (
+	WatchJobLiveParamsAudioN0 WatchJobLiveParamsAudio = 0
+	WatchJobLiveParamsAudioN1 WatchJobLiveParamsAudio = 1
+)
+
+// Valid indicates whether the value is a known member of the WatchJobLiveParamsAudio enum.
+func (e WatchJobLiveParamsAudio) Valid() bool {
+	switch e {
+	case WatchJobLiveParamsAudioN0:
+		return true
+	case WatchJobLiveParamsAudioN1:
 		return true
 	default:
 		return false
@@ -365,6 +383,17 @@ type FrameReply struct {
 		RequestID string `json:"request_id"`
 	} `json:"accepted,omitempty"`
 
+	// Audio The next piece of the sound: mono, 16-bit, little endian. The silence before a segment belongs to it.
+	Audio *struct {
+		Chapter int `json:"chapter"`
+
+		// Last Whether it ends its segment.
+		Last       *bool  `json:"last,omitempty"`
+		Pcm        []byte `json:"pcm"`
+		SampleRate int    `json:"sample_rate"`
+		Segment    int    `json:"segment"`
+	} `json:"audio,omitempty"`
+
 	// Event How far a job is. A later event replaces an earlier one.
 	Event *Event `json:"event,omitempty"`
 	Hello *struct {
@@ -412,8 +441,12 @@ type FrameRequest struct {
 		Spec           Spec    `json:"spec"`
 		Traceparent    *string `json:"traceparent,omitempty"`
 	} `json:"submit,omitempty"`
+
+	// Watch With `audio`, or a `from_segment`, the sound is sent, too.
 	Watch *struct {
 		AfterVersion *int64 `json:"after_version,omitempty"`
+		Audio        *bool  `json:"audio,omitempty"`
+		FromSegment  *int   `json:"from_segment,omitempty"`
 		ID           string `json:"id"`
 	} `json:"watch,omitempty"`
 	Window *struct {
@@ -501,7 +534,9 @@ type NewKey struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	Scopes    Scopes `json:"scopes"`
-	Secret    string `json:"secret"`
+
+	// Secret Absent if the key is a certificate.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -879,11 +914,20 @@ type WatchJobLiveParams struct {
 	// AfterVersion The version that the client has; 0 for none.
 	AfterVersion *AfterVersion `form:"after_version,omitempty" json:"after_version,omitempty"`
 
+	// Audio Whether the sound is sent, too.
+	Audio *WatchJobLiveParamsAudio `form:"audio,omitempty" json:"audio,omitempty"`
+
+	// FromSegment The segment that the sound begins with; a number implies audio.
+	FromSegment *int `form:"from_segment,omitempty" json:"from_segment,omitempty"`
+
 	// AccessToken The API key, if it cannot be sent in Authorization.
 	AccessToken *AccessToken          `form:"access_token,omitempty" json:"access_token,omitempty"`
 	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
+
+// WatchJobLiveParamsAudio defines parameters for WatchJobLive.
+type WatchJobLiveParamsAudio int
 
 // ListSegmentsParams defines parameters for ListSegments.
 type ListSegmentsParams struct {
@@ -915,8 +959,11 @@ type ListKeysParams struct {
 
 // CreateKeyJSONBody defines parameters for CreateKey.
 type CreateKeyJSONBody struct {
-	Name   *string `json:"name,omitempty"`
-	Scopes Scopes  `json:"scopes"`
+	// Certificate Makes the public key of the client certificate that this connection shows the API key, in place of a
+	// secret. 409 if it is or was one.
+	Certificate *bool   `json:"certificate,omitempty"`
+	Name        *string `json:"name,omitempty"`
+	Scopes      Scopes  `json:"scopes"`
 }
 
 // CreateKeyParams defines parameters for CreateKey.
@@ -1286,7 +1333,8 @@ type ClientInterface interface {
 	// WatchJobLive Watch one job over WebSocket.
 	//
 	// The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-	// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+	// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+	// besides, while it is rendered. Needs the scope `jobs:read`.
 	//
 	// Corresponds with GET /v1/jobs/{id}/live (the `WatchJobLive` operationId).
 	WatchJobLive(ctx context.Context, id JobID, params *WatchJobLiveParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1611,7 +1659,8 @@ func (c *Client) WatchJobEvents(ctx context.Context, id JobID, params *WatchJobE
 // WatchJobLive Watch one job over WebSocket.
 //
 // The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+// besides, while it is rendered. Needs the scope `jobs:read`.
 //
 // Corresponds with GET /v1/jobs/{id}/live (the `WatchJobLive` operationId).
 func (c *Client) WatchJobLive(ctx context.Context, id JobID, params *WatchJobLiveParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2604,6 +2653,30 @@ func NewWatchJobLiveRequest(server string, id JobID, params *WatchJobLiveParams)
 
 		}
 
+		if params.Audio != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "audio", *params.Audio, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FromSegment != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from_segment", *params.FromSegment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.AccessToken != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "access_token", *params.AccessToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3262,7 +3335,8 @@ type ClientWithResponsesInterface interface {
 	// WatchJobLiveWithResponse Watch one job over WebSocket.
 	//
 	// The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-	// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+	// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+	// besides, while it is rendered. Needs the scope `jobs:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6441,7 +6515,8 @@ func (c *ClientWithResponses) WatchJobEventsWithResponse(ctx context.Context, id
 // WatchJobLiveWithResponse Watch one job over WebSocket.
 //
 // The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+// besides, while it is rendered. Needs the scope `jobs:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
