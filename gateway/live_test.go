@@ -27,8 +27,13 @@ type said struct {
 		Job       jobdoc.Document `json:"job"`
 		RequestID string          `json:"request_id"`
 	} `json:"accepted"`
-	Job     *jobdoc.Document       `json:"job"`
-	Event   *jobdoc.Event          `json:"event"`
+	Job   *jobdoc.Document `json:"job"`
+	Event *jobdoc.Event    `json:"event"`
+	Audio *struct {
+		Segment    int    `json:"segment"`
+		SampleRate int    `json:"sample_rate"`
+		PCM        []byte `json:"pcm"`
+	} `json:"audio"`
 	Problem *client.Problem        `json:"problem"`
 	Pong    *struct{ Data string } `json:"pong"`
 	Ping    *struct{ Data string } `json:"ping"`

@@ -938,13 +938,14 @@ func (x *Cancel) GetId() string {
 
 // Watch asks for events until the job ends or the client sends Cancel with an
 // empty id on the same stream. The event with a final state is the last frame
-// of the stream. With after_version 0 the first event comes at once.
+// of the stream; with audio it comes after all of the sound. With after_version 0
+// the first event comes at once.
 type Watch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	AfterVersion  uint64                 `protobuf:"varint,2,opt,name=after_version,json=afterVersion,proto3" json:"after_version,omitempty"`
-	Audio         bool                   `protobuf:"varint,3,opt,name=audio,proto3" json:"audio,omitempty"`
-	FromSegment   uint32                 `protobuf:"varint,4,opt,name=from_segment,json=fromSegment,proto3" json:"from_segment,omitempty"`
+	Audio         bool                   `protobuf:"varint,3,opt,name=audio,proto3" json:"audio,omitempty"`                                // send the sound, too, while it is rendered
+	FromSegment   uint32                 `protobuf:"varint,4,opt,name=from_segment,json=fromSegment,proto3" json:"from_segment,omitempty"` // where the sound begins; implies audio
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1366,13 +1367,16 @@ func (x *Event) GetProgress() *Progress {
 	return nil
 }
 
-// Audio is a piece of sound in reading order: mono 16-bit little-endian PCM.
+// Audio is a piece of sound in reading order: mono 16-bit little-endian PCM, at
+// most 64 KiB. The silence before a segment belongs to it; segments that have
+// failed are passed over. No piece is left out.
 type Audio struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Segment       uint32                 `protobuf:"varint,1,opt,name=segment,proto3" json:"segment,omitempty"`
 	SampleRate    uint32                 `protobuf:"varint,2,opt,name=sample_rate,json=sampleRate,proto3" json:"sample_rate,omitempty"`
 	Pcm           []byte                 `protobuf:"bytes,3,opt,name=pcm,proto3" json:"pcm,omitempty"`
 	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"` // of the segment
+	Chapter       uint32                 `protobuf:"varint,5,opt,name=chapter,proto3" json:"chapter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1433,6 +1437,13 @@ func (x *Audio) GetLast() bool {
 		return x.Last
 	}
 	return false
+}
+
+func (x *Audio) GetChapter() uint32 {
+	if x != nil {
+		return x.Chapter
+	}
+	return 0
 }
 
 // Problem ends a call: RFC 9457 in fields.
@@ -2355,13 +2366,14 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x05Event\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.voicemill.v1.StateR\x05state\x122\n" +
-	"\bprogress\x18\x03 \x01(\v2\x16.voicemill.v1.ProgressR\bprogress\"h\n" +
+	"\bprogress\x18\x03 \x01(\v2\x16.voicemill.v1.ProgressR\bprogress\"\x82\x01\n" +
 	"\x05Audio\x12\x18\n" +
 	"\asegment\x18\x01 \x01(\rR\asegment\x12\x1f\n" +
 	"\vsample_rate\x18\x02 \x01(\rR\n" +
 	"sampleRate\x12\x10\n" +
 	"\x03pcm\x18\x03 \x01(\fR\x03pcm\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\bR\x04last\"\xa2\x02\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x12\x18\n" +
+	"\achapter\x18\x05 \x01(\rR\achapter\"\xa2\x02\n" +
 	"\aProblem\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +

@@ -108,6 +108,69 @@ func (c *Conn) Watch(ctx context.Context, id job.ID, after int64, seen func(jobd
 	}
 }
 
+// Sound is a piece of the sound of a job: mono, 16-bit, little endian.
+type Sound struct {
+	Segment, Chapter int
+	SampleRate       int
+	PCM              []byte // the piece's own
+	Last             bool   // of the segment
+}
+
+// ListenOptions say what of a job is wanted.
+type ListenOptions struct {
+	After int64 // version that the caller has
+	From  int   // segment that the sound begins with; 0 is the first
+}
+
+// soundWindow is how much sound may be on its way: some seconds.
+const soundWindow = 256 << 10
+
+// Listen is Watch with the sound of the job: heard gets every piece in reading
+// order, and may be as slow as it likes. Listen returns nil when the job has
+// ended and all of its sound came. seen and heard are called by one goroutine.
+func (c *Conn) Listen(ctx context.Context, id job.ID, o ListenOptions, seen func(jobdoc.Event), heard func(Sound)) error {
+	f := &voicemillv1.Frame{Body: &voicemillv1.Frame_Watch{Watch: &voicemillv1.Watch{
+		Id: string(id), AfterVersion: uint64(max(0, o.After)), Audio: true, FromSegment: uint32(max(0, o.From)), //nolint:gosec // not negative
+	}}}
+	answers, err := c.open(f, (int(c.window)+soundWindow)/minEvent+3)
+	if err != nil {
+		return err
+	}
+	defer c.forget(f.GetStream())
+	if err := c.grant(f.GetStream(), soundWindow); err != nil {
+		return err
+	}
+	used := 0
+	for {
+		select {
+		case a := <-answers:
+			if p := a.GetProblem(); p != nil {
+				return problem(p)
+			}
+			if s := a.GetAudio(); s != nil {
+				heard(Sound{Segment: int(s.GetSegment()), Chapter: int(s.GetChapter()), SampleRate: int(s.GetSampleRate()), PCM: s.GetPcm(), Last: s.GetLast()})
+			} else {
+				e := jobproto.Event(a.GetEvent())
+				seen(e)
+				if e.State.Final() { // it comes after all of the sound
+					return nil
+				}
+			}
+			if used += lengthBytes + proto.Size(a); used > soundWindow/2 {
+				if err := c.grant(f.GetStream(), used); err != nil {
+					return err
+				}
+				used = 0
+			}
+		case <-ctx.Done():
+			c.leave(f.GetStream())
+			return context.Cause(ctx)
+		case <-c.done:
+			return c.Err()
+		}
+	}
+}
+
 func (c *Conn) grant(stream uint32, n int) error {
 	err := c.send(&voicemillv1.Frame{Stream: stream, Body: &voicemillv1.Frame_Window{Window: &voicemillv1.Window{Bytes: uint32(n)}}}) //nolint:gosec // at most the window
 	if err != nil {

@@ -17,6 +17,7 @@ const (
 	feedReading   feedState = iota // one goroutine reads the job and sends
 	feedWaiting                    // a waiter in the hub
 	feedCongested                  // the peer does not take events; the carrier resumes
+	feedLast                       // the job has ended; the last event waits for the sound
 	feedOver
 )
 
@@ -26,6 +27,9 @@ const (
 //
 //	reading ─▶ waiting ─▶ reading …     reading ─▶ congested ─▶ reading …
 //	any ─▶ over: the job ended, the client left, the server drains
+//
+// With sound, reading ─▶ last ─▶ reading ─▶ over: the last event comes after all of
+// the sound.
 type Feed struct {
 	a       *API
 	c       *Call
@@ -33,6 +37,7 @@ type Feed struct {
 	minted  time.Time
 	sink    Sink
 	release func()
+	ear     *listener // nil without sound
 
 	known int64 // version the client has; owned by whoever is reading
 	sent  bool  // an event was sent; likewise
@@ -40,6 +45,7 @@ type Feed struct {
 	mu     sync.Mutex
 	state  feedState // guarded by mu
 	again  bool      // guarded by mu: the peer caught up before anybody knew that it had not
+	silent bool      // guarded by mu: all of the sound was sent, or none is wanted
 	until  time.Time // guarded by mu: when the wait ends with a beat
 	cancel func()    // guarded by mu: takes the waiter away
 }
@@ -69,6 +75,9 @@ func (f *Feed) Stop() {
 	}
 	if cancel != nil {
 		cancel()
+	}
+	if f.ear != nil {
+		f.ear.stop()
 	}
 	f.release()
 }
@@ -116,6 +125,9 @@ func (f *Feed) look() {
 func (f *Feed) deliver(d *jobdoc.Document) {
 	e := jobdoc.EventOf(d)
 	final := e.State.Final()
+	if final && !f.silenced() {
+		return
+	}
 	news := e.Version != f.known || !f.sent && (f.known == 0 || final) || final && e.Version == 0
 	for news {
 		if f.over() {
@@ -134,6 +146,30 @@ func (f *Feed) deliver(d *jobdoc.Document) {
 		return
 	}
 	f.wait()
+}
+
+// silenced reports whether all of the sound is sent. If not, heard goes on.
+func (f *Feed) silenced() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.silent && f.state == feedReading {
+		f.state = feedLast
+	}
+	return f.silent
+}
+
+// heard notes that all of the sound is sent.
+func (f *Feed) heard() {
+	f.mu.Lock()
+	last := f.state == feedLast
+	f.silent = true
+	if last {
+		f.state = feedReading
+	}
+	f.mu.Unlock()
+	if last {
+		f.look()
+	}
 }
 
 func (f *Feed) over() bool {
@@ -206,6 +242,9 @@ func (f *Feed) finish(why *Answer) {
 	f.mu.Unlock()
 	if over {
 		return
+	}
+	if f.ear != nil {
+		f.ear.stop()
 	}
 	f.release()
 	f.sink.End(why)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/playback"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -36,30 +37,55 @@ type Connectable interface {
 	Exchange
 	// Connect answers by becoming one. With a job, a watch of it is the first call,
 	// and the connection ends with it.
-	Connect(id job.ID, after int64)
+	Connect(w Watching)
 }
 
-// lastEvent is the version after which events are wanted: Last-Event-ID (HTML,
-// server-sent events), or a parameter for those who can set no field. 0 asks for
-// an event at once. ok is false if the call was answered.
-func (a *API) lastEvent(c *Call) (version int64, ok bool) {
-	q, ok := a.query(c, "after_version", accessToken)
+// Watching says which job is watched and what of it is wanted.
+type Watching struct {
+	Job   job.ID // empty: none
+	After int64  // version that the client has
+	Audio bool   // the sound, too
+	From  int    // segment that the sound begins with; 0 is the first
+}
+
+// watching reads what is wanted of a job. Events are wanted after a version:
+// Last-Event-ID (HTML, server-sent events), or a parameter for those who can set
+// no field. 0 asks for an event at once. ok is false if the call was answered.
+func (a *API) watching(c *Call, id job.ID) (w Watching, ok bool) {
+	q, ok := a.query(c, "after_version", "audio", "from_segment", accessToken)
 	if !ok {
-		return 0, false
+		return w, false
 	}
+	w.Job = id
 	text := q.Get("after_version")
 	if field := c.Header("last-event-id"); len(field) > 0 {
 		text = string(field)
 	}
-	if text == "" {
-		return 0, true
+	if text != "" {
+		version, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || version < 0 {
+			a.refuse(c, badRequest, "after_version and Last-Event-ID must be the version of an event.")
+			return w, false
+		}
+		w.After = version
 	}
-	version, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || version < 0 {
-		a.refuse(c, badRequest, "after_version and Last-Event-ID must be the version of an event.")
-		return 0, false
+	switch q.Get("audio") {
+	case "", "0":
+	case "1":
+		w.Audio = true
+	default:
+		a.refuse(c, badRequest, "audio must be 0 or 1.")
+		return w, false
 	}
-	return version, true
+	if q.Has("from_segment") {
+		n, err := strconv.Atoi(q.Get("from_segment"))
+		if err != nil || n < 0 || n > a.cfg.Limits.Segments {
+			a.refuse(c, badRequest, "from_segment must be the number of a segment.")
+			return w, false
+		}
+		w.Audio, w.From = w.Audio || n > 0, n
+	}
+	return w, true
 }
 
 // watchJob answers with the events of one job.
@@ -68,7 +94,7 @@ func (a *API) watchJob(c *Call) {
 	if !ok {
 		return
 	}
-	after, ok := a.lastEvent(c)
+	want, ok := a.watching(c, id)
 	if !ok {
 		return
 	}
@@ -77,6 +103,12 @@ func (a *API) watchJob(c *Call) {
 		c.Reply(&Answer{Status: http.StatusOK, ContentType: contentEvents})
 		return
 	}
+	audible, ok := c.Exchange.(Audible)
+	if want.Audio && !ok {
+		a.refuse(c, badRequest, "Sound is sent over WebSocket and frames: connect to /v1/jobs/{id}/live.")
+		return
+	}
+	after := want.After
 	d, err := a.document(c.Context(), c.Identity.Tenant, id, minted)
 	if err != nil {
 		a.fail(c, err)
@@ -96,12 +128,33 @@ func (a *API) watchJob(c *Call) {
 		a.refuse(c, overloaded, "Too many watches are open; ask for the job instead.")
 		return
 	}
-	f := &Feed{a: a, c: c, id: id, minted: minted, known: after, release: release}
+	f := &Feed{a: a, c: c, id: id, minted: minted, known: after, release: release, silent: !want.Audio}
+	if want.Audio {
+		a.listen(f, audible, want, &d)
+		return
+	}
 	if f.sink = w.Watch(f); f.sink == nil {
 		release()
 		return
 	}
 	f.begin(&d)
+}
+
+// listen begins a watch with sound.
+func (a *API) listen(f *Feed, x Audible, want Watching, d *jobdoc.Document) {
+	l := &listener{f: f, player: playback.New(playback.Config{
+		Store: a.dep.Store, Bucket: a.dep.Bucket, Tenant: f.c.Identity.Tenant, Job: f.id, From: want.From, Partial: true,
+	})}
+	f.ear = l
+	if l.sink = x.WatchAudio(f); l.sink == nil {
+		f.release()
+		return
+	}
+	f.sink = l.sink
+	f.begin(d)
+	if !f.over() {
+		l.turn()
+	}
 }
 
 const contentEvents = "text/event-stream"
@@ -114,7 +167,7 @@ func (a *API) connect(c *Call) {
 	if _, ok := a.query(c, accessToken); !ok {
 		return
 	}
-	a.become(c, "", 0)
+	a.become(c, Watching{})
 }
 
 // live turns the call into a connection that watches one job.
@@ -123,14 +176,14 @@ func (a *API) live(c *Call) {
 	if !ok {
 		return
 	}
-	if after, ok := a.lastEvent(c); ok {
-		a.become(c, id, after)
+	if w, ok := a.watching(c, id); ok {
+		a.become(c, w)
 	}
 }
 
-func (a *API) become(c *Call, id job.ID, after int64) {
+func (a *API) become(c *Call, w Watching) {
 	if x, ok := c.Exchange.(Connectable); ok {
-		x.Connect(id, after)
+		x.Connect(w)
 		return
 	}
 	a.refuse(c, badRequest, "This is a connection already.")

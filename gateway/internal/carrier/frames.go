@@ -12,7 +12,6 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/frame"
 	"github.com/voicemill/voicemill/gateway/internal/ws"
-	"github.com/voicemill/voicemill/job"
 )
 
 const protocolFrames = "frames"
@@ -130,6 +129,7 @@ func (s *framed) enter(authorization string) error {
 	s.setReading(true)
 	e := &entrance{s: s, authorization: authorization}
 	e.call.Exchange, e.call.Started, e.call.RequestID = e, time.Now(), s.k.ids.next()
+	e.call.Certificate = certificate(s.conn.ClientCertificates())
 	s.k.metrics.begin()
 	s.k.api.Serve(&e.call)
 	return nil
@@ -196,7 +196,7 @@ func (e *entrance) Query() []byte { return nil }
 
 // Header implements [api.Exchange].
 func (e *entrance) Header(name string) []byte {
-	if name == "authorization" {
+	if name == "authorization" && e.authorization != "" {
 		return []byte(e.authorization)
 	}
 	return nil
@@ -215,7 +215,7 @@ func (e *entrance) Context() context.Context { return e.s.conn.Context() }
 func (e *entrance) OnClose(func()) {}
 
 // Connect implements [api.Connectable].
-func (e *entrance) Connect(job.ID, int64) {
+func (e *entrance) Connect(api.Watching) {
 	s := e.s
 	s.mu.Lock()
 	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID

@@ -61,8 +61,8 @@ type getRequest struct {
 type watchRequest struct {
 	ID           string `json:"id"`
 	AfterVersion uint64 `json:"after_version"`
-
-	audio bool // asked for
+	Audio        bool   `json:"audio"`
+	FromSegment  uint32 `json:"from_segment"`
 }
 
 type cancelRequest struct {
@@ -87,6 +87,7 @@ type reply struct {
 	Accepted *acceptedReply   `json:"accepted,omitempty"`
 	Job      *jobdoc.Document `json:"job,omitempty"`
 	Event    *jobdoc.Event    `json:"event,omitempty"`
+	Audio    *audioReply      `json:"audio,omitempty"`
 	Problem  *problemReply    `json:"problem,omitempty"`
 	Ping     *beat            `json:"ping,omitempty"`
 	Pong     *beat            `json:"pong,omitempty"`
@@ -101,6 +102,15 @@ type helloReply struct {
 type acceptedReply struct {
 	Job       *jobdoc.Document `json:"job"`
 	RequestID string           `json:"request_id"`
+}
+
+// audioReply is a piece of sound; the samples lie in memory of others.
+type audioReply struct {
+	Segment    int    `json:"segment"`
+	Chapter    int    `json:"chapter"`
+	SampleRate int    `json:"sample_rate"`
+	PCM        []byte `json:"pcm"` // base64
+	Last       bool   `json:"last,omitempty"`
 }
 
 type problemReply struct {
@@ -156,7 +166,7 @@ func parseProto(b []byte) (*request, error) {
 	case *voicemillv1.Frame_Get:
 		r.Get = &getRequest{ID: m.Get.GetId(), WaitSeconds: m.Get.GetWaitSeconds(), AfterVersion: m.Get.GetAfterVersion()}
 	case *voicemillv1.Frame_Watch:
-		r.Watch = &watchRequest{ID: m.Watch.GetId(), AfterVersion: m.Watch.GetAfterVersion(), audio: m.Watch.GetAudio() || m.Watch.GetFromSegment() > 0}
+		r.Watch = &watchRequest{ID: m.Watch.GetId(), AfterVersion: m.Watch.GetAfterVersion(), Audio: m.Watch.GetAudio(), FromSegment: m.Watch.GetFromSegment()}
 	case *voicemillv1.Frame_Cancel:
 		r.Cancel = &cancelRequest{ID: m.Cancel.GetId()}
 	case *voicemillv1.Frame_Ping:
@@ -202,6 +212,11 @@ func (r *reply) frame() *voicemillv1.Frame {
 		f.Body = &voicemillv1.Frame_Job{Job: jobproto.FromDocument(r.Job)}
 	case r.Event != nil:
 		f.Body = &voicemillv1.Frame_Event{Event: jobproto.FromEvent(r.Event)}
+	case r.Audio != nil:
+		a := r.Audio
+		f.Body = &voicemillv1.Frame_Audio{Audio: &voicemillv1.Audio{
+			Segment: uint32(a.Segment), Chapter: uint32(a.Chapter), SampleRate: uint32(a.SampleRate), Pcm: a.PCM, Last: a.Last, //nolint:gosec // none is negative
+		}}
 	case r.Problem != nil:
 		f.Body = &voicemillv1.Frame_Problem{Problem: r.Problem.message()}
 	case r.Ping != nil:

@@ -162,9 +162,7 @@ func (s *session) handle(r *request, detached bool) error {
 		return nil
 	case r.Window != nil:
 		if st := s.find(r.Stream); st != nil {
-			if f := st.grant(r.Window.Bytes); f != nil {
-				f.Resume()
-			}
+			st.grant(r.Window.Bytes)
 		}
 		return nil
 	case r.Cancel != nil && r.Cancel.ID == "":
@@ -187,10 +185,6 @@ func (s *session) begin(r *request, detached bool) error {
 	st := &stream{s: s, id: r.Stream}
 	if r.Stream == 0 || !st.fill(r) {
 		return s.refuse(ws.CodeProtocolError, errors.New("stream 0 has no calls"))
-	}
-	if r.Watch != nil && r.Watch.audio {
-		s.problem(st.id, http.StatusNotImplemented, "Audio is not sent over a watch; fetch the artifacts.", 0)
-		return nil
 	}
 	s.mu.Lock()
 	_, taken := s.streams[r.Stream]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/playback"
 )
 
 // stream is one call on a session, as the API sees it.
@@ -33,8 +34,10 @@ type stream struct {
 	cancel  context.CancelFunc
 	left    bool  // the client has left the call
 	limited bool  // the client grants credit
-	credit  int64 // bytes of events that may be sent
+	credit  int64 // bytes of events and sound that may be sent; sound may overdraw it a little
 	starved bool  // an event waits for credit
+	muted   bool  // sound waits for credit
+	least   int   // bytes of samples that are worth a message
 }
 
 // fill makes the stream the call that r asks for. It reports false if r asks for none.
@@ -58,6 +61,9 @@ func (st *stream) fill(r *request) bool {
 	case r.Watch != nil:
 		st.path = jobs + "/" + url.PathEscape(r.Watch.ID) + "/events"
 		st.query = "after_version=" + strconv.FormatUint(r.Watch.AfterVersion, 10)
+		if r.Watch.Audio || r.Watch.FromSegment > 0 {
+			st.query += "&audio=1&from_segment=" + strconv.FormatUint(uint64(r.Watch.FromSegment), 10)
+		}
 	case r.Cancel != nil:
 		st.method, st.path = http.MethodPost, jobs+"/"+url.PathEscape(r.Cancel.ID)+"/cancel"
 	default:
@@ -165,16 +171,33 @@ func (st *stream) reply(a *api.Answer) *reply {
 
 // Watch implements [api.Watchable].
 func (st *stream) Watch(f *api.Feed) api.Sink {
+	if !st.watch(f) {
+		return nil
+	}
+	return st
+}
+
+// WatchAudio implements [api.Audible].
+func (st *stream) WatchAudio(f *api.Feed) api.AudioSink {
+	if !st.watch(f) {
+		return nil
+	}
+	return st
+}
+
+func (st *stream) watch(f *api.Feed) bool {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st.left || !st.answered.CompareAndSwap(false, true) {
-		return nil
+		return false
 	}
 	st.feed = f
-	st.limited, st.credit = s.window > 0, int64(s.window)
+	st.limited = s.window > 0
+	st.credit += int64(s.window) // to what the client may have granted already
+	st.least = max(bytesPerSample, min(leastPiece, (int(s.window)-audioFrame)/2))
 	s.k.metrics.of(s.protocol).end(st.call.Route, st.method, http.StatusOK, time.Since(st.call.Started))
-	return st
+	return true
 }
 
 // congested is how much output may wait before events are held back.
@@ -213,17 +236,60 @@ func (st *stream) spend(n int) bool {
 	return true
 }
 
-// grant adds credit. It returns the feed to resume, if one waits for that.
-func (st *stream) grant(n uint32) *api.Feed {
+// grant adds credit and resumes what waits for that.
+func (st *stream) grant(n uint32) {
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
 	const most = 1 << 30
-	st.credit = min(max(st.credit, 0)+int64(n), most)
-	if !st.starved {
-		return nil
+	st.credit = min(st.credit+int64(n), most)
+	feed, starved, muted := st.feed, st.starved, st.muted
+	st.starved, st.muted = false, false
+	st.s.mu.Unlock()
+	if starved {
+		feed.Resume()
 	}
-	st.starved = false
-	return st.feed
+	if muted {
+		feed.ResumeAudio()
+	}
+}
+
+const (
+	bytesPerSample = 2
+	audioFrame     = 128     // more than a message has beside its samples
+	leastPiece     = 4 << 10 // smaller pieces are sent only to peers with smaller windows
+)
+
+// Room implements [api.AudioSink].
+func (st *stream) Room() int {
+	s := st.s
+	if s.conn.Buffered() > congested && s.conn.AskRoom(st.feed.ResumeAudio) {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !st.limited {
+		return congested
+	}
+	room := int(st.credit-audioFrame) * 3 / 4 // as long as base64 makes it
+	if room < st.least {
+		st.muted = true
+		return 0
+	}
+	return room
+}
+
+// Audio implements [api.AudioSink].
+func (st *stream) Audio(p playback.Piece, samples []byte) {
+	s := st.s
+	b, err := s.pack(&reply{Stream: st.id, Audio: &audioReply{
+		Segment: p.Segment, Chapter: p.Chapter, SampleRate: p.SampleRate, PCM: samples, Last: p.Last,
+	}})
+	if err != nil {
+		return // the session has ended itself
+	}
+	s.mu.Lock()
+	st.credit -= int64(len(b))
+	s.mu.Unlock()
+	s.write(b)
 }
 
 // Beat implements [api.Sink]: pings of the connection show that it lives.
@@ -274,5 +340,6 @@ func (st *stream) leave() {
 
 var (
 	_ api.Watchable = (*stream)(nil)
-	_ api.Sink      = (*stream)(nil)
+	_ api.Audible   = (*stream)(nil)
+	_ api.AudioSink = (*stream)(nil)
 )

@@ -10,7 +10,6 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 	"github.com/voicemill/voicemill/gateway/internal/ws"
-	"github.com/voicemill/voicemill/job"
 )
 
 const protocolWebSocket = "websocket"
@@ -18,7 +17,7 @@ const protocolWebSocket = "websocket"
 var errPeerLeft = errors.New("the peer closed the WebSocket")
 
 // Connect implements [api.Connectable].
-func (x *exchange) Connect(id job.ID, after int64) {
+func (x *exchange) Connect(w api.Watching) {
 	refuse := func(status int, detail string) {
 		a := api.Refusal(status, detail, x.call.RequestID)
 		x.Reply(&a)
@@ -36,7 +35,7 @@ func (x *exchange) Connect(id job.ID, after int64) {
 		refuse(http.StatusBadRequest, "The subprotocols are "+subprotocolJSON+" and "+subprotocolProto+".")
 		return
 	}
-	x.upgrade(hs, id, after)
+	x.upgrade(hs, w)
 }
 
 // list returns the values of a field that may be repeated.
@@ -55,7 +54,7 @@ func (x *exchange) list(name string) string {
 }
 
 // upgrade answers 101 and gives the connection to a session.
-func (x *exchange) upgrade(hs ws.Handshake, id job.ID, after int64) {
+func (x *exchange) upgrade(hs ws.Handshake, w api.Watching) {
 	k := x.k
 	deflate := hs.Deflate && k.cfg.Deflate
 	header := []http1.Field{
@@ -71,13 +70,13 @@ func (x *exchange) upgrade(hs ws.Handshake, id job.ID, after int64) {
 	key, who, agent := x.call.Key, x.call.Identity, string(x.Header("user-agent"))
 	upgraded := x.Exchange.Upgrade(header, func(c *edge.Conn) edge.ConnHandler {
 		s := &webSocket{session: k.newSession(c, protocolWebSocket), binary: hs.Subprotocol == subprotocolProto}
-		s.wire, s.key, s.tenant, s.keyID, s.agent, s.live = s, key, who.Tenant, who.KeyID, agent, id != ""
+		s.wire, s.key, s.tenant, s.keyID, s.agent, s.live = s, key, who.Tenant, who.KeyID, agent, w.Job != ""
 		var inflater *ws.Inflater
 		if deflate {
 			inflater, s.deflater = k.inflater, k.deflater
 		}
 		s.reader = ws.NewReader(maxMessage, inflater)
-		s.open(id, after)
+		s.open(w)
 		return s
 	})
 	if !upgraded || !x.answered.CompareAndSwap(false, true) {
@@ -98,11 +97,13 @@ type webSocket struct {
 }
 
 // open greets, and begins the watch if the client came for one.
-func (s *webSocket) open(id job.ID, after int64) {
+func (s *webSocket) open(w api.Watching) {
 	s.conn.SetTimer(s.k.cfg.Ping)
 	s.send(&reply{Hello: greeting()})
-	if id != "" {
-		_ = s.begin(&request{Stream: 1, Watch: &watchRequest{ID: string(id), AfterVersion: uint64(after)}}, false) //nolint:gosec // checked: not negative
+	if w.Job != "" {
+		_ = s.begin(&request{Stream: 1, Watch: &watchRequest{
+			ID: string(w.Job), AfterVersion: uint64(w.After), Audio: w.Audio, FromSegment: uint32(w.From), //nolint:gosec // checked: not negative
+		}}, false)
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 // another version than [Player.Version].
 var ErrNotYet = errors.New("playback: the next segment is not rendered yet")
 
+// ErrEnded is in the tree of the error that ends the sound of a job that was
+// cancelled or has failed.
+var ErrEnded = errors.New("playback: the job has ended before its sound")
+
 const (
 	bytesPerSample = 2
 	page           = 32 // rows read at a time
@@ -63,9 +67,6 @@ func New(cfg Config) *Player { return &Player{cfg: cfg, at: max(cfg.From-1, 0)} 
 // Version returns the version of the job that the player has seen, for who waits
 // for another after ErrNotYet.
 func (p *Player) Version() int64 { return p.track.Version }
-
-// Final reports whether the job had ended when the player last looked.
-func (p *Player) Final() bool { return p.track.State.Final() }
 
 // Close frees what the player holds.
 func (p *Player) Close() { p.Rest() }
@@ -163,7 +164,7 @@ func (p *Player) open(ctx context.Context) error {
 	case err == nil:
 		_ = body.Close() // it is not what the row says
 		return p.fail(job.Internal, "", fmt.Errorf("object %s has %d bytes; want %d", p.cur.ObjectKey, size, p.cur.Bytes))
-	case job.KindOf(err) == job.NotFound && p.pos == 0 && !p.Final():
+	case job.KindOf(err) == job.NotFound && p.pos == 0 && !p.track.State.Final():
 		// Whoever joins the chapter finds this too, and has it rendered again.
 		p.ahead = nil
 		p.cur = nil
@@ -230,11 +231,11 @@ func (p *Player) nothing() error {
 	t := &p.track
 	switch {
 	case t.State == job.StateCancelled:
-		return p.fail(job.Cancelled, "The job was cancelled.", nil)
+		return p.fail(job.Cancelled, "The job was cancelled.", ErrEnded)
 	case t.Total > 0 && p.at >= t.Total:
 		return io.EOF
 	case t.State == job.StateFailed:
-		return p.fail(t.ErrorKind, t.ErrorDetail, nil)
+		return p.fail(t.ErrorKind, t.ErrorDetail, ErrEnded)
 	case t.State.Final():
 		return p.fail(job.Internal, "", fmt.Errorf("the job is %s, but segment %d of %d has no audio", t.State, p.at+1, t.Total))
 	}
