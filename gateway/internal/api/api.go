@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -66,6 +67,12 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (Object, error)
 	PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error)
 	PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error)
+	// Put stores what r yields as it comes: size bytes, or to the end of r if size is
+	// negative, and nothing if r fails. existed is true if the object was there; it
+	// is as it was then.
+	Put(ctx context.Context, key, media string, r io.Reader, size int64) (o Object, existed bool, err error)
+	// Get reads length bytes from offset on, of the version that etag names.
+	Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error)
 	playback.Bucket
 }
 

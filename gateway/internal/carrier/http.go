@@ -206,6 +206,11 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	add("ETag", a.ETag)
 	add("Location", a.Location)
 	add("Allow", a.Allow)
+	if a.AcceptRanges {
+		add("Accept-Ranges", "bytes")
+	}
+	add("Content-Range", a.ContentRange)
+	add("Content-Disposition", a.Disposition)
 	if a.Preference != "" {
 		add("Preference-Applied", a.Preference)
 	}
