@@ -305,6 +305,24 @@ func (e UploadMethod) Valid() bool {
 	}
 }
 
+// Defines values for WatchJobLiveParamsAudio.
+const (
+	N0 WatchJobLiveParamsAudio = 0
+	N1 WatchJobLiveParamsAudio = 1
+)
+
+// Valid indicates whether the value is a known member of the WatchJobLiveParamsAudio enum.
+func (e WatchJobLiveParamsAudio) Valid() bool {
+	switch e {
+	case N0:
+		return true
+	case N1:
+		return true
+	default:
+		return false
+	}
+}
+
 // BatchLine What became of one line of a batch.
 type BatchLine struct {
 	// ID Of the job that is durable.
@@ -349,6 +367,17 @@ type FrameReply struct {
 		Job       Job    `json:"job"`
 		RequestID string `json:"request_id"`
 	} `json:"accepted,omitempty"`
+
+	// Audio The next piece of the sound: mono, 16-bit, little endian. The silence before a segment belongs to it.
+	Audio *struct {
+		Chapter int `json:"chapter"`
+
+		// Last Whether it ends its segment.
+		Last       *bool  `json:"last,omitempty"`
+		Pcm        []byte `json:"pcm"`
+		SampleRate int    `json:"sample_rate"`
+		Segment    int    `json:"segment"`
+	} `json:"audio,omitempty"`
 
 	// Event How far a job is. A later event replaces an earlier one.
 	Event *Event `json:"event,omitempty"`
@@ -397,8 +426,12 @@ type FrameRequest struct {
 		Spec           Spec    `json:"spec"`
 		Traceparent    *string `json:"traceparent,omitempty"`
 	} `json:"submit,omitempty"`
+
+	// Watch With `audio`, or a `from_segment`, the sound is sent, too.
 	Watch *struct {
 		AfterVersion *int64 `json:"after_version,omitempty"`
+		Audio        *bool  `json:"audio,omitempty"`
+		FromSegment  *int   `json:"from_segment,omitempty"`
 		ID           string `json:"id"`
 	} `json:"watch,omitempty"`
 	Window *struct {
@@ -836,11 +869,20 @@ type WatchJobLiveParams struct {
 	// AfterVersion The version that the client has; 0 for none.
 	AfterVersion *AfterVersion `form:"after_version,omitempty" json:"after_version,omitempty"`
 
+	// Audio Whether the sound is sent, too.
+	Audio *WatchJobLiveParamsAudio `form:"audio,omitempty" json:"audio,omitempty"`
+
+	// FromSegment The segment that the sound begins with; a number implies audio.
+	FromSegment *int `form:"from_segment,omitempty" json:"from_segment,omitempty"`
+
 	// AccessToken The API key, if it cannot be sent in Authorization.
 	AccessToken *AccessToken          `form:"access_token,omitempty" json:"access_token,omitempty"`
 	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
+
+// WatchJobLiveParamsAudio defines parameters for WatchJobLive.
+type WatchJobLiveParamsAudio int
 
 // ListSegmentsParams defines parameters for ListSegments.
 type ListSegmentsParams struct {
@@ -1241,7 +1283,8 @@ type ClientInterface interface {
 	// WatchJobLive Watch one job over WebSocket.
 	//
 	// The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-	// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+	// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+	// besides, while it is rendered. Needs the scope `jobs:read`.
 	//
 	// Corresponds with GET /v1/jobs/{id}/live (the `WatchJobLive` operationId).
 	WatchJobLive(ctx context.Context, id JobID, params *WatchJobLiveParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1549,7 +1592,8 @@ func (c *Client) WatchJobEvents(ctx context.Context, id JobID, params *WatchJobE
 // WatchJobLive Watch one job over WebSocket.
 //
 // The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+// besides, while it is rendered. Needs the scope `jobs:read`.
 //
 // Corresponds with GET /v1/jobs/{id}/live (the `WatchJobLive` operationId).
 func (c *Client) WatchJobLive(ctx context.Context, id JobID, params *WatchJobLiveParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2453,6 +2497,30 @@ func NewWatchJobLiveRequest(server string, id JobID, params *WatchJobLiveParams)
 
 		}
 
+		if params.Audio != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "audio", *params.Audio, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FromSegment != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from_segment", *params.FromSegment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.AccessToken != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "access_token", *params.AccessToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3073,7 +3141,8 @@ type ClientWithResponsesInterface interface {
 	// WatchJobLiveWithResponse Watch one job over WebSocket.
 	//
 	// The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-	// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+	// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+	// besides, while it is rendered. Needs the scope `jobs:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5970,7 +6039,8 @@ func (c *ClientWithResponses) WatchJobEventsWithResponse(ctx context.Context, id
 // WatchJobLiveWithResponse Watch one job over WebSocket.
 //
 // The same as `/v1/connect`, with a watch of this job open on stream 1. After the event with a final state the
-// server closes with 1000; when it restarts, with 1012 and the version to go on after. Needs the scope `jobs:read`.
+// server closes with 1000; when it restarts, with 1012 and the version to go on after. With `audio=1` the sound comes
+// besides, while it is rendered. Needs the scope `jobs:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
