@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -57,4 +58,41 @@ func (b *bucket) PresignGet(ctx context.Context, key string, expiry time.Duratio
 // PresignPut implements [api.Bucket]. It asks nobody.
 func (b *bucket) PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error) {
 	return b.store.PresignPut(ctx, key, expiry)
+}
+
+// Put implements [api.Bucket]. It takes as long as r, and ends when the bucket
+// takes nothing for a while.
+func (b *bucket) Put(ctx context.Context, key, media string, r io.Reader, size int64) (api.Object, bool, error) {
+	if err := b.breaker.Allow(time.Now()); err != nil {
+		return api.Object{}, false, err
+	}
+	opts := blob.PutOptions{ContentType: media, IfAbsent: true, Slow: true}
+	var info blob.Info
+	var err error
+	if size >= 0 {
+		info, err = b.store.PutOnce(ctx, key, r, size, opts)
+	} else {
+		info, err = b.store.Put(ctx, key, r, size, opts)
+	}
+	b.done(ctx, err)
+	return api.Object{Size: info.Size, ETag: info.ETag}, info.Existed, err
+}
+
+// Get implements [api.Bucket]. It begins in bounded time.
+func (b *bucket) Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {
+	if err := b.breaker.Allow(time.Now()); err != nil {
+		return nil, err
+	}
+	r, _, err := b.store.Get(ctx, key, blob.GetOptions{IfMatch: etag, Offset: offset, Length: length})
+	b.done(ctx, err)
+	return r, err
+}
+
+// done tells the breaker how the bucket did. A client that breaks off says
+// nothing of that.
+func (b *bucket) done(ctx context.Context, err error) {
+	if _, client := errors.AsType[*api.BodyError](err); client || ctx.Err() != nil {
+		return
+	}
+	b.breaker.Done(time.Now(), err)
 }

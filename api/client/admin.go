@@ -47,6 +47,18 @@ func (c *Client) CreateKey(ctx context.Context, name string, scopes []string) (*
 	return &k, nil
 }
 
+// RegisterCertificate makes an API key of the certificate that this client shows:
+// its HTTP client must have one in its TLS configuration. There is no secret.
+func (c *Client) RegisterCertificate(ctx context.Context, name string, scopes []string) (*Key, error) {
+	body := openapi.CreateKeyJSONRequestBody{Name: given(name), Scopes: scopes, Certificate: new(true)}
+	var k Key
+	_, err := c.do(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.CreateKey(ctx, nil, body) }, &k)
+	if err != nil {
+		return nil, err
+	}
+	return &k, nil
+}
+
 // RevokeKey ends an API key. It may be called again.
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.RevokeKey(ctx, id) }, nil)

@@ -213,7 +213,9 @@ func (c *Client) Segments(ctx context.Context, id job.ID, o SegmentOptions) (*Pa
 
 // ArtifactURL returns a link to a finished file that works for a while without a key.
 func (c *Client) ArtifactURL(ctx context.Context, id job.ID, name string) (string, error) {
-	resp, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.GetArtifact(ctx, string(id), name) }, nil)
+	resp, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) {
+		return c.api.GetArtifact(ctx, string(id), name, nil)
+	}, nil)
 	if err != nil {
 		return "", err
 	}

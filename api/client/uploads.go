@@ -12,13 +12,14 @@ import (
 
 // Upload is a place to PUT one document to.
 type Upload struct {
-	ID        string            `json:"id"`
-	URL       string            `json:"url"`
-	Method    string            `json:"method"`
-	Headers   map[string]string `json:"headers"`
-	MediaType string            `json:"media_type"`
-	MaxBytes  int64             `json:"max_bytes"`
-	ExpiresAt jobdoc.Time       `json:"expires_at"`
+	ID         string            `json:"id"`
+	URL        string            `json:"url"`
+	ContentURL string            `json:"content_url"` // takes the same PUT, through the API
+	Method     string            `json:"method"`
+	Headers    map[string]string `json:"headers"`
+	MediaType  string            `json:"media_type"`
+	MaxBytes   int64             `json:"max_bytes"`
+	ExpiresAt  jobdoc.Time       `json:"expires_at"`
 }
 
 // CreateUpload asks for a place to upload a document to. size is in bytes, or

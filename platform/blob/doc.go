@@ -4,7 +4,8 @@
 // An object appears when all of it is stored, or not at all, and is never
 // changed afterwards: other bytes get another key. Memory is constant whatever
 // the size: one upload of unknown or large size holds one part of five
-// mebibytes, and at most four such uploads of a [Store] run at a time. A
+// mebibytes, and at most two such uploads of a [Store] run at a time, and four of
+// readers that take their time; one that is sent once holds no part. A
 // transfer has no total time-out; it ends when nothing has moved for fifteen
 // seconds.
 //

@@ -33,7 +33,7 @@ func (s *Store) Get(ctx context.Context, key string, opts GetOptions) (io.ReadCl
 	if err != nil {
 		return nil, Info{}, err
 	}
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	rc, obj, header, err := s.core.GetObject(ctx, s.cfg.Bucket, key, o)
 	if err != nil {
 		err = because(ctx, err)

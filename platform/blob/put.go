@@ -17,6 +17,7 @@ import (
 type PutOptions struct {
 	ContentType string // default application/octet-stream
 	IfAbsent    bool   // leave an object that is there as it is, and call that success
+	Slow        bool   // Put only: the reader may take its time; at most four such run at a time, more are Overloaded
 }
 
 const (
@@ -62,13 +63,11 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 	if p.size >= 0 && p.size <= partBytes/8 {
 		return p.small(ctx, r, make([]byte, p.size))
 	}
-	var buf []byte
-	select {
-	case buf = <-p.s.buffers:
-	case <-ctx.Done():
-		return Info{}, context.Cause(ctx)
+	buf, home, err := p.buffer(ctx)
+	if err != nil {
+		return Info{}, err
 	}
-	defer func() { p.s.buffers <- buf }()
+	defer func() { home <- buf }()
 	if buf == nil {
 		buf = make([]byte, partBytes)
 	}
@@ -80,6 +79,20 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 		return p.whole(ctx, first)
 	}
 	return p.inParts(ctx, r, buf)
+}
+
+// buffer takes memory for a part, which goes back to home; nil must be made first.
+func (p *put) buffer(ctx context.Context) (buf []byte, home chan<- []byte, err error) {
+	if p.opts.Slow {
+		buf, err = p.s.slowBuffer()
+		return buf, p.s.slow, err
+	}
+	select {
+	case buf = <-p.s.buffers:
+		return buf, p.s.buffers, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
 }
 
 // small stores an object that has a buffer of its own size.
@@ -150,7 +163,7 @@ func (p *put) options() minio.PutObjectOptions {
 }
 
 func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	defer stop()
 	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{bytes.NewReader(data), dog}, int64(len(data)), "", "", p.options())
 	if err != nil {
@@ -194,8 +207,7 @@ func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err
 			return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: more than %d parts", p.key, maxParts)}
 		}
 	}
-	limit := completeAtLeast + time.Duration(p.read/copyBytesPerSecond)*time.Second
-	end, cancel := context.WithTimeoutCause(ctx, limit, errStalled)
+	end, cancel := context.WithTimeoutCause(ctx, settling(p.read), errStalled)
 	defer cancel()
 	up, err := p.s.core.CompleteMultipartUpload(end, p.s.cfg.Bucket, p.key, id, parts, p.options())
 	if err != nil {
@@ -204,8 +216,13 @@ func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err
 	return p.stored(up), nil
 }
 
+// settling is how long the server may take once it has all of an object.
+func settling(size int64) time.Duration {
+	return completeAtLeast + time.Duration(size/copyBytesPerSecond)*time.Second
+}
+
 func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
-	ctx, dog, stop := watch(ctx, stallAfter)
+	ctx, dog, stop := watch(ctx)
 	defer stop()
 	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
 	return done, because(ctx, err)

@@ -23,6 +23,7 @@ type Store struct {
 	public    *minio.Client // signs for the endpoint that clients see
 	transport *http.Transport
 	buffers   chan []byte // parts; nil until first used
+	slow      chan []byte // likewise, for readers that take their time
 }
 
 // Info describes an object.
@@ -59,9 +60,12 @@ func newStore(cfg Config, transport *http.Transport) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, transport: transport, buffers: make(chan []byte, bufferTokens)}
+	s := &Store{cfg: cfg, transport: transport, buffers: make(chan []byte, bufferTokens), slow: make(chan []byte, slowTokens)}
 	for range bufferTokens {
 		s.buffers <- nil
+	}
+	for range slowTokens {
+		s.slow <- nil
 	}
 	options := func(secure bool) *minio.Options {
 		return &minio.Options{

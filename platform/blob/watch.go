@@ -14,9 +14,9 @@ type watchdog struct {
 
 // watch returns a context that ends with cause errStalled unless touched. The
 // caller calls stop.
-func watch(ctx context.Context, after time.Duration) (_ context.Context, w watchdog, stop func()) {
+func watch(ctx context.Context) (_ context.Context, w watchdog, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w = watchdog{timer: time.AfterFunc(after, func() { cancel(errStalled) })}
+	w = watchdog{timer: time.AfterFunc(stallAfter, func() { cancel(errStalled) })}
 	return ctx, w, func() { w.timer.Stop(); cancel(context.Canceled) }
 }
 

@@ -22,7 +22,7 @@ import (
 // Config says where the server is and who calls.
 type Config struct {
 	Address string      // host:port
-	Key     string      // API key
+	Key     string      // API key; empty if the certificate in TLS is one
 	TLS     *tls.Config // nil speaks no TLS
 	Agent   string      // empty means "voicemill-client"
 	Window  uint32      // bytes of events that a watch may have unread; 0 means 4 KiB
@@ -95,9 +95,11 @@ func (c *Conn) introduce(cfg Config, r *bufio.Reader) error {
 	if _, err := io.WriteString(c.conn, preface); err != nil {
 		return err
 	}
-	err := c.send(&voicemillv1.Frame{Body: &voicemillv1.Frame_Hello{Hello: &voicemillv1.Hello{
-		Authorization: "Bearer " + cfg.Key, Agent: cfg.Agent, Window: cfg.Window,
-	}}})
+	hello := &voicemillv1.Hello{Agent: cfg.Agent, Window: cfg.Window}
+	if cfg.Key != "" {
+		hello.Authorization = "Bearer " + cfg.Key
+	}
+	err := c.send(&voicemillv1.Frame{Body: &voicemillv1.Frame_Hello{Hello: hello}})
 	if err != nil {
 		return err
 	}

@@ -305,18 +305,33 @@ func (e UploadMethod) Valid() bool {
 	}
 }
 
+// Defines values for GetArtifactParamsProxy.
+const (
+	GetArtifactParamsProxyN1 GetArtifactParamsProxy = "1"
+)
+
+// Valid indicates whether the value is a known member of the GetArtifactParamsProxy enum.
+func (e GetArtifactParamsProxy) Valid() bool {
+	switch e {
+	case GetArtifactParamsProxyN1:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WatchJobLiveParamsAudio.
 const (
-	N0 WatchJobLiveParamsAudio = 0
-	N1 WatchJobLiveParamsAudio = 1
+	WatchJobLiveParamsAudioN0 WatchJobLiveParamsAudio = 0
+	WatchJobLiveParamsAudioN1 WatchJobLiveParamsAudio = 1
 )
 
 // Valid indicates whether the value is a known member of the WatchJobLiveParamsAudio enum.
 func (e WatchJobLiveParamsAudio) Valid() bool {
 	switch e {
-	case N0:
+	case WatchJobLiveParamsAudioN0:
 		return true
-	case N1:
+	case WatchJobLiveParamsAudioN1:
 		return true
 	default:
 		return false
@@ -519,7 +534,9 @@ type NewKey struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	Scopes    Scopes `json:"scopes"`
-	Secret    string `json:"secret"`
+
+	// Secret Absent if the key is a certificate.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -725,6 +742,9 @@ type Time = time.Time
 
 // Upload defines model for Upload.
 type Upload struct {
+	// ContentURL Takes the same PUT, with an API key, relative to this API.
+	ContentURL string `json:"content_url"`
+
 	// ExpiresAt RFC 3339, UTC, milliseconds.
 	ExpiresAt Time `json:"expires_at"`
 
@@ -739,6 +759,13 @@ type Upload struct {
 
 // UploadMethod defines model for Upload.Method.
 type UploadMethod string
+
+// UploadContent defines model for UploadContent.
+type UploadContent struct {
+	Bytes     int64     `json:"bytes"`
+	ID        string    `json:"id"`
+	MediaType MediaType `json:"media_type"`
+}
 
 // Voice defines model for Voice.
 type Voice struct {
@@ -850,6 +877,24 @@ type GetJobParams struct {
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
 
+// GetArtifactParams defines parameters for GetArtifact.
+type GetArtifactParams struct {
+	// Proxy Send the file through the gateway.
+	Proxy *GetArtifactParamsProxy `form:"proxy,omitempty" json:"proxy,omitempty"`
+
+	// Range With `proxy=1`, the part that is wanted, such as `bytes=0-1023`.
+	Range *string `json:"Range,omitempty"`
+
+	// IfRange The ETag of the file that Range is meant for; of another file the whole is sent.
+	IfRange *string `json:"If-Range,omitempty"`
+
+	// IfNoneMatch The ETag of a file that the client has, for `proxy=1`.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// GetArtifactParamsProxy defines parameters for GetArtifact.
+type GetArtifactParamsProxy string
+
 // WatchJobEventsParams defines parameters for WatchJobEvents.
 type WatchJobEventsParams struct {
 	// AfterVersion The version that the client has; 0 for none.
@@ -914,8 +959,11 @@ type ListKeysParams struct {
 
 // CreateKeyJSONBody defines parameters for CreateKey.
 type CreateKeyJSONBody struct {
-	Name   *string `json:"name,omitempty"`
-	Scopes Scopes  `json:"scopes"`
+	// Certificate Makes the public key of the client certificate that this connection shows the API key, in place of a
+	// secret. 409 if it is or was one.
+	Certificate *bool   `json:"certificate,omitempty"`
+	Name        *string `json:"name,omitempty"`
+	Scopes      Scopes  `json:"scopes"`
 }
 
 // CreateKeyParams defines parameters for CreateKey.
@@ -1257,10 +1305,12 @@ type ClientInterface interface {
 
 	// GetArtifact Find one finished file.
 	//
-	// Leads to a presigned URL of the bucket that works for a while without a key. Needs the scope `jobs:read`.
+	// Leads to a presigned URL of the bucket that works for a while without a key. With `proxy=1` the answer is the
+	// file itself, for clients that cannot reach the bucket; HEAD asks for its size, and Range for one part. Several
+	// ranges at once are answered with the whole. Needs the scope `jobs:read`.
 	//
 	// Corresponds with GET /v1/jobs/{id}/artifacts/{name} (the `GetArtifact` operationId).
-	GetArtifact(ctx context.Context, id JobID, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetArtifact(ctx context.Context, id JobID, name string, params *GetArtifactParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelJob Cancel a job.
 	//
@@ -1348,7 +1398,8 @@ type ClientInterface interface {
 
 	// CreateUploadWithBody Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1357,12 +1408,26 @@ type ClientInterface interface {
 
 	// CreateUpload Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/uploads (the `CreateUpload` operationId).
 	CreateUpload(ctx context.Context, params *CreateUploadParams, body CreateUploadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutUploadContentWithBody Send the document of an upload through the gateway.
+	//
+	// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
+	// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
+	// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
+	// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
+	// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/uploads/{id}/content (the `PutUploadContent` operationId).
+	PutUploadContentWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListVoices List the voices.
 	//
@@ -1536,11 +1601,13 @@ func (c *Client) GetJob(ctx context.Context, id JobID, params *GetJobParams, req
 
 // GetArtifact Find one finished file.
 //
-// Leads to a presigned URL of the bucket that works for a while without a key. Needs the scope `jobs:read`.
+// Leads to a presigned URL of the bucket that works for a while without a key. With `proxy=1` the answer is the
+// file itself, for clients that cannot reach the bucket; HEAD asks for its size, and Range for one part. Several
+// ranges at once are answered with the whole. Needs the scope `jobs:read`.
 //
 // Corresponds with GET /v1/jobs/{id}/artifacts/{name} (the `GetArtifact` operationId).
-func (c *Client) GetArtifact(ctx context.Context, id JobID, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetArtifactRequest(c.Server, id, name)
+func (c *Client) GetArtifact(ctx context.Context, id JobID, name string, params *GetArtifactParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetArtifactRequest(c.Server, id, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1727,7 +1794,8 @@ func (c *Client) RevokeKey(ctx context.Context, id string, reqEditors ...Request
 
 // CreateUploadWithBody Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1746,13 +1814,37 @@ func (c *Client) CreateUploadWithBody(ctx context.Context, params *CreateUploadP
 
 // CreateUpload Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/uploads (the `CreateUpload` operationId).
 func (c *Client) CreateUpload(ctx context.Context, params *CreateUploadParams, body CreateUploadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateUploadRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutUploadContentWithBody Send the document of an upload through the gateway.
+//
+// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
+// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
+// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
+// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
+// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/uploads/{id}/content (the `PutUploadContent` operationId).
+func (c *Client) PutUploadContentWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutUploadContentRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2266,7 +2358,7 @@ func NewGetJobRequest(server string, id JobID, params *GetJobParams) (*http.Requ
 }
 
 // NewGetArtifactRequest constructs an http.Request for the GetArtifact method
-func NewGetArtifactRequest(server string, id JobID, name string) (*http.Request, error) {
+func NewGetArtifactRequest(server string, id JobID, name string, params *GetArtifactParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2298,9 +2390,73 @@ func NewGetArtifactRequest(server string, id JobID, name string) (*http.Request,
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Proxy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "proxy", *params.Proxy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.Range != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Range", *params.Range, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Range", headerParam0)
+		}
+
+		if params.IfRange != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Range", *params.IfRange, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Range", headerParam1)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam2)
+		}
+
 	}
 
 	return req, nil
@@ -2946,6 +3102,42 @@ func NewCreateUploadRequestWithBody(server string, params *CreateUploadParams, c
 	return req, nil
 }
 
+// NewPutUploadContentRequestWithBody constructs an http.Request for the PutUploadContent method, with any body, and a specified content type
+func NewPutUploadContentRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/uploads/%s/content", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListVoicesRequest constructs an http.Request for the ListVoices method
 func NewListVoicesRequest(server string) (*http.Request, error) {
 	var err error
@@ -3109,12 +3301,14 @@ type ClientWithResponsesInterface interface {
 
 	// GetArtifactWithResponse Find one finished file.
 	//
-	// Leads to a presigned URL of the bucket that works for a while without a key. Needs the scope `jobs:read`.
+	// Leads to a presigned URL of the bucket that works for a while without a key. With `proxy=1` the answer is the
+	// file itself, for clients that cannot reach the bucket; HEAD asks for its size, and Range for one part. Several
+	// ranges at once are answered with the whole. Needs the scope `jobs:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/jobs/{id}/artifacts/{name} (the `GetArtifact` operationId).
-	GetArtifactWithResponse(ctx context.Context, id JobID, name string, reqEditors ...RequestEditorFn) (*GetArtifactResponse, error)
+	GetArtifactWithResponse(ctx context.Context, id JobID, name string, params *GetArtifactParams, reqEditors ...RequestEditorFn) (*GetArtifactResponse, error)
 
 	// CancelJobWithResponse Cancel a job.
 	//
@@ -3214,7 +3408,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3223,12 +3418,26 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUploadWithResponse Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/uploads (the `CreateUpload` operationId).
 	CreateUploadWithResponse(ctx context.Context, params *CreateUploadParams, body CreateUploadJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUploadResponse, error)
+
+	// PutUploadContentWithBodyWithResponse Send the document of an upload through the gateway.
+	//
+	// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
+	// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
+	// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
+	// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
+	// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/uploads/{id}/content (the `PutUploadContent` operationId).
+	PutUploadContentWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutUploadContentResponse, error)
 
 	// ListVoicesWithResponse List the voices.
 	//
@@ -4189,9 +4398,37 @@ func (r GetJobResponse) ContentType() string {
 	return ""
 }
 
+// GetArtifactResponse200Headers the declared response headers of an HTTP 200 response for GetArtifact
+type GetArtifactResponse200Headers struct {
+	AcceptRanges       string
+	ContentDisposition string
+	ETag               string
+	XRequestID         string
+}
+
+// GetArtifactResponse206Headers the declared response headers of an HTTP 206 response for GetArtifact
+type GetArtifactResponse206Headers struct {
+	AcceptRanges       string
+	ContentDisposition string
+	ContentRange       string
+	ETag               string
+	XRequestID         string
+}
+
+// GetArtifactResponse304Headers the declared response headers of an HTTP 304 response for GetArtifact
+type GetArtifactResponse304Headers struct {
+	ETag       string
+	XRequestID string
+}
+
 // GetArtifactResponse307Headers the declared response headers of an HTTP 307 response for GetArtifact
 type GetArtifactResponse307Headers struct {
 	Location   string
+	XRequestID string
+}
+
+// GetArtifactResponse400Headers the declared response headers of an HTTP 400 response for GetArtifact
+type GetArtifactResponse400Headers struct {
 	XRequestID string
 }
 
@@ -4209,6 +4446,12 @@ type GetArtifactResponse403Headers struct {
 // GetArtifactResponse404Headers the declared response headers of an HTTP 404 response for GetArtifact
 type GetArtifactResponse404Headers struct {
 	XRequestID string
+}
+
+// GetArtifactResponse416Headers the declared response headers of an HTTP 416 response for GetArtifact
+type GetArtifactResponse416Headers struct {
+	ContentRange string
+	XRequestID   string
 }
 
 // GetArtifactResponse429Headers the declared response headers of an HTTP 429 response for GetArtifact
@@ -4233,32 +4476,51 @@ type GetArtifactResponse503Headers struct {
 type GetArtifactResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *ProblemResponse
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON416 the response for an HTTP 416 `application/problem+json` response
+	ApplicationProblemJSON416 *Problem
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *TooMany
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *ProblemResponse
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetArtifactResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetArtifactResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetArtifactResponse304Headers
 	// Headers307 the parsed response headers for an HTTP 307 response
 	Headers307 *GetArtifactResponse307Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetArtifactResponse400Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetArtifactResponse401Headers
 	// Headers403 the parsed response headers for an HTTP 403 response
 	Headers403 *GetArtifactResponse403Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *GetArtifactResponse404Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetArtifactResponse416Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *GetArtifactResponse429Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
 	Headers500 *GetArtifactResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetArtifactResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetArtifactResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
@@ -4274,6 +4536,11 @@ func (r GetArtifactResponse) GetApplicationProblemJSON403() *ProblemResponse {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r GetArtifactResponse) GetApplicationProblemJSON404() *ProblemResponse {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON416 returns the response for an HTTP 416 `application/problem+json` response
+func (r GetArtifactResponse) GetApplicationProblemJSON416() *Problem {
+	return r.ApplicationProblemJSON416
 }
 
 // GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -5722,6 +5989,213 @@ func (r CreateUploadResponse) ContentType() string {
 	return ""
 }
 
+// PutUploadContentResponse201Headers the declared response headers of an HTTP 201 response for PutUploadContent
+type PutUploadContentResponse201Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse400Headers the declared response headers of an HTTP 400 response for PutUploadContent
+type PutUploadContentResponse400Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse401Headers the declared response headers of an HTTP 401 response for PutUploadContent
+type PutUploadContentResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// PutUploadContentResponse403Headers the declared response headers of an HTTP 403 response for PutUploadContent
+type PutUploadContentResponse403Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse404Headers the declared response headers of an HTTP 404 response for PutUploadContent
+type PutUploadContentResponse404Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse408Headers the declared response headers of an HTTP 408 response for PutUploadContent
+type PutUploadContentResponse408Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse409Headers the declared response headers of an HTTP 409 response for PutUploadContent
+type PutUploadContentResponse409Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse413Headers the declared response headers of an HTTP 413 response for PutUploadContent
+type PutUploadContentResponse413Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse415Headers the declared response headers of an HTTP 415 response for PutUploadContent
+type PutUploadContentResponse415Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse429Headers the declared response headers of an HTTP 429 response for PutUploadContent
+type PutUploadContentResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// PutUploadContentResponse500Headers the declared response headers of an HTTP 500 response for PutUploadContent
+type PutUploadContentResponse500Headers struct {
+	XRequestID string
+}
+
+// PutUploadContentResponse503Headers the declared response headers of an HTTP 503 response for PutUploadContent
+type PutUploadContentResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type PutUploadContentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *UploadContent
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *ProblemResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *ProblemResponse
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ProblemResponse
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutUploadContentResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *PutUploadContentResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *PutUploadContentResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *PutUploadContentResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *PutUploadContentResponse404Headers
+	// Headers408 the parsed response headers for an HTTP 408 response
+	Headers408 *PutUploadContentResponse408Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *PutUploadContentResponse409Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *PutUploadContentResponse413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *PutUploadContentResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PutUploadContentResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *PutUploadContentResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PutUploadContentResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutUploadContentResponse) GetJSON201() *UploadContent {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON408() *ProblemResponse {
+	return r.ApplicationProblemJSON408
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON409() *ProblemResponse {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON413() *ProblemResponse {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON415() *ProblemResponse {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r PutUploadContentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutUploadContentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutUploadContentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutUploadContentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListVoicesResponse200Headers the declared response headers of an HTTP 200 response for ListVoices
 type ListVoicesResponse200Headers struct {
 	XRequestID string
@@ -5989,13 +6463,15 @@ func (c *ClientWithResponses) GetJobWithResponse(ctx context.Context, id JobID, 
 
 // GetArtifactWithResponse Find one finished file.
 //
-// Leads to a presigned URL of the bucket that works for a while without a key. Needs the scope `jobs:read`.
+// Leads to a presigned URL of the bucket that works for a while without a key. With `proxy=1` the answer is the
+// file itself, for clients that cannot reach the bucket; HEAD asks for its size, and Range for one part. Several
+// ranges at once are answered with the whole. Needs the scope `jobs:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/jobs/{id}/artifacts/{name} (the `GetArtifact` operationId).
-func (c *ClientWithResponses) GetArtifactWithResponse(ctx context.Context, id JobID, name string, reqEditors ...RequestEditorFn) (*GetArtifactResponse, error) {
-	rsp, err := c.GetArtifact(ctx, id, name, reqEditors...)
+func (c *ClientWithResponses) GetArtifactWithResponse(ctx context.Context, id JobID, name string, params *GetArtifactParams, reqEditors ...RequestEditorFn) (*GetArtifactResponse, error) {
+	rsp, err := c.GetArtifact(ctx, id, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6154,7 +6630,8 @@ func (c *ClientWithResponses) RevokeKeyWithResponse(ctx context.Context, id stri
 
 // CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6169,7 +6646,8 @@ func (c *ClientWithResponses) CreateUploadWithBodyWithResponse(ctx context.Conte
 
 // CreateUploadWithResponse Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. Needs the scope `jobs:write`.
+// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6180,6 +6658,25 @@ func (c *ClientWithResponses) CreateUploadWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseCreateUploadResponse(rsp)
+}
+
+// PutUploadContentWithBodyWithResponse Send the document of an upload through the gateway.
+//
+// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
+// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
+// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
+// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
+// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/uploads/{id}/content (the `PutUploadContent` operationId).
+func (c *ClientWithResponses) PutUploadContentWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutUploadContentResponse, error) {
+	rsp, err := c.PutUploadContentWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutUploadContentResponse(rsp)
 }
 
 // ListVoicesWithResponse List the voices.
@@ -7494,8 +7991,18 @@ func ParseGetArtifactResponse(rsp *http.Response) (*GetArtifactResponse, error) 
 	}
 
 	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case rsp.StatusCode == 307:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest Unauthorized
@@ -7517,6 +8024,13 @@ func ParseGetArtifactResponse(rsp *http.Response) (*GetArtifactResponse, error) 
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON416 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest TooMany
@@ -7542,6 +8056,92 @@ func ParseGetArtifactResponse(rsp *http.Response) (*GetArtifactResponse, error) 
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetArtifactResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = value
+		}
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetArtifactResponse206Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = value
+		}
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetArtifactResponse304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers304 = &headers
 	case rsp.StatusCode == 307:
 		var headers GetArtifactResponse307Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
@@ -7559,6 +8159,16 @@ func ParseGetArtifactResponse(rsp *http.Response) (*GetArtifactResponse, error) 
 			headers.XRequestID = value
 		}
 		response.Headers307 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetArtifactResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 401:
 		var headers GetArtifactResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -7596,6 +8206,23 @@ func ParseGetArtifactResponse(rsp *http.Response) (*GetArtifactResponse, error) 
 			headers.XRequestID = value
 		}
 		response.Headers404 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetArtifactResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers416 = &headers
 	case rsp.StatusCode == 429:
 		var headers GetArtifactResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -9452,6 +10079,267 @@ func ParseCreateUploadResponse(rsp *http.Response) (*CreateUploadResponse, error
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers CreateUploadResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutUploadContentResponse parses an HTTP response from a PutUploadContentWithResponse call
+func ParsePutUploadContentResponse(rsp *http.Response) (*PutUploadContentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutUploadContentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest UploadContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers PutUploadContentResponse201Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers PutUploadContentResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers PutUploadContentResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers PutUploadContentResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers PutUploadContentResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 408:
+		var headers PutUploadContentResponse408Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers408 = &headers
+	case rsp.StatusCode == 409:
+		var headers PutUploadContentResponse409Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 413:
+		var headers PutUploadContentResponse413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers PutUploadContentResponse415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers PutUploadContentResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers PutUploadContentResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers PutUploadContentResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {

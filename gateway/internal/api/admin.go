@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 	"unicode"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
@@ -55,8 +56,9 @@ func (a *API) listKeys(c *Call) {
 }
 
 type keyRequest struct {
-	Name   string       `json:"name"`
-	Scopes []auth.Scope `json:"scopes"`
+	Name        string       `json:"name"`
+	Scopes      []auth.Scope `json:"scopes"`
+	Certificate bool         `json:"certificate"`
 }
 
 const maxKeyName = 200
@@ -91,6 +93,11 @@ func (a *API) createKey(c *Call) {
 	if !ok {
 		return
 	}
+	// Only who holds a certificate's private key may make it a key of theirs: a
+	// public key that others could register would lead its owner into their tenant.
+	if r.Certificate && c.Certificate == (auth.Hash{}) {
+		faults = append(faults, job.Fault{Pointer: "/certificate", Detail: "this connection shows no client certificate", Kind: job.Invalid})
+	}
 	if faults = merge(faults, r.faults()); len(faults) > 0 {
 		a.refuseFaults(c, faults)
 		return
@@ -108,10 +115,23 @@ func (a *API) createKey(c *Call) {
 		a.refuse(c, conflict, "This Idempotency-Key has created the API key "+owner+" before; its secret was shown then.")
 		return
 	}
-	k, secret, err := a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes)
+	var k store.Key
+	var secret string
+	if r.Certificate {
+		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes, c.Certificate)
+	} else {
+		k, secret, err = a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes)
+	}
+	if r.Certificate && err != nil && job.KindOf(err) == job.Conflict {
+		a.refuse(c, conflict, "The public key of this certificate is an API key already, or was one; a key that was revoked stays so.")
+		return
+	}
 	if err != nil {
 		a.fail(c, err)
 		return
+	}
+	if r.Certificate { // it may have been asked for a moment ago, and not been there
+		a.dep.Keys.Put(c.Certificate, &auth.Identity{KeyID: k.ID, Tenant: c.Identity.Tenant, Scopes: k.Scopes}, time.Now())
 	}
 	d := documentOfKey(k)
 	d.Secret = secret

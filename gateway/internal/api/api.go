@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -66,6 +67,12 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (Object, error)
 	PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error)
 	PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error)
+	// Put stores what r yields as it comes: size bytes, or to the end of r if size is
+	// negative, and nothing if r fails. existed is true if the object was there; it
+	// is as it was then.
+	Put(ctx context.Context, key, media string, r io.Reader, size int64) (o Object, existed bool, err error)
+	// Get reads length bytes from offset on, of the version that etag names.
+	Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error)
 	playback.Bucket
 }
 
@@ -196,10 +203,12 @@ func key(c *Call, r *route) (h auth.Hash, ok bool) {
 	field := c.Header("authorization")
 	if field == nil && r.browser {
 		q, err := url.ParseQuery(string(c.Query()))
-		if err != nil || len(q[accessToken]) != 1 {
-			return h, false
+		if err == nil && len(q[accessToken]) == 1 {
+			field = []byte("Bearer " + q.Get(accessToken))
 		}
-		field = []byte("Bearer " + q.Get(accessToken))
+	}
+	if field == nil && c.Certificate != (auth.Hash{}) {
+		return c.Certificate, true
 	}
 	return auth.Bearer(field)
 }
@@ -236,6 +245,10 @@ func (a *API) identify(ctx context.Context, h auth.Hash) (*auth.Identity, error)
 
 // enter serves the route if the identity may.
 func (a *API) enter(c *Call, r *route, id *auth.Identity) {
+	if id == nil && c.Certificate == c.Key {
+		a.refuse(c, unauthorized, "The client certificate is not registered as an API key, or the key was revoked.")
+		return
+	}
 	if id == nil {
 		a.refuse(c, unauthorized, "This API key does not exist or was revoked.")
 		return

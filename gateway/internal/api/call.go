@@ -31,18 +31,21 @@ type Exchange interface {
 
 // Answer is what a call leads to, in words that every carrier can say.
 type Answer struct {
-	Status      int // as in HTTP
-	ContentType string
-	Kept        bool             // Body and Job are from the cache of documents; they must not be changed
-	Body        []byte           // unless it is one of the two that follow
-	Job         *jobdoc.Document // the body; of a 304: what has not changed
-	Problem     *Problem         // the body
-	ETag        string
-	Location    string
-	Allow       string        // methods of the resource
-	Preference  string        // that was applied
-	RetryAfter  time.Duration // positive: when to try again
-	Err         error         // the reason, for the log only
+	Status       int // as in HTTP
+	ContentType  string
+	Kept         bool             // Body and Job are from the cache of documents; they must not be changed
+	Body         []byte           // unless it is one of the two that follow
+	Job          *jobdoc.Document // the body; of a 304: what has not changed
+	Problem      *Problem         // the body
+	ETag         string
+	Location     string
+	Allow        string        // methods of the resource
+	Preference   string        // that was applied
+	AcceptRanges bool          // parts of the resource may be asked for
+	ContentRange string        // which part the body is
+	Disposition  string        // what a browser does with the body
+	RetryAfter   time.Duration // positive: when to try again
+	Err          error         // the reason, for the log only
 }
 
 // Bytes returns the body: Body, or Job or Problem as JSON.
@@ -67,6 +70,7 @@ type Call struct {
 	Identity    auth.Identity
 	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
 	Started     time.Time
+	Certificate auth.Hash // of the public key in the client's verified certificate; zero without one
 	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
 	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 

@@ -259,34 +259,3 @@ func (a *API) segmentFilter(c *Call, q url.Values) (f store.SegmentFilter, ok bo
 	f.Chapter = n
 	return f, true
 }
-
-func (a *API) getArtifact(c *Call) {
-	id, _, ok := a.owned(c)
-	if !ok {
-		return
-	}
-	ctx, name := c.Context(), c.params[1]
-	key, err := a.dep.Store.FindArtifact(ctx, c.Identity.Tenant, id, name)
-	if job.KindOf(err) == job.NotFound && err != nil {
-		a.refuse(c, notFound, "This job has no artifact of that name (yet).")
-		return
-	}
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	// A link to a bucket that is away would only move the failure to the client.
-	if _, err := a.dep.Bucket.Stat(ctx, key); err != nil {
-		if job.KindOf(err) == job.NotFound {
-			err = &job.Error{Op: "api.getArtifact", JobID: id, Kind: job.Internal, Err: err} // a row names an object that is gone
-		}
-		a.fail(c, err)
-		return
-	}
-	link, err := a.dep.Bucket.PresignGet(ctx, key, a.cfg.PresignExpiry, name)
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.Reply(&Answer{Status: http.StatusTemporaryRedirect, Location: link})
-}

@@ -52,6 +52,9 @@ var jobPathBytes = []byte(jobPath)
 func (a *API) caller(c *Call) *auth.Identity {
 	field := c.Header("authorization")
 	h, ok := c.Memo.Bearer(field)
+	if field == nil && c.Certificate != (auth.Hash{}) {
+		h, ok = c.Certificate, true
+	}
 	if ok {
 		c.Key = h
 	} else if a.dep.Tokens != nil {

@@ -49,6 +49,7 @@ const (
 	tooManyRequests  slug = "too-many-requests"
 	tooManyWatches   slug = "too-many-watches"
 	upgradeRequired  slug = "upgrade-required"
+	badRange         slug = "range-not-satisfiable"
 	overloaded       slug = "overloaded"
 	unavailable      slug = "unavailable"
 	outcomeUnknown   slug = "outcome-unknown"
@@ -81,6 +82,7 @@ var problems = map[slug]kindOfProblem{
 	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
 	tooManyWatches:   {http.StatusTooManyRequests, "There are too many watches"},
 	upgradeRequired:  {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
+	badRange:         {http.StatusRequestedRangeNotSatisfiable, "The range is not there"},
 	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
 	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
 	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},

@@ -39,6 +39,7 @@ func routes() []route {
 		{method: "GET", pattern: "/v1/jobs/{id}/live", scopes: read, onLoop: true, browser: true, serve: (*API).live},
 		{method: "GET", pattern: "/v1/connect", scopes: auth.Scopes(), onLoop: true, browser: true, serve: (*API).connect},
 		{method: "POST", pattern: "/v1/uploads", scopes: write, serve: (*API).createUpload},
+		{method: "PUT", pattern: "/v1/uploads/{id}/content", scopes: write, streams: true, serve: (*API).putContent},
 		{method: "POST", pattern: "/v1/audio/speech", scopes: write, openAI: true, serve: (*API).speak},
 		{method: "GET", pattern: "/v1/voices", scopes: []auth.Scope{auth.JobsRead, auth.JobsWrite}, onLoop: true, serve: (*API).listVoices},
 		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: (*API).listKeys},

@@ -37,6 +37,7 @@ func (r *uploadRequest) faults(l job.Limits) []job.Fault {
 type uploadDocument struct {
 	ID        string            `json:"id"`
 	URL       string            `json:"url"`
+	Content   string            `json:"content_url"`
 	Method    string            `json:"method"`
 	Headers   map[string]string `json:"headers"`
 	MediaType string            `json:"media_type"`
@@ -104,7 +105,7 @@ func (a *API) presign(c *Call, u store.Upload) {
 		return
 	}
 	a.reply(c, http.StatusCreated, &uploadDocument{
-		ID: u.ID, URL: link, Method: http.MethodPut, Headers: map[string]string{"Content-Type": u.MediaType},
+		ID: u.ID, URL: link, Content: "/v1/uploads/" + u.ID + "/content", Method: http.MethodPut, Headers: map[string]string{"Content-Type": u.MediaType},
 		MediaType: u.MediaType, MaxBytes: u.MaxBytes, ExpiresAt: jobdoc.Time{Time: u.ExpiresAt},
 	})
 }

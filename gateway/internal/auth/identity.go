@@ -39,6 +39,11 @@ type Hash [sha256.Size]byte
 // HashKey returns the hash of a key.
 func HashKey(secret string) Hash { return sha256.Sum256([]byte(secret)) }
 
+// HashPublicKey returns the hash of the public key of a certificate, given as
+// its SubjectPublicKeyInfo in DER. It stands for a key: no secret of the shape of
+// one has the same hash.
+func HashPublicKey(spki []byte) Hash { return sha256.Sum256(spki) }
+
 const keyPrefix = "vm_"
 
 // Bearer reads the value of an Authorization field. ok is false if it is not a

@@ -129,6 +129,7 @@ func (s *framed) enter(authorization string) error {
 	s.setReading(true)
 	e := &entrance{s: s, authorization: authorization}
 	e.call.Exchange, e.call.Started, e.call.RequestID = e, time.Now(), s.k.ids.next()
+	e.call.Certificate = certificate(s.conn.ClientCertificates())
 	s.k.metrics.begin()
 	s.k.api.Serve(&e.call)
 	return nil
@@ -195,7 +196,7 @@ func (e *entrance) Query() []byte { return nil }
 
 // Header implements [api.Exchange].
 func (e *entrance) Header(name string) []byte {
-	if name == "authorization" {
+	if name == "authorization" && e.authorization != "" {
 		return []byte(e.authorization)
 	}
 	return nil

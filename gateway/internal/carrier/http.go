@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -93,6 +94,9 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
 	x.call.Traceparent = traceparent(req.Header("traceparent"))
+	if ex.Secure() {
+		x.call.Certificate = certificate(ex.ClientCertificates())
+	}
 	x.id = append(x.id[:0], req.Header("x-request-id")...)
 	if !goodRequestID(x.id) {
 		x.id = k.ids.append(x.id[:0])
@@ -106,6 +110,15 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
+}
+
+// certificate returns the hash of the public key of a client's own certificate,
+// zero without one.
+func certificate(chain []*x509.Certificate) auth.Hash {
+	if len(chain) == 0 {
+		return auth.Hash{}
+	}
+	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
 }
 
 // memo returns the memo of the event loop.
@@ -193,6 +206,11 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	add("ETag", a.ETag)
 	add("Location", a.Location)
 	add("Allow", a.Allow)
+	if a.AcceptRanges {
+		add("Accept-Ranges", "bytes")
+	}
+	add("Content-Range", a.ContentRange)
+	add("Content-Disposition", a.Disposition)
 	if a.Preference != "" {
 		add("Preference-Applied", a.Preference)
 	}

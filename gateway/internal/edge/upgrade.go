@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -213,6 +214,15 @@ func (u *Conn) Close(err error) {
 
 // RemoteAddr returns the address of the peer.
 func (u *Conn) RemoteAddr() netip.AddrPort { return u.c.remote }
+
+// ClientCertificates returns the verified certificate chain that the client
+// showed, its own first, or nil.
+func (u *Conn) ClientCertificates() []*x509.Certificate {
+	if u.c.tls == nil {
+		return nil
+	}
+	return u.c.tls.peer
+}
 
 // SetTimer asks for OnTimer after d, in place of what was asked before. 0 asks
 // for none. It may be called on the connection's loop only.

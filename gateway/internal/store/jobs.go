@@ -136,11 +136,13 @@ func (s *Store) ListSegments(ctx context.Context, id job.ID, f SegmentFilter, af
 	return segments, err
 }
 
-// FindArtifact returns where in the bucket an artifact is. NotFound if the job has none of that name.
-func (s *Store) FindArtifact(ctx context.Context, tenant job.Tenant, id job.ID, name string) (key string, err error) {
-	var media string
+// Artifact is where in the bucket a finished file is, and what it is.
+type Artifact struct{ ObjectKey, MediaType string }
+
+// FindArtifact returns an artifact. NotFound if the job has none of that name.
+func (s *Store) FindArtifact(ctx context.Context, tenant job.Tenant, id job.ID, name string) (a Artifact, err error) {
 	err = s.call(ctx, "FindArtifact", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("FindArtifact"), id, name, tenant).Scan(&key, &media)
+		return s.pool.QueryRow(ctx, s.queries.Get("FindArtifact"), id, name, tenant).Scan(&a.ObjectKey, &a.MediaType)
 	})
-	return key, err
+	return a, err
 }

@@ -54,12 +54,18 @@ func (s *Store) CreateKey(ctx context.Context, tenant job.Tenant, id, name strin
 			return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
 		}
 	}
-	h := auth.HashKey(secret)
+	k, err := s.RegisterKey(ctx, tenant, id, name, scopes, auth.HashKey(secret))
+	return k, secret, err
+}
+
+// RegisterKey stores a new key of tenant that is known by its hash. A hash that
+// any key has or had is a Conflict.
+func (s *Store) RegisterKey(ctx context.Context, tenant job.Tenant, id, name string, scopes []auth.Scope, h auth.Hash) (Key, error) {
 	k := Key{ID: id, Name: name, Scopes: scopes}
-	err = s.call(ctx, "CreateKey", func(ctx context.Context) error {
+	err := s.call(ctx, "CreateKey", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, s.queries.Get("InsertKey"), k.ID, tenant, name, h[:], scopes).Scan(&k.CreatedAt)
 	})
-	return k, secret, err
+	return k, err
 }
 
 // CountKeys returns how many keys of tenant work.

@@ -27,6 +27,8 @@ func Run(t *testing.T, open func(*testing.T) *blob.Store) {
 		"sixteen conditional writers store one object": race,
 		"a reader that fails stores nothing":           failingReader,
 		"a reader of another size stores nothing":      wrongSize,
+		"what is put once is as what is put":           once,
+		"slow readers of unknown size are bounded":     slow,
 		"ranges are read exactly":                      ranges,
 		"a wrong ETag is a conflict":                   wrongETag,
 		"what is not there is not found":               notFound,
@@ -151,6 +153,77 @@ func (f *failing) Read(p []byte) (int, error) {
 	n := min(len(p), f.left)
 	f.left -= n
 	return n, nil
+}
+
+func once(t *testing.T, s *blob.Store) {
+	t.Helper()
+	for _, n := range []int{0, 1, 65_536, 11 << 20} {
+		key := fmt.Sprintf("t/once-%d.txt", n)
+		data := pattern(n)
+		for i, existed := range []bool{false, true} {
+			info, err := s.PutOnce(t.Context(), key, bytes.NewReader(data), int64(n), blob.PutOptions{ContentType: "text/plain", IfAbsent: true})
+			if err != nil || info.Size != int64(n) || info.Existed != existed {
+				t.Fatalf("PutOnce of %d bytes, time %d: %+v, %v", n, i, info, err)
+			}
+		}
+		r, info, err := s.Get(t.Context(), key, blob.GetOptions{})
+		if err != nil || info.ContentType != "text/plain" {
+			t.Fatalf("Get: %+v, %v", info, err)
+		}
+		got, err := io.ReadAll(r)
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes came back as %d, %v", n, len(got), err)
+		}
+	}
+	for _, size := range []int64{99, 101, 7<<20 - 1, 7<<20 + 1} {
+		n := 100
+		if size > 1000 {
+			n = 7 << 20
+		}
+		_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", bytes.NewReader(pattern(n)), size, blob.PutOptions{})
+		wantKind(t, fmt.Sprintf("PutOnce of %d bytes as %d", n, size), err, job.Internal)
+	}
+	for _, n := range []int{100, 7 << 20} {
+		_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", &failing{left: n}, int64(n+1), blob.PutOptions{})
+		wantKind(t, "PutOnce of a reader that fails", err, job.Engine)
+	}
+	_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", bytes.NewReader(nil), -1, blob.PutOptions{})
+	wantKind(t, "PutOnce of unknown size", err, job.TooLarge)
+	_, err = s.Stat(t.Context(), "t/once-wrong.txt")
+	wantKind(t, "Stat", err, job.NotFound)
+}
+
+func slow(t *testing.T, s *blob.Store) {
+	t.Helper()
+	const most = 4
+	var all sync.WaitGroup
+	var writers []*io.PipeWriter
+	for i := range most {
+		r, w := io.Pipe()
+		writers = append(writers, w)
+		all.Go(func() {
+			info, err := s.Put(t.Context(), fmt.Sprintf("t/slow-%d", i), r, -1, blob.PutOptions{Slow: true})
+			if err != nil || info.Size != 1 {
+				t.Errorf("slow put: %+v, %v", info, err)
+			}
+		})
+		if _, err := w.Write([]byte("x")); err != nil { // taken, so its memory is, too
+			t.Fatal(err)
+		}
+	}
+	_, err := s.Put(t.Context(), "t/slow-more", strings.NewReader("x"), -1, blob.PutOptions{Slow: true})
+	wantKind(t, "one too many", err, job.Overloaded)
+	put(t, s, "t/not-slow", pattern(7<<20)) // does not wait for them
+	for _, w := range writers {
+		_ = w.Close()
+	}
+	all.Wait()
+	if _, err := s.Put(t.Context(), "t/slow-more", strings.NewReader("x"), -1, blob.PutOptions{Slow: true}); err != nil {
+		t.Errorf("when they are over: %v", err)
+	}
 }
 
 func failingReader(t *testing.T, s *blob.Store) {

@@ -205,7 +205,7 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 		return nil, err
 	}
 	abs := *in
-	abs.Bucket = path
+	abs.Bucket, abs.Body = path, announced(in.Body, in.ContentLength)
 	return s.files.UploadPart(ctx, &abs)
 }
 

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -151,6 +154,28 @@ func TestDeletedFoldersAreMadeAgain(t *testing.T) {
 		require.NoError(t, store.Delete(t.Context(), "r/aa/1.wav"))
 		_, err := store.Stat(t.Context(), "r/aa/1.wav")
 		require.Equal(t, job.NotFound, job.KindOf(err))
+	}
+}
+
+func TestAnObjectThatBreaksOffIsNotStored(t *testing.T) {
+	store := open(t, start(t, t.TempDir()))
+	for _, size := range []int{10, 300_000, 6 << 20} {
+		link, err := store.PresignPut(t.Context(), "broken.wav", time.Minute)
+		require.NoError(t, err)
+		u, err := url.Parse(link)
+		require.NoError(t, err)
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", u.Host)
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", u.RequestURI(), u.Host, size+1, strings.Repeat("x", size))
+		require.NoError(t, err)
+		tcp, ok := c.(*net.TCPConn)
+		require.True(t, ok)
+		require.NoError(t, tcp.CloseWrite())
+		said, _ := io.ReadAll(c)
+		require.NoError(t, c.Close())
+		require.NotContains(t, string(said), " 200 ", "%d bytes", size)
+		_, err = store.Stat(t.Context(), "broken.wav")
+		require.Equal(t, job.NotFound, job.KindOf(err), "%d bytes", size)
 	}
 }
 

@@ -60,7 +60,7 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	if err != nil {
 		return s3response.PutObjectOutput{}, err
 	}
-	in.Bucket = path
+	in.Bucket, in.Body = path, announced(in.Body, in.ContentLength)
 	out, err := s.files.PutObjectWithPostFunc(ctx, in, (*os.File).Sync)
 	if err != nil {
 		return out, err

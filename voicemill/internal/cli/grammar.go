@@ -32,6 +32,9 @@ type Grammar struct {
 type Globals struct {
 	URL      string           `name:"url" placeholder:"URL" help:"Address of the server; default $$VOICEMILL_URL or ${default_url}."`
 	KeyFile  string           `name:"key-file" placeholder:"FILE" type:"path" help:"File that holds the API key; default $$VOICEMILL_KEY. A key is never a flag, where other users would see it."`
+	Cert     string           `name:"cert" placeholder:"FILE" type:"path" help:"PEM file with a client certificate, which may stand for an API key; default $$VOICEMILL_CERT."`
+	CertKey  string           `name:"cert-key" placeholder:"FILE" type:"path" help:"PEM file with its private key; default $$VOICEMILL_CERT_KEY."`
+	CA       string           `name:"ca" placeholder:"FILE" type:"path" help:"PEM file with the authorities of the server's certificate; default $$VOICEMILL_CA, else the system's."`
 	JSON     bool             `name:"json" help:"Write JSON: one document, or one a line."`
 	Patience time.Duration    `name:"patience" default:"10m" placeholder:"TIME" help:"How long to go on trying when the server goes away while a job is followed; default ${default}."`
 	Version  kong.VersionFlag `name:"version" help:"Show the version."`
@@ -44,6 +47,8 @@ const (
 Environment:
   VOICEMILL_URL      address of the server
   VOICEMILL_KEY      API key
+  VOICEMILL_CERT, VOICEMILL_CERT_KEY, VOICEMILL_CA
+                     client certificate, its key, and whom to trust
 
 Exit codes:
   0    done

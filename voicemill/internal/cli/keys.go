@@ -17,18 +17,26 @@ type KeysCommand struct {
 
 // KeysCreateCommand creates a key.
 type KeysCreateCommand struct {
-	Name  string   `placeholder:"NAME" help:"A name to know the key by."`
-	Scope []string `default:"jobs:write,jobs:read" placeholder:"SCOPE" help:"What the key may do: jobs:write, jobs:read, admin; may be repeated. Default ${default}."`
+	Name        string   `placeholder:"NAME" help:"A name to know the key by."`
+	Scope       []string `default:"jobs:write,jobs:read" placeholder:"SCOPE" help:"What the key may do: jobs:write, jobs:read, admin; may be repeated. Default ${default}."`
+	Certificate bool     `help:"Make the certificate of --cert the key; there is no secret then."`
 }
 
 // Run prints the secret alone on standard output, so that it can be kept with `> file`.
 func (c *KeysCreateCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
-	k, err := s.calls.CreateKey(ctx, c.Name, c.Scope)
+	create := s.calls.CreateKey
+	if c.Certificate {
+		create = s.calls.RegisterCertificate
+	}
+	k, err := create(ctx, c.Name, c.Scope)
 	if err != nil {
 		return err
 	}
 	if con.JSON {
 		return con.Document(k)
+	}
+	if c.Certificate {
+		return con.Printf("%s\n", k.ID)
 	}
 	con.Hintf("Key %s (%s). Its secret is shown only now:", k.ID, strings.Join(k.Scopes, ", "))
 	return con.Printf("%s\n", k.Secret)

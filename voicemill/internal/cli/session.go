@@ -53,6 +53,9 @@ func newSession(g *Globals, con *console.Console) (*Session, error) {
 		return nil, usagef("the API key has characters that no key has")
 	}
 	transport := newTransport()
+	if transport.TLSClientConfig, err = g.tls(con); err != nil {
+		return nil, err
+	}
 	cfg := client.Config{URL: address, Key: key, HTTP: &http.Client{Transport: transport}, UserAgent: "voicemill/" + con.Version}
 	calls, err := client.New(cfg)
 	if err != nil {

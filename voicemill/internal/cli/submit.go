@@ -107,15 +107,15 @@ func (c *SubmitCommand) batch(ctx context.Context, con *console.Console, s *Sess
 	err = s.calls.SubmitBatch(ctx, doc.File, doc.size, client.SubmitOptions{IdempotencyKey: c.IdempotencyKey}, func(l client.BatchLine) error {
 		if l.Problem != nil {
 			refused++
+			con.Hintf("line %d: %s", l.Line, progress.Clean(l.Problem.Error()))
 		}
 		switch {
 		case con.JSON:
 			return con.Document(l)
-		case l.Problem != nil:
-			con.Hintf("line %d: %s", l.Line, progress.Clean(l.Problem.Error()))
-			return nil
+		case l.ID != "":
+			return con.Printf("%s\n", l.ID)
 		}
-		return con.Printf("%s\n", l.ID)
+		return nil
 	})
 	if err == nil && refused > 0 {
 		err = &ExitError{Code: ExitRefused, Err: fmt.Errorf("%d lines were refused", refused)}
