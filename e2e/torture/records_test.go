@@ -38,7 +38,8 @@ func breakRecords(t *testing.T, g *target) (cases int) {
 	for name, next := range brokenRecords() {
 		ordeals[name] = func() error { return g.breakAfterHandshake(next) }
 	}
-	ordeals["a second handshake in TLS 1.2"] = g.renegotiate
+	ordeals["a second handshake in TLS 1.2"] = func() error { return g.renegotiate(true) }
+	ordeals["a second handshake in TLS 1.2, in the clear"] = func() error { return g.renegotiate(false) }
 	times := fewTimes
 	if g.full {
 		times = manyTimes
@@ -294,26 +295,4 @@ func (g *target) fragmentedHello() error {
 		return fmt.Errorf("%d answers, %w", len(answers), err)
 	}
 	return nil
-}
-
-// renegotiate begins a second handshake on a connection of TLS 1.2, in the
-// clear, which the record layer must refuse.
-func (g *target) renegotiate() error {
-	conn, err := g.dial()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	cfg := g.tls.Clone()
-	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	c := tls.Client(conn, cfg)
-	if err := c.Handshake(); err != nil { //nolint:noctx // bounded by the deadline of conn
-		return err
-	}
-	var hello recorder
-	_ = tls.Client(&hello, cfg).Handshake() //nolint:noctx // it has nobody to talk to
-	if _, err := conn.Write(hello.sent); err != nil {
-		return err
-	}
-	return ended(conn)
 }

@@ -66,6 +66,7 @@ func (g *target) dawdlers() map[string]dawdler {
 	head := g.status()
 	post := g.request("POST /v1/jobs HTTP/1.1", "", "Content-Type: application/json", "Content-Length: 1000")
 	chunked := g.request("POST /v1/jobs HTTP/1.1", "", "Content-Type: application/json", "Transfer-Encoding: chunked")
+	batch := g.request("POST /v1/jobs:batch HTTP/1.1", "", "Content-Type: application/x-ndjson", "Transfer-Encoding: chunked")
 	return map[string]dawdler{
 		"connects and says nothing":    {end: silence},
 		"half a head":                  {begin: say(head[:40]), end: late},
@@ -74,6 +75,9 @@ func (g *target) dawdlers() map[string]dawdler {
 		"half a body":                  {begin: say(post + `{"input":`), end: late, long: true},
 		"a body byte by byte":          {begin: say(post), trickle: " ", end: late, long: true},
 		"a chunked body byte by byte":  {begin: say(chunked), trickle: "1\r\n \r\n", end: late, long: true},
+		"a batch without a line":       {begin: say(batch), end: late, long: true},
+		"a batch that stops":           {begin: say(batch + "4\r\n{}\n{\r\n"), end: endsAnyhow, long: true},
+		"a batch byte by byte":         {begin: say(batch), trickle: "1\r\n \r\n", end: late, long: true},
 		"half a preface":               {begin: say("VM"), end: silence},
 		"frames without Hello":         {begin: say("VML1"), end: endsWithProblem(http.StatusBadRequest)},
 		"frames with half a Hello":     {begin: say("VML1" + string(g.hello()[:9])), end: endsWithProblem(http.StatusBadRequest)},

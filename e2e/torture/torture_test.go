@@ -72,6 +72,7 @@ func TestTheGatewayBearsEverything(t *testing.T) {
 		run  func(*testing.T, *target) int
 	}{
 		{"smuggled requests", smuggle},
+		{"smuggled in streamed bodies", smuggleStreamed},
 		{"WebSocket cases", speakWebSocket},
 		{"oversized everything", oversize},
 		{"cuts at every byte", cut},

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -23,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/voicemill/voicemill/e2e/peers"
+	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/embed/natsd"
@@ -38,6 +42,7 @@ type backing struct {
 	key  string
 	db   *pg.Pool
 	bus  *bus.Bus
+	blob *blob.Store
 	ends []func() error // last first
 
 	drained sync.WaitGroup
@@ -92,6 +97,13 @@ func (b *bench) startBacking(ctx context.Context) (k *backing, err error) {
 		return k, err
 	}
 	k.ends = append(k.ends, func() error { k.bus.Close(); return nil })
+	k.blob, err = blob.Open(ctx, blob.Config{
+		Endpoint: s3.Endpoint(), Bucket: "voicemill", AccessKey: keys.AccessKey, SecretKey: keys.SecretKey, Region: s3.Region(),
+	})
+	if err != nil {
+		return k, err
+	}
+	k.ends = append(k.ends, func() error { k.blob.Close(); return nil })
 	return k, b.furnish(ctx, k)
 }
 
@@ -120,6 +132,9 @@ func (b *bench) furnish(ctx context.Context, k *backing) error {
 	return certify(b.cert, b.key)
 }
 
+// object is where the audio of the job is in the bucket.
+const object = "bench/chapter-001.wav"
+
 // job makes one job that runs, with two chapters, and returns its path and its
 // document as the gateway shows it.
 func (b *bench) job(ctx context.Context, s *server) (path string, document []byte, err error) {
@@ -144,6 +159,15 @@ func (b *bench) job(ctx context.Context, s *server) (path string, document []byt
 		if _, err := b.back.db.Exec(ctx, sql, job.ID); err != nil {
 			return "", nil, fmt.Errorf("write the job: %w", err)
 		}
+	}
+	audio := peers.Download()
+	sum := sha256.Sum256(audio)
+	if _, err := b.back.blob.Put(ctx, object, bytes.NewReader(audio), int64(len(audio)), blob.PutOptions{}); err != nil {
+		return "", nil, fmt.Errorf("store the audio: %w", err)
+	}
+	if _, err := b.back.db.Exec(ctx, `insert into artifacts (job_id, name, media_type, object_key, bytes, sha256) values ($1, 'chapter-001.wav', 'audio/wav', $2, $3, $4)`,
+		job.ID, object, len(audio), sum[:]); err != nil {
+		return "", nil, fmt.Errorf("write the artifact: %w", err)
 	}
 	path = "/v1/jobs/" + job.ID
 	status, document, err := call(ctx, s, http.MethodGet, path, "")

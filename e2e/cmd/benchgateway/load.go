@@ -19,9 +19,11 @@ type load struct {
 	conns  int
 	method string
 	path   string // default: the job
+	below  string // the job's path
 	header []string
 	body   string
 	depth  int // requests that are sent at once
+	times  int // measured so many times as long; 0 is 1
 }
 
 // figures is what one measurement gave.
@@ -79,7 +81,7 @@ func (l *load) once(ctx context.Context, dir string, s *server, length time.Dura
 	}
 	path := l.path
 	if path == "" {
-		path = s.job
+		path = s.job + l.below
 	}
 	argv := []string{"-t1", "-c" + strconv.Itoa(l.conns), "-d" + length.String(), "--latency", "--timeout", "20s", "-H", "Authorization: Bearer " + s.key}
 	for _, h := range l.header {

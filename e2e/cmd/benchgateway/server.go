@@ -20,6 +20,9 @@ const (
 	netty    = "Netty"
 )
 
+// artifact is below the path of a job: what is downloaded, through the server.
+const artifact = "/artifacts/chapter-001.wav?proxy=1"
+
 // The paths of peers; a gateway's are those of its job.
 const (
 	peerJob  = "/v1/jobs/job_06abcdefghjkmnpqrstvwxyz0123456789abcd"

@@ -127,3 +127,13 @@ func (p *process) stop() error {
 		return fmt.Errorf("%s did not end within %s of SIGTERM", p.name, stopTimeout)
 	}
 }
+
+// signal sends a signal to the program.
+func (p *process) signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return fmt.Errorf("%s does not run", p.name)
+	}
+	return p.cmd.Process.Signal(sig)
+}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -143,6 +144,59 @@ func (s *Stage) Bucket(tb testing.TB) *blob.Store {
 	return b
 }
 
+// Freeze stops a program in its tracks: its connections stay and nobody answers.
+func (s *Stage) Freeze(name string) error { return s.signal(name, syscall.SIGSTOP) }
+
+// Thaw lets a program go on that [Stage.Freeze] stopped.
+func (s *Stage) Thaw(name string) error { return s.signal(name, syscall.SIGCONT) }
+
+func (s *Stage) signal(name string, sig syscall.Signal) error {
+	if name != Database {
+		return s.procs[name].signal(sig)
+	}
+	for _, pid := range s.postgres() {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("signal Postgres: %w", err)
+		}
+	}
+	return nil
+}
+
+// postgres lists the server and, after it, its children, one for each connection.
+func (s *Stage) postgres() []int {
+	var all []int
+	matches, _ := filepath.Glob(filepath.Join(s.dir, Database, "*", "postmaster.pid"))
+	for _, path := range append(matches, filepath.Join(s.dir, Database, "postmaster.pid")) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
+			all = append(all, pid)
+		}
+	}
+	servers := slices.Clone(all)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has just ended
+		}
+		pid, rest, _ := strings.Cut(string(b), " ")
+		_, rest, _ = strings.Cut(rest, ") ") // the name may have anything in it
+		fields := strings.Fields(rest)
+		if len(fields) < 2 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		if n, err := strconv.Atoi(pid); err == nil && slices.Contains(servers, parent) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
 // PID returns the process id that a program wrote when it served, which may be
 // that of a process the stage did not start; 0 if it wrote none.
 func (s *Stage) PID(name string) int {
@@ -170,17 +224,8 @@ func (s *Stage) Stop(name string) error { return s.procs[name].stop() }
 
 // killDatabase kills the postmaster; its children end by themselves.
 func (s *Stage) killDatabase() {
-	matches, _ := filepath.Glob(filepath.Join(s.dir, Database, "*", "postmaster.pid"))
-	direct := filepath.Join(s.dir, Database, "postmaster.pid")
-	for _, path := range slices.Concat(matches, []string{direct}) {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		line, _, _ := strings.Cut(string(b), "\n")
-		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be down already
-		}
+	if all := s.postgres(); len(all) > 0 {
+		_ = syscall.Kill(all[0], syscall.SIGKILL) // it may be down already
 	}
 }
 

@@ -132,16 +132,16 @@ func (c *conn) push() {
 	}
 	sent := 0
 	for c.wireOff < len(c.wire.b) {
-		n, err := unix.Write(c.fd, c.wire.b[c.wireOff:])
+		n, errno := write(c.fd, c.wire.b[c.wireOff:])
 		if n > 0 {
 			c.wireOff += n
 			sent += n
 			continue
 		}
-		if err == unix.EINTR {
+		if errno == unix.EINTR {
 			continue
 		}
-		if err != unix.EAGAIN {
+		if errno != unix.EAGAIN {
 			c.close()
 			return
 		}
