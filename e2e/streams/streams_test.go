@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,8 @@ import (
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/platform/blob"
 )
+
+var errNotYet = errors.New("not asked yet")
 
 // mostRSS is what the gateway may take for everything.
 const mostRSS = 100_000_000
@@ -253,10 +256,16 @@ func read(resp *http.Response, want int, into any) error {
 func (c *caller) book(t *testing.T, b *blob.Store, size int64) (id, path string) {
 	t.Helper()
 	var d jobdoc.Document
-	require.NoError(t, c.call(t.Context(), http.MethodPost, "/v1/jobs", `{"input":{"text":"It was the best of times."}}`, http.StatusAccepted, &d))
-	id = string(d.ID)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	for err := errNotYet; err != nil; { // until a worker has registered its voices
+		err = c.call(ctx, http.MethodPost, "/v1/jobs", `{"input":{"text":"It was the best of times."}}`, http.StatusAccepted, &d)
+		if err != nil {
+			t.Log(err)
+			require.NoError(t, rest(ctx, 100*time.Millisecond))
+		}
+	}
+	id = string(d.ID)
 	for d.State != "succeeded" {
 		require.False(t, d.State.Final(), "the job ended as %s", d.State)
 		require.NoError(t, c.call(ctx, http.MethodGet, "/v1/jobs/"+id+"?wait=30", "", http.StatusOK, &d))
