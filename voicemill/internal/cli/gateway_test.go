@@ -174,3 +174,31 @@ func TestTheRealGatewaysRefusalsAreSentences(t *testing.T) {
 		t.Errorf("list with a wrong key = %+v", got)
 	}
 }
+
+func TestABatchPrintsAnIdForEachLine(t *testing.T) {
+	t.Parallel()
+	m := startGateway(t)
+	path := write(t, "jobs.ndjson", `{"input":{"text":"One."}}
+{"input":{"text":"…"}}
+{"input":{"text":"Three."}}
+`)
+	got := m.run(t, "", "submit", "--batch", path, "--idempotency-key", "once")
+	if ids := strings.Fields(got.out); got.code != cli.ExitRefused || len(ids) != 2 || !strings.HasPrefix(ids[0], "job_") {
+		t.Errorf("submit --batch = %d, %q, %q", got.code, got.out, got.errOut)
+	}
+	if !strings.Contains(got.errOut, "line 2: /input/text") || !strings.Contains(got.errOut, "1 lines were refused") {
+		t.Errorf("it says %q", got.errOut)
+	}
+	if again := m.run(t, "", "submit", "--batch", path, "--idempotency-key", "once"); again.out != got.out {
+		t.Errorf("with the same key the ids are %q; want %q", again.out, got.out)
+	}
+	lines := m.run(t, `{"input":{"text":"One."}}`, "--json", "submit", "--batch", "-")
+	if lines.code != cli.ExitDone || !strings.HasPrefix(lines.out, `{"line":1,"status":202,"id":"job_`) {
+		t.Errorf("submit --batch - = %d, %q, %q", lines.code, lines.out, lines.errOut)
+	}
+	for _, args := range [][]string{{"submit"}, {"submit", path, "--batch", path}, {"submit", "--batch", path, "--wait"}, {"submit", "--batch", path + "x"}} {
+		if got := m.run(t, "", args...); got.code != cli.ExitUsage {
+			t.Errorf("%v = %d, %q", args, got.code, got.errOut)
+		}
+	}
+}

@@ -3,17 +3,21 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 
+	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
+	"github.com/voicemill/voicemill/voicemill/internal/progress"
 )
 
 const stdinName = "-"
 
 // SubmitCommand hands in one document.
 type SubmitCommand struct {
-	File string `arg:"" help:"The document: .epub, .md, .markdown, .html, .xhtml or .txt; - reads standard input."`
+	File  string `arg:"" optional:"" help:"The document: .epub, .md, .markdown, .html, .xhtml or .txt; - reads standard input."`
+	Batch string `placeholder:"FILE" help:"Instead of a document: up to 10,000 jobs, the JSON of one on each line; - reads standard input."`
 
 	MediaType string   `placeholder:"TYPE" help:"Media type of the document, if its extension does not say it."`
 	Voice     string   `placeholder:"NAME" help:"Who speaks; voicemill voices lists them."`
@@ -38,6 +42,12 @@ type SubmitCommand struct {
 
 // Run uploads the document if need be, submits the job and prints its id.
 func (c *SubmitCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
+	switch {
+	case (c.File == "") == (c.Batch == ""):
+		return usagef("give a document or --batch")
+	case c.Batch != "":
+		return c.batch(ctx, con, s)
+	}
 	if c.Callback == "" && len(c.CallbackEvent) > 0 {
 		return usagef("--callback-event needs --callback")
 	}
@@ -80,6 +90,37 @@ func (c *SubmitCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 	}
 	con.Hintf("Next: voicemill watch %s", accepted.ID)
 	return nil
+}
+
+// batch submits a file of jobs and prints an id for each. What is refused goes
+// to the standard error, or with --json into its line.
+func (c *SubmitCommand) batch(ctx context.Context, con *console.Console, s *Session) error {
+	if c.Wait {
+		return usagef("--wait follows one job; a batch is many")
+	}
+	doc, err := openDocument(c.Batch, con.In)
+	if err != nil {
+		return err
+	}
+	defer doc.Close() //nolint:errcheck // only read
+	refused := 0
+	err = s.calls.SubmitBatch(ctx, doc.File, doc.size, client.SubmitOptions{IdempotencyKey: c.IdempotencyKey}, func(l client.BatchLine) error {
+		if l.Problem != nil {
+			refused++
+			con.Hintf("line %d: %s", l.Line, progress.Clean(l.Problem.Error()))
+		}
+		switch {
+		case con.JSON:
+			return con.Document(l)
+		case l.ID != "":
+			return con.Printf("%s\n", l.ID)
+		}
+		return nil
+	})
+	if err == nil && refused > 0 {
+		err = &ExitError{Code: ExitRefused, Err: fmt.Errorf("%d lines were refused", refused)}
+	}
+	return err
 }
 
 func (c *SubmitCommand) spec() job.Spec {
