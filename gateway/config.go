@@ -38,26 +38,29 @@ type Config struct {
 	TenantRate      limit.Rate     `help:"Requests of one tenant." default:"4000/1s:20000"`
 	KeyText         limit.Rate     `help:"Characters of text that one API key hands in." default:"1000000/1s:120000000"`
 	TenantText      limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
-	KeyWaits        int            `help:"Requests of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
-	TenantWaits     int            `help:"Requests of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
-	Origins         Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
-	Proxies         []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR"`
-	ProxyFrom       []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
-	TLS             TLS            `embed:"" prefix:"tls-"`
-	JWT             JWT            `embed:"" prefix:"jwt-"`
-	DocumentAge     time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
-	DocumentBytes   int            `help:"Memory for that, about." default:"33554432"`
-	AccessLog       bool           `help:"Log requests." default:"true" negatable:""`
-	AccessLogRate   int            `help:"Requests a second that are logged beside those that failed or were slow; 0 logs all." default:"1000"`
-	AccessLogSlow   time.Duration  `help:"Requests that took that long are always logged." default:"1s"`
-	Watches         int            `help:"Watches of jobs at most." default:"10000"`
-	KeyWatches      int            `help:"Watches of jobs with one API key at most." default:"1000"`
-	Heartbeat       time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
-	Ping            time.Duration  `help:"How long a WebSocket or a connection of frames may be silent before it is asked whether it lives." default:"30s"`
-	Deflate         bool           `help:"Allow compressed WebSocket messages."`
-	FFmpeg          string         `help:"Path of ffmpeg, or its name in PATH, which compresses speech; empty: speech is wav and pcm only." name:"ffmpeg" default:"ffmpeg"`
-	Transcodes      int            `help:"Speeches that ffmpeg compresses at the same time; 0 means eight for each processor." default:"0"`
-	Grace           time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
+	KeyWaits        int            `help:"Requests and watches of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
+	TenantWaits     int            `help:"Requests and watches of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
+
+	KeyConnections    int            `help:"WebSockets and connections of frames of one API key; 0 is no limit." default:"20000"`
+	TenantConnections int            `help:"WebSockets and connections of frames of one tenant; 0 is no limit." default:"40000"`
+	Origins           Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
+	Proxies           []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR"`
+	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
+	TLS               TLS            `embed:"" prefix:"tls-"`
+	JWT               JWT            `embed:"" prefix:"jwt-"`
+	DocumentAge       time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
+	DocumentBytes     int            `help:"Memory for that, about." default:"33554432"`
+	AccessLog         bool           `help:"Log requests." default:"true" negatable:""`
+	AccessLogRate     int            `help:"Requests a second that are logged beside those that failed or were slow; 0 logs all." default:"1000"`
+	AccessLogSlow     time.Duration  `help:"Requests that took that long are always logged." default:"1s"`
+	Watches           int            `help:"Watches of jobs at most." default:"10000"`
+	KeyWatches        int            `help:"Watches of jobs with one API key at most." default:"1000"`
+	Heartbeat         time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
+	Ping              time.Duration  `help:"How long a WebSocket or a connection of frames may be silent before it is asked whether it lives." default:"30s"`
+	Deflate           bool           `help:"Allow compressed WebSocket messages."`
+	FFmpeg            string         `help:"Path of ffmpeg, or its name in PATH, which compresses speech; empty: speech is wav and pcm only." name:"ffmpeg" default:"ffmpeg"`
+	Transcodes        int            `help:"Speeches that ffmpeg compresses at the same time; 0 means eight for each processor." default:"0"`
+	Grace             time.Duration  `help:"How long requests in flight may take after a stop." default:"20s"`
 }
 
 // DefaultConfig returns the same defaults as the tags.
@@ -69,7 +72,7 @@ func DefaultConfig() Config {
 		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
-		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, JWT: defaultJWT(),
+		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, KeyConnections: use.KeyConnections, TenantConnections: use.TenantConnections, JWT: defaultJWT(),
 		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogSlow: carrier.DefaultConfig().LogSlow,
 		DocumentAge: documents.DefaultConfig().MaxAge, DocumentBytes: documents.DefaultConfig().Bytes,
 		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
@@ -159,6 +162,7 @@ func (c Config) limits() limit.Config {
 	l.KeyRequests, l.TenantRequests = c.KeyRate, c.TenantRate
 	l.KeyCharacters, l.TenantCharacters = c.KeyText, c.TenantText
 	l.KeyHeld, l.TenantHeld = c.KeyWaits, c.TenantWaits
+	l.KeyConnections, l.TenantConnections = c.KeyConnections, c.TenantConnections
 	return l
 }
 

@@ -7,10 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/api/client/frames"
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/job"
 )
 
 func TestEveryAnswerSaysWhatIsLeftAndTooManyRequestsAreTurnedAway(t *testing.T) {
@@ -34,6 +37,44 @@ func TestEveryAnswerSaysWhatIsLeftAndTooManyRequestsAreTurnedAway(t *testing.T) 
 	require.Contains(t, a.Header.Get("RateLimit"), `"key";r=0;t=`)
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "", "Authorization", "Bearer "+w.other).Status)
 	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key"} 1`)
+}
+
+func TestConnectionsAndWatchesOfAKeyAndATenantAreLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.KeyConnections, c.TenantConnections, c.KeyWaits = 2, 3, 1 })
+	second := w.newKey(tenant, gateway.Scopes()...)
+	id := w.submitted(hello)
+	first := w.ws("/v1/connect", nil)
+	raw, err := frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: w.key})
+	require.NoError(t, err)
+	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+	a := w.call("GET", "/v1/connect", "", upgrade...)
+	require.Equal(t, http.StatusTooManyRequests, a.Status)
+	require.Contains(t, a.problem(t).Detail, "connections of this API key")
+	require.NotEmpty(t, a.Header.Get("Retry-After"))
+
+	third, err := frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: second})
+	require.NoError(t, err)
+	_, err = frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: second})
+	require.Equal(t, job.Overloaded, kindOf(t, err), "the tenant has three")
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="tenant-connections"} 1`)
+	require.NoError(t, third.Close())
+	require.NoError(t, raw.Close())
+	require.NoError(t, first.Close(websocket.StatusNormalClosure, ""))
+	require.Eventually(t, func() bool {
+		again, err := frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: w.key})
+		return err == nil && again.Close() == nil
+	}, 20*time.Second, 10*time.Millisecond, "what is closed is given back")
+
+	watch := w.events("/v1/jobs/" + string(id) + "/events")
+	watch.event()
+	a = w.call("GET", "/v1/jobs/"+string(id)+"/events", "")
+	require.Equal(t, http.StatusTooManyRequests, a.Status)
+	require.Contains(t, a.problem(t).Detail, "waiting requests of this API key")
+	require.NoError(t, watch.resp.Body.Close())
+	require.Eventually(t, func() bool {
+		return w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "").Status == http.StatusOK
+	}, 20*time.Second, 10*time.Millisecond, "a watch that has ended is given back")
 }
 
 func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {

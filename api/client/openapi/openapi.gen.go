@@ -3781,6 +3781,14 @@ type ConnectResponse426Headers struct {
 	XRequestID          string
 }
 
+// ConnectResponse429Headers the declared response headers of an HTTP 429 response for Connect
+type ConnectResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
 // ConnectResponse500Headers the declared response headers of an HTTP 500 response for Connect
 type ConnectResponse500Headers struct {
 	XRequestID string
@@ -3803,6 +3811,8 @@ type ConnectResponse struct {
 	ApplicationProblemJSON403 *ProblemResponse
 	// ApplicationProblemJSON426 the response for an HTTP 426 `application/problem+json` response
 	ApplicationProblemJSON426 *UpgradeRequired
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *ProblemResponse
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3817,6 +3827,8 @@ type ConnectResponse struct {
 	Headers403 *ConnectResponse403Headers
 	// Headers426 the parsed response headers for an HTTP 426 response
 	Headers426 *ConnectResponse426Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ConnectResponse429Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
 	Headers500 *ConnectResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -3841,6 +3853,11 @@ func (r ConnectResponse) GetApplicationProblemJSON403() *ProblemResponse {
 // GetApplicationProblemJSON426 returns the response for an HTTP 426 `application/problem+json` response
 func (r ConnectResponse) GetApplicationProblemJSON426() *UpgradeRequired {
 	return r.ApplicationProblemJSON426
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
@@ -4905,6 +4922,14 @@ type WatchJobLiveResponse426Headers struct {
 	XRequestID          string
 }
 
+// WatchJobLiveResponse429Headers the declared response headers of an HTTP 429 response for WatchJobLive
+type WatchJobLiveResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
 // WatchJobLiveResponse500Headers the declared response headers of an HTTP 500 response for WatchJobLive
 type WatchJobLiveResponse500Headers struct {
 	XRequestID string
@@ -4929,6 +4954,8 @@ type WatchJobLiveResponse struct {
 	ApplicationProblemJSON404 *ProblemResponse
 	// ApplicationProblemJSON426 the response for an HTTP 426 `application/problem+json` response
 	ApplicationProblemJSON426 *UpgradeRequired
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *ProblemResponse
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4945,6 +4972,8 @@ type WatchJobLiveResponse struct {
 	Headers404 *WatchJobLiveResponse404Headers
 	// Headers426 the parsed response headers for an HTTP 426 response
 	Headers426 *WatchJobLiveResponse426Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *WatchJobLiveResponse429Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
 	Headers500 *WatchJobLiveResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4974,6 +5003,11 @@ func (r WatchJobLiveResponse) GetApplicationProblemJSON404() *ProblemResponse {
 // GetApplicationProblemJSON426 returns the response for an HTTP 426 `application/problem+json` response
 func (r WatchJobLiveResponse) GetApplicationProblemJSON426() *UpgradeRequired {
 	return r.ApplicationProblemJSON426
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r WatchJobLiveResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
@@ -7127,6 +7161,13 @@ func ParseConnectResponse(rsp *http.Response) (*ConnectResponse, error) {
 		}
 		response.ApplicationProblemJSON426 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ProblemResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7243,6 +7284,37 @@ func ParseConnectResponse(rsp *http.Response) (*ConnectResponse, error) {
 			headers.XRequestID = value
 		}
 		response.Headers426 = &headers
+	case rsp.StatusCode == 429:
+		var headers ConnectResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 500:
 		var headers ConnectResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
@@ -8703,6 +8775,13 @@ func ParseWatchJobLiveResponse(rsp *http.Response) (*WatchJobLiveResponse, error
 		}
 		response.ApplicationProblemJSON426 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ProblemResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8829,6 +8908,37 @@ func ParseWatchJobLiveResponse(rsp *http.Response) (*WatchJobLiveResponse, error
 			headers.XRequestID = value
 		}
 		response.Headers426 = &headers
+	case rsp.StatusCode == 429:
+		var headers WatchJobLiveResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 500:
 		var headers WatchJobLiveResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {

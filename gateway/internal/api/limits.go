@@ -78,11 +78,35 @@ func (a *API) hold(c *Call) (release func(), ok bool) {
 	return func() { a.dep.Guard.Release(key, tenant) }, true
 }
 
+// Admission counts a connection against the limits of the key that opened it, and
+// returns what ends that. ok is false if there are too many.
+type Admission func() (release func(), ok bool)
+
+// admission returns the admission of the call's key. It reports false if it has
+// answered 429: there is no room now. The connection is counted when it is one,
+// because it may never become one.
+func (a *API) admission(c *Call) (admit Admission, ok bool) {
+	key, tenant := c.Identity.KeyID, string(c.Identity.Tenant)
+	if q := a.dep.Guard.Connect(key, tenant); q != limit.None {
+		a.tooMany(c, q, retryAfter)
+		return nil, false
+	}
+	a.dep.Guard.Disconnect(key, tenant)
+	return func() (func(), bool) {
+		if q := a.dep.Guard.Connect(key, tenant); q != limit.None {
+			a.shed(string(q))
+			return nil, false
+		}
+		return func() { a.dep.Guard.Disconnect(key, tenant) }, true
+	}, true
+}
+
 //nolint:gochecknoglobals // a table
 var quotaNames = map[limit.Quota]string{
 	limit.KeyRequests: "requests of this API key", limit.TenantRequests: "requests of this tenant",
 	limit.KeyCharacters: "characters of this API key", limit.TenantCharacters: "characters of this tenant",
 	limit.KeyHeld: "waiting requests of this API key", limit.TenantHeld: "waiting requests of this tenant",
+	limit.KeyConnections: "connections of this API key", limit.TenantConnections: "connections of this tenant",
 }
 
 func (a *API) tooMany(c *Call, q limit.Quota, wait time.Duration) {

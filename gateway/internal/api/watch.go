@@ -37,7 +37,8 @@ type Connectable interface {
 	Exchange
 	// Connect answers by becoming one. With a job, a watch of it is the first call,
 	// and the connection ends with it.
-	Connect(w Watching)
+	// admit counts the connection once it is one.
+	Connect(w Watching, admit Admission)
 }
 
 // Watching says which job is watched and what of it is wanted.
@@ -128,6 +129,13 @@ func (a *API) watchJob(c *Call) {
 		a.refuse(c, overloaded, "Too many watches are open; ask for the job instead.")
 		return
 	}
+	unhold, ok := a.hold(c)
+	if !ok {
+		release()
+		return
+	}
+	unwatch := release
+	release = func() { unwatch(); unhold() }
 	f := &Feed{a: a, c: c, id: id, minted: minted, known: after, release: release, silent: !want.Audio}
 	if want.Audio {
 		a.listen(f, audible, want, &d)
@@ -183,7 +191,9 @@ func (a *API) live(c *Call) {
 
 func (a *API) become(c *Call, w Watching) {
 	if x, ok := c.Exchange.(Connectable); ok {
-		x.Connect(w)
+		if admit, ok := a.admission(c); ok {
+			x.Connect(w, admit)
+		}
 		return
 	}
 	a.refuse(c, badRequest, "This is a connection already.")

@@ -215,8 +215,11 @@ func (e *entrance) Context() context.Context { return e.s.conn.Context() }
 func (e *entrance) OnClose(func()) {}
 
 // Connect implements [api.Connectable].
-func (e *entrance) Connect(api.Watching) {
+func (e *entrance) Connect(_ api.Watching, admit api.Admission) {
 	s := e.s
+	if !s.admitted(admit) {
+		return
+	}
 	s.mu.Lock()
 	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID
 	s.mu.Unlock()

@@ -57,6 +57,9 @@ type session struct {
 	keyID  string     // likewise
 	calls  atomic.Uint64
 
+	release func() // guarded by mu: gives the connection back to the limits of its key; nil unless it counts
+	closed  bool   // guarded by mu
+
 	mu       sync.Mutex
 	streams  map[uint32]*stream // guarded by mu
 	window   uint32             // guarded by mu: credit that the client gives a new stream; 0 is no limit
@@ -74,6 +77,27 @@ func (k *Carrier) newSession(c *edge.Conn, protocol string) *session {
 	now := time.Now()
 	k.metrics.of(protocol).sessions.Add(1)
 	return &session{k: k, conn: c, protocol: protocol, started: now, heardAt: now, streams: make(map[uint32]*stream)}
+}
+
+// admitted counts the connection against the limits of its key until it closes.
+// It reports false, and ends the connection, if there are too many.
+func (s *session) admitted(admit api.Admission) bool {
+	release, ok := admit()
+	if !ok {
+		s.say(ws.CodeTryAgainLater, "too many connections of this API key or its tenant are open")
+		s.conn.Close(errSessionOver)
+		return false
+	}
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.release = release
+	}
+	s.mu.Unlock()
+	if closed {
+		release()
+	}
+	return !closed
 }
 
 // heard notes input, and whether a message is under way.
@@ -354,8 +378,12 @@ func (s *session) OnClose(err error) {
 	for _, st := range s.streams {
 		open = append(open, st)
 	}
-	code, tenant, keyID := s.code, s.tenant, s.keyID
+	code, tenant, keyID, release := s.code, s.tenant, s.keyID, s.release
+	s.closed, s.release = true, nil
 	s.mu.Unlock()
+	if release != nil {
+		release()
+	}
 	for _, st := range open {
 		st.leave()
 	}

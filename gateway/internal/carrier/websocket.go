@@ -17,7 +17,7 @@ const protocolWebSocket = "websocket"
 var errPeerLeft = errors.New("the peer closed the WebSocket")
 
 // Connect implements [api.Connectable].
-func (x *exchange) Connect(w api.Watching) {
+func (x *exchange) Connect(w api.Watching, admit api.Admission) {
 	refuse := func(status int, detail string) {
 		a := api.Refusal(status, detail, x.call.RequestID)
 		x.Reply(&a)
@@ -35,7 +35,7 @@ func (x *exchange) Connect(w api.Watching) {
 		refuse(http.StatusBadRequest, "The subprotocols are "+subprotocolJSON+" and "+subprotocolProto+".")
 		return
 	}
-	x.upgrade(hs, w)
+	x.upgrade(hs, w, admit)
 }
 
 // list returns the values of a field that may be repeated.
@@ -54,7 +54,7 @@ func (x *exchange) list(name string) string {
 }
 
 // upgrade answers 101 and gives the connection to a session.
-func (x *exchange) upgrade(hs ws.Handshake, w api.Watching) {
+func (x *exchange) upgrade(hs ws.Handshake, w api.Watching, admit api.Admission) {
 	k := x.k
 	deflate := hs.Deflate && k.cfg.Deflate
 	header := []http1.Field{
@@ -76,7 +76,9 @@ func (x *exchange) upgrade(hs ws.Handshake, w api.Watching) {
 			inflater, s.deflater = k.inflater, k.deflater
 		}
 		s.reader = ws.NewReader(maxMessage, inflater)
-		s.open(w)
+		if s.admitted(admit) {
+			s.open(w)
+		}
 		return s
 	})
 	if !upgraded || !x.answered.CompareAndSwap(false, true) {

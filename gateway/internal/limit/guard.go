@@ -11,7 +11,9 @@ import (
 type Config struct {
 	KeyRequests, TenantRequests     Rate
 	KeyCharacters, TenantCharacters Rate // of text that is handed in
-	KeyHeld, TenantHeld             int  // waiting requests and open streams; 0 is no limit
+	KeyHeld, TenantHeld             int  // waiting requests and open watches; 0 is no limit
+	KeyConnections                  int  // connections of a key that carry many calls; 0 is no limit
+	TenantConnections               int  // the same of a tenant
 	Subjects                        int  // keys that are remembered, and as many tenants
 }
 
@@ -25,6 +27,7 @@ func DefaultConfig() Config {
 		KeyCharacters:    Rate{Count: 1_000_000, Per: time.Second, Burst: 120_000_000},
 		TenantCharacters: Rate{Count: 2_000_000, Per: time.Second, Burst: 240_000_000},
 		KeyHeld:          10_000, TenantHeld: 20_000,
+		KeyConnections: 20_000, TenantConnections: 40_000,
 		Subjects: 10_000,
 	}
 }
@@ -42,6 +45,9 @@ func (c Config) Validate() error {
 	if c.KeyHeld < 0 || c.TenantHeld < 0 || c.Subjects < 1 {
 		return fmt.Errorf("limit: held by a key (%d) and by a tenant (%d) must not be negative, subjects (%d) positive", c.KeyHeld, c.TenantHeld, c.Subjects)
 	}
+	if c.KeyConnections < 0 || c.TenantConnections < 0 {
+		return fmt.Errorf("limit: connections of a key (%d) and of a tenant (%d) must not be negative", c.KeyConnections, c.TenantConnections)
+	}
 	return nil
 }
 
@@ -50,18 +56,20 @@ type Quota string
 
 // The quotas.
 const (
-	None             Quota = ""
-	KeyRequests      Quota = "key"
-	TenantRequests   Quota = "tenant"
-	KeyCharacters    Quota = "key-characters"
-	TenantCharacters Quota = "tenant-characters"
-	KeyHeld          Quota = "key-held"
-	TenantHeld       Quota = "tenant-held"
+	None              Quota = ""
+	KeyRequests       Quota = "key"
+	TenantRequests    Quota = "tenant"
+	KeyCharacters     Quota = "key-characters"
+	TenantCharacters  Quota = "tenant-characters"
+	KeyHeld           Quota = "key-held"
+	TenantHeld        Quota = "tenant-held"
+	KeyConnections    Quota = "key-connections"
+	TenantConnections Quota = "tenant-connections"
 )
 
 // Quotas lists every quota.
 func Quotas() []Quota {
-	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld}
+	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld, KeyConnections, TenantConnections}
 }
 
 // Verdict is what one request may. Quota is the limit that refused it or, of
@@ -191,9 +199,9 @@ func (c claim) try(now, units int64) (v Verdict, next int64) {
 	}, next
 }
 
-// Hold counts one thing that the key holds: a request that waits, a stream that
-// is open. It returns None, and then Release must be called with the same
-// arguments once, or the limit that is reached.
+// Hold counts one thing that the key holds: a request that waits, or a watch. It
+// returns None, and then Release must be called with the same arguments once, or
+// the limit that is reached.
 func (g *Guard) Hold(key, tenant string) Quota {
 	if g == nil {
 		return None
@@ -221,6 +229,38 @@ func (g *Guard) Release(key, tenant string) {
 	defer g.mu.Unlock()
 	g.keys.find(key).held--
 	g.tenants.find(tenant).held--
+}
+
+// Connect counts one connection of the key that carries many calls. It returns
+// None, and then Disconnect must be called with the same arguments once, or the
+// limit that is reached.
+func (g *Guard) Connect(key, tenant string) Quota {
+	if g == nil {
+		return None
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k, t := g.keys.find(key), g.tenants.find(tenant)
+	switch {
+	case g.cfg.KeyConnections > 0 && k.connections >= g.cfg.KeyConnections:
+		return KeyConnections
+	case g.cfg.TenantConnections > 0 && t.connections >= g.cfg.TenantConnections:
+		return TenantConnections
+	}
+	k.connections++
+	t.connections++
+	return None
+}
+
+// Disconnect gives back what Connect counted.
+func (g *Guard) Disconnect(key, tenant string) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys.find(key).connections--
+	g.tenants.find(tenant).connections--
 }
 
 // Len returns how many keys are remembered.

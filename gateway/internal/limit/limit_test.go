@@ -104,6 +104,20 @@ func TestHeldThingsAreCountedBothWays(t *testing.T) {
 	require.Equal(t, limit.None, g.Hold("c", "t"))
 }
 
+func TestConnectionsAreCountedBothWaysAndApartFromWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	g := newGuard(t, func(c *limit.Config) { c.KeyHeld, c.KeyConnections, c.TenantConnections = 1, 2, 3 })
+	require.Equal(t, limit.None, g.Hold("a", "t"))
+	require.Equal(t, limit.None, g.Connect("a", "t"))
+	require.Equal(t, limit.None, g.Connect("a", "t"))
+	require.Equal(t, limit.KeyConnections, g.Connect("a", "t"))
+	require.Equal(t, limit.None, g.Connect("b", "t"))
+	require.Equal(t, limit.TenantConnections, g.Connect("b", "t"))
+	g.Disconnect("a", "t")
+	require.Equal(t, limit.None, g.Connect("c", "t"))
+	require.Equal(t, limit.KeyHeld, g.Hold("a", "t"))
+}
+
 func TestAFloodOfKeysDoesNotGrowTheTablesAndForgetsNothingThatIsHeld(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, func(c *limit.Config) { c.KeyHeld = 1 })
@@ -128,6 +142,8 @@ func TestTheFieldsSayWhatIsLeft(t *testing.T) {
 	require.False(t, v.Refused())
 	require.Equal(t, limit.None, none.Hold("k", "t"))
 	none.Release("k", "t")
+	require.Equal(t, limit.None, none.Connect("k", "t"))
+	none.Disconnect("k", "t")
 }
 
 func TestSettingsThatCannotBeKeptAreRefused(t *testing.T) {

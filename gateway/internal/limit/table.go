@@ -4,7 +4,7 @@ package limit
 type subject struct {
 	name              string
 	requests, letters int64 // when the whole burst is there again
-	held              int
+	held, connections int
 	newer, older      *subject // circular, through the table's head
 }
 
@@ -45,7 +45,7 @@ func (t *table) find(name string) *subject {
 func (t *table) evict() {
 	for s := t.head.newer; len(t.byKey) >= t.most && s != &t.head; {
 		next := s.newer
-		if s.held == 0 {
+		if s.held == 0 && s.connections == 0 {
 			delete(t.byKey, s.name)
 			s.newer.older, s.older.newer = s.older, s.newer
 		}
