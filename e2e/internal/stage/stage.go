@@ -18,6 +18,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/config"
 )
 
 // The programs on a Stage. Database is the Postgres server itself: it is
@@ -43,6 +46,7 @@ type Stage struct {
 	URL string // of the API
 	Key string // an administrator's
 
+	store  address // of the S3 server
 	dir    string
 	procs  map[string]*process
 	admins map[string]string // address of the admin port, by program
@@ -51,6 +55,13 @@ type Stage struct {
 // New starts everything and ends it with the test; settings, as NAME=value, are
 // for the gateway alone. The test's failure leaves the logs in its output.
 func New(tb testing.TB, bin string, settings ...string) *Stage {
+	tb.Helper()
+	return NewThrough(tb, bin, func(s3 string) string { return s3 }, settings...)
+}
+
+// NewThrough is New with a gateway that reaches the S3 server at the address that
+// relay returns for the real one.
+func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, settings ...string) *Stage {
 	tb.Helper()
 	s := &Stage{dir: tb.TempDir(), procs: map[string]*process{}, admins: map[string]string{}}
 	require.NoError(tb, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
@@ -76,7 +87,9 @@ func New(tb testing.TB, bin string, settings ...string) *Stage {
 	for _, name := range []string{Worker, Scheduler} {
 		s.service(tb, bin, name, env)
 	}
-	s.service(tb, bin, Gateway, append(slices.Clone(env), settings...))
+	s.store = store
+	env = append(env, "VOICEMILL_BLOB_ENDPOINT="+relay(s3))
+	s.service(tb, bin, Gateway, append(env, settings...))
 	return s
 }
 
@@ -119,6 +132,17 @@ func (s *Stage) Away(name string) { s.procs[name].kill() }
 
 // Back starts a program that is away and waits until it serves.
 func (s *Stage) Back(ctx context.Context, name string) error { return s.procs[name].start(ctx) }
+
+// Bucket opens the bucket of the deployment, not through a relay.
+func (s *Stage) Bucket(tb testing.TB) *blob.Store {
+	tb.Helper()
+	b, err := blob.Open(tb.Context(), blob.Config{
+		Endpoint: s.store.Endpoint, Bucket: "voicemill", AccessKey: s.store.AccessKey, SecretKey: config.NewSecret(s.store.SecretKey),
+	})
+	require.NoError(tb, err)
+	tb.Cleanup(b.Close)
+	return b
+}
 
 // Freeze stops a program in its tracks: its connections stay and nobody answers.
 func (s *Stage) Freeze(name string) error { return s.signal(name, syscall.SIGSTOP) }
