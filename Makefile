@@ -80,6 +80,7 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 	cd scheduler && go test -run='^$$' -bench='^BenchmarkPlan' -benchtime=3s ./internal/manuscript ./internal/plan
 	cd e2e && go test -run='^$$' -bench=BenchmarkGatewayStart -benchtime=10x ./fault
 	go run ./e2e/cmd/benchbook
+	go run ./e2e/cmd/benchspeech
 
 .PHONY: bench-gateway
 bench-gateway: build ## Hold the gateway against net/http, fasthttp and Netty (QUICK=1 for a short run, ONLY=part of a name)

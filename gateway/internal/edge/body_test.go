@@ -35,10 +35,24 @@ func (u uploads) ServeEdge(ex *edge.Exchange) {
 
 // digest answers with the length and a digest of the body, or with what it could
 // not be read for.
-func digest(ex *edge.Exchange, b *edge.Body) {
+func digest(ex *edge.Exchange, b *edge.Body) { digestWith(ex, b, func() {}) }
+
+// digestWith calls pause before it reads on.
+func digestWith(ex *edge.Exchange, b *edge.Body, pause func()) {
 	h := sha256.New()
-	n, err := io.Copy(h, b)
-	ex.Respond(verdict(n, h.Sum(nil), err))
+	var n int64
+	for piece := make([]byte, 32<<10); ; pause() {
+		m, err := b.Read(piece)
+		h.Write(piece[:m])
+		n += int64(m)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			ex.Respond(verdict(n, h.Sum(nil), err))
+			return
+		}
+	}
 }
 
 func verdict(n int64, sum []byte, err error) http1.Response {

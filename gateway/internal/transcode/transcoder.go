@@ -50,7 +50,8 @@ type Config struct {
 }
 
 // DefaultConfig looks for ffmpeg in PATH. One process of speech takes a few
-// percent of a core, in bursts; the bound is for memory, about 20 MiB each.
+// percent of a core, in bursts; the bound is for memory, 10 MiB each beside what
+// they share.
 func DefaultConfig() Config { return Config{Path: "ffmpeg", Max: 8 * runtime.GOMAXPROCS(0)} }
 
 // Transcoder starts streams. It is safe for concurrent use. Start it with Run.
