@@ -72,7 +72,7 @@ func (g *target) dawdlers(t *testing.T) map[string]dawdler {
 		"connects and says nothing":    {end: silence},
 		"half a head":                  {begin: say(head[:40]), end: late},
 		"a head byte by byte":          {begin: say("GET / HTTP/1.1\r\nX: "), trickle: "y", end: late},
-		"a method byte by byte":        {trickle: "G", end: late},
+		"a method byte by byte":        {begin: say("G"), trickle: "G", end: late},
 		"half a body":                  {begin: say(post + `{"input":`), end: late, long: true},
 		"a body byte by byte":          {begin: say(post), trickle: " ", end: late, long: true},
 		"a chunked body byte by byte":  {begin: say(chunked), trickle: "1\r\n \r\n", end: late, long: true},
