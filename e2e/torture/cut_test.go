@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -17,10 +18,16 @@ import (
 )
 
 // exchanges are what clients send whole. Cut anywhere, they must not harm.
-func (g *target) exchanges() map[string][]byte {
+func (g *target) exchanges(t *testing.T) map[string][]byte {
+	t.Helper()
+	uploads := map[string][]byte{}
+	if g.full { // the connections to the bucket that they leave are kept for a minute and a half
+		uploads["chunked upload"] = []byte(g.request(g.place(t), "", "Content-Type: text/plain", "Transfer-Encoding: chunked") + "c\r\nIt was late.\r\n0\r\n\r\n")
+		uploads["sized upload"] = []byte(g.request(g.place(t), "", "Content-Type: text/plain", "Content-Length: 12") + "It was late.")
+	}
 	submit := `{"input":{"text":"A line that was cut."},"language":"en"}`
 	chunked, lines := "Transfer-Encoding: chunked", "Content-Type: application/x-ndjson"
-	return map[string][]byte{
+	all := map[string][]byte{
 		"GET":           []byte(g.status()),
 		"two GETs":      []byte(g.status() + g.status()),
 		"sized POST":    []byte(g.request("POST /v1/jobs HTTP/1.1", submit, "Idempotency-Key: sized")),
@@ -33,6 +40,8 @@ func (g *target) exchanges() map[string][]byte {
 		}, nil),
 		"frames": bytes.Join([][]byte{[]byte("VML1"), g.hello(), getFrame(string(g.job))}, nil),
 	}
+	maps.Copy(all, uploads)
+	return all
 }
 
 // field is a length-delimited field of a protobuf message.
@@ -65,7 +74,7 @@ func cut(t *testing.T, g *target) (cases int) {
 	if g.full {
 		step = 1
 	}
-	exchanges, all := g.exchanges(), map[string]where{}
+	exchanges, all := g.exchanges(t), map[string]where{}
 	lengths := map[string]int{"TLS": g.handshakeBytes(t)}
 	for name, b := range exchanges {
 		lengths[name] = len(b)

@@ -39,7 +39,7 @@ func beSlow(t *testing.T, g *target) (wait func() int) {
 	}
 	var wg sync.WaitGroup
 	total := 0
-	for name, d := range g.dawdlers() {
+	for name, d := range g.dawdlers(t) {
 		if d.long && !g.full {
 			continue
 		}
@@ -58,7 +58,8 @@ func beSlow(t *testing.T, g *target) (wait func() int) {
 	}
 }
 
-func (g *target) dawdlers() map[string]dawdler {
+func (g *target) dawdlers(t *testing.T) map[string]dawdler {
+	t.Helper()
 	say := func(s string) func(net.Conn) error {
 		return func(c net.Conn) error { _, err := io.WriteString(c, s); return err }
 	}
@@ -78,6 +79,8 @@ func (g *target) dawdlers() map[string]dawdler {
 		"a batch without a line":       {begin: say(batch), end: late, long: true},
 		"a batch that stops":           {begin: say(batch + "4\r\n{}\n{\r\n"), end: endsAnyhow, long: true},
 		"a batch byte by byte":         {begin: say(batch), trickle: "1\r\n \r\n", end: late, long: true},
+		"an upload that stops":         {begin: say(g.request(g.place(t), "", "Content-Type: text/plain", "Content-Length: 100000") + "It was"), end: late, long: true},
+		"an upload byte by byte":       {begin: say(g.request(g.place(t), "", "Content-Type: text/plain", "Content-Length: 100000")), trickle: "a", end: late, long: true},
 		"half a preface":               {begin: say("VM"), end: silence},
 		"frames without Hello":         {begin: say("VML1"), end: endsWithProblem(http.StatusBadRequest)},
 		"frames with half a Hello":     {begin: say("VML1" + string(g.hello()[:9])), end: endsWithProblem(http.StatusBadRequest)},

@@ -70,6 +70,34 @@ func newTarget(t *testing.T) *target {
 	return g
 }
 
+// place asks for a place to upload a text to, through the gateway.
+func (g *target) place(t *testing.T) string {
+	t.Helper()
+	a, err := g.ask("POST /v1/uploads HTTP/1.1", `{"media_type":"text/plain"}`)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, a.status, "%s", a.body)
+	var doc struct {
+		ID string `json:"id"`
+	}
+	require.NoError(t, json.Unmarshal(a.body, &doc))
+	return "PUT /v1/uploads/" + doc.ID + "/content HTTP/1.1"
+}
+
+// upload uploads a text whose length it does not say.
+func (g *target) upload(t *testing.T) {
+	t.Helper()
+	conn, err := g.dial()
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	head := g.request(g.place(t), "", "Content-Type: text/plain", "Transfer-Encoding: chunked", "Connection: close")
+	_, err = io.WriteString(conn, head+"c\r\nIt was late.\r\n0\r\n\r\n")
+	require.NoError(t, err)
+	all, err := readAnswers(conn)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, http.StatusCreated, all[0].status, "%s", all[0].body)
+}
+
 func (g *target) maxConns() int {
 	if g.full {
 		return manyHeld

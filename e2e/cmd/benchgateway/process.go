@@ -52,8 +52,18 @@ type process struct {
 	err  error         // how; before done is closed
 }
 
-// start starts a program. Its log goes to a file, its first line of output to line.
+// start starts a program that prints a line and logs on its error output, which
+// goes to a file.
 func start(name, log string, env []string, argv ...string) (*process, error) {
+	return startWith(name, log, true, env, argv)
+}
+
+// startLogging starts a program that logs on its output.
+func startLogging(name, log string, env []string, argv ...string) (*process, error) {
+	return startWith(name, log, false, env, argv)
+}
+
+func startWith(name, log string, piped bool, env, argv []string) (*process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -63,9 +73,12 @@ func start(name, log string, env []string, argv ...string) (*process, error) {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	var out io.ReadCloser
+	if cmd.Stdout = file; piped {
+		cmd.Stdout = nil
+		if out, err = cmd.StdoutPipe(); err != nil {
+			return nil, err
+		}
 	}
 	p := &process{name: name, cmd: cmd, line: make(chan string, 1), done: make(chan struct{})}
 	if p.in, err = cmd.StdinPipe(); err != nil {
@@ -75,11 +88,13 @@ func start(name, log string, env []string, argv ...string) (*process, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() { // ends with the program
-		r := bufio.NewReader(out)
-		if line, err := r.ReadString('\n'); err == nil {
-			p.line <- strings.TrimSpace(line)
+		if piped {
+			r := bufio.NewReader(out)
+			if line, err := r.ReadString('\n'); err == nil {
+				p.line <- strings.TrimSpace(line)
+			}
+			_, _ = io.Copy(io.Discard, r)
 		}
-		_, _ = io.Copy(io.Discard, r)
 		p.err = cmd.Wait()
 		close(p.done)
 	}()

@@ -52,7 +52,8 @@ func (s *server) url(path string) string {
 func (s *server) pid() int { return s.proc.cmd.Process.Pid }
 
 func (s *server) client() *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // at the server that is measured
+	return &http.Client{Timeout: 20 * time.Second, CheckRedirect: stay, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // its certificate was made a moment ago
 	}}
 }
@@ -84,7 +85,7 @@ func (b *bench) gateway(ctx context.Context, secure bool) (*server, error) {
 	if secure {
 		argv = append(argv, "--tls-cert", b.cert, "--tls-key", b.key)
 	}
-	p, err := start(ours, filepath.Join(b.dir, "gateway.log"), env, argv...)
+	p, err := startLogging(ours, filepath.Join(b.dir, "gateway.log"), env, argv...)
 	if err != nil {
 		return nil, err
 	}
