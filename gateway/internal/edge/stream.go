@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	streamHigh  = 256 << 10 // output of a stream that may wait for the peer
-	streamLow   = 128 << 10 // below it a stream that had to wait goes on
+	streamHigh  = 128 << 10 // output of a stream that may wait for the peer
+	streamLow   = 32 << 10  // below it a stream that had to wait goes on
 	streamPiece = 32 << 10  // what a source is asked for at a time
 )
 
