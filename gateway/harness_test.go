@@ -173,7 +173,7 @@ func (w *world) client(key string) *client.Client {
 // returns the jobs.
 func (w *world) take(want int) []bus.AcceptedJob {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	var got []bus.AcceptedJob
 	err := w.bus.Envelopes(ctx, func(_ context.Context, e bus.Envelope) error {

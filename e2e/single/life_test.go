@@ -194,7 +194,7 @@ func TestHoweverTheProcessEndsNothingIsLostOrDoubled(t *testing.T) {
 // right after the job was accepted, and twice in the middle.
 func interrupted(ctx context.Context, t *testing.T, s *stage.Solo, end func()) jobdoc.Document {
 	t.Helper()
-	c := caller.New(t, s)
+	c := caller.New(t, s) //nolint:contextcheck // it takes the context of the test
 	doc, err := c.Submit(ctx, "book", longBook())
 	require.NoError(t, err)
 	early, late := 0.05+0.3*rand.Float64(), 0.4+0.3*rand.Float64() //nolint:gosec // not for secrets
