@@ -33,24 +33,7 @@ func TestMain(m *testing.M) {
 	if url := os.Getenv(probeURL); url != "" {
 		os.Exit(probe(url, os.Getenv(probeKey)))
 	}
-	if code, played := stage.RunRole(); played {
-		os.Exit(code)
-	}
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "voicemill-streams-")
-	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }()
-		err = stage.Build(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
+	os.Exit(stage.Main(m, &bin))
 }
 
 // load is what passes through the gateway at the same time.

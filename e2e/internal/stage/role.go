@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"testing"
 
 	"github.com/voicemill/voicemill/platform/embed/natsd"
 	"github.com/voicemill/voicemill/platform/embed/pgd"
@@ -29,10 +30,35 @@ type address struct {
 	SecretKey string `json:"secret_key,omitempty"`
 }
 
-// RunRole runs the server that the environment asks for, if it asks for one,
-// and reports whether it did, with the exit code. Every TestMain that uses a
-// Stage calls it first.
-func RunRole() (code int, played bool) {
+// Main is what every TestMain ends with: it runs the server that the environment
+// asks for, if it asks for one; else it builds the commands into a folder, whose
+// name it stores in bin, runs the tests and removes the folder. It returns the
+// exit code.
+func Main(m *testing.M, bin *string) int {
+	if code, played := runRole(); played {
+		return code
+	}
+	dir, err := os.MkdirTemp("", "voicemill-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // some tests run the commands as another user
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := Build(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*bin = dir
+	return m.Run()
+}
+
+// runRole runs the server that the environment asks for, if it asks for one, and
+// reports whether it did, with the exit code.
+func runRole() (code int, played bool) {
 	role := os.Getenv(roleEnv)
 	if role == "" {
 		return 0, false

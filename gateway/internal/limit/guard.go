@@ -206,30 +206,11 @@ func (g *Guard) Hold(key, tenant string) Quota {
 	if g == nil {
 		return None
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	k, t := g.keys.find(key), g.tenants.find(tenant)
-	switch {
-	case g.cfg.KeyHeld > 0 && k.held >= g.cfg.KeyHeld:
-		return KeyHeld
-	case g.cfg.TenantHeld > 0 && t.held >= g.cfg.TenantHeld:
-		return TenantHeld
-	}
-	k.held++
-	t.held++
-	return None
+	return g.occupy(key, tenant, (*subject).holding, place{KeyHeld, g.cfg.KeyHeld}, place{TenantHeld, g.cfg.TenantHeld})
 }
 
 // Release gives back what Hold counted.
-func (g *Guard) Release(key, tenant string) {
-	if g == nil {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.keys.find(key).held--
-	g.tenants.find(tenant).held--
-}
+func (g *Guard) Release(key, tenant string) { g.vacate(key, tenant, (*subject).holding) }
 
 // Connect counts one connection of the key that carries many calls. It returns
 // None, and then Disconnect must be called with the same arguments once, or the
@@ -238,29 +219,45 @@ func (g *Guard) Connect(key, tenant string) Quota {
 	if g == nil {
 		return None
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	k, t := g.keys.find(key), g.tenants.find(tenant)
-	switch {
-	case g.cfg.KeyConnections > 0 && k.connections >= g.cfg.KeyConnections:
-		return KeyConnections
-	case g.cfg.TenantConnections > 0 && t.connections >= g.cfg.TenantConnections:
-		return TenantConnections
-	}
-	k.connections++
-	t.connections++
-	return None
+	return g.occupy(key, tenant, (*subject).connected,
+		place{KeyConnections, g.cfg.KeyConnections}, place{TenantConnections, g.cfg.TenantConnections})
 }
 
 // Disconnect gives back what Connect counted.
-func (g *Guard) Disconnect(key, tenant string) {
+func (g *Guard) Disconnect(key, tenant string) { g.vacate(key, tenant, (*subject).connected) }
+
+// place is a limit on what is counted up and down.
+type place struct {
+	quota Quota
+	most  int // 0 is no limit
+}
+
+// occupy counts one for the key and the tenant, or for neither if a limit is
+// reached, which it returns.
+func (g *Guard) occupy(key, tenant string, counter func(*subject) *int, ofKey, ofTenant place) Quota {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k, t := counter(g.keys.find(key)), counter(g.tenants.find(tenant))
+	switch {
+	case ofKey.most > 0 && *k >= ofKey.most:
+		return ofKey.quota
+	case ofTenant.most > 0 && *t >= ofTenant.most:
+		return ofTenant.quota
+	}
+	*k++
+	*t++
+	return None
+}
+
+// vacate counts one down again.
+func (g *Guard) vacate(key, tenant string, counter func(*subject) *int) {
 	if g == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.keys.find(key).connections--
-	g.tenants.find(tenant).connections--
+	*counter(g.keys.find(key))--
+	*counter(g.tenants.find(tenant))--
 }
 
 // Len returns how many keys are remembered.

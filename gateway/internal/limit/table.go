@@ -8,6 +8,10 @@ type subject struct {
 	newer, older      *subject // circular, through the table's head
 }
 
+func (s *subject) holding() *int { return &s.held }
+
+func (s *subject) connected() *int { return &s.connections }
+
 // table keeps a bounded number of subjects. Its owner's mutex guards it.
 type table struct {
 	most  int
