@@ -39,6 +39,21 @@ func (x *exchange) plainEntry(a *api.Answer, bytesOut int) entry {
 	return e
 }
 
+// left ends a request whose client did not wait for the answer.
+func (x *exchange) left() {
+	if !x.answered.CompareAndSwap(false, true) {
+		return
+	}
+	a := api.Answer{Status: api.StatusLeft}
+	now := time.Now()
+	e := x.outcome(now)
+	x.k.metrics.of(protocolHTTP).end(e.route, e.method, a.Status, e.took)
+	if left, wanted := x.k.wants(a.Status, e.took, now); wanted {
+		e.attrs = x.attrs(&a, &e, 0, left)
+	}
+	x.k.log(&e)
+}
+
 func (x *exchange) outcome(now time.Time) entry {
 	return entry{method: x.Method(), route: x.call.Route, took: now.Sub(x.call.Started)}
 }
