@@ -230,7 +230,8 @@ func (s *speech) submit() {
 	}
 	at, _ := a.dep.Minter.Minted(id, c.Identity.Tenant)
 	payload := encode(&bus.AcceptedJob{
-		ID: id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: at, RequestID: c.RequestID, Traceparent: c.Traceparent,
+		ID: id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: at,
+		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
 	s.id = id
 	s.player = playback.New(playback.Config{Store: a.dep.Store, Bucket: a.dep.Bucket, Tenant: c.Identity.Tenant, Job: id})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/trace"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -55,7 +56,7 @@ func (x *exchange) attrs(a *api.Answer, e *entry, bytesOut int, left uint64) []s
 		attrs = append(attrs, slog.String("user_agent", string(ua)))
 	}
 	if tp := x.call.Traceparent; tp != "" {
-		attrs = append(attrs, slog.String("trace_id", tp[3:35]))
+		attrs = append(attrs, slog.String("trace_id", trace.ID(tp)))
 	}
 	if a.Err != nil {
 		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
@@ -136,7 +137,7 @@ func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
 		attrs = append(attrs, slog.String("user_agent", s.agent))
 	}
 	if tp := st.call.Traceparent; tp != "" {
-		attrs = append(attrs, slog.String("trace_id", tp[3:35]))
+		attrs = append(attrs, slog.String("trace_id", trace.ID(tp)))
 	}
 	if a.Err != nil {
 		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))

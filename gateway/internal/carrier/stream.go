@@ -12,6 +12,7 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/playback"
+	"github.com/voicemill/voicemill/gateway/internal/trace"
 )
 
 // stream is one call on a session, as the API sees it.
@@ -48,7 +49,9 @@ func (st *stream) fill(r *request) bool {
 	case r.Submit != nil:
 		st.method, st.path = http.MethodPost, jobs
 		st.body, st.call.Spec, st.idempotencyKey = r.Submit.Spec, r.Submit.spec, r.Submit.IdempotencyKey
-		st.call.Traceparent = traceparent([]byte(r.Submit.Traceparent))
+		if tp := r.Submit.Traceparent; tp != "" && st.s.k.trace(&st.call, []byte(tp), 1) {
+			st.call.Tracestate = trace.State(r.Submit.Tracestate)
+		}
 		if id, ok := requestID([]byte(r.Submit.RequestID)); ok {
 			st.call.RequestID = id
 		}
