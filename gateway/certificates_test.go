@@ -121,6 +121,8 @@ func TestOnlyItsHolderRegistersACertificate(t *testing.T) {
 	keys, err := g.as(g.key).Keys(t.Context(), 0, "")
 	require.NoError(t, err)
 	require.Equal(t, "alice", keys.Items[0].Name)
+	require.True(t, keys.Items[0].Certificate, "the list tells certificates from secrets")
+	require.False(t, keys.Items[len(keys.Items)-1].Certificate)
 }
 
 func TestACertificateOpensSessionsOfEveryKind(t *testing.T) {

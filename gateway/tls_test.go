@@ -2,15 +2,8 @@ package gateway_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,35 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/platform/testkit"
 )
 
-// issue writes a certificate for 127.0.0.1 and returns it and its files. With
-// signer it is signed by that one, else by itself.
+// issue is testkit's.
 func issue(t *testing.T, dir, name string, signer *tls.Certificate) (cert tls.Certificate, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	spec := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: signer == nil, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, by := spec, any(key)
-	if signer != nil {
-		parent, by = signer.Leaf, signer.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, spec, parent, key.Public(), by)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	require.NoError(t, os.WriteFile(certFile, certPEM, 0o600))
-	require.NoError(t, os.WriteFile(keyFile, keyPEM, 0o600))
-	cert, err = tls.X509KeyPair(certPEM, keyPEM)
-	require.NoError(t, err)
-	return cert, certFile, keyFile
+	return testkit.Certificate(t, dir, name, signer)
 }
 
 // secured is an answer over TLS.

@@ -20,12 +20,13 @@ func (c *Client) Voices(ctx context.Context) ([]Voice, error) {
 
 // Key is one API key. Secret is set for a new key only.
 type Key struct {
-	ID        string       `json:"id"`
-	Name      string       `json:"name"`
-	Scopes    []string     `json:"scopes"`
-	CreatedAt jobdoc.Time  `json:"created_at"`
-	RevokedAt *jobdoc.Time `json:"revoked_at,omitempty"`
-	Secret    string       `json:"secret,omitempty"`
+	ID          string       `json:"id"`
+	Name        string       `json:"name"`
+	Scopes      []string     `json:"scopes"`
+	Certificate bool         `json:"certificate"` // the public key of one; there is no secret
+	CreatedAt   jobdoc.Time  `json:"created_at"`
+	RevokedAt   *jobdoc.Time `json:"revoked_at,omitempty"`
+	Secret      string       `json:"secret,omitempty"`
 }
 
 // Keys lists the tenant's API keys, newest first. limit is 1 to 100, or 0 for 20.

@@ -515,6 +515,9 @@ type JobState string
 
 // Key defines model for Key.
 type Key struct {
+	// Certificate Whether it is the public key of a client certificate.
+	Certificate bool `json:"certificate"`
+
 	// CreatedAt RFC 3339, UTC, milliseconds.
 	CreatedAt Time   `json:"created_at"`
 	ID        string `json:"id"`
@@ -530,6 +533,9 @@ type MediaType string
 
 // NewKey defines model for NewKey.
 type NewKey struct {
+	// Certificate Whether it is the public key of a client certificate.
+	Certificate bool `json:"certificate"`
+
 	// CreatedAt RFC 3339, UTC, milliseconds.
 	CreatedAt Time   `json:"created_at"`
 	ID        string `json:"id"`

@@ -14,16 +14,17 @@ import (
 )
 
 type keyDocument struct {
-	ID        string       `json:"id"`
-	Name      string       `json:"name"`
-	Scopes    []auth.Scope `json:"scopes"`
-	CreatedAt jobdoc.Time  `json:"created_at"`
-	RevokedAt *jobdoc.Time `json:"revoked_at,omitempty"`
-	Secret    string       `json:"secret,omitempty"` // of a new key only
+	ID          string       `json:"id"`
+	Name        string       `json:"name"`
+	Scopes      []auth.Scope `json:"scopes"`
+	Certificate bool         `json:"certificate"`
+	CreatedAt   jobdoc.Time  `json:"created_at"`
+	RevokedAt   *jobdoc.Time `json:"revoked_at,omitempty"`
+	Secret      string       `json:"secret,omitempty"` // of a new key only
 }
 
 func documentOfKey(k store.Key) keyDocument {
-	d := keyDocument{ID: k.ID, Name: k.Name, Scopes: k.Scopes, CreatedAt: jobdoc.Time{Time: k.CreatedAt}}
+	d := keyDocument{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Certificate: k.Certificate, CreatedAt: jobdoc.Time{Time: k.CreatedAt}}
 	if k.RevokedAt != nil {
 		d.RevokedAt = &jobdoc.Time{Time: *k.RevokedAt}
 	}
@@ -118,7 +119,7 @@ func (a *API) createKey(c *Call) {
 	var k store.Key
 	var secret string
 	if r.Certificate {
-		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes, c.Certificate)
+		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, store.Key{ID: id, Name: r.Name, Scopes: r.Scopes, Certificate: true}, c.Certificate)
 	} else {
 		k, secret, err = a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes)
 	}

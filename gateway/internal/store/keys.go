@@ -12,11 +12,12 @@ import (
 
 // Key is one API key; its secret is not kept.
 type Key struct {
-	ID        string
-	Name      string
-	Scopes    []auth.Scope
-	CreatedAt time.Time
-	RevokedAt *time.Time
+	ID          string
+	Name        string
+	Scopes      []auth.Scope
+	Certificate bool // the public key of a client certificate; there is no secret
+	CreatedAt   time.Time
+	RevokedAt   *time.Time
 }
 
 // FindKey returns who a key belongs to, or nil if there is no such key or it is revoked.
@@ -54,16 +55,15 @@ func (s *Store) CreateKey(ctx context.Context, tenant job.Tenant, id, name strin
 			return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
 		}
 	}
-	k, err := s.RegisterKey(ctx, tenant, id, name, scopes, auth.HashKey(secret))
+	k, err := s.RegisterKey(ctx, tenant, Key{ID: id, Name: name, Scopes: scopes}, auth.HashKey(secret))
 	return k, secret, err
 }
 
-// RegisterKey stores a new key of tenant that is known by its hash. A hash that
-// any key has or had is a Conflict.
-func (s *Store) RegisterKey(ctx context.Context, tenant job.Tenant, id, name string, scopes []auth.Scope, h auth.Hash) (Key, error) {
-	k := Key{ID: id, Name: name, Scopes: scopes}
+// RegisterKey stores a new key of tenant that is known by its hash, and returns
+// it with its time. A hash that any key has or had is a Conflict.
+func (s *Store) RegisterKey(ctx context.Context, tenant job.Tenant, k Key, h auth.Hash) (Key, error) {
 	err := s.call(ctx, "CreateKey", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("InsertKey"), k.ID, tenant, name, h[:], scopes).Scan(&k.CreatedAt)
+		return s.pool.QueryRow(ctx, s.queries.Get("InsertKey"), k.ID, tenant, k.Name, h[:], k.Scopes, k.Certificate).Scan(&k.CreatedAt)
 	})
 	return k, err
 }
@@ -85,7 +85,7 @@ func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, l
 		}
 		keys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Key, error) {
 			var k Key
-			err := row.Scan(&k.ID, &k.Name, &k.Scopes, &k.CreatedAt, &k.RevokedAt)
+			err := row.Scan(&k.ID, &k.Name, &k.Scopes, &k.Certificate, &k.CreatedAt, &k.RevokedAt)
 			return k, err
 		})
 		return err

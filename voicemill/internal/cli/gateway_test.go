@@ -27,7 +27,8 @@ type mill struct {
 	bucket   *blob.Store
 }
 
-func startGateway(t *testing.T) *mill {
+// startGateway starts one. change may be nil.
+func startGateway(t *testing.T, change func(*gateway.Config)) *mill {
 	t.Helper()
 	m := &mill{db: testkit.Postgres(t), bucket: testkit.S3(t)}
 	bus := testkit.NATS(t)
@@ -44,6 +45,9 @@ func startGateway(t *testing.T) *mill {
 	}
 	cfg := gateway.DefaultConfig()
 	cfg.Listen, cfg.AccessLog = "127.0.0.1:0", false
+	if change != nil {
+		change(&cfg)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	address, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
@@ -97,7 +101,7 @@ func (m *mill) finish(t *testing.T, id, name string, content []byte) {
 
 func TestTheCommandAgainstTheRealGateway(t *testing.T) {
 	t.Parallel()
-	m := startGateway(t)
+	m := startGateway(t, nil)
 	submitted := m.run(t, "Dear friend.", "submit", "-", "--label", "kind=letter")
 	id := strings.TrimSpace(submitted.out)
 	if submitted.code != 0 || !strings.HasPrefix(id, "job_") {
@@ -130,7 +134,7 @@ func TestTheCommandAgainstTheRealGateway(t *testing.T) {
 
 func TestAnUploadReachesTheRealBucket(t *testing.T) {
 	t.Parallel()
-	m := startGateway(t)
+	m := startGateway(t, nil)
 	path := write(t, "book.epub", strings.Repeat("PK", 500_000))
 	first := m.run(t, "", "submit", path, "--idempotency-key", "once")
 	again := m.run(t, "", "submit", path, "--idempotency-key", "once")
@@ -151,7 +155,7 @@ func TestAnUploadReachesTheRealBucket(t *testing.T) {
 
 func TestTheRealGatewaysRefusalsAreSentences(t *testing.T) {
 	t.Parallel()
-	m := startGateway(t)
+	m := startGateway(t, nil)
 	if got := m.run(t, "Hello.", "submit", "-", "--voice", "nobody"); got.code != cli.ExitRefused || !strings.Contains(got.errOut, "  /voice: ") {
 		t.Errorf("submit with an unknown voice = %+v", got)
 	}
@@ -177,7 +181,7 @@ func TestTheRealGatewaysRefusalsAreSentences(t *testing.T) {
 
 func TestABatchPrintsAnIdForEachLine(t *testing.T) {
 	t.Parallel()
-	m := startGateway(t)
+	m := startGateway(t, nil)
 	path := write(t, "jobs.ndjson", `{"input":{"text":"One."}}
 {"input":{"text":"…"}}
 {"input":{"text":"Three."}}

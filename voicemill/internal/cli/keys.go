@@ -63,12 +63,16 @@ func (*KeysListCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 		if k.RevokedAt != nil {
 			state = "revoked " + moment(*k.RevokedAt)
 		}
-		rows = append(rows, []string{k.ID, progress.Clean(k.Name), strings.Join(k.Scopes, ","), moment(k.CreatedAt), state})
+		kind := "secret"
+		if k.Certificate {
+			kind = "certificate"
+		}
+		rows = append(rows, []string{k.ID, progress.Clean(k.Name), kind, strings.Join(k.Scopes, ","), moment(k.CreatedAt), state})
 	}
 	if con.JSON {
 		return nil
 	}
-	return writeTable(con.Out, []string{"KEY", "NAME", "SCOPES", "CREATED", "STATE"}, rows)
+	return writeTable(con.Out, []string{"KEY", "NAME", "KIND", "SCOPES", "CREATED", "STATE"}, rows)
 }
 
 // KeysRevokeCommand revokes one key.

@@ -70,7 +70,7 @@ func newServer(t *testing.T) *server {
 	mux.HandleFunc("PUT /bucket/upload", s.put)
 	mux.HandleFunc("POST /v1/uploads", s.upload)
 	mux.HandleFunc("GET /v1/voices", s.static(`{"items":[{"name":"amy","language":"en-GB","engine":"espeak-ng","sample_rate":22050,"default":true},{"name":"karl","language":"de","engine":"espeak-ng","sample_rate":22050,"default":true}]}`))
-	mux.HandleFunc("GET /v1/keys", s.static(`{"items":[{"id":"key_1","name":"first","scopes":["admin"],"created_at":"2026-11-22T12:00:00.000Z"},{"id":"key_0","name":"old","scopes":["jobs:read"],"created_at":"2026-11-21T12:00:00.000Z","revoked_at":"2026-11-22T11:00:00.000Z"}]}`))
+	mux.HandleFunc("GET /v1/keys", s.static(`{"items":[{"id":"key_1","name":"first","scopes":["admin"],"created_at":"2026-11-22T12:00:00.000Z"},{"id":"key_0","name":"old","scopes":["jobs:read"],"certificate":true,"created_at":"2026-11-21T12:00:00.000Z","revoked_at":"2026-11-22T11:00:00.000Z"}]}`))
 	mux.HandleFunc("POST /v1/keys", func(w http.ResponseWriter, _ *http.Request) {
 		s.answer(w, 201, json.RawMessage(`{"id":"key_2","name":"laptop","scopes":["jobs:read"],"created_at":"2026-11-22T12:00:00.000Z","secret":"vm_zyxwvutsrqponmlkjihgfedcba"}`))
 	})

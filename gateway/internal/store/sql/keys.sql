@@ -2,13 +2,13 @@
 select id, tenant_id, scopes from api_keys where hash = $1 and revoked_at is null;
 
 -- name: InsertKey
-insert into api_keys (id, tenant_id, name, hash, scopes) values ($1, $2, $3, $4, $5) returning created_at;
+insert into api_keys (id, tenant_id, name, hash, scopes, certificate) values ($1, $2, $3, $4, $5, $6) returning created_at;
 
 -- name: CountKeys
 select count(*) from api_keys where tenant_id = $1 and revoked_at is null;
 
 -- name: ListKeys
-select id, name, scopes, created_at, revoked_at
+select id, name, scopes, certificate, created_at, revoked_at
 from api_keys
 where tenant_id = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::text))
 order by created_at desc, id desc
