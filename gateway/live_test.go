@@ -42,8 +42,9 @@ type said struct {
 // socket is a client that is not ours.
 type socket struct {
 	*websocket.Conn
-	w   *world
-	ctx context.Context //nolint:containedctx // the test's
+	w    *world
+	ctx  context.Context //nolint:containedctx // the test's
+	head http.Header     // of the 101
 }
 
 func (w *world) ws(path string, options *websocket.DialOptions) *socket {
@@ -63,7 +64,7 @@ func (w *world) ws(path string, options *websocket.DialOptions) *socket {
 	require.NoError(w.t, err)
 	require.NotEmpty(w.t, resp.Header.Get("X-Request-Id"))
 	w.t.Cleanup(func() { _ = c.CloseNow() })
-	return &socket{Conn: c, w: w, ctx: ctx}
+	return &socket{Conn: c, w: w, ctx: ctx, head: resp.Header}
 }
 
 func (s *socket) tell(message string) {

@@ -549,6 +549,7 @@ type Submit struct {
 	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	Traceparent    string                 `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	RequestId      string                 `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Tracestate     string                 `protobuf:"bytes,5,opt,name=tracestate,proto3" json:"tracestate,omitempty"` // goes on if traceparent is well-formed
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -607,6 +608,13 @@ func (x *Submit) GetTraceparent() string {
 func (x *Submit) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Submit) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
 	}
 	return ""
 }
@@ -2231,13 +2239,16 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\tmax_frame\x18\x03 \x01(\rR\bmaxFrame\x12\x1f\n" +
 	"\vmax_streams\x18\x04 \x01(\rR\n" +
 	"maxStreams\x12\x16\n" +
-	"\x06window\x18\x05 \x01(\rR\x06window\"\x9a\x01\n" +
+	"\x06window\x18\x05 \x01(\rR\x06window\"\xba\x01\n" +
 	"\x06Submit\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.voicemill.v1.SpecR\x04spec\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12 \n" +
 	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\xfe\x06\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x05 \x01(\tR\n" +
+	"tracestate\"\xfe\x06\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +

@@ -27,6 +27,7 @@ type AcceptedJob struct {
 	SourceETag  string     `json:"source_etag,omitempty"` // its version when the job was accepted
 	RequestID   string     `json:"request_id,omitempty"`
 	Traceparent string     `json:"traceparent,omitempty"`
+	Tracestate  string     `json:"tracestate,omitempty"`
 }
 
 // Envelope is a group of accepted jobs that became durable together. It has 1

@@ -17,12 +17,14 @@ type SubmitOptions struct {
 	IdempotencyKey string // the same key with the same spec is the same job; empty is none
 	RequestID      string
 	Traceparent    string
+	Tracestate     string
 }
 
 // Submit hands in a job. When it returns without an error, the job is durable.
 func (c *Conn) Submit(ctx context.Context, spec *job.Spec, o SubmitOptions) (jobdoc.Document, error) {
 	a, err := c.ask(ctx, &voicemillv1.Frame{Body: &voicemillv1.Frame_Submit{Submit: &voicemillv1.Submit{
-		Spec: jobproto.FromSpec(spec), IdempotencyKey: o.IdempotencyKey, RequestId: o.RequestID, Traceparent: o.Traceparent,
+		Spec: jobproto.FromSpec(spec), IdempotencyKey: o.IdempotencyKey, RequestId: o.RequestID,
+		Traceparent: o.Traceparent, Tracestate: o.Tracestate,
 	}}})
 	return document(a.GetAccepted().GetJob(), err)
 }

@@ -440,6 +440,7 @@ type FrameRequest struct {
 		RequestID      *string `json:"request_id,omitempty"`
 		Spec           Spec    `json:"spec"`
 		Traceparent    *string `json:"traceparent,omitempty"`
+		Tracestate     *string `json:"tracestate,omitempty"`
 	} `json:"submit,omitempty"`
 
 	// Watch With `audio`, or a `from_segment`, the sound is sent, too.
@@ -804,6 +805,9 @@ type RequestIDParameter = string
 // TraceparentParameter defines model for Traceparent.
 type TraceparentParameter = string
 
+// Tracestate defines model for Tracestate.
+type Tracestate = string
+
 // MethodNotAllowed defines model for MethodNotAllowed.
 type MethodNotAllowed = Problem
 
@@ -824,15 +828,25 @@ type UpgradeRequired = Problem
 
 // CreateSpeechParams defines parameters for CreateSpeech.
 type CreateSpeechParams struct {
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	XRequestID *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
+
+	// Tracestate Goes with the job if `traceparent` is well-formed: up to 32 members, and up to 512 bytes, above which whole
+	// members are left out. One that is malformed is left out.
+	Tracestate *Tracestate `json:"tracestate,omitempty"`
 }
 
 // ConnectParams defines parameters for Connect.
 type ConnectParams struct {
 	// AccessToken The API key, if it cannot be sent in Authorization.
-	AccessToken *AccessToken          `form:"access_token,omitempty" json:"access_token,omitempty"`
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	AccessToken *AccessToken        `form:"access_token,omitempty" json:"access_token,omitempty"`
+	XRequestID  *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
 
@@ -863,17 +877,27 @@ type SubmitJobParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=N` holds the answer up to N seconds (RFC 7240).
-	Prefer      *Prefer               `json:"Prefer,omitempty"`
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	Prefer     *Prefer             `json:"Prefer,omitempty"`
+	XRequestID *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
+
+	// Tracestate Goes with the job if `traceparent` is well-formed: up to 32 members, and up to 512 bytes, above which whole
+	// members are left out. One that is malformed is left out.
+	Tracestate *Tracestate `json:"tracestate,omitempty"`
 }
 
 // GetJobParams defines parameters for GetJob.
 type GetJobParams struct {
 	// Wait Seconds to hold the answer, 0 to 60.
-	Wait        *int                  `form:"wait,omitempty" json:"wait,omitempty"`
-	IfNoneMatch *string               `json:"If-None-Match,omitempty"`
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	Wait        *int                `form:"wait,omitempty" json:"wait,omitempty"`
+	IfNoneMatch *string             `json:"If-None-Match,omitempty"`
+	XRequestID  *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
 
@@ -904,8 +928,11 @@ type WatchJobEventsParams struct {
 	AccessToken *AccessToken `form:"access_token,omitempty" json:"access_token,omitempty"`
 
 	// LastEventID The version of the last event that the client has.
-	LastEventID *string               `json:"Last-Event-ID,omitempty"`
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	LastEventID *string             `json:"Last-Event-ID,omitempty"`
+	XRequestID  *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
 
@@ -921,8 +948,11 @@ type WatchJobLiveParams struct {
 	FromSegment *int `form:"from_segment,omitempty" json:"from_segment,omitempty"`
 
 	// AccessToken The API key, if it cannot be sent in Authorization.
-	AccessToken *AccessToken          `form:"access_token,omitempty" json:"access_token,omitempty"`
-	XRequestID  *RequestIDParameter   `json:"X-Request-Id,omitempty"`
+	AccessToken *AccessToken        `form:"access_token,omitempty" json:"access_token,omitempty"`
+	XRequestID  *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
 	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
 }
 
@@ -944,9 +974,16 @@ type ListSegmentsParams struct {
 // SubmitBatchParams defines parameters for SubmitBatch.
 type SubmitBatchParams struct {
 	// IdempotencyKey The same key with the same body is answered with the same id, for 24 hours; with another body, 409.
-	IdempotencyKey *IdempotencyKey       `json:"Idempotency-Key,omitempty"`
-	XRequestID     *RequestIDParameter   `json:"X-Request-Id,omitempty"`
-	Traceparent    *TraceparentParameter `json:"traceparent,omitempty"`
+	IdempotencyKey *IdempotencyKey     `json:"Idempotency-Key,omitempty"`
+	XRequestID     *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
+	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
+
+	// Tracestate Goes with the job if `traceparent` is well-formed: up to 32 members, and up to 512 bytes, above which whole
+	// members are left out. One that is malformed is left out.
+	Tracestate *Tracestate `json:"tracestate,omitempty"`
 }
 
 // ListKeysParams defines parameters for ListKeys.
@@ -1933,6 +1970,17 @@ func NewCreateSpeechRequestWithBody(server string, params *CreateSpeechParams, c
 			req.Header.Set("traceparent", headerParam1)
 		}
 
+		if params.Tracestate != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "tracestate", *params.Tracestate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("tracestate", headerParam2)
+		}
+
 	}
 
 	return req, nil
@@ -2252,6 +2300,17 @@ func NewSubmitJobRequestWithBody(server string, params *SubmitJobParams, content
 			}
 
 			req.Header.Set("traceparent", headerParam3)
+		}
+
+		if params.Tracestate != nil {
+			var headerParam4 string
+
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "tracestate", *params.Tracestate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("tracestate", headerParam4)
 		}
 
 	}
@@ -2885,6 +2944,17 @@ func NewSubmitBatchRequestWithBody(server string, params *SubmitBatchParams, con
 			}
 
 			req.Header.Set("traceparent", headerParam2)
+		}
+
+		if params.Tracestate != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "tracestate", *params.Tracestate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("tracestate", headerParam3)
 		}
 
 	}

@@ -66,6 +66,7 @@ type Call struct {
 	Exchange
 	RequestID   string
 	Traceparent string // well-formed or empty
+	Tracestate  string // likewise; only with the client's own Traceparent
 	Route       string // pattern, such as /v1/jobs/{id}; "none" until one matched
 	Identity    auth.Identity
 	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
@@ -82,7 +83,8 @@ type Call struct {
 	stream   Streamable // the exchange, on a route that streams
 	params   [2]string
 	detached bool
-	counted  bool   // Quota was asked for
+	counted  bool // Quota was asked for
+	clock    clock
 	kept     Answer // from memory, so that it needs no other
 }
 

@@ -207,6 +207,7 @@ func (s *submission) publish() {
 		return
 	}
 	s.c.detach() // the answer comes from the committer
+	s.c.enter(stageCommit)
 	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
 		s.a.fail(s.c, err)
 	}
@@ -217,7 +218,7 @@ func (s *submission) payload() (payload []byte, refusal *Answer) {
 	c := s.c
 	payload = encode(&bus.AcceptedJob{
 		ID: s.id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: s.at, SourceKey: s.source.key, SourceETag: s.source.etag,
-		RequestID: c.RequestID, Traceparent: c.Traceparent,
+		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
 	payload = payload[:len(payload)-1] // the line end
 	if len(payload) > maxPayload {

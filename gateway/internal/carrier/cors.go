@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	corsHeaders = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Traceparent, X-Request-Id"
+	corsHeaders = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Traceparent, Tracestate, X-Request-Id"
 	corsExposed = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Traceparent, X-Request-Id"
 	corsMaxAge  = "600" // seconds for which a browser may remember a preflight
 )

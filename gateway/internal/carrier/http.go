@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/trace"
 	"github.com/voicemill/voicemill/gateway/internal/ws"
 )
 
@@ -48,6 +49,7 @@ type Carrier struct {
 	cfg     Config
 	api     *api.API
 	ids     *requestIDs
+	traces  *trace.Source
 	metrics *Metrics
 	http    *protocolMetrics
 	access  *slog.Logger
@@ -67,7 +69,11 @@ func New(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Read
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	k := &Carrier{cfg: cfg, api: a, ids: ids, metrics: m, http: m.of(protocolHTTP), access: access, sample: newSampler(cfg.LogRate, cfg.LogSlow), proxies: clientip.New(cfg.Proxies)}
+	traces, err := trace.NewSource(random)
+	if err != nil {
+		return nil, fmt.Errorf("carrier: %w", err)
+	}
+	k := &Carrier{cfg: cfg, api: a, ids: ids, traces: traces, metrics: m, http: m.of(protocolHTTP), access: access, sample: newSampler(cfg.LogRate, cfg.LogSlow), proxies: clientip.New(cfg.Proxies)}
 	if cfg.Deflate {
 		const fastest = 1 // messages are small, and many
 		k.inflater = ws.NewInflater()
@@ -93,7 +99,7 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	x.Request = req
 	x.call.Exchange = x
 	x.call.Started = ex.Started()
-	x.call.Traceparent = traceparent(req.Header("traceparent"))
+	traced := x.trace()
 	if ex.Secure() {
 		x.call.Certificate = certificate(ex.ClientCertificates())
 	}
@@ -107,9 +113,38 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	}
 	x.call.Memo = nil // it stays on this loop
 	x.call.RequestID = string(x.id)
+	if traced {
+		x.call.Tracestate = trace.State(x.list("tracestate"))
+	}
 	x.begun = true
 	k.metrics.begin()
 	k.api.Serve(&x.call)
+}
+
+// trace notes the trace of a request that has one, and reports whether it is the
+// client's. What cannot be read, or came twice, is replaced by a trace of ours.
+func (x *exchange) trace() bool {
+	field := x.Header("traceparent")
+	if field == nil {
+		return false
+	}
+	times := 0
+	for name := range x.Headers() {
+		if equalFold(name, "traceparent") {
+			times++
+		}
+	}
+	return x.k.trace(&x.call, field, times)
+}
+
+// trace notes what field says, which came so many times.
+func (k *Carrier) trace(c *api.Call, field []byte, times int) bool {
+	var ok bool
+	if c.Traceparent, ok = trace.Parent(field); !ok || times > 1 {
+		c.Traceparent = k.traces.Begin()
+		return false
+	}
+	return true
 }
 
 // certificate returns the hash of the public key of a client's own certificate,
@@ -148,6 +183,15 @@ type exchange struct {
 
 // Detach implements [api.Exchange]; it is the exchange's, which detaches the request, too.
 func (x *exchange) Detach() { x.Exchange.Detach() }
+
+// OnClose implements [api.Exchange]. Nobody answers a call that waits when its
+// client leaves, so it ends here.
+func (x *exchange) OnClose(f func()) {
+	x.Exchange.OnClose(func() {
+		f()
+		x.left()
+	})
+}
 
 // Reply implements [api.Exchange].
 func (x *exchange) Reply(a *api.Answer) {

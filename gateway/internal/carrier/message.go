@@ -47,6 +47,7 @@ type submitRequest struct {
 	Spec           json.RawMessage `json:"spec"`
 	IdempotencyKey string          `json:"idempotency_key"`
 	Traceparent    string          `json:"traceparent"`
+	Tracestate     string          `json:"tracestate"`
 	RequestID      string          `json:"request_id"`
 
 	spec *job.Spec // of a frame; then Spec is nil
@@ -161,7 +162,8 @@ func parseProto(b []byte) (*request, error) {
 	case *voicemillv1.Frame_Submit:
 		spec := jobproto.Spec(m.Submit.GetSpec())
 		r.Submit = &submitRequest{
-			spec: &spec, IdempotencyKey: m.Submit.GetIdempotencyKey(), Traceparent: m.Submit.GetTraceparent(), RequestID: m.Submit.GetRequestId(),
+			spec: &spec, IdempotencyKey: m.Submit.GetIdempotencyKey(), RequestID: m.Submit.GetRequestId(),
+			Traceparent: m.Submit.GetTraceparent(), Tracestate: m.Submit.GetTracestate(),
 		}
 	case *voicemillv1.Frame_Get:
 		r.Get = &getRequest{ID: m.Get.GetId(), WaitSeconds: m.Get.GetWaitSeconds(), AfterVersion: m.Get.GetAfterVersion()}

@@ -58,31 +58,3 @@ func goodRequestID(field []byte) bool {
 func letterOrDigit(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
-
-// traceparent returns a trace context if it is well-formed (W3C Trace Context,
-// version 00), else "".
-func traceparent(field []byte) string {
-	const shape = "00-................................-................-.."
-	if len(field) != len(shape) || field[0] != '0' || field[1] != '0' {
-		return ""
-	}
-	zero := [4]bool{true, true, true, true} // which parts consist of zeros only
-	part := 0
-	for i, c := range field {
-		switch {
-		case shape[i] == '-':
-			if c != '-' {
-				return ""
-			}
-			part++
-		case c != '0' && (c < '1' || c > '9') && (c < 'a' || c > 'f'):
-			return ""
-		case c != '0':
-			zero[part] = false
-		}
-	}
-	if zero[1] || zero[2] {
-		return ""
-	}
-	return string(field)
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/playback"
+	"github.com/voicemill/voicemill/gateway/internal/trace"
 )
 
 // stream is one call on a session, as the API sees it.
@@ -48,7 +49,9 @@ func (st *stream) fill(r *request) bool {
 	case r.Submit != nil:
 		st.method, st.path = http.MethodPost, jobs
 		st.body, st.call.Spec, st.idempotencyKey = r.Submit.Spec, r.Submit.spec, r.Submit.IdempotencyKey
-		st.call.Traceparent = traceparent([]byte(r.Submit.Traceparent))
+		if tp := r.Submit.Traceparent; tp != "" && st.s.k.trace(&st.call, []byte(tp), 1) {
+			st.call.Tracestate = trace.State(r.Submit.Tracestate)
+		}
 		if id, ok := requestID([]byte(r.Submit.RequestID)); ok {
 			st.call.RequestID = id
 		}
@@ -148,7 +151,7 @@ func (st *stream) Reply(a *api.Answer) {
 	}
 	n := st.s.answer(st, st.reply(a))
 	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
-	st.s.logCall(st, a, n)
+	st.s.logCall(st, a, n, st.call.Stages)
 	st.s.done(st)
 }
 
@@ -302,7 +305,7 @@ func (st *stream) End(why *api.Answer) {
 		status = why.Status
 		st.s.send(st.reply(why))
 	}
-	st.s.logCall(st, &api.Answer{Status: status}, 0)
+	st.s.logCall(st, &api.Answer{Status: status}, 0, nil)
 	if st.s.live {
 		st.s.endLive(why, st.feed.Known())
 	}
@@ -333,7 +336,7 @@ func (st *stream) leave() {
 		if first {
 			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, api.StatusLeft, time.Since(st.call.Started))
 		}
-		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0)
+		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0, nil)
 	}
 	st.s.done(st)
 }

@@ -60,6 +60,9 @@ func (x *exchange) upgrade(hs ws.Handshake, w api.Watching, admit api.Admission)
 	header := []http1.Field{
 		{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Accept", Value: hs.Accept}, {Name: "X-Request-Id", Value: x.call.RequestID},
 	}
+	if tp := x.call.Traceparent; tp != "" {
+		header = append(header, http1.Field{Name: "Traceparent", Value: tp})
+	}
 	if hs.Subprotocol != "" {
 		header = append(header, http1.Field{Name: "Sec-WebSocket-Protocol", Value: hs.Subprotocol})
 	}

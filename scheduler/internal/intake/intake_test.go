@@ -83,7 +83,8 @@ func TestAnEnvelopeBecomesRows(t *testing.T) {
 		Input: job.Input{Upload: "upl_1", Media: job.MediaEPUB}, Class: job.Interactive, Priority: -3, Deadline: &deadline,
 		Labels: map[string]string{"book": "pg1661"}, Language: "de", OnFailure: job.AllowPartial, Seed: 1 << 60,
 	})
-	a.SourceKey, a.SourceETag, a.RequestID, a.Traceparent = "uploads/default/upl_1", "etag", "req-1", "00-trace"
+	a.SourceKey, a.SourceETag, a.RequestID = "uploads/default/upl_1", "etag", "req-1"
+	a.Traceparent, a.Tracestate = "00-trace", "rojo=1"
 	jobs := []bus.AcceptedJob{a}
 	for i := range 511 {
 		jobs = append(jobs, b.text(t, fmt.Sprintf("Text %d.", i)))
@@ -91,15 +92,15 @@ func TestAnEnvelopeBecomesRows(t *testing.T) {
 	b.run(t)
 	b.publish(t, jobs...)
 	require.Len(t, b.next(t), 512)
-	var class, language, onFailure, key, etag, request, trace, label string
+	var class, language, onFailure, key, etag, request, trace, state, label string
 	var priority int
 	var seed int64
 	var due, accepted time.Time
-	b.One(t, `select class, language, on_failure, source_key, source_etag, request_id, traceparent, labels ->> 'book', priority,
+	b.One(t, `select class, language, on_failure, source_key, source_etag, request_id, traceparent, tracestate, labels ->> 'book', priority,
 (spec ->> 'seed')::bigint, deadline, accepted_at from jobs where id = $1`, []any{a.ID},
-		&class, &language, &onFailure, &key, &etag, &request, &trace, &label, &priority, &seed, &due, &accepted)
-	require.Equal(t, []string{"interactive", "de", "partial", a.SourceKey, "etag", "req-1", "00-trace", "pg1661"},
-		[]string{class, language, onFailure, key, etag, request, trace, label})
+		&class, &language, &onFailure, &key, &etag, &request, &trace, &state, &label, &priority, &seed, &due, &accepted)
+	require.Equal(t, []string{"interactive", "de", "partial", a.SourceKey, "etag", "req-1", "00-trace", "rojo=1", "pg1661"},
+		[]string{class, language, onFailure, key, etag, request, trace, state, label})
 	require.Equal(t, -3, priority)
 	require.EqualValues(t, 1<<60, seed)
 	require.True(t, due.Equal(deadline))

@@ -22,7 +22,7 @@ type Inserted struct {
 type jobColumns struct {
 	ids, tenants, classes, specs, labels, onFailure []string
 	languages, sourceKeys, sourceETags              []*string
-	requestIDs, traceparents                        []string
+	requestIDs, traceparents, tracestates           []string
 	priorities                                      []int32
 	deadlines                                       []*time.Time
 	acceptedAt                                      []time.Time
@@ -47,6 +47,7 @@ func (c *jobColumns) add(a *bus.AcceptedJob) error {
 	c.languages = append(c.languages, &spec.Language)
 	c.sourceKeys, c.sourceETags = append(c.sourceKeys, orNull(a.SourceKey)), append(c.sourceETags, orNull(a.SourceETag))
 	c.requestIDs, c.traceparents = append(c.requestIDs, a.RequestID), append(c.traceparents, a.Traceparent)
+	c.tracestates = append(c.tracestates, a.Tracestate)
 	c.priorities = append(c.priorities, int32(spec.Priority)) //nolint:gosec // -10 to 10; anything else violates nothing and sorts
 	c.deadlines, c.acceptedAt = append(c.deadlines, spec.Deadline), append(c.acceptedAt, a.AcceptedAt)
 	return nil
@@ -79,7 +80,7 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
 			cols.specs, cols.labels, cols.onFailure, cols.languages, cols.sourceKeys, cols.sourceETags,
-			cols.requestIDs, cols.traceparents, cols.acceptedAt)
+			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt)
 		if err != nil {
 			return err
 		}
