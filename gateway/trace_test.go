@@ -1,8 +1,6 @@
 package gateway_test
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -119,19 +117,4 @@ func TestTheAccessLogNamesTheTrace(t *testing.T) {
 	require.Equal(t, trace.ID(traced(1)), lines["traced"]["trace_id"])
 	require.Equal(t, trace.ID(begun), lines["begun"]["trace_id"])
 	require.NotContains(t, lines["untraced"], "trace_id")
-}
-
-// logged returns the lines of the access log by the id of their request.
-func (w *world) logged() map[string]map[string]any {
-	w.t.Helper()
-	lines := map[string]map[string]any{}
-	scan := bufio.NewScanner(strings.NewReader(w.log.String()))
-	for scan.Scan() {
-		var line map[string]any
-		require.NoError(w.t, json.Unmarshal(scan.Bytes(), &line))
-		if id, ok := line["request_id"].(string); ok {
-			lines[id] = line
-		}
-	}
-	return lines
 }

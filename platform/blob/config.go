@@ -17,8 +17,8 @@ const (
 
 	partBytes    = 5 << 20 // the smallest that S3 allows
 	maxParts     = 10_000  // as S3: 48 GiB an object
-	bufferTokens = 2       // uploads with a part in memory
-	slowTokens   = 4       // of these, beside them, from readers that take their time
+	partsAtOnce  = 2       // uploads with a part in memory
+	slowAtOnce   = 4       // of these, beside them, from readers that take their time
 	stallAfter   = 15 * time.Second
 	dialTimeout  = 5 * time.Second
 	smallTimeout = 30 * time.Second // a request without a body to speak of

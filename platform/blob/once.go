@@ -102,13 +102,3 @@ func (s *source) Read(b []byte) (int, error) {
 }
 
 var errManySlow = errors.New("as many uploads of unknown size as there may be")
-
-// slowBuffer returns memory for a part of an upload whose reader takes its time.
-func (s *Store) slowBuffer() ([]byte, error) {
-	select {
-	case buf := <-s.slow:
-		return buf, nil
-	default:
-		return nil, &job.Error{Op: "blob.Put", Kind: job.Overloaded, Public: "Too many uploads of unknown size are under way; say how long the body is, or try again later.", Err: errManySlow}
-	}
-}

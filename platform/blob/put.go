@@ -63,14 +63,18 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 	if p.size >= 0 && p.size <= partBytes/8 {
 		return p.small(ctx, r, make([]byte, p.size))
 	}
-	buf, home, err := p.buffer(ctx)
+	memory := p.s.parts
+	take := func() (*[partBytes]byte, error) { return memory.wait(ctx) }
+	if p.opts.Slow {
+		memory = p.s.slow
+		take = memory.now
+	}
+	part, err := take()
 	if err != nil {
 		return Info{}, err
 	}
-	defer func() { home <- buf }()
-	if buf == nil {
-		buf = make([]byte, partBytes)
-	}
+	defer memory.back(part)
+	buf := part[:]
 	first, last, err := p.fill(r, buf)
 	if err != nil {
 		return Info{}, err
@@ -79,20 +83,6 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 		return p.whole(ctx, first)
 	}
 	return p.inParts(ctx, r, buf)
-}
-
-// buffer takes memory for a part, which goes back to home; nil must be made first.
-func (p *put) buffer(ctx context.Context) (buf []byte, home chan<- []byte, err error) {
-	if p.opts.Slow {
-		buf, err = p.s.slowBuffer()
-		return buf, p.s.slow, err
-	}
-	select {
-	case buf = <-p.s.buffers:
-		return buf, p.s.buffers, nil
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
-	}
 }
 
 // small stores an object that has a buffer of its own size.

@@ -22,8 +22,8 @@ type Store struct {
 	core      minio.Core
 	public    *minio.Client // signs for the endpoint that clients see
 	transport *http.Transport
-	buffers   chan []byte // parts; nil until first used
-	slow      chan []byte // likewise, for readers that take their time
+	parts     *parts
+	slow      *parts // for readers that take their time
 }
 
 // Info describes an object.
@@ -60,13 +60,7 @@ func newStore(cfg Config, transport *http.Transport) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, transport: transport, buffers: make(chan []byte, bufferTokens), slow: make(chan []byte, slowTokens)}
-	for range bufferTokens {
-		s.buffers <- nil
-	}
-	for range slowTokens {
-		s.slow <- nil
-	}
+	s := &Store{cfg: cfg, transport: transport, parts: newParts(partsAtOnce), slow: newParts(slowAtOnce)}
 	options := func(secure bool) *minio.Options {
 		return &minio.Options{
 			Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
@@ -48,6 +52,54 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 	b := testkit.NATS(t)
 	require.NoError(t, b.Setup(t.Context()))
 	require.NoError(t, b.Ready(t.Context()))
+}
+
+func TestSetupWritesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := testkit.NATSServer(t, dir)
+	testkit.Bus(t, s, bus.Config{})
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	stream, err := js.Stream(t.Context(), bus.StreamJobs)
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.Metadata["owner"] = "audio"
+	_, err = js.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+
+	before := settings(t, dir)
+	require.Len(t, before, 4, "two streams and two consumers")
+	testkit.Bus(t, s, bus.Config{})
+	require.Equal(t, before, settings(t, dir), "nothing changed, so nothing is written")
+	testkit.Bus(t, s, bus.Config{JobsBytes: 64 << 20, AckWait: 7 * time.Second})
+	for name, old := range settings(t, dir) {
+		require.Equal(t, filepath.Base(filepath.Dir(name)) == bus.StreamWork, old.Equal(before[name]), name)
+	}
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 64<<20, info.Config.MaxBytes)
+	require.Equal(t, "audio", info.Config.Metadata["owner"], "what an operator added stays")
+}
+
+// settings returns when the server wrote the settings of each stream and consumer.
+func settings(t *testing.T, dir string) map[string]time.Time {
+	t.Helper()
+	all := map[string]time.Time{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "meta.inf" {
+			return err
+		}
+		st, err := d.Info()
+		if err == nil {
+			all[path] = st.ModTime()
+		}
+		return err
+	}))
+	return all
 }
 
 func TestReleasingASegmentTwiceLeavesOneMessage(t *testing.T) {

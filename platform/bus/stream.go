@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -62,20 +63,12 @@ func permanent(err error) bool {
 }
 
 func (b *Bus) setupOnce(ctx context.Context) error {
-	jobs := jetstream.StreamConfig{
-		Name: StreamJobs, Subjects: []string{intakeSubject}, Description: "envelopes of accepted jobs until Postgres has them",
-		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-		MaxBytes: b.cfg.JobsBytes, MaxMsgSize: MaxMessageBytes, Replicas: b.cfg.Replicas, Duplicates: shortestDup,
-	}
-	work := jetstream.StreamConfig{
-		Name: StreamWork, Subjects: []string{workPrefix + ".>"}, Description: "the released window of work",
-		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-		MaxMsgsPerSubject: 1, DiscardNewPerSubject: true,
-		MaxBytes: b.cfg.WorkBytes, MaxMsgs: b.cfg.WorkMsgs, MaxMsgSize: MaxMessageBytes, Replicas: b.cfg.Replicas, Duplicates: shortestDup,
-	}
-	for _, cfg := range []jetstream.StreamConfig{jobs, work} {
-		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return classify("bus.Setup", fmt.Errorf("stream %s: %w", cfg.Name, err))
+	for _, s := range []struct {
+		name  string
+		shape func(*jetstream.StreamConfig)
+	}{{StreamJobs, b.shapeJobs}, {StreamWork, b.shapeWork}} {
+		if err := b.ensure(ctx, s.name, s.shape); err != nil {
+			return classify("bus.Setup", fmt.Errorf("stream %s: %w", s.name, err))
 		}
 	}
 	for _, c := range []route{intakeRoute(), assembleRoute()} {
@@ -84,6 +77,48 @@ func (b *Bus) setupOnce(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
+	b.shape(c)
+	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
+	c.MaxBytes = b.cfg.JobsBytes
+}
+
+func (b *Bus) shapeWork(c *jetstream.StreamConfig) {
+	b.shape(c)
+	c.Subjects, c.Description = []string{workPrefix + ".>"}, "the released window of work"
+	c.MaxMsgsPerSubject, c.DiscardNewPerSubject = 1, true
+	c.MaxBytes, c.MaxMsgs = b.cfg.WorkBytes, b.cfg.WorkMsgs
+}
+
+// shape sets what both streams share.
+func (b *Bus) shape(c *jetstream.StreamConfig) {
+	c.Retention, c.Discard, c.Storage = jetstream.WorkQueuePolicy, jetstream.DiscardNew, jetstream.FileStorage
+	c.MaxMsgSize, c.Replicas, c.Duplicates = MaxMessageBytes, b.cfg.Replicas, shortestDup
+}
+
+// ensure makes the stream what shape says. It asks first: an update that changes
+// nothing costs the server several fsyncs all the same, which a start would wait
+// for. What shape does not set stays as an operator made it.
+func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig)) error {
+	have, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		want := jetstream.StreamConfig{Name: name}
+		shape(&want)
+		_, err = b.js.CreateOrUpdateStream(ctx, want) // another process may be as fast
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	want := have.CachedInfo().Config
+	shape(&want)
+	if reflect.DeepEqual(want, have.CachedInfo().Config) {
+		return nil
+	}
+	_, err = b.js.UpdateStream(ctx, want)
+	return err
 }
 
 // route names a durable consumer and what it takes.
@@ -127,15 +162,29 @@ func (b *Bus) consumer(ctx context.Context, r route) (jetstream.Consumer, error)
 	if at, ok := b.consumers.created[r.name]; ok && time.Since(at) < recreateNotFor {
 		return nil, &job.Error{Op: "bus.consumer", Kind: job.Unavailable, Public: sayAway, Err: fmt.Errorf("consumer %s was made %s ago and is lost", r.name, time.Since(at))}
 	}
-	c, err := b.js.CreateOrUpdateConsumer(ctx, r.stream, jetstream.ConsumerConfig{
-		Durable: r.name, FilterSubject: r.filter, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: maxAckPending, MaxWaiting: maxWaiting,
-	})
+	c, err := b.ensureConsumer(ctx, r)
 	if err != nil {
 		return nil, classify("bus.consumer", fmt.Errorf("consumer %s: %w", r.name, err))
 	}
 	b.consumers.known[r.name], b.consumers.created[r.name] = c, time.Now()
 	return c, nil
+}
+
+// ensureConsumer is [Bus.ensure] for the consumer of r.
+func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, error) {
+	want := jetstream.ConsumerConfig{Durable: r.name}
+	have, err := b.js.Consumer(ctx, r.stream, r.name)
+	if err == nil {
+		want = have.CachedInfo().Config
+	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	want.FilterSubject, want.AckPolicy, want.AckWait = r.filter, jetstream.AckExplicitPolicy, b.cfg.AckWait
+	want.MaxDeliver, want.MaxAckPending, want.MaxWaiting = -1, maxAckPending, maxWaiting
+	if err == nil && reflect.DeepEqual(want, have.CachedInfo().Config) {
+		return have, nil
+	}
+	return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
 }
 
 // forget makes the next use of r ask the server again, if err says that the consumer is gone.

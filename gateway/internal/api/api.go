@@ -174,7 +174,9 @@ func (a *API) Serve(c *Call) {
 		return
 	}
 	rest := func(ctx context.Context) {
+		c.enter(stageAuth)
 		id, err := a.identify(ctx, h)
+		c.enter(stageWork)
 		if err != nil {
 			a.fail(c, err)
 			return
@@ -191,6 +193,7 @@ func (a *API) Serve(c *Call) {
 // ServeDetached is Serve for a caller that may block.
 func (a *API) ServeDetached(c *Call) {
 	c.detach()
+	c.enter(stageWork)
 	a.Serve(c)
 }
 
@@ -277,8 +280,10 @@ var errPanic = errors.New("api: a handler panicked")
 // only.
 func (a *API) off(c *Call, rest func(ctx context.Context)) {
 	c.detach()
+	c.enter(stageQueue)
 	err := a.dep.Pool.Go(func() {
 		defer a.rescue(c, func() { a.fail(c, errPanic) })
+		c.enter(stageWork)
 		rest(c.Context())
 	})
 	if err != nil {

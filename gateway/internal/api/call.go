@@ -83,7 +83,8 @@ type Call struct {
 	stream   Streamable // the exchange, on a route that streams
 	params   [2]string
 	detached bool
-	counted  bool   // Quota was asked for
+	counted  bool // Quota was asked for
+	clock    clock
 	kept     Answer // from memory, so that it needs no other
 }
 

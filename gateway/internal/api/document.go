@@ -141,6 +141,7 @@ func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context)) {
 	}
 	release = sync.OnceFunc(release) // the client may leave while w is woken
 	w.Wake = func() { release(); a.off(c, rest) }
+	c.enter(stageHold)
 	cancel, err := a.dep.Hub.Wait(w)
 	switch {
 	case err == nil:

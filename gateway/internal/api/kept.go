@@ -73,6 +73,7 @@ func (a *API) show(c *Call, id job.ID, minted time.Time) {
 	mayBlock := c.detached
 	c.detach()
 	tenant := c.Identity.Tenant
+	c.enter(stageWork) // by whoever reads the job
 	d, reading := a.dep.Documents.Join(tenant, id, c.Started, func(d *documents.Document, err error) {
 		defer a.rescue(c, func() { a.fail(c, errPanic) })
 		if err != nil {
@@ -94,7 +95,8 @@ func (a *API) show(c *Call, id job.ID, minted time.Time) {
 		read()
 		return
 	}
-	if err := a.dep.Pool.Go(read); err != nil {
+	c.enter(stageQueue)
+	if err := a.dep.Pool.Go(func() { c.enter(stageWork); read() }); err != nil {
 		reading.Settle(nil, err)
 	}
 }

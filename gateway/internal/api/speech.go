@@ -235,6 +235,7 @@ func (s *speech) submit() {
 	})
 	s.id = id
 	s.player = playback.New(playback.Config{Store: a.dep.Store, Bucket: a.dep.Bucket, Tenant: c.Identity.Tenant, Job: id})
+	c.enter(stageCommit)
 	if err := a.dep.Intake.Submit(id, payload[:len(payload)-1], s.accepted); err != nil {
 		s.giveUp(err)
 	}
@@ -253,6 +254,7 @@ func (s *speech) accepted(err error) {
 // await leaves the call to the hub until the job has moved on.
 func (s *speech) await() {
 	a, c := s.a, s.c
+	c.enter(stageHold)
 	cancel, err := a.dep.Hub.Wait(&watch.Waiter{
 		Job: s.id, Tenant: c.Identity.Tenant, Known: s.player.Version(), Until: s.until, Wake: func() { a.off(c, s.look) },
 	})

@@ -71,6 +71,7 @@ func (a *API) stream(c *Call, r *route) {
 func (a *API) carry(c *Call, x Streamable, task func()) {
 	started := x.Go(func() {
 		defer a.rescue(c, func() { a.fail(c, errPanic) })
+		c.enter(stageWork)
 		task()
 	})
 	if !started {

@@ -207,6 +207,7 @@ func (s *submission) publish() {
 		return
 	}
 	s.c.detach() // the answer comes from the committer
+	s.c.enter(stageCommit)
 	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
 		s.a.fail(s.c, err)
 	}

@@ -29,7 +29,9 @@ func (a *API) serveToken(c *Call, r *route, raw []byte, h auth.Hash) {
 	}
 	token := string(raw)
 	a.off(c, func(ctx context.Context) {
+		c.enter(stageAuth)
 		id, err := a.verify(ctx, token, h)
+		c.enter(stageWork)
 		if err != nil {
 			a.fail(c, err)
 			return

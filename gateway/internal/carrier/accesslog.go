@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
@@ -20,7 +21,7 @@ type entry struct {
 	attrs         []slog.Attr // nil if nobody reads the log
 }
 
-// entry describes the request before its memory is given back.
+// entry describes a request whose answer goes on, before its memory is given back.
 func (x *exchange) entry(a *api.Answer, bytesOut int) entry {
 	e := x.outcome(time.Now())
 	if x.k.access.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // asks for the level only
@@ -34,9 +35,24 @@ func (x *exchange) plainEntry(a *api.Answer, bytesOut int) entry {
 	now := time.Now()
 	e := x.outcome(now)
 	if left, wanted := x.k.wants(a.Status, e.took, now); wanted {
-		e.attrs = x.attrs(a, &e, bytesOut, left)
+		e.attrs = append(x.attrs(a, &e, bytesOut, left), x.call.Stages(e.took))
 	}
 	return e
+}
+
+// left ends a request whose client did not wait for the answer.
+func (x *exchange) left() {
+	if !x.answered.CompareAndSwap(false, true) {
+		return
+	}
+	a := api.Answer{Status: api.StatusLeft}
+	now := time.Now()
+	e := x.outcome(now)
+	x.k.metrics.of(protocolHTTP).end(e.route, e.method, a.Status, e.took)
+	if left, wanted := x.k.wants(a.Status, e.took, now); wanted {
+		e.attrs = x.attrs(&a, &e, 0, left) // without stages: the call may be busy in one
+	}
+	x.k.log(&e)
 }
 
 func (x *exchange) outcome(now time.Time) entry {
@@ -46,7 +62,7 @@ func (x *exchange) outcome(now time.Time) entry {
 // attrs is the line of one request. It holds no memory of the request.
 func (x *exchange) attrs(a *api.Answer, e *entry, bytesOut int, left uint64) []slog.Attr {
 	id := &x.call.Identity
-	attrs := append(make([]slog.Attr, 0, 20),
+	attrs := append(make([]slog.Attr, 0, 22),
 		slog.String("method", e.method), slog.String("route", e.route), slog.String("path", string(x.RawPath())),
 		slog.Int("status", a.Status), slog.Duration("duration", e.took),
 		slog.Int64("bytes_in", x.bytesIn()), slog.Int("bytes_out", bytesOut),
@@ -58,11 +74,20 @@ func (x *exchange) attrs(a *api.Answer, e *entry, bytesOut int, left uint64) []s
 	if tp := x.call.Traceparent; tp != "" {
 		attrs = append(attrs, slog.String("trace_id", trace.ID(tp)))
 	}
-	if a.Err != nil {
-		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
-	}
+	attrs = appendFailure(attrs, a)
 	if left > 0 {
 		attrs = append(attrs, slog.Uint64("left_out", left))
+	}
+	return attrs
+}
+
+// appendFailure says what went wrong: what the client was told, and why.
+func appendFailure(attrs []slog.Attr, a *api.Answer) []slog.Attr {
+	if a.Problem != nil {
+		attrs = append(attrs, slog.String("problem", strings.TrimPrefix(a.Problem.Type, "/problems/")))
+	}
+	if a.Err != nil {
+		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
 	}
 	return attrs
 }
@@ -86,17 +111,20 @@ func (x *exchange) clientIP() netip.Addr {
 }
 
 // setEvents notes how many events the answer had in the end, and how long it took.
-func (e *entry) setEvents(n uint64, took time.Duration) {
+func (e *entry) setEvents(n uint64, took time.Duration, stages slog.Attr) {
 	for i := range e.attrs {
 		if e.attrs[i].Key == "duration" {
 			e.attrs[i] = slog.Duration("duration", took)
 		}
 	}
-	e.attrs = append(e.attrs, slog.Uint64("events", n))
+	e.attrs = append(e.attrs, slog.Uint64("events", n), stages)
 }
 
 // setSent notes what a body that was sent in pieces came to.
-func (e *entry) setSent(in, out int64, took time.Duration, err error) {
+func (e *entry) setSent(in, out int64, took time.Duration, stages slog.Attr, err error) {
+	if e.attrs == nil {
+		return
+	}
 	for i := range e.attrs {
 		switch e.attrs[i].Key {
 		case "duration":
@@ -107,7 +135,8 @@ func (e *entry) setSent(in, out int64, took time.Duration, err error) {
 			e.attrs[i] = slog.Int64("bytes_out", out)
 		}
 	}
-	if err != nil && e.attrs != nil {
+	e.attrs = append(e.attrs, stages)
+	if err != nil {
 		e.attrs = append(e.attrs, slog.String("error_kind", job.KindOf(err).String()), slog.Any("error", err))
 	}
 }
@@ -118,8 +147,9 @@ func (k *Carrier) log(e *entry) {
 	}
 }
 
-// logCall writes the line of a call on a session.
-func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
+// logCall writes the line of a call on a session. stages is nil for one whose stages
+// somebody may be turning.
+func (s *session) logCall(st *stream, a *api.Answer, bytesOut int, stages func(took time.Duration) slog.Attr) {
 	now := time.Now()
 	took := now.Sub(st.call.Started)
 	left, wanted := s.k.wants(a.Status, took, now)
@@ -127,7 +157,7 @@ func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
 		return
 	}
 	id := &st.call.Identity
-	attrs := append(make([]slog.Attr, 0, 16),
+	attrs := append(make([]slog.Attr, 0, 18),
 		slog.String("method", st.method), slog.String("route", st.call.Route), slog.String("path", st.path),
 		slog.Int("status", a.Status), slog.Duration("duration", took),
 		slog.Int("bytes_out", bytesOut), slog.Uint64("events", st.events.Load()),
@@ -139,8 +169,9 @@ func (s *session) logCall(st *stream, a *api.Answer, bytesOut int) {
 	if tp := st.call.Traceparent; tp != "" {
 		attrs = append(attrs, slog.String("trace_id", trace.ID(tp)))
 	}
-	if a.Err != nil {
-		attrs = append(attrs, slog.String("error_kind", job.KindOf(a.Err).String()), slog.Any("error", a.Err))
+	attrs = appendFailure(attrs, a)
+	if stages != nil {
+		attrs = append(attrs, stages(took))
 	}
 	if left > 0 {
 		attrs = append(attrs, slog.Uint64("left_out", left))

@@ -217,13 +217,17 @@ func (e *entrance) OnClose(func()) {}
 // Connect implements [api.Connectable].
 func (e *entrance) Connect(_ api.Watching, admit api.Admission) {
 	s := e.s
+	count := func(status int) {
+		s.k.metrics.of(protocolFrames).end(e.call.Route, http.MethodGet, status, time.Since(e.call.Started))
+	}
 	if !s.admitted(admit) {
+		count(http.StatusTooManyRequests)
 		return
 	}
 	s.mu.Lock()
 	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID
 	s.mu.Unlock()
-	s.k.metrics.of(protocolFrames).end(e.call.Route, http.MethodGet, http.StatusSwitchingProtocols, time.Since(e.call.Started))
+	count(http.StatusSwitchingProtocols)
 	s.send(&reply{Hello: greeting()})
 	s.setReading(false)
 	s.conn.Resume()

@@ -184,6 +184,15 @@ type exchange struct {
 // Detach implements [api.Exchange]; it is the exchange's, which detaches the request, too.
 func (x *exchange) Detach() { x.Exchange.Detach() }
 
+// OnClose implements [api.Exchange]. Nobody answers a call that waits when its
+// client leaves, so it ends here.
+func (x *exchange) OnClose(f func()) {
+	x.Exchange.OnClose(func() {
+		f()
+		x.left()
+	})
+}
+
 // Reply implements [api.Exchange].
 func (x *exchange) Reply(a *api.Answer) {
 	if !x.answered.CompareAndSwap(false, true) {

@@ -29,6 +29,7 @@ func (x *exchange) Watch(f *api.Feed) api.Sink {
 	if !x.answered.CompareAndSwap(false, true) {
 		return nil
 	}
+	x.call.Sending()
 	e := &eventStream{x: x, feed: f, line: x.entry(&api.Answer{Status: http.StatusOK}, 0)}
 	head := x.header(&api.Answer{Status: http.StatusOK, ContentType: "text/event-stream"})
 	e.out = x.Stream(http.StatusOK, append(head, http1.Field{Name: "X-Accel-Buffering", Value: "no"}), http1.StreamLength)
@@ -85,7 +86,8 @@ func (e *eventStream) over() {
 	}
 	e.x.k.metrics.of(protocolHTTP).sessions.Add(-1)
 	if e.line.attrs != nil {
-		e.line.setEvents(e.events.Load(), time.Since(e.x.call.Started))
+		took := time.Since(e.x.call.Started)
+		e.line.setEvents(e.events.Load(), took, e.x.call.Stages(took))
 	}
 	e.x.k.log(&e.line)
 }

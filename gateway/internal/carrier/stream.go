@@ -151,7 +151,7 @@ func (st *stream) Reply(a *api.Answer) {
 	}
 	n := st.s.answer(st, st.reply(a))
 	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
-	st.s.logCall(st, a, n)
+	st.s.logCall(st, a, n, st.call.Stages)
 	st.s.done(st)
 }
 
@@ -305,7 +305,7 @@ func (st *stream) End(why *api.Answer) {
 		status = why.Status
 		st.s.send(st.reply(why))
 	}
-	st.s.logCall(st, &api.Answer{Status: status}, 0)
+	st.s.logCall(st, &api.Answer{Status: status}, 0, nil)
 	if st.s.live {
 		st.s.endLive(why, st.feed.Known())
 	}
@@ -336,7 +336,7 @@ func (st *stream) leave() {
 		if first {
 			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, api.StatusLeft, time.Since(st.call.Started))
 		}
-		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0)
+		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0, nil)
 	}
 	st.s.done(st)
 }

@@ -64,6 +64,7 @@ func (x *exchange) Begin(a *api.Answer, length int64) api.Outlet {
 	if !x.answered.CompareAndSwap(false, true) {
 		return nil
 	}
+	x.call.Sending()
 	o := &outlet{x: x, ctx: x.Context(), line: x.entry(a, 0)}
 	o.out = x.Stream(a.Status, x.header(a), max(length, http1.StreamLength))
 	x.k.metrics.of(protocolHTTP).end(o.line.route, o.line.method, a.Status, o.line.took)
@@ -102,7 +103,8 @@ func (o *outlet) End(err error) {
 	} else {
 		o.out.End()
 	}
-	o.line.setSent(o.x.bytesIn(), o.sent, time.Since(o.x.call.Started), err)
+	took := time.Since(o.x.call.Started)
+	o.line.setSent(o.x.bytesIn(), o.sent, took, o.x.call.Stages(took), err)
 	o.x.k.log(&o.line)
 }
 

@@ -74,7 +74,7 @@ func (ex *Exchange) BodyReader() *Body { return ex.body }
 
 // Go runs f on a goroutine of the server's, which waits for it when it stops.
 // It reports false, and does not run f, if the server has as many such
-// goroutines and bodies under way as it may; the caller then answers 503.
+// goroutines as it may; the caller then answers 503.
 // [Exchange.Context] tells f when to give up.
 func (ex *Exchange) Go(f func()) bool {
 	s := ex.c.srv
@@ -90,6 +90,7 @@ func (ex *Exchange) Go(f func()) bool {
 			if r := recover(); r != nil {
 				s.panicked(r, "stream")
 				ex.Respond(ex.c.refusal(http.StatusInternalServerError, "The server failed to handle this request."))
+				ex.abort() // of an answer that was begun
 			}
 		}()
 		f()

@@ -28,16 +28,3 @@ func (p *buffers) put(b *buffer) {
 	b.b = b.b[:0]
 	p.pool.Put(b)
 }
-
-// pieces recycles the memory that bodies are carried in. It is safe for
-// concurrent use.
-type pieces struct{ pool sync.Pool }
-
-func (p *pieces) get() *buffer {
-	if b, ok := p.pool.Get().(*buffer); ok {
-		return b
-	}
-	return &buffer{b: make([]byte, streamPiece)}
-}
-
-func (p *pieces) put(b *buffer) { p.pool.Put(b) }

@@ -51,6 +51,10 @@ type conn struct {
 	upload    bool      // a request whose body is or was streamed awaits its answer
 	back      bool      // it was here before
 	stuck     bool      // it cannot come back
+	served    int       // requests in this turn of its
+	waits     bool      // for its next turn, with requests in the backlog
+	pushy     bool      // it sent more while it waited
+	more      bool      // and has not stopped, as far as is known
 	backlog   []byte    // input that cannot be parsed yet
 	discards  int       // input dropped while lingering
 	pressed   int       // input taken while too much output waits
@@ -144,6 +148,12 @@ func (c *conn) opened(g gnet.Conn) {
 func (c *conn) received(data []byte) {
 	defer c.rescue()
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
+	c.loop.spend(len(data))
+	if c.waits {
+		c.pushy = true
+	} else {
+		c.newTurn()
+	}
 	switch {
 	case !c.bearable(len(data)):
 		return
@@ -258,7 +268,7 @@ func (c *conn) stalled() bool {
 	if c.body != nil {
 		return c.body.full
 	}
-	if c.hold {
+	if c.hold || c.waits {
 		return true
 	}
 	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked() > c.srv.cfg.MaxOutbound
@@ -281,6 +291,9 @@ func (c *conn) service(n note) {
 	if n&noteGone != 0 && c.g == nil {
 		c.close()
 		return
+	}
+	if n&noteTurn != 0 || !c.waits {
+		c.newTurn()
 	}
 	if n&(noteRoom|noteInput) != 0 {
 		c.armed = 0 // one report is all there is

@@ -25,6 +25,15 @@
 // [watcher] on a second epoll instance to report room. So an answer is never
 // cut off by closing, and a peer that does not read is cut at a known size.
 //
+// # Turns
+//
+// How long a connection waits must not depend on how much others have to do. So a
+// connection serves a few requests, then the rest of its input waits behind the
+// other connections that are on the ready list; and the loop does a bounded amount
+// of what is on the list, in connections, requests and bytes, before it looks at
+// its sockets again. A connection whose peer sends more meanwhile leaves gnet as
+// described below, so that nothing is read for which it has no turn.
+//
 // # Bodies read while they arrive
 //
 // A handler that is a [BodyStreamer] may take a request when its head is complete

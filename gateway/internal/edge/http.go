@@ -102,6 +102,7 @@ func (c *conn) readRequests(data []byte) []byte {
 			data = c.readBody(data) // a body that is here needs no reader to be whole
 		}
 		c.dispatch(ex)
+		c.handled()
 	}
 	return data
 }

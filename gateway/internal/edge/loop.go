@@ -24,23 +24,26 @@ const (
 	noteHandshake                  // its handshake is over
 	noteGone                       // the peer of a descriptor of our own is gone
 	noteInput                      // and here it has sent something
+	noteTurn                       // it is its turn to serve requests
 )
 
 // loop is our side of one gnet event loop. Fields are used on that loop alone,
 // except those under mu.
 type loop struct {
-	srv   *Server
-	event gnet.EventLoop
-	wheel *wheel[*conn]
-	conns conn // head of the circular list of this loop's connections
-	spare *Exchange
-	now   time.Time
-	clock time.Duration // since the server started; what deadlines are measured in
-	batch []*conn
-	due   time.Duration // the loop's own copy of dueAt
-	plain []byte        // what a record was decrypted to
-	local any           // the handler's
-	inbox []byte        // what is read from a descriptor of our own
+	srv    *Server
+	event  gnet.EventLoop
+	wheel  *wheel[*conn]
+	conns  conn // head of the circular list of this loop's connections
+	spare  *Exchange
+	now    time.Time
+	clock  time.Duration // since the server started; what deadlines are measured in
+	batch  []*conn       // of the ready list, from turned on still to be looked after
+	turned int
+	effort int           // of this turn
+	due    time.Duration // the loop's own copy of dueAt
+	plain  []byte        // what a record was decrypted to
+	local  any           // the handler's
+	inbox  []byte        // what is read from a descriptor of our own
 
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration
@@ -100,10 +103,14 @@ func (l *loop) wake() {
 // fails only when the loop has ended.
 func (l *loop) ring() { _, _ = l.bell.Write([]byte{1}) }
 
-// answer runs on the loop when the bell was rung.
+// answer runs on the loop when the bell was rung. It does not do everything at
+// once: what is left rings again.
 func (l *loop) answer() {
 	l.mu.Lock()
-	l.batch, l.ready = l.ready, l.batch[:0]
+	if l.turned == len(l.batch) {
+		l.batch, l.ready = l.ready, l.batch[:0]
+		l.turned = 0
+	}
 	l.rung = false
 	asked := l.asked
 	l.asked = time.Time{}
@@ -112,8 +119,10 @@ func (l *loop) answer() {
 	if !asked.IsZero() {
 		l.srv.stats.LoopLag.Store(int64(l.now.Sub(asked)))
 	}
-	for i, c := range l.batch {
-		l.batch[i] = nil
+	for l.effort = 0; l.turned < len(l.batch) && !l.weary(); l.effort++ {
+		c := l.batch[l.turned]
+		l.batch[l.turned] = nil
+		l.turned++
 		l.mu.Lock()
 		n := c.notes
 		c.notes = 0
@@ -130,6 +139,9 @@ func (l *loop) answer() {
 		}
 	}
 	l.setDue(l.wheel.next())
+	if l.turned < len(l.batch) {
+		l.wake()
+	}
 }
 
 // setDue says when the wheel has to be looked at.

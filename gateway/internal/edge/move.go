@@ -15,7 +15,7 @@ const inboxBytes = 64 << 10
 // attend sees to it that input comes when there is use for it. gnet delivers
 // whatever arrives. So a connection leaves it, with a duplicate of its
 // descriptor, as soon as a body arrives faster than it is read, or requests do
-// before the TLS handshake is over. The watcher then
+// before the TLS handshake is over or before the connection's next turn. The watcher then
 // says when there is something to read, and is asked only if there is room for
 // it. When the request is answered the connection comes back.
 func (c *conn) attend() {
@@ -25,7 +25,7 @@ func (c *conn) attend() {
 	switch {
 	case c.phase == phaseClosed:
 	case c.g != nil:
-		if c.upload && len(c.backlog) > 0 && c.stalled() {
+		if (c.upload || c.pushy) && len(c.backlog) > 0 && c.stalled() {
 			c.depart()
 		}
 	case c.restful():
@@ -42,6 +42,9 @@ func (c *conn) hungry() bool {
 	}
 	switch c.phase {
 	case phaseHTTP:
+		if c.pushy && !c.upload {
+			return !c.waits // it is cut as if it were with gnet if it never reads an answer
+		}
 		return len(c.backlog) == 0 && !c.stalled()
 	case phaseLinger, phaseUpgraded:
 		return true
@@ -60,7 +63,11 @@ func (c *conn) depart() {
 	c.forgetWatch()
 	g := c.g
 	c.g, c.fd = nil, fd
-	c.srv.stats.Departed.Add(1)
+	if c.pushy && !c.upload {
+		c.srv.stats.Pushy.Add(1)
+	} else {
+		c.srv.stats.Departed.Add(1)
+	}
 	_ = g.EventLoop().Close(g) // of its own descriptor; released finds that it is not ours any more
 	c.watchFor()
 }
@@ -77,6 +84,7 @@ func (c *conn) readInput() {
 	n, err := unix.Read(c.fd, l.inbox[:c.appetite()])
 	switch {
 	case n > 0:
+		c.more = c.pushy && n == inboxBytes
 		c.received(l.inbox[:n])
 	case err == unix.EAGAIN || err == unix.EINTR:
 	case err != nil:
@@ -128,7 +136,7 @@ func (c *conn) afterEnd() {
 // restful reports whether a connection on a descriptor of our own has nothing
 // under way, so that it can come back to gnet.
 func (c *conn) restful() bool {
-	if c.eof || c.noMore || c.stuck || c.phase != phaseHTTP || c.cur != nil || c.body != nil || c.wire != nil || len(c.backlog) > 0 {
+	if c.eof || c.noMore || c.stuck || c.more || c.phase != phaseHTTP || c.cur != nil || c.body != nil || c.wire != nil || len(c.backlog) > 0 {
 		return false
 	}
 	c.mu.Lock()

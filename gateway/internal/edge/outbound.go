@@ -27,6 +27,7 @@ func (c *conn) flush() {
 			break
 		}
 	}
+	c.endTurn()
 	c.attend()
 	c.account()
 	c.arm()
@@ -148,6 +149,7 @@ func (c *conn) push() {
 		break
 	}
 	c.srv.stats.BytesOut.Add(uint64(sent))
+	c.loop.spend(sent)
 	if sent > 0 {
 		c.stalledAt = c.loop.clock
 	}

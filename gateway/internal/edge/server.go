@@ -28,7 +28,7 @@ type Stats struct {
 	Late             atomic.Uint64 // of these, not in time
 	Unanswered       atomic.Uint64 // requests that the handler did not answer in time
 	Panics           atomic.Uint64
-	Streams          atomic.Int64  // bodies under way, and goroutines of [Exchange.Go]
+	Streams          atomic.Int64  // goroutines of [Exchange.Go]
 	ShedStreams      atomic.Uint64 // of these, refused because there were too many
 	Handshakes       atomic.Int64  // TLS handshakes under way
 	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
@@ -38,6 +38,7 @@ type Stats struct {
 	AcceptErrs       atomic.Uint64 // failures to accept, such as no descriptor being left
 	CutStalled       atomic.Uint64 // connections closed because their peer did not read
 	Departed         atomic.Uint64 // times that a body arrived faster than it was read, so that its connection left its event loop
+	Pushy            atomic.Uint64 // times that requests came faster than their connection's turns, so that it left its event loop
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
 	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
@@ -59,8 +60,7 @@ type Server struct {
 	byEvent map[gnet.EventLoop]*loop // written before the first connection is accepted
 	watcher *watcher
 	buffers buffers
-	pieces  pieces
-	pumps   crew // one for every body under way, see RespondStream
+	pumps   crew // one for every call of [Exchange.Go] that has not returned
 	shakes  crew // one for every TLS handshake under way
 	moves   crew // one for every connection that comes back to an event loop
 	rings   rings

@@ -3,9 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
 
@@ -13,12 +10,11 @@ import (
 )
 
 const (
-	streamHigh  = 128 << 10 // output of a stream that may wait for the peer
-	streamLow   = 32 << 10  // below it a stream that had to wait goes on
-	streamPiece = 32 << 10  // what a source is asked for at a time
+	streamHigh = 128 << 10 // output of a stream that may wait for the peer
+	streamLow  = 32 << 10  // below it a stream that had to wait goes on
 )
 
-// errLength means that a source did not keep to the length that was announced.
+// errLength means that a body does not keep to the length that was announced.
 var errLength = errors.New("the body does not have the length that was announced")
 
 // Stream is an answer whose body is sent in pieces. It must be ended with End
@@ -164,8 +160,11 @@ func (s *Stream) End() {
 
 // Abort ends the body where it is and cuts the connection, so that the client
 // does not take what it got for the whole.
-func (s *Stream) Abort() {
-	ex, c := s.ex, s.ex.c
+func (s *Stream) Abort() { s.ex.abort() }
+
+// abort cuts the connection of a request that has not been answered whole.
+func (ex *Exchange) abort() {
+	c := ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen {
 		c.mu.Unlock()
@@ -198,87 +197,4 @@ func (c *conn) roomLocked() {
 		close(c.room)
 		c.room = nil
 	}
-}
-
-// Source gives a body piece by piece. It fills dst as far as it can without
-// waiting long, and returns [io.EOF], alone or with the last bytes, at the end.
-// It may block, but not longer than ctx.
-type Source func(ctx context.Context, dst []byte) (n int, err error)
-
-// RespondStream answers with a body that next gives, as fast as the peer takes
-// it, on a goroutine of the server's. length is as for [Exchange.Stream]. done,
-// if not nil, is called at the end, whatever it was: it closes what next reads
-// from. If next fails, the connection is cut. It reports false, without having
-// called next or done, if the request was answered already or the server has as
-// many such bodies under way as it may; the caller then answers 503.
-func (ex *Exchange) RespondStream(status int, header []http1.Field, length int64, next Source, done func()) bool {
-	s := ex.c.srv
-	if s.stats.Streams.Add(1) > int64(s.cfg.MaxStreams) {
-		s.stats.Streams.Add(-1)
-		s.stats.ShedStreams.Add(1)
-		return false
-	}
-	ctx := ex.Context()
-	st := ex.Stream(status, header, length)
-	if st == nil {
-		s.stats.Streams.Add(-1)
-		return false
-	}
-	started := s.pumps.run(func() {
-		defer s.stats.Streams.Add(-1)
-		if done != nil {
-			defer done()
-		}
-		if err := s.pump(ctx, st, next); err != nil {
-			st.Abort()
-			if ctx.Err() == nil {
-				s.log.LogAttrs(ctx, slog.LevelWarn, "body cut off", slog.Any("error", err))
-			}
-			return
-		}
-		st.End()
-	})
-	if !started {
-		s.stats.Streams.Add(-1)
-		st.Abort()
-	}
-	return started
-}
-
-// pump carries a body from its source to its stream.
-func (s *Server) pump(ctx context.Context, st *Stream, next Source) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.panicked(r, "source")
-			err = fmt.Errorf("source panicked: %v", r)
-		}
-	}()
-	if st.mute {
-		return nil
-	}
-	piece := s.pieces.get()
-	defer s.pieces.put(piece)
-	for {
-		if err := st.Wait(ctx); err != nil {
-			return err
-		}
-		n, err := next(ctx, piece.b[:streamPiece])
-		if werr := st.Write(piece.b[:n]); werr != nil {
-			return werr
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read a body: %w", err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-// FromReader is a [Source] that reads r.
-func FromReader(r io.Reader) Source {
-	return func(_ context.Context, dst []byte) (int, error) { return r.Read(dst) }
 }

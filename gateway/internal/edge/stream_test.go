@@ -31,6 +31,40 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return int(n), nil
 }
 
+// give answers with what r yields, as fast as the peer takes it, and calls done.
+func give(ex *edge.Exchange, length int64, r io.Reader, done func()) {
+	started := ex.Go(func() {
+		defer done()
+		ctx := ex.Context()
+		s := ex.Stream(200, nil, length)
+		if s == nil {
+			return
+		}
+		piece := make([]byte, 32<<10)
+		for {
+			if s.Wait(ctx) != nil {
+				s.Abort()
+				return
+			}
+			n, err := r.Read(piece)
+			if werr := s.Write(piece[:n]); err == nil {
+				err = werr
+			}
+			switch {
+			case errors.Is(err, io.EOF):
+				s.End()
+				return
+			case err != nil:
+				s.Abort()
+				return
+			}
+		}
+	})
+	if !started {
+		ex.Respond(text(503, "busy"))
+	}
+}
+
 func TestStreamedBodiesArriveWhole(t *testing.T) {
 	t.Parallel()
 	const size = 1_500_000
@@ -40,7 +74,7 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 		if strings.HasPrefix(string(ex.Request().Path()), "/unsized") {
 			length = http1.StreamLength
 		}
-		ex.RespondStream(200, nil, length, edge.FromReader(&pattern{size: size}), func() { done.Add(1) })
+		give(ex, length, &pattern{size: size}, func() { done.Add(1) })
 	})
 	c := d.dial()
 	for _, path := range []string{"/sized", "/unsized"} {
@@ -61,10 +95,7 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 	if a, err := c.receive(http.MethodGet); err != nil || len(a.body) != size || !a.close {
 		t.Errorf("HTTP/1.0: %d bytes, %t, %v", len(a.body), a.close, err)
 	}
-	waitFor(t, "every source to be closed", func() bool { return done.Load() == 6 })
-	if n := d.Stats().Streams.Load(); n != 0 {
-		t.Errorf("%d streams are left", n)
-	}
+	waitFor(t, "every goroutine to be done", func() bool { return done.Load() == 6 && d.Stats().Streams.Load() == 0 })
 }
 
 func TestStreamWaitsForASlowReader(t *testing.T) {
@@ -72,7 +103,7 @@ func TestStreamWaitsForASlowReader(t *testing.T) {
 	const size = 16 << 20
 	src := &countingSource{p: pattern{size: size}}
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
-		ex.RespondStream(200, nil, size, src.next, nil)
+		give(ex, size, src, func() {})
 	})
 	c := d.dial()
 	_ = c.SetReadBuffer(64 << 10)
@@ -99,19 +130,24 @@ type countingSource struct {
 	read atomic.Int64
 }
 
-func (s *countingSource) next(_ context.Context, dst []byte) (int, error) {
-	n, err := s.p.Read(dst)
+func (s *countingSource) Read(p []byte) (int, error) {
+	n, err := s.p.Read(p)
 	s.read.Add(int64(n))
 	return n, err
 }
 
+// reader is a function that is an [io.Reader].
+type reader func(p []byte) (int, error)
+
+func (r reader) Read(p []byte) (int, error) { return r(p) }
+
 func TestBrokenSourceIsNotTakenForTheWhole(t *testing.T) {
 	t.Parallel()
-	for name, next := range map[string]edge.Source{
-		"fails":      func(context.Context, []byte) (int, error) { return 0, errors.New("broken") },
-		"ends early": func(_ context.Context, b []byte) (int, error) { return copy(b, "abc"), io.EOF },
-		"ends late":  func(_ context.Context, b []byte) (int, error) { return 20, nil },
-		"panics":     func(context.Context, []byte) (int, error) { panic("on purpose") },
+	for name, next := range map[string]reader{
+		"fails":      func([]byte) (int, error) { return 0, errors.New("broken") },
+		"ends early": func(p []byte) (int, error) { return copy(p, "abc"), io.EOF },
+		"ends late":  func([]byte) (int, error) { return 20, nil },
+		"panics":     func([]byte) (int, error) { panic("on purpose") },
 	} {
 		for _, length := range []int64{10, http1.StreamLength} {
 			if length < 0 && strings.HasPrefix(name, "ends") {
@@ -119,7 +155,7 @@ func TestBrokenSourceIsNotTakenForTheWhole(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s with length %d", name, length), func(t *testing.T) {
 				t.Parallel()
-				c := open(t, edge.Config{}, func(ex *edge.Exchange) { ex.RespondStream(200, nil, length, next, nil) }).dial()
+				c := open(t, edge.Config{}, func(ex *edge.Exchange) { give(ex, length, next, func() {}) }).dial()
 				c.send(get)
 				if a, err := c.receive(http.MethodGet); err == nil {
 					t.Errorf("the client takes %q for the whole", a.body)
@@ -167,13 +203,11 @@ func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
 func TestSurplusStreamsAreRefused(t *testing.T) {
 	t.Parallel()
 	d := open(t, edge.Config{MaxStreams: 1}, func(ex *edge.Exchange) {
-		ok := ex.RespondStream(200, nil, http1.StreamLength, func(ctx context.Context, _ []byte) (int, error) {
+		ctx := ex.Context()
+		give(ex, http1.StreamLength, reader(func([]byte) (int, error) {
 			<-ctx.Done()
-			return 0, ctx.Err()
-		}, nil)
-		if !ok {
-			ex.Respond(text(503, "busy"))
-		}
+			return 0, context.Cause(ctx)
+		}), func() {})
 	})
 	first, second := d.dial(), d.dial()
 	first.send(get)

@@ -21,6 +21,7 @@ const (
 	immediateStop  = 5 * time.Second  // after SIGQUIT
 	crashLimit     = 5                // restarts a crashWindow before giving up
 	crashWindow    = time.Minute
+	crashPause     = 100 * time.Millisecond // after a crash during recovery
 	defaultConns   = 60
 	defaultBuffers = 128
 )

@@ -137,6 +137,38 @@ func TestACrashedServerComesBackWithItsData(t *testing.T) {
 	}
 }
 
+func TestAServerThatIsKilledWhileItRecoversComesBack(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	found, err := pgd.FindBinaries("", "")
+	require.NoError(t, err)
+	// Programs of which postgres kills itself each time that it finds a file to take away.
+	programs, orders := filepath.Join(filepath.Dir(dir), "bin"), filepath.Join(filepath.Dir(dir), "orders")
+	for _, d := range []string{programs, orders} {
+		require.NoError(t, os.Mkdir(d, 0o755)) //nolint:gosec // Postgres runs as another user
+	}
+	require.NoError(t, os.Chmod(orders, 0o777)) //nolint:gosec // it takes the orders away
+	require.NoError(t, os.Symlink(filepath.Join(found, "initdb"), filepath.Join(programs, "initdb")))
+	script := fmt.Sprintf("#!/bin/sh\nfor o in '%s'/*; do rm \"$o\" && kill -9 $$; done 2>/dev/null\nexec '%s/postgres' \"$@\"\n", orders, found)
+	require.NoError(t, os.WriteFile(filepath.Join(programs, "postgres"), []byte(script), 0o755)) //nolint:gosec // a program
+
+	s := start(t, pgd.Config{DataDir: dir, BinDir: programs, NoSync: true})
+	pool := connect(t, s)
+	exec1(t, pool, "create table things (n int)")
+	exec1(t, pool, "insert into things values (1)")
+	for _, name := range []string{"one", "two"} {
+		require.NoError(t, os.WriteFile(filepath.Join(orders, name), nil, 0o600))
+	}
+	was := s.PID()
+	require.NoError(t, syscall.Kill(was, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return s.PID() != was }, 30*time.Second, 5*time.Millisecond)
+	left, err := os.ReadDir(orders)
+	require.NoError(t, err)
+	require.Empty(t, left, "every order was followed")
+	require.Eventually(t, func() bool { return pool.Ping(t.Context()) == nil }, 30*time.Second, 5*time.Millisecond)
+	require.Equal(t, 1, count(t, pool))
+}
+
 func TestAServerThatCannotLiveIsReported(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 var (
 	errStartTimeout = errors.New("the Postgres server was not ready in time")
 	errStale        = errors.New("a former Postgres server still runs in this data directory")
+	errEnded        = errors.New("it ended at once")
 	errCrashLoop    = errors.New("the Postgres server keeps crashing")
 )
 
@@ -232,7 +234,7 @@ func (s *Server) awaitReady(ctx context.Context, c *child) error {
 			return nil
 		}
 		if c.gone() {
-			return fmt.Errorf("it ended at once (%w): %s", c.err, c.tail.String())
+			return fmt.Errorf("%w (%w): %s", errEnded, c.err, c.tail.String())
 		}
 		if err := sleep(ctx, 2*time.Millisecond); err != nil {
 			return errors.Join(err, c.stop(ctx))
@@ -255,7 +257,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (s *Server) supervise(ctx context.Context, set func(*child)) {
 	defer close(s.done)
 	defer s.layout.release()
-	var crashes []time.Time
+	var past crashes
 	for {
 		c := s.current()
 		select {
@@ -264,19 +266,8 @@ func (s *Server) supervise(ctx context.Context, set func(*child)) {
 			return
 		case <-c.exited:
 		}
-		now := time.Now()
-		crashes = append(crashes, now)
-		for now.Sub(crashes[0]) > crashWindow {
-			crashes = crashes[1:]
-		}
 		s.log.ErrorContext(ctx, "Postgres ended by itself", slog.Any("error", c.err), slog.String("log", c.tail.String()))
-		if len(crashes) > crashLimit {
-			s.err = fmt.Errorf("pgd: %w: %d times in %s, last: %s", errCrashLoop, len(crashes), crashWindow, c.tail.String())
-			return
-		}
-		start, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
-		next, err := s.startChild(start)
-		cancel()
+		next, err := s.restart(ctx, &past, c.tail.String())
 		if err != nil {
 			if ctx.Err() == nil {
 				s.err = err
@@ -285,6 +276,36 @@ func (s *Server) supervise(ctx context.Context, set func(*child)) {
 		}
 		set(next)
 	}
+}
+
+// restart starts the server after a crash. One that ends while it still recovers
+// has crashed once more; last is the log of the newest crash.
+func (s *Server) restart(ctx context.Context, past *crashes, last string) (*child, error) {
+	for {
+		if n := past.add(time.Now()); n > crashLimit {
+			return nil, fmt.Errorf("pgd: %w: %d times in %s, last: %s", errCrashLoop, n, crashWindow, last)
+		}
+		start, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
+		next, err := s.startChild(start)
+		cancel()
+		if !errors.Is(err, errEnded) || ctx.Err() != nil {
+			return next, err
+		}
+		s.log.ErrorContext(ctx, "Postgres ended while it recovered", slog.Any("error", err))
+		last = err.Error()
+		if err := sleep(ctx, crashPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// crashes are the times of the newest crashes, at most crashLimit and one.
+type crashes []time.Time
+
+// add notes a crash and returns how many there were in the crashWindow that ends with it.
+func (c *crashes) add(now time.Time) int {
+	*c = slices.DeleteFunc(append(*c, now), func(t time.Time) bool { return now.Sub(t) > crashWindow })
+	return len(*c)
 }
 
 // DSN returns the connection string of the server's database. It stays the

@@ -1,0 +1,45 @@
+package edge
+
+// A loop takes turns between connections. What follows bounds a turn, so that
+// how long one connection waits does not depend on how much the others have to
+// do.
+const (
+	// turnRequests is how many requests of a connection are served before others
+	// get their turn. Few clients send more of them at once.
+	turnRequests = 32
+
+	// turnEffort is how much of what happened elsewhere the loop sees to before it
+	// looks at its sockets again. It is about 100 µs of work.
+	turnEffort  = 64
+	effortBytes = 2 << 10 // read or written are as much as one request, or one connection that is looked after
+)
+
+// spend notes that a turn has moved n bytes.
+func (l *loop) spend(n int) { l.effort += n / effortBytes }
+
+// weary reports whether the sockets must be looked at before anything else is
+// done.
+func (l *loop) weary() bool { return l.effort >= turnEffort }
+
+// handled notes that a request was served.
+func (c *conn) handled() {
+	c.loop.effort++
+	if c.served++; c.served >= turnRequests {
+		c.waits = true
+	}
+}
+
+// newTurn lets a connection serve requests again.
+func (c *conn) newTurn() { c.served, c.waits = 0, false }
+
+// endTurn has a connection whose turn is over wait for the next one, behind all
+// that are waiting already.
+func (c *conn) endTurn() {
+	switch {
+	case !c.waits || c.phase == phaseClosed:
+	case len(c.backlog) == 0:
+		c.waits = false
+	default:
+		c.loop.notify(c, noteTurn)
+	}
+}
