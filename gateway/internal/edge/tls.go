@@ -22,10 +22,12 @@ const (
 // tlsLayer is TLS between a connection and its socket, done by crypto/tls.
 //
 // The handshake blocks, so it runs on a goroutine, which the loop feeds. After
-// it the loop owns the layer: it gives each piece of input to tls.Conn.Read
-// until that asks for more than there is. The layer then reports an expired
-// deadline, which crypto/tls takes as a reason to try again later. Output is
-// collected on the connection's wire and never fails.
+// it the loop owns the layer: it gives what gnet has read to tls.Conn.Read until
+// nothing is left. No call gets bytes of two records, so crypto/tls never keeps a
+// whole one, and the loop need not ask for plain text that cannot be there. If a
+// record is not whole, the layer reports an expired deadline, which crypto/tls
+// takes as a reason to try again later. Output is collected on the connection's
+// wire and never fails.
 type tlsLayer struct {
 	c      *conn
 	tls    *tls.Conn
@@ -35,10 +37,11 @@ type tlsLayer struct {
 
 	mu    sync.Mutex
 	more  sync.Cond
-	in    []byte // input that was not read; without mu once steady
-	ended bool   // no more input will come
-	done  bool   // the handshake goroutine has ended
-	err   error  // how
+	in    []byte  // input that was not read; without mu once steady
+	cut   records // where those of in end
+	ended bool    // no more input will come
+	done  bool    // the handshake goroutine has ended
+	err   error   // how
 }
 
 // startTLS begins a handshake whose first bytes are data.
@@ -158,25 +161,31 @@ func (c *conn) decrypt(data []byte) {
 		l.plain = make([]byte, plainBytes)
 	}
 	t.in = data
-	for c.phase != phaseClosed {
+	for len(t.in) > 0 && c.phase != phaseClosed {
 		n, err := t.tls.Read(l.plain)
 		if n > 0 {
 			c.input(l.plain[:n])
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			continue
-		case errors.Is(err, os.ErrDeadlineExceeded):
-		case errors.Is(err, io.EOF):
-			c.endOfPlain()
-		default:
-			t.bye = true // crypto/tls has put the alert on the wire
-			c.abandon()
 		}
+		c.endOfRecords(err)
 		break
 	}
 	t.in = nil
 	c.push()
+}
+
+// endOfRecords runs when crypto/tls gives no more plain text.
+func (c *conn) endOfRecords(err error) {
+	switch {
+	case err == os.ErrDeadlineExceeded: //nolint:errorlint // it is the layer's own, and comes often
+	case errors.Is(err, io.EOF):
+		c.endOfPlain()
+	default:
+		c.tls.bye = true // crypto/tls has put the alert on the wire
+		c.abandon()
+	}
 }
 
 // endOfPlain runs when the peer said close_notify: like a client that shuts its
@@ -224,9 +233,7 @@ func (t *tlsLayer) Read(p []byte) (int, error) {
 		if len(t.in) == 0 {
 			return 0, os.ErrDeadlineExceeded
 		}
-		n := copy(p, t.in)
-		t.in = t.in[n:]
-		return n, nil
+		return t.take(p), nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,9 +243,14 @@ func (t *tlsLayer) Read(p []byte) (int, error) {
 		}
 		t.more.Wait()
 	}
-	n := copy(p, t.in)
+	return t.take(p), nil
+}
+
+// take moves input to p, of one record at most.
+func (t *tlsLayer) take(p []byte) int {
+	n := copy(p, t.in[:t.cut.next(t.in, len(p))])
 	t.in = t.in[n:]
-	return n, nil
+	return n
 }
 
 // Write implements net.Conn for crypto/tls. It never fails: a write error would
