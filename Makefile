@@ -9,6 +9,7 @@ TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_VERSION := v2.15.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+GATEWAY_PROFILE := gateway/cmd/gateway/gateway.pgo
 DIR ?=
 FUZZTIME ?= 30s
 
@@ -28,7 +29,7 @@ setup-test:
 build: ## Build the binaries into bin/
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/voicemill ./voicemill/cmd/voicemill
-	$(GO_BUILD) -o bin/gateway ./gateway/cmd/gateway
+	$(GO_BUILD) -pgo=$(GATEWAY_PROFILE) -o bin/gateway ./gateway/cmd/gateway
 	$(GO_BUILD) -o bin/scheduler ./scheduler/cmd/scheduler
 	$(GO_BUILD) -o bin/worker ./worker/cmd/worker
 	$(GO_BUILD) -o bin/voicemill-espeak ./worker/cmd/voicemill-espeak
@@ -94,6 +95,16 @@ bench-gateway: build ## Hold the gateway against net/http, fasthttp and Netty (Q
 	cd gateway && go test -run='^$$' -bench='BenchmarkDurableAcceptance|BenchmarkOneClient' -benchtime=$(if $(QUICK),300ms,2s) ./internal/intake
 	@echo; echo 'bytes of frames and of JSON'
 	cd api && go test -count=1 -run=TestFramesAreSmallerThanJSON -v ./jobproto | grep -o '[a-z].* ratio .*'
+
+.PHONY: profile-gateway
+profile-gateway: build ## Measure where the gateway spends its time, for the compiler, which builds bin/gateway with it
+	@scripts/setup bench
+	$(GO_BUILD) -o bin/peer-nethttp ./e2e/peers/nethttp
+	$(GO_BUILD) -o bin/peer-fasthttp ./e2e/peers/fasthttp
+	go build -o bin/benchgateway ./e2e/cmd/benchgateway
+	rm -rf bin/profile && mkdir bin/profile
+	bin/benchgateway -quick -rounds=1 -netty= -profile=bin/profile
+	go tool pprof -proto bin/profile/*.pprof > $(GATEWAY_PROFILE)
 
 .PHONY: bench-streams
 bench-streams: setup-test ## Send 50 documents of 200 MiB to a slow bucket and 50 files to slow readers at once: memory of the gateway, time of a status meanwhile

@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&b.bin, "bin", "bin", "folder with the built commands")
 	flags.StringVar(&b.netty, "netty", "e2e/peers/netty/target", "folder with the built peer on Netty; empty leaves it out")
 	flags.StringVar(&b.only, "only", "", "part of the name of the only scenarios to run")
-	flags.StringVar(&b.prof, "profile", "", "folder for CPU profiles of the gateway, one for each scenario of requests")
+	flags.StringVar(&b.prof, "profile", "", "folder for CPU profiles of the gateway, one for each scenario of requests; others are left out")
 	flags.BoolVar(&b.quick, "quick", false, "shorter rounds, fewer connections")
 	flags.IntVar(&b.idle, "idle", 19_000, "idle WebSockets of one process; it may open 20,000 files")
 	rounds := flags.Int("rounds", 0, "measurements of each server; 0 is the default of the length of the run")
@@ -98,7 +98,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.back.stop()) }()
 	b.describe()
-	for _, part := range []func(context.Context) error{b.binary, b.plain, b.secure, b.webSockets, b.several, b.slowClients} {
+	parts := []func(context.Context) error{b.binary, b.plain, b.secure, b.webSockets, b.several, b.slowClients}
+	if b.prof != "" {
+		parts = []func(context.Context) error{b.plain, b.secure}
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
 			return err
 		}

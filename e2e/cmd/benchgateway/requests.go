@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/voicemill/voicemill/e2e/peers"
 )
@@ -34,10 +31,13 @@ func (b *bench) plain(ctx context.Context) error {
 	})
 }
 
-// secure are those with TLS. There are fewer connections for longer, so that the
-// handshakes weigh little.
+// secure are those with TLS. They take longer, so that the handshakes weigh
+// little.
 func (b *bench) secure(ctx context.Context) error {
-	return b.requests(ctx, true, []load{{name: "status, TLS 1.3, 64 connections kept alive", conns: 64, times: 3}})
+	return b.requests(ctx, true, []load{
+		{name: "status, TLS 1.3, 64 connections kept alive", conns: 64, times: 3},
+		{name: "status, TLS 1.3, 256 connections kept alive", conns: 256, times: 5},
+	})
 }
 
 // half is a measurement of half the length; wrk counts whole seconds.
@@ -124,24 +124,6 @@ func (b *bench) warm(ctx context.Context, l *load, s *server) error {
 		}
 	}
 	return nil
-}
-
-// profile writes a CPU profile of the gateway under a load.
-func (b *bench) profile(ctx context.Context, l *load, s *server, n int) error {
-	var group errgroup.Group
-	group.Go(func() error {
-		_, err := l.run(ctx, b.dir, s, b.length+time.Second)
-		return err
-	})
-	group.Go(func() error {
-		admin := &server{addr: s.admin}
-		_, text, err := call(ctx, admin, http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(b.length.Seconds())), "")
-		if err != nil {
-			return err
-		}
-		return writeFile(filepath.Join(b.prof, fmt.Sprintf("gateway-tls=%t-%d.pprof", s.tls, n)), text)
-	})
-	return group.Wait()
 }
 
 // show prints the medians, and of the CPU time the least, which is nearest to that
