@@ -2,14 +2,18 @@ package streams_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,14 +26,18 @@ import (
 const (
 	probeURL = "VOICEMILL_STREAMS_PROBE"
 	probeKey = "VOICEMILL_STREAMS_KEY"
+	probeRef = "VOICEMILL_STREAMS_YARDSTICK" // the address of the yardstick
+	yardEnv  = "VOICEMILL_STREAMS_SERVE"     // makes the test binary the yardstick
 )
 
 const (
 	probeClients = 2
 	probeEvery   = 4 * time.Millisecond
+
+	yardstickBytes = 600 // about a status
 )
 
-// measured is what a probe found.
+// measured is what a probe found at one server.
 type measured struct {
 	Requests int           `json:"requests"`
 	Failed   int           `json:"failed"`
@@ -41,10 +49,35 @@ func (m measured) String() string {
 	return fmt.Sprintf("p50 %s, p99 %s of %d requests", m.P50.Round(time.Microsecond), m.P99.Round(time.Microsecond), m.Requests)
 }
 
+// both is what a probe found at the gateway and, between the same requests, at
+// the yardstick: a server that carries no bodies, so that what it takes longer
+// meanwhile is the machine's doing, which the clients, the relay and the bucket
+// keep busy.
+type both struct {
+	Status    measured `json:"status"`
+	Yardstick measured `json:"yardstick"`
+}
+
+// times is how much longer the slowest of a hundred took than in base.
+func (m measured) times(base measured) float64 { return float64(m.P99) / float64(max(base.P99, 1)) }
+
 // probe asks until its standard input ends, then says what it found.
-func probe(url, key string) int {
+func probe(url, key, yardstick string) int {
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
+	var found both
+	var sides sync.WaitGroup
+	sides.Go(func() { found.Status = sample(ctx, url, key) })
+	sides.Go(func() { found.Yardstick = sample(ctx, yardstick, key) })
+	sides.Wait()
+	if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// sample asks one server until ctx is done.
+func sample(ctx context.Context, url, key string) measured {
 	var mu sync.Mutex
 	var all []time.Duration
 	failed := 0
@@ -78,10 +111,45 @@ func probe(url, key string) int {
 	if len(all) > 0 {
 		m.P50, m.P99 = all[len(all)/2], all[len(all)*99/100]
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(m); err != nil {
+	return m
+}
+
+// serveYardstick answers every request with about as much as a status has, until
+// its standard input ends. It says where.
+func serveYardstick() int {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the process ends with the test
+	if err != nil {
+		return 1
+	}
+	answer := bytes.Repeat([]byte("x"), yardstickBytes)
+	s := http.Server{
+		ReadHeaderTimeout: time.Minute,
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }),
+	}
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); _ = s.Close() }()
+	fmt.Println("http://" + ln.Addr().String())
+	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return 1
 	}
 	return 0
+}
+
+// startYardstick starts the yardstick in a process of its own, to the end of the
+// test.
+func startYardstick(t *testing.T) (url string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test binary
+	cmd.Env = append(os.Environ(), yardEnv+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	url, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	return strings.TrimSpace(url)
 }
 
 func ask(c *http.Client, url, key string) bool {
@@ -100,17 +168,17 @@ func ask(c *http.Client, url, key string) bool {
 }
 
 // startProbe starts a probe in a process of its own; what it returns ends it.
-func startProbe(t *testing.T, url, key string) (end func() measured) {
+func startProbe(t *testing.T, url, key, yardstick string) (end func() both) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test binary
-	cmd.Env = append(os.Environ(), probeURL+"="+url, probeKey+"="+key)
+	cmd.Env = append(os.Environ(), probeURL+"="+url, probeKey+"="+key, probeRef+"="+yardstick)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	return func() (m measured) {
+	return func() (m both) {
 		t.Helper()
 		require.NoError(t, in.Close())
 		require.NoError(t, json.NewDecoder(bufio.NewReader(out)).Decode(&m))

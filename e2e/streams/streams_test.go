@@ -31,7 +31,10 @@ var bin string //nolint:gochecknoglobals // where TestMain built the commands
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(probeURL); url != "" {
-		os.Exit(probe(url, os.Getenv(probeKey)))
+		os.Exit(probe(url, os.Getenv(probeKey), os.Getenv(probeRef)))
+	}
+	if os.Getenv(yardEnv) != "" {
+		os.Exit(serveYardstick())
 	}
 	os.Exit(stage.Main(m, &bin))
 }
@@ -73,12 +76,13 @@ func TestManyBodiesPassThroughInLittleMemory(t *testing.T) {
 	bucket := s.Bucket(t)
 	job, path := c.book(t, bucket, l.bytes)
 
-	end := startProbe(t, s.URL+"/v1/jobs/"+job, s.Key)
+	status, yardstick := s.URL+"/v1/jobs/"+job, startYardstick(t)
+	end := startProbe(t, status, s.Key, yardstick)
 	require.NoError(t, rest(t.Context(), l.alone))
 	alone := end()
 
 	r.slow(l.rate)
-	end = startProbe(t, s.URL+"/v1/jobs/"+job, s.Key)
+	end = startProbe(t, status, s.Key, yardstick)
 	begin := time.Now()
 	all, ctx := errgroup.WithContext(t.Context())
 	uploads := make([]string, l.clients)
@@ -87,7 +91,15 @@ func TestManyBodiesPassThroughInLittleMemory(t *testing.T) {
 			uploads[i], err = c.upload(ctx, l.bytes)
 			return err
 		})
-		all.Go(func() error { return c.download(ctx, path, l.bytes, l.rate/float64(l.clients)) })
+		all.Go(func() error {
+			rate := l.rate / float64(l.clients)
+			// Readers that begin together would read in step for ever, as no clients do.
+			phase := time.Duration(float64(readPiece) / rate * float64(i) / float64(l.clients) * float64(time.Second))
+			if err := rest(ctx, phase); err != nil {
+				return err
+			}
+			return c.download(ctx, path, l.bytes, rate)
+		})
 	}
 	require.NoError(t, all.Wait())
 	took := time.Since(begin)
@@ -97,13 +109,15 @@ func TestManyBodiesPassThroughInLittleMemory(t *testing.T) {
 	t.Logf("%d uploads and %d downloads of %d MiB at once: %s, %.0f MB/s each way", l.clients, l.clients, l.bytes>>20,
 		took.Round(100*time.Millisecond), float64(l.clients)*float64(l.bytes)/took.Seconds()/1e6)
 	t.Logf("gateway at most %.1f MB resident", float64(peak)/1e6)
-	t.Logf("status alone:     %s", alone)
-	t.Logf("status meanwhile: %s, %.2f times", busy, float64(busy.P99)/float64(max(alone.P99, 1)))
+	t.Logf("status alone:        %s", alone.Status)
+	t.Logf("status meanwhile:    %s, %.2f times", busy.Status, busy.Status.times(alone.Status))
+	t.Logf("yardstick alone:     %s", alone.Yardstick)
+	t.Logf("yardstick meanwhile: %s, %.2f times", busy.Yardstick, busy.Yardstick.times(alone.Yardstick))
 	if peak > mostRSS {
 		t.Errorf("the gateway took %d bytes; at most %d", peak, mostRSS)
 	}
-	if alone.Failed+busy.Failed > 0 {
-		t.Errorf("%d and %d requests for the status failed", alone.Failed, busy.Failed)
+	if alone.Status.Failed+busy.Status.Failed > 0 {
+		t.Errorf("%d and %d requests for the status failed", alone.Status.Failed, busy.Status.Failed)
 	}
 	for _, id := range uploads {
 		stored(t, bucket, "uploads/default/"+id, c.wheel, l.bytes)
@@ -132,6 +146,9 @@ func peakRSS(t *testing.T, pid int) int64 {
 	require.NoError(t, err)
 	return kib << 10
 }
+
+// readPiece is how much a slow reader takes at a time.
+const readPiece = 32 << 10
 
 // period is after how many bytes a document repeats itself, an odd number so that
 // no piece of the way can be exchanged for another.
@@ -165,7 +182,7 @@ func (d *document) Read(p []byte) (int, error) {
 // check reads r to its end, at a rate if that is not 0, and compares it with the
 // document.
 func (d *document) check(ctx context.Context, r io.Reader, rate float64) error {
-	piece := make([]byte, 32<<10)
+	piece := make([]byte, readPiece)
 	begin := time.Now()
 	for {
 		n, err := io.ReadFull(r, piece)

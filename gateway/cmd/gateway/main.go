@@ -103,6 +103,7 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 			Log: log, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
 			Listener: doors.clients, Reload: signals.reload,
 			Ready: func(addr net.Addr) {
+				spareProcessors(os.LookupEnv)
 				log.InfoContext(ctx, "gateway ready", slog.String("address", addr.String()), slog.String("admin", admin.Addr().String()))
 				if err := ready(in, cfg.PIDFile); err != nil {
 					log.ErrorContext(ctx, "readiness not told", slog.Any("error", err))

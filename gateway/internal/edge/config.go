@@ -47,6 +47,7 @@ type Config struct {
 	LingerTimeout    time.Duration // of discarding input after the last answer; default 2 s
 	HalfClose        time.Duration // for answers to a client that shut its sending side; default 5 s
 	DrainIdle        time.Duration // for which an idle connection may still send a request while draining; default 500 ms
+	DrainStall       time.Duration // as WriteStall, while draining; default 5 s
 	Grace            time.Duration // for requests in flight while draining; default 20 s
 	Tick             time.Duration // resolution of the time-outs; default 100 ms
 
@@ -80,6 +81,7 @@ func (c Config) withDefaults() Config {
 	c.LingerTimeout = cmp.Or(c.LingerTimeout, 2*time.Second)
 	c.HalfClose = cmp.Or(c.HalfClose, 5*time.Second)
 	c.DrainIdle = cmp.Or(c.DrainIdle, 500*time.Millisecond)
+	c.DrainStall = cmp.Or(c.DrainStall, min(5*time.Second, c.WriteStall))
 	c.Grace = cmp.Or(c.Grace, 20*time.Second)
 	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
 	if c.Refusal == nil {
@@ -106,7 +108,7 @@ func (c *Config) validate() error {
 	for name, d := range map[string]time.Duration{
 		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "body stall": c.BodyStall, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
 		"write stall": c.WriteStall, "linger": c.LingerTimeout, "half-close": c.HalfClose,
-		"drain idle": c.DrainIdle, "grace": c.Grace,
+		"drain idle": c.DrainIdle, "drain stall": c.DrainStall, "grace": c.Grace,
 	} {
 		if d < c.Tick {
 			return fmt.Errorf("%s time-out is %s; want at least the tick of %s", name, d, c.Tick)

@@ -32,12 +32,22 @@ func (c *conn) arm() {
 func (c *conn) deadline() (at time.Duration, act action) {
 	at, act = c.readDeadline()
 	if c.wire != nil {
-		at, act = sooner(at, act, c.stalledAt+c.srv.cfg.WriteStall, actStalled)
+		at, act = sooner(at, act, c.stallDeadline(), actStalled)
 	}
 	if c.lingerBy > 0 {
 		at, act = sooner(at, act, c.lingerBy, actClose)
 	}
 	return at, act
+}
+
+// stallDeadline is when a peer that does not take its output has had enough time.
+// A server that drains has less of it.
+func (c *conn) stallDeadline() time.Duration {
+	at := c.stalledAt + c.srv.cfg.WriteStall
+	if c.loop.drained {
+		at = min(at, max(c.stalledAt, c.loop.drainedAt)+c.srv.cfg.DrainStall)
+	}
+	return at
 }
 
 func sooner(at time.Duration, act action, other time.Duration, otherAct action) (time.Duration, action) {

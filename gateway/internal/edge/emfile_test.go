@@ -85,6 +85,13 @@ func TestServerOutlivesRunningOutOfDescriptors(t *testing.T) {
 	}
 	first.send(get)
 	first.want(200, "GET / ") // while no descriptor is left
+	const many = 20 * edge.TurnRequests
+	for range many / 2 { // one by one, so that some arrive while others wait for a turn
+		first.send(get + get)
+	}
+	for range many { // though the connection cannot leave its loop
+		first.want(200, "GET / ")
+	}
 	for _, c := range surplus {
 		_ = c.Close()
 	}
