@@ -39,7 +39,8 @@ type loop struct {
 	clock  time.Duration // since the server started; what deadlines are measured in
 	batch  []*conn       // of the ready list, from turned on still to be looked after
 	turned int
-	effort int           // of this turn
+	effort int           // of the sockets since the last turn or, within one, of the turn
+	share  int           // how large the effort of this turn may be
 	due    time.Duration // the loop's own copy of dueAt
 	plain  []byte        // what a record was decrypted to
 	local  any           // the handler's
@@ -119,7 +120,7 @@ func (l *loop) answer() {
 	if !asked.IsZero() {
 		l.srv.stats.LoopLag.Store(int64(l.now.Sub(asked)))
 	}
-	for l.effort = 0; l.turned < len(l.batch) && !l.weary(); l.effort++ {
+	for l.begin(); l.turned < len(l.batch) && !l.weary(); l.effort++ {
 		c := l.batch[l.turned]
 		l.batch[l.turned] = nil
 		l.turned++
@@ -129,6 +130,7 @@ func (l *loop) answer() {
 		l.mu.Unlock()
 		c.service(n)
 	}
+	l.end()
 	l.wheel.advance(l.clock, (*conn).expire)
 	if l.srv.draining.Load() && !l.drained {
 		l.drained, l.drainedAt = true, l.clock

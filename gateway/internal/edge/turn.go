@@ -8,8 +8,10 @@ const (
 	// get their turn. Few clients send more of them at once.
 	turnRequests = 32
 
-	// turnEffort is how much of what happened elsewhere the loop sees to before it
-	// looks at its sockets again. It is about 100 µs of work.
+	// turnEffort is how much of what happened elsewhere the loop sees to at least
+	// before it looks at its sockets again. It is about 100 µs of work. What is left
+	// then gets as much as the sockets just had: else those who wait for an answer
+	// from elsewhere would starve while sockets have something all the time.
 	turnEffort  = 64
 	effortBytes = 2 << 10 // read or written are as much as one request, or one connection that is looked after
 )
@@ -17,9 +19,21 @@ const (
 // spend notes that a turn has moved n bytes.
 func (l *loop) spend(n int) { l.effort += n / effortBytes }
 
+// begin starts a turn of what happened elsewhere, end ends it. After one that
+// left something, the sockets were looked at once.
+func (l *loop) begin() {
+	l.share = turnEffort
+	if l.turned > 0 {
+		l.share = max(l.share, l.effort)
+	}
+	l.effort = 0
+}
+
+func (l *loop) end() { l.effort = 0 }
+
 // weary reports whether the sockets must be looked at before anything else is
 // done.
-func (l *loop) weary() bool { return l.effort >= turnEffort }
+func (l *loop) weary() bool { return l.effort >= l.share }
 
 // handled notes that a request was served.
 func (c *conn) handled() {
