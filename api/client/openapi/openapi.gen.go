@@ -1394,6 +1394,7 @@ type ClientInterface interface {
 	// Each line of the body is a Spec, at most 1 MiB long. Each line of the answer is a BatchLine for the line of the
 	// same number, in order, sent as soon as its job is durable: read answers while you send. A line that cannot be
 	// taken is answered with its problem and does not keep back the others; line 10,001 is the last that is answered.
+	// With `Content-Encoding: gzip` the lines are unpacked while they arrive.
 	//
 	// Every line counts as a request and with its characters; a limit that passes within five seconds is waited for.
 	// With an `Idempotency-Key` each line has a key of its own, made of that and its number, so that the same batch sent
@@ -1740,6 +1741,7 @@ func (c *Client) ListSegments(ctx context.Context, id JobID, params *ListSegment
 // Each line of the body is a Spec, at most 1 MiB long. Each line of the answer is a BatchLine for the line of the
 // same number, in order, sent as soon as its job is durable: read answers while you send. A line that cannot be
 // taken is answered with its problem and does not keep back the others; line 10,001 is the last that is answered.
+// With `Content-Encoding: gzip` the lines are unpacked while they arrive.
 //
 // Every line counts as a request and with its characters; a limit that passes within five seconds is waited for.
 // With an `Idempotency-Key` each line has a key of its own, made of that and its number, so that the same batch sent
@@ -3433,6 +3435,7 @@ type ClientWithResponsesInterface interface {
 	// Each line of the body is a Spec, at most 1 MiB long. Each line of the answer is a BatchLine for the line of the
 	// same number, in order, sent as soon as its job is durable: read answers while you send. A line that cannot be
 	// taken is answered with its problem and does not keep back the others; line 10,001 is the last that is answered.
+	// With `Content-Encoding: gzip` the lines are unpacked while they arrive.
 	//
 	// Every line counts as a request and with its characters; a limit that passes within five seconds is waited for.
 	// With an `Idempotency-Key` each line has a key of its own, made of that and its number, so that the same batch sent
@@ -6659,6 +6662,7 @@ func (c *ClientWithResponses) ListSegmentsWithResponse(ctx context.Context, id J
 // Each line of the body is a Spec, at most 1 MiB long. Each line of the answer is a BatchLine for the line of the
 // same number, in order, sent as soon as its job is durable: read answers while you send. A line that cannot be
 // taken is answered with its problem and does not keep back the others; line 10,001 is the last that is answered.
+// With `Content-Encoding: gzip` the lines are unpacked while they arrive.
 //
 // Every line counts as a request and with its characters; a limit that passes within five seconds is waited for.
 // With an `Idempotency-Key` each line has a key of its own, made of that and its number, so that the same batch sent

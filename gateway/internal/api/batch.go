@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/gateway/internal/inflate"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
@@ -75,11 +76,18 @@ func (a *API) submitBatch(c *Call) {
 		a.refuse(c, mediaType, "Send the jobs as Content-Type: "+contentLines+", one a line.")
 		return
 	}
-	if enc := c.Header("content-encoding"); len(enc) > 0 && !strings.EqualFold(string(enc), "identity") {
-		a.refuse(c, mediaType, "Send the lines as they are, without a Content-Encoding.")
+	body := c.stream.Reader()
+	switch enc := strings.ToLower(string(c.Header("content-encoding"))); enc {
+	case "", "identity":
+	case "gzip":
+		l := inflate.DefaultLimits()
+		l.Bytes = maxLines * maxLine
+		body = inflate.NewReader(body, l)
+	default:
+		a.refuse(c, mediaType, "Send the lines as they are or with Content-Encoding: gzip.")
 		return
 	}
-	b := &batch{a: a, c: c, in: bufio.NewReaderSize(c.stream.Reader(), batchRead)}
+	b := &batch{a: a, c: c, in: bufio.NewReaderSize(body, batchRead)}
 	if key := c.Header("idempotency-key"); key != nil {
 		if !goodKey(key) {
 			a.refuse(c, badRequest, "Idempotency-Key must have 1 to 255 visible ASCII characters.")
@@ -112,7 +120,11 @@ func (b *batch) run(ctx context.Context) {
 	if end = err; errors.Is(err, errTooManyLines) {
 		end = nil // the last line of the answer says so
 	}
-	if b.out == nil && err != nil {
+	switch {
+	case b.out != nil || err == nil:
+	case job.KindOf(err) == job.Invalid: // the packing of the body
+		b.a.refuseWith(b.c, badRequest, job.PublicOf(err, ""), err, nil)
+	default:
 		b.a.fail(b.c, err)
 	}
 }

@@ -3,7 +3,6 @@ package inflate
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 
@@ -38,13 +37,13 @@ func Gzip(packed []byte, l Limits) ([]byte, error) {
 	case err != nil:
 		return nil, bad(err)
 	case n > most:
-		return nil, &job.Error{Op: "inflate.Gzip", Kind: job.TooLarge, Public: fmt.Sprintf("The body has more than %d bytes when it is unpacked.", most)}
+		return nil, tooLarge(most)
 	case in.Len() > 0:
-		return nil, bad(errors.New("more follows the stream"))
+		return nil, bad(errTrailing)
 	}
 	return out.Bytes(), nil
 }
 
-func bad(err error) error {
-	return &job.Error{Op: "inflate.Gzip", Kind: job.Invalid, Public: "The body is not gzip, as its Content-Encoding says.", Err: err}
+func tooLarge(most int64) error {
+	return &job.Error{Op: "inflate.Gzip", Kind: job.TooLarge, Public: fmt.Sprintf("The body has more than %d bytes when it is unpacked.", most)}
 }
