@@ -200,6 +200,7 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("readers", g.pool.Run)
 	parts.Add("intake", g.in.Run)
 	parts.Add("voices", g.voice.Run)
+	parts.Add("keys", g.api.RenewKeys)
 	parts.Add("transcode", g.coder.Run)
 	parts.Add("probe", g.probe)
 	parts.Add("chores", g.chores)

@@ -246,6 +246,22 @@ func (a *API) identify(ctx context.Context, h auth.Hash) (*auth.Identity, error)
 	return id, nil
 }
 
+// RenewKeys looks up the keys in use before they stop being believed, until ctx
+// is done. What the store cannot say is believed for as long as it would be
+// without.
+func (a *API) RenewKeys(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case h := <-a.dep.Keys.Due():
+			if _, err := a.identify(ctx, h); err != nil {
+				a.dep.Log.LogAttrs(ctx, slog.LevelDebug, "a key waits to be looked up again", slog.Any("error", err))
+			}
+		}
+	}
+}
+
 // enter serves the route if the identity may.
 func (a *API) enter(c *Call, r *route, id *auth.Identity) {
 	if id == nil && c.Certificate == c.Key {

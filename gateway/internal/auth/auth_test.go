@@ -77,6 +77,43 @@ func TestScopes(t *testing.T) {
 	require.False(t, auth.Identity{}.May(auth.Scopes()...))
 }
 
+func TestAKeyInUseIsLookedUpAgainBeforeItIsForgotten(t *testing.T) {
+	t.Parallel()
+	cfg := auth.DefaultConfig()
+	c, err := auth.NewCache(cfg)
+	require.NoError(t, err)
+	begin := time.Unix(1000, 0)
+	known, unknown, token := auth.HashKey(secret), auth.HashKey("vm_unknown"), auth.HashKey("token")
+	c.Put(known, &auth.Identity{KeyID: "k"}, begin)
+	c.Put(unknown, nil, begin)
+	c.PutUntil(token, &auth.Identity{}, begin.Add(cfg.Keep))
+	due := func() (n int) {
+		for ; len(c.Due()) > 0; n++ {
+			require.Equal(t, known, <-c.Due())
+		}
+		return n
+	}
+	use := func(at time.Duration) {
+		for range 3 {
+			for _, h := range []auth.Hash{known, unknown, token} {
+				c.Get(h, begin.Add(at))
+			}
+		}
+	}
+	use(cfg.Keep*2/3 - 1)
+	require.Zero(t, due(), "it is too early")
+	use(cfg.Keep * 2 / 3)
+	require.Equal(t, 1, due(), "one use tells")
+	use(cfg.Keep*2/3 + time.Second)
+	require.Equal(t, 1, due(), "nothing came of it, so another tells a second later")
+	c.Put(known, &auth.Identity{KeyID: "k"}, begin.Add(cfg.Keep*2/3+time.Second))
+	use(cfg.Keep)
+	require.Zero(t, due(), "it was looked up")
+	id, fresh := c.Get(known, begin.Add(cfg.Keep))
+	require.True(t, fresh)
+	require.Equal(t, "k", id.KeyID)
+}
+
 func TestAnswersAgeAndWrongKeysAgeFaster(t *testing.T) {
 	t.Parallel()
 	cfg := auth.DefaultConfig()

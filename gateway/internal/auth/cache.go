@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,9 +31,14 @@ func (c Config) Validate() error {
 // Cache remembers who a key belongs to, and which keys do not exist. It holds
 // two generations of half its size: when the younger is full it becomes the
 // older and the older is forgotten, so a flood of wrong keys cannot grow it.
+//
+// A key in use is looked up again before it stops being believed: it is on
+// [Cache.Due] once a second when two thirds of Keep are over, so that the
+// requests of a busy client do not all wait for the store at the same moment.
 // It is safe for concurrent use.
 type Cache struct {
 	cfg Config
+	due chan Hash
 
 	mu           sync.RWMutex
 	young, older map[Hash]answer // guarded by mu
@@ -42,6 +48,21 @@ type answer struct {
 	hash  Hash
 	id    *Identity // nil: there is no such key
 	until time.Time
+	renew *atomic.Int64 // when to ask again, Unix ns; nil for never
+}
+
+const (
+	maxDue     = 1024 // keys that wait to be looked up again; more are told again by their next use
+	renewAgain = time.Second
+)
+
+// told reports whether this use of the key is the one that has it looked up again.
+func (a *answer) told(now time.Time) bool {
+	if a.renew == nil {
+		return false
+	}
+	at := a.renew.Load()
+	return now.UnixNano() >= at && a.renew.CompareAndSwap(at, now.Add(renewAgain).UnixNano())
 }
 
 // NewCache returns an empty cache.
@@ -49,7 +70,7 @@ func NewCache(cfg Config) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Cache{cfg: cfg, young: make(map[Hash]answer)}, nil
+	return &Cache{cfg: cfg, due: make(chan Hash, maxDue), young: make(map[Hash]answer)}, nil
 }
 
 // Get returns what is known of a key: fresh is false if the store must be
@@ -67,26 +88,41 @@ func (c *Cache) Get(h Hash, now time.Time) (id *Identity, fresh bool) {
 	if !ok || !now.Before(a.until) || subtle.ConstantTimeCompare(a.hash[:], h[:]) != 1 {
 		return nil, false
 	}
+	if a.told(now) {
+		select {
+		case c.due <- h:
+		default:
+		}
+	}
 	return a.id, true
 }
 
+// Due brings the keys that whoever fills the cache should look up again.
+func (c *Cache) Due() <-chan Hash { return c.due }
+
 // Put remembers what the store said of a key; id is nil if there is no such key.
 func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
-	keep := c.cfg.Keep
 	if id == nil {
-		keep = c.cfg.KeepUnknown
+		c.put(answer{hash: h, until: now.Add(c.cfg.KeepUnknown)})
+		return
 	}
-	c.PutUntil(h, id, now.Add(keep))
+	a := answer{hash: h, id: id, until: now.Add(c.cfg.Keep), renew: new(atomic.Int64)}
+	a.renew.Store(a.until.Add(-c.cfg.Keep / 3).UnixNano())
+	c.put(a)
 }
 
-// PutUntil is Put for an answer that says itself how long it holds.
+// PutUntil is Put for an answer that says itself how long it holds. It is not Due before.
 func (c *Cache) PutUntil(h Hash, id *Identity, until time.Time) {
+	c.put(answer{hash: h, id: id, until: until})
+}
+
+func (c *Cache) put(a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.young) >= c.cfg.Entries/2 {
 		c.older, c.young = c.young, make(map[Hash]answer)
 	}
-	c.young[h] = answer{hash: h, id: id, until: until}
+	c.young[a.hash] = a
 }
 
 // Forget drops everything known of the key with this id, so that a revoked key
