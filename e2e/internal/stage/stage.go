@@ -90,6 +90,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 	s.store = store
 	env = append(env, "VOICEMILL_BLOB_ENDPOINT="+relay(s3))
 	s.service(tb, bin, Gateway, append(env, settings...))
+	require.NoError(tb, awaitOK(tb.Context(), "http://"+s.admins[Gateway]+"/readyz")) // the worker has its voices registered
 	return s
 }
 
@@ -256,7 +257,7 @@ func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
 			cmd.Env = append(slices.Clone(env), "VOICEMILL_ADMIN="+admin, "VOICEMILL_PID_FILE="+s.pidFile(name))
 			return cmd
 		},
-		ready: func(ctx context.Context, _ <-chan string) error { return awaitHealth(ctx, admin) },
+		ready: func(ctx context.Context, _ <-chan string) error { return awaitOK(ctx, "http://"+admin+"/healthz") },
 	}
 	s.procs[name], s.admins[name] = p, admin
 	require.NoError(tb, p.start(tb.Context()))
@@ -272,10 +273,10 @@ func (s *Stage) command(ctx context.Context, bin string, env []string, name stri
 	return string(out), nil
 }
 
-// awaitHealth waits until the admin port answers.
-func awaitHealth(ctx context.Context, admin string) error {
+// awaitOK waits until url answers with 200.
+func awaitOK(ctx context.Context, url string) error {
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/healthz", http.NoBody)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -288,7 +289,7 @@ func awaitHealth(ctx context.Context, admin string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the admin port did not answer: %w", context.Cause(ctx))
+			return fmt.Errorf("%s did not answer with 200: %w", url, context.Cause(ctx))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
