@@ -233,9 +233,10 @@ func (a *API) notAllowed(c *Call, allow []string) {
 func (a *API) identify(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
 	v, err, _ := a.asked.Do(string(h[:]), func() (any, error) {
 		// The answer serves everyone who asks meanwhile, so the first one's leaving must not end it.
+		since := a.dep.Keys.Asking()
 		id, err := a.dep.Store.FindKey(context.WithoutCancel(ctx), h)
 		if err == nil {
-			a.dep.Keys.Put(h, id, time.Now())
+			a.dep.Keys.PutAnswer(h, id, time.Now(), since)
 		}
 		return id, err
 	})

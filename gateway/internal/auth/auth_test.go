@@ -77,6 +77,22 @@ func TestScopes(t *testing.T) {
 	require.False(t, auth.Identity{}.May(auth.Scopes()...))
 }
 
+func TestARevokedKeyIsNotPutBackByALookUpThatWasUnderWay(t *testing.T) {
+	t.Parallel()
+	c, err := auth.NewCache(auth.DefaultConfig())
+	require.NoError(t, err)
+	now, h := time.Unix(1000, 0), auth.HashKey(secret)
+	c.Put(h, &auth.Identity{KeyID: "k"}, now)
+	since := c.Asking()
+	c.Forget("k")
+	c.PutAnswer(h, &auth.Identity{KeyID: "k"}, now, since)
+	_, fresh := c.Get(h, now)
+	require.False(t, fresh)
+	c.PutAnswer(h, &auth.Identity{KeyID: "k"}, now, c.Asking())
+	_, fresh = c.Get(h, now)
+	require.True(t, fresh, "a look-up that began afterwards is believed")
+}
+
 func TestAKeyInUseIsLookedUpAgainBeforeItIsForgotten(t *testing.T) {
 	t.Parallel()
 	cfg := auth.DefaultConfig()

@@ -42,6 +42,7 @@ type Cache struct {
 
 	mu           sync.RWMutex
 	young, older map[Hash]answer // guarded by mu
+	forgotten    uint64          // guarded by mu: calls of Forget
 }
 
 type answer struct {
@@ -102,23 +103,47 @@ func (c *Cache) Due() <-chan Hash { return c.due }
 
 // Put remembers what the store said of a key; id is nil if there is no such key.
 func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
-	if id == nil {
-		c.put(answer{hash: h, until: now.Add(c.cfg.KeepUnknown)})
-		return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(c.answer(h, id, now))
+}
+
+// Asking returns what to give [Cache.PutAnswer] for a question that begins now.
+func (c *Cache) Asking() (since uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.forgotten
+}
+
+// PutAnswer is Put for the answer to a question that began at since. A key that
+// exists is not remembered if one was revoked meanwhile: the store may have
+// answered before.
+func (c *Cache) PutAnswer(h Hash, id *Identity, now time.Time, since uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == nil || c.forgotten == since {
+		c.put(c.answer(h, id, now))
 	}
-	a := answer{hash: h, id: id, until: now.Add(c.cfg.Keep), renew: new(atomic.Int64)}
-	a.renew.Store(a.until.Add(-c.cfg.Keep / 3).UnixNano())
-	c.put(a)
 }
 
 // PutUntil is Put for an answer that says itself how long it holds. It is not Due before.
 func (c *Cache) PutUntil(h Hash, id *Identity, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.put(answer{hash: h, id: id, until: until})
 }
 
+func (c *Cache) answer(h Hash, id *Identity, now time.Time) answer {
+	if id == nil {
+		return answer{hash: h, until: now.Add(c.cfg.KeepUnknown)}
+	}
+	a := answer{hash: h, id: id, until: now.Add(c.cfg.Keep), renew: new(atomic.Int64)}
+	a.renew.Store(a.until.Add(-c.cfg.Keep / 3).UnixNano())
+	return a
+}
+
+// put needs mu.
 func (c *Cache) put(a answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if len(c.young) >= c.cfg.Entries/2 {
 		c.older, c.young = c.young, make(map[Hash]answer)
 	}
@@ -130,6 +155,7 @@ func (c *Cache) put(a answer) {
 func (c *Cache) Forget(keyID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgotten++
 	for _, generation := range []map[Hash]answer{c.young, c.older} {
 		for h, a := range generation {
 			if a.id != nil && a.id.KeyID == keyID {
