@@ -45,6 +45,7 @@ type Deps struct {
 	Listener net.Listener    // an inherited TCP listener; nil means to bind Config.Listen
 	Reload   <-chan struct{} // asks to read the TLS files again; may be nil
 	Ready    func(net.Addr)  // is told once when clients are served; may be nil
+	Voiced   func()          // is told once, after Ready, when there are voices and jobs are accepted; may be nil
 }
 
 // idKey is the setting that the tags of job ids are keyed with.
@@ -214,21 +215,29 @@ func (g *gateway) run(ctx context.Context) error {
 
 const stopMargin = 2 * time.Second
 
-// serve runs the edge. When it begins to drain, requests that wait for a job
-// are answered.
+// serve runs the edge and says when jobs are accepted. When the edge begins to
+// drain, requests that wait for a job are answered.
 func (g *gateway) serve(ctx context.Context) error {
 	if g.dep.Ready != nil {
 		g.dep.Ready(g.edge.Addr()) // bound already: a client that connects now is served in a moment
 	}
 	served := make(chan error, 1)
 	go func() { served <- g.edge.Run(ctx) }()
-	select {
-	case err := <-served:
-		return err
-	case <-g.edge.Draining():
+	known := g.voice.Known()
+	for {
+		select {
+		case <-known:
+			known = nil
+			if g.dep.Voiced != nil {
+				g.dep.Voiced()
+			}
+		case err := <-served:
+			return err
+		case <-g.edge.Draining():
+			g.hub.Drain()
+			return <-served
+		}
 	}
-	g.hub.Drain()
-	return <-served
 }
 
 // reload reads the TLS files again when it is asked to. The edge looks at them
@@ -336,13 +345,15 @@ func (g *gateway) register() {
 	if g.dep.Admin == nil {
 		return
 	}
-	g.dep.Admin.AddCheck("gateway/database", g.store.Probe)
-	g.dep.Admin.AddCheck("gateway/bus", g.dep.Bus.Ready)
-	g.dep.Admin.AddCheck("gateway/voices", func(context.Context) error {
-		if len(g.voice.All()) == 0 {
-			return &job.Error{Op: "gateway.ready", Kind: job.Unavailable, Public: "There are no voices yet.", Err: errNoVoices}
-		}
-		return nil
+	g.dep.Admin.AddChecks(map[string]telemetry.Check{
+		"gateway/database": g.store.Probe,
+		"gateway/bus":      g.dep.Bus.Ready,
+		"gateway/voices": func(context.Context) error {
+			if len(g.voice.All()) == 0 {
+				return &job.Error{Op: "gateway.ready", Kind: job.Unavailable, Public: "There are no voices yet.", Err: errNoVoices}
+			}
+			return nil
+		},
 	})
 }
 

@@ -1,7 +1,6 @@
 package clients_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/voicemill/voicemill/e2e/internal/caller"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 )
 
@@ -25,7 +23,6 @@ func TestEveryClientIsServed(t *testing.T) {
 	t.Parallel()
 	origin := pages(t)
 	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--gateway-origins=" + origin}})
-	awaitVoices(t, solo)
 	for client, tests := range map[string]map[string]func(*testing.T){
 		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo), "openai-go": openAITests(solo),
 	} {
@@ -36,16 +33,6 @@ func TestEveryClientIsServed(t *testing.T) {
 			}
 		})
 	}
-}
-
-// awaitVoices waits for the first worker: before it, every submit is answered 503.
-func awaitVoices(t *testing.T, solo *stage.Solo) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
-	defer cancel()
-	call := caller.New(t, solo)
-	_, err := call.Submit(ctx, "", map[string]any{"input": map[string]any{"text": "Hello."}, "language": "en"})
-	require.NoError(t, err)
 }
 
 // requireProgram returns the path of a program that scripts/setup installs.

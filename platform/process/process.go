@@ -104,8 +104,10 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, run Service) error {
 			return err
 		}
 		defer conns.close()
-		admin.AddCheck("bus", conns.Bus.Ready)
-		admin.AddCheck("database", func(ctx context.Context) error { return pg.Classify(conns.DB.Ping(ctx)) })
+		admin.AddChecks(map[string]telemetry.Check{
+			"bus":      conns.Bus.Ready,
+			"database": func(ctx context.Context) error { return pg.Classify(conns.DB.Ping(ctx)) },
+		})
 		return run(ctx, conns)
 	})
 	return stack.Run(ctx, stopGrace)

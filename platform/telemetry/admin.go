@@ -27,7 +27,8 @@ const (
 type Check func(ctx context.Context) error
 
 // Admin is the admin port: health, readiness, metrics and profiles, for the
-// machine's own network and never for clients. Add checks before Run.
+// machine's own network and never for clients. It is
+// not ready until it is told what to check.
 type Admin struct {
 	listener net.Listener
 	reg      *Registry
@@ -55,11 +56,12 @@ func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
 // Addr is where the admin port listens.
 func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
 
-// AddCheck adds to what /readyz asks. It is safe for concurrent use.
-func (a *Admin) AddCheck(name string, check Check) {
+// AddChecks adds to what /readyz asks, all of it at once, so that nobody finds a
+// process ready that has told the half. It is safe for concurrent use.
+func (a *Admin) AddChecks(checks map[string]Check) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.checks[name] = check
+	maps.Copy(a.checks, checks)
 }
 
 // Run serves until ctx is done.
@@ -110,7 +112,8 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // Ready runs every check at once, each for at most two seconds, and returns
-// "ok" or the kind of failure for each.
+// "ok" or the kind of failure for each. It is not ok without a check: the process
+// is still on its way up.
 func (a *Admin) Ready(ctx context.Context) (results map[string]string, ok bool) {
 	a.mu.Lock()
 	checks := make(map[string]Check, len(a.checks))
@@ -127,7 +130,7 @@ func (a *Admin) Ready(ctx context.Context) (results map[string]string, ok bool) 
 	for name, check := range checks {
 		go func() { outcomes <- outcome{name, check(ctx)} }()
 	}
-	results, ok = make(map[string]string, len(checks)), true
+	results, ok = make(map[string]string, len(checks)), len(checks) > 0
 	for range checks {
 		o := <-outcomes
 		results[o.name] = "ok"

@@ -78,12 +78,16 @@ func TestReadinessFollowsItsChecks(t *testing.T) {
 	go func() { done <- admin.Run(ctx) }()
 	base := "http://" + admin.Addr().String()
 
-	admin.AddCheck("bus", func(context.Context) error { return nil })
-	status, _ := get(t, base+"/readyz")
+	status, body := get(t, base+"/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, status, "it has not said yet what it needs")
+	require.JSONEq(t, `{"ready":false,"checks":{}}`, body)
+
+	admin.AddChecks(map[string]telemetry.Check{"bus": func(context.Context) error { return nil }})
+	status, _ = get(t, base+"/readyz")
 	require.Equal(t, http.StatusOK, status)
 
-	admin.AddCheck("database", func(context.Context) error { return errors.New("password=hunter2 refused") })
-	status, body := get(t, base+"/readyz")
+	admin.AddChecks(map[string]telemetry.Check{"database": func(context.Context) error { return errors.New("password=hunter2 refused") }})
+	status, body = get(t, base+"/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.JSONEq(t, `{"ready":false,"checks":{"bus":"ok","database":"internal"}}`, body)
 

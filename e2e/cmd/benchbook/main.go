@@ -5,10 +5,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -17,8 +15,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/voicemill/voicemill/e2e/internal/onebox"
 )
 
 func main() {
@@ -67,44 +66,14 @@ func book(words int, seed uint64) string {
 	return b.String()
 }
 
-func run(ctx context.Context, bin string, words int, seed uint64) (err error) {
-	dir, err := os.MkdirTemp("", "benchbook-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // Postgres runs as another user
-		return err
-	}
-	manuscript := filepath.Join(dir, "book.md")
-	if err := os.WriteFile(manuscript, []byte(book(words, seed)), 0o600); err != nil {
-		return err
-	}
-	up := exec.CommandContext(ctx, filepath.Join(bin, "voicemill"), "up", "--json", "--data", filepath.Join(dir, "data"), //nolint:gosec // built by make
-		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-gateway-access-log")
-	up.Stderr = os.Stderr
-	out, err := up.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := up.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = up.Process.Signal(syscall.SIGTERM)
-		err = errors.Join(err, up.Wait())
-	}()
-	var at struct {
-		URL, KeyFile string
-	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		return fmt.Errorf("voicemill up did not start: %w", err)
-	}
-	if err := json.Unmarshal(line, &at); err != nil {
-		return err
-	}
-	return measure(ctx, bin, up.Process.Pid, at.URL, at.KeyFile, manuscript)
+func run(ctx context.Context, bin string, words int, seed uint64) error {
+	return onebox.Run(ctx, bin, func(b *onebox.Box) error {
+		manuscript := filepath.Join(b.Dir, "book.md")
+		if err := os.WriteFile(manuscript, []byte(book(words, seed)), 0o600); err != nil {
+			return err
+		}
+		return measure(ctx, bin, b.PID, b.URL, b.KeyFile, manuscript)
+	})
 }
 
 func measure(ctx context.Context, bin string, pid int, url, keyFile, manuscript string) error {

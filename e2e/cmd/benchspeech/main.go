@@ -8,18 +8,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/voicemill/voicemill/e2e/internal/onebox"
 )
 
 func main() {
@@ -32,44 +30,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin string, n int) (err error) {
-	dir, err := os.MkdirTemp("", "benchspeech-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // Postgres runs as another user
-		return err
-	}
-	up := exec.CommandContext(ctx, filepath.Join(bin, "voicemill"), "up", "--json", "--data", filepath.Join(dir, "data"), //nolint:gosec // built by make
-		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-gateway-access-log")
-	up.Stderr = os.Stderr
-	out, err := up.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := up.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = up.Process.Signal(syscall.SIGTERM)
-		err = errors.Join(err, up.Wait())
-	}()
-	var at struct {
-		URL, KeyFile string
-	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		return fmt.Errorf("voicemill up did not start: %w", err)
-	}
-	if err := json.Unmarshal(line, &at); err != nil {
-		return err
-	}
-	key, err := os.ReadFile(at.KeyFile)
-	if err != nil {
-		return err
-	}
-	return measure(ctx, at.URL, strings.TrimSpace(string(key)), n)
+func run(ctx context.Context, bin string, n int) error {
+	return onebox.Run(ctx, bin, func(b *onebox.Box) error { return measure(ctx, b.URL, b.Key, n) })
 }
 
 // text has four sentences, which take some ten seconds to speak.
@@ -78,20 +40,6 @@ func text(format string, n int) string {
 }
 
 func measure(ctx context.Context, url, key string, n int) error {
-	for try := 0; ; try++ { // until a worker has told its voices
-		_, _, err := speak(ctx, url, key, "wav", "Everything is awake now.")
-		if err == nil {
-			break
-		}
-		if try == 100 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return err

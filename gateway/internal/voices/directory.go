@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type Directory struct {
 	src     Source
 	log     *slog.Logger
 	current atomic.Pointer[[]Voice]
+	known   chan struct{} // closed once there was a voice
+	first   sync.Once     // closes known
 }
 
 const (
@@ -40,7 +43,9 @@ const (
 )
 
 // NewDirectory returns an empty directory. Run fills it.
-func NewDirectory(src Source, log *slog.Logger) *Directory { return &Directory{src: src, log: log} }
+func NewDirectory(src Source, log *slog.Logger) *Directory {
+	return &Directory{src: src, log: log, known: make(chan struct{})}
+}
 
 // Run refreshes the directory until ctx is done. A source that is away leaves
 // the copy as it is.
@@ -68,8 +73,14 @@ func (d *Directory) Refresh(ctx context.Context) error {
 		return fmt.Errorf("list voices: %w", err)
 	}
 	d.current.Store(&all)
+	if len(all) > 0 {
+		d.first.Do(func() { close(d.known) })
+	}
 	return nil
 }
+
+// Known is closed once there was a voice.
+func (d *Directory) Known() <-chan struct{} { return d.known }
 
 // All returns every voice by name. The caller must not change it.
 func (d *Directory) All() []Voice {

@@ -87,8 +87,10 @@ func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	admin.AddCheck("bus", b.Ready)
-	admin.AddCheck("database", func(ctx context.Context) error { return pg.Classify(db.Ping(ctx)) })
+	admin.AddChecks(map[string]telemetry.Check{
+		"bus":      b.Ready,
+		"database": func(ctx context.Context) error { return pg.Classify(db.Ping(ctx)) },
+	})
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("scheduler", func(ctx context.Context) error {

@@ -8,10 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway"
@@ -30,6 +32,11 @@ const (
 	// The process holds a bounded amount whatever the length of a book, and the
 	// collector's default would let it keep twice that as garbage.
 	gcPercent = 30
+
+	// The gateway takes no job before a worker has registered its voices, which a
+	// first start does a moment after the gateway serves. Longer than this is a
+	// fault that readyz names.
+	voicesWait = 5 * time.Second
 )
 
 // Config is what `voicemill up` can be told.
@@ -65,7 +72,8 @@ type Running struct {
 }
 
 // Run runs everything until ctx is done, then drains, and calls ready once when
-// clients are served. A process that already uses the data directory is an
+// jobs are accepted, or when clients have been served for five seconds and there
+// is still no worker that speaks. A process that already uses the data directory is an
 // error that names it.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running)) error {
 	began := time.Now()
@@ -87,6 +95,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running))
 	if running.Key, err = firstKey(ctx, b.db, running.KeyFile); err != nil {
 		return errors.Join(err, b.stop(context.WithoutCancel(ctx)))
 	}
+	say := sync.OnceFunc(func() { running.Took = time.Since(began); ready(running) })
+	late := time.AfterFunc(math.MaxInt64, say)
+	defer late.Stop()
 	var stack lifecycle.Stack
 	stack.Add("servers", b.run)
 	stack.Add("admin", admin.Run)
@@ -100,10 +111,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running))
 		cfg.Gateway.Listen = cfg.Listen
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
 			Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
-			Ready: func(addr net.Addr) {
-				running.URL, running.Took = "http://"+addr.String(), time.Since(began)
-				ready(running)
-			},
+			Ready:  func(addr net.Addr) { running.URL = "http://" + addr.String(); late.Reset(voicesWait) },
+			Voiced: say,
 		})
 	})
 	return stack.Run(ctx, stopGrace)
