@@ -128,6 +128,16 @@ func (p *process) stop() error {
 	}
 }
 
+// pid returns the program's process id; 0 if it does not run.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
 // signal sends a signal to the program.
 func (p *process) signal(sig syscall.Signal) error {
 	p.mu.Lock()

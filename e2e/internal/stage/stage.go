@@ -199,11 +199,12 @@ func (s *Stage) postgres() []int {
 }
 
 // PID returns the process id that a program wrote when it served, which may be
-// that of a process the stage did not start; 0 if it wrote none.
+// that of a process the stage did not start. NATS, Database and S3 write none:
+// it is that of what the stage started; 0 if it does not run.
 func (s *Stage) PID(name string) int {
 	b, err := os.ReadFile(s.pidFile(name))
 	if err != nil {
-		return 0
+		return s.procs[name].pid()
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
@@ -305,7 +306,7 @@ func (s *Stage) end(tb testing.TB) {
 			}
 			if tb.Failed() {
 				b, _ := os.ReadFile(p.logPath)
-				tb.Logf("log of %s, last 4 KiB:\n%s", name, b[max(0, len(b)-4096):])
+				tb.Logf("log of %s, from %s:\n%s", name, p.logPath, excerpt(b))
 			}
 		}
 	}
