@@ -111,7 +111,7 @@ profile-gateway: build ## Measure where the gateway spends its time, for the com
 
 .PHONY: bench-streams
 bench-streams: setup-test ## Send 50 documents of 200 MiB to a slow bucket and 50 files to slow readers at once: memory of the gateway, time of a status meanwhile
-	VOICEMILL_STREAMS_CLIENTS=50 VOICEMILL_STREAMS_MIB=200 VOICEMILL_STREAMS_RATE=$(or $(RATE),48) VOICEMILL_STREAMS_ALONE=20 go test -count=1 -v -timeout=40m ./e2e/streams
+	VOICEMILL_STREAMS_CLIENTS=50 VOICEMILL_STREAMS_MIB=200 VOICEMILL_STREAMS_RATE=$(or $(RATE),16) VOICEMILL_STREAMS_ALONE=120 VOICEMILL_STREAMS_GIVE_WAY=1 go test -count=1 -v -timeout=40m ./e2e/streams
 
 .PHONY: restart-under-load
 restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20 times under 500 requests a second and 200 watchers

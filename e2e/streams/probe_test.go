@@ -34,19 +34,40 @@ const (
 	probeClients = 2
 	probeEvery   = 4 * time.Millisecond
 
+	// window is for how long requests are taken together: about 1,000 of them, so
+	// that a hundredth is ten.
+	window = 2 * time.Second
+
 	yardstickBytes = 600 // about a status
 )
 
-// measured is what a probe found at one server.
+// measured is what a probe found at one server: how long requests took, window by
+// window.
 type measured struct {
-	Requests int           `json:"requests"`
-	Failed   int           `json:"failed"`
-	P50      time.Duration `json:"p50"`
-	P99      time.Duration `json:"p99"`
+	Requests int             `json:"requests"`
+	Failed   int             `json:"failed"`
+	P50      []time.Duration `json:"p50"`
+	P99      []time.Duration `json:"p99"`
+}
+
+// and is m with what was found another time.
+func (m measured) and(n measured) measured {
+	return measured{m.Requests + n.Requests, m.Failed + n.Failed, slices.Concat(m.P50, n.P50), slices.Concat(m.P99, n.P99)}
+}
+
+// middle is the middle window's: on a machine that others use too, a part of the
+// windows says what they did.
+func middle(windows []time.Duration) time.Duration {
+	if len(windows) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(windows))
+	return sorted[len(sorted)/2]
 }
 
 func (m measured) String() string {
-	return fmt.Sprintf("p50 %s, p99 %s of %d requests", m.P50.Round(time.Microsecond), m.P99.Round(time.Microsecond), m.Requests)
+	return fmt.Sprintf("p50 %s, p99 %s in the middle of %d windows, %d requests",
+		middle(m.P50).Round(time.Microsecond), middle(m.P99).Round(time.Microsecond), len(m.P99), m.Requests)
 }
 
 // both is what a probe found at the gateway and, between the same requests, at
@@ -58,8 +79,13 @@ type both struct {
 	Yardstick measured `json:"yardstick"`
 }
 
+// and is b with what was found another time.
+func (b both) and(c both) both { return both{b.Status.and(c.Status), b.Yardstick.and(c.Yardstick)} }
+
 // times is how much longer the slowest of a hundred took than in base.
-func (m measured) times(base measured) float64 { return float64(m.P99) / float64(max(base.P99, 1)) }
+func (m measured) times(base measured) float64 {
+	return float64(middle(m.P99)) / float64(max(middle(base.P99), 1))
+}
 
 // probe asks until its standard input ends, then says what it found.
 func probe(url, key, yardstick string) int {
@@ -79,8 +105,14 @@ func probe(url, key, yardstick string) int {
 // sample asks one server until ctx is done.
 func sample(ctx context.Context, url, key string) measured {
 	var mu sync.Mutex
-	var all []time.Duration
-	failed := 0
+	var all []time.Duration // of this window
+	var m measured
+	turn := func() { // with mu held
+		slices.Sort(all)
+		m.P50, m.P99 = append(m.P50, all[len(all)/2]), append(m.P99, all[len(all)*99/100])
+		all = all[:0]
+	}
+	first := time.Now()
 	var clients sync.WaitGroup
 	for range probeClients {
 		clients.Go(func() {
@@ -98,18 +130,20 @@ func sample(ctx context.Context, url, key string) measured {
 				took := time.Since(begin)
 				mu.Lock()
 				all = append(all, took)
+				m.Requests++
 				if !ok {
-					failed++
+					m.Failed++
+				}
+				if time.Since(first) > time.Duration(len(m.P99)+1)*window {
+					turn()
 				}
 				mu.Unlock()
 			}
 		})
 	}
 	clients.Wait()
-	slices.Sort(all)
-	m := measured{Requests: len(all), Failed: failed}
-	if len(all) > 0 {
-		m.P50, m.P99 = all[len(all)/2], all[len(all)*99/100]
+	if len(m.P99) == 0 && len(all) > 0 { // it was asked for less than a window
+		turn()
 	}
 	return m
 }
