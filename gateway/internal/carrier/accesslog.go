@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -40,12 +41,16 @@ func (x *exchange) plainEntry(a *api.Answer, bytesOut int) entry {
 	return e
 }
 
-// left ends a request whose client did not wait for the answer.
+// left ends a request whose client did not wait for the answer, or whose time for
+// it was up.
 func (x *exchange) left() {
 	if !x.answered.CompareAndSwap(false, true) {
 		return
 	}
 	a := api.Answer{Status: api.StatusLeft}
+	if x.Overdue() {
+		a.Status = http.StatusServiceUnavailable
+	}
 	now := time.Now()
 	e := x.outcome(now)
 	x.k.metrics.of(protocolHTTP).end(e.route, e.method, a.Status, e.took)

@@ -61,6 +61,7 @@ type Exchange struct {
 	state     exchangeState
 	held      int     // bytes of the detached request
 	escaped   bool    // not to be recycled
+	overdue   bool    // the time for the answer was up
 	closes    bool    // the connection ends after this answer
 	cuts      bool    // and without lingering: the answer is incomplete
 	streaming bool    // the head is out, the body is on its way
@@ -240,6 +241,7 @@ func (ex *Exchange) giveUp() {
 	r := c.refusal(503, "The request was not answered in time.")
 	c.mu.Lock()
 	told := ex.onClose
+	ex.overdue = !ex.streaming
 	c.mu.Unlock()
 	if cancel, _, ok := ex.respond(&r); ok {
 		if cancel != nil {
@@ -297,6 +299,14 @@ func (ex *Exchange) OnClose(f func()) {
 	}
 }
 
+// Overdue reports whether the time for the answer was up, so that the client got
+// 503 in its place.
+func (ex *Exchange) Overdue() bool {
+	ex.c.mu.Lock()
+	defer ex.c.mu.Unlock()
+	return ex.overdue
+}
+
 // Context returns a context that is cancelled when the client goes away, when
 // the request was answered, and when the server has used up its grace period.
 func (ex *Exchange) Context() context.Context {
@@ -322,7 +332,7 @@ func (ex *Exchange) reset() {
 	ex.c, ex.next, ex.buf, ex.switchTo, ex.body = nil, nil, nil, nil, nil
 	ex.onClose, ex.ctx, ex.cancel = nil, nil, nil
 	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
-	ex.escaped, ex.held = false, 0
+	ex.escaped, ex.overdue, ex.held = false, false, 0
 	ex.head, ex.keep = false, false
 	ex.settled.Store(false)
 }

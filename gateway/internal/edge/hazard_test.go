@@ -214,8 +214,8 @@ func TestHandlerLearnsThatTheClientIsGone(t *testing.T) {
 				ex.Detach()
 				ctx := ex.Context()
 				ex.OnClose(func() {
-					if ctx.Err() == nil {
-						t.Error("the context is alive when the client is gone")
+					if ctx.Err() == nil || ex.Overdue() {
+						t.Errorf("the context's error is %v and Overdue is %t when the client is gone", ctx.Err(), ex.Overdue())
 					}
 					ex.Respond(text(200, "too late"))
 					ex.OnClose(func() { close(told) }) // runs at once
@@ -339,7 +339,13 @@ func TestTimeOutsAnswerOrCloseByPhase(t *testing.T) {
 			c := open(t, cfg, func(ex *edge.Exchange) {
 				if string(ex.Request().Path()) != "/never" {
 					echo(ex)
+					return
 				}
+				ex.OnClose(func() {
+					if !ex.Overdue() {
+						t.Error("the handler is not told that the time was up")
+					}
+				})
 			}).dial()
 			c.send(test.send)
 			for _, status := range test.statuses {
