@@ -2,7 +2,9 @@ package torture_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,10 @@ import (
 )
 
 const (
-	rssMargin  = 16 << 20 // bytes: what the collector lets a heap of a few MB grow by
+	// What stays resident of the 200 to 300 MB that the heap had in between: pages
+	// that hold little each, the collector's marks for all of them, and what the
+	// next collection will need.
+	rssMargin  = 24 << 20 // bytes
 	heapMargin = 4 << 20  // bytes that live after a collection: caches of keys, documents and buffers
 	look       = 250 * time.Millisecond
 	uploads    = 16 // more than the gateway has memory for parts of those without a length
@@ -91,6 +96,11 @@ func (g *target) settle(t *testing.T, before map[string]float64) map[string]floa
 		case <-deadline:
 			if stacks, err := g.admin(t.Context(), "/debug/pprof/goroutine?debug=1"); err == nil {
 				t.Logf("%s", stacks[:min(len(stacks), 16<<10)])
+			}
+			for _, name := range slices.Sorted(maps.Keys(now)) {
+				if strings.HasPrefix(name, "go_memstats_") {
+					t.Logf("%s %.0f", name, now[name])
+				}
 			}
 			for _, name := range left {
 				t.Errorf("%s is %.0f; was %.0f", name, now[name], before[name])
