@@ -34,12 +34,14 @@ function live(api, key, id) {
   });
 }
 
-// connect submits, reads and cancels over one WebSocket.
+// connect submits, reads and cancels over one WebSocket. The text takes longer to
+// speak than the cancel takes to arrive.
 function connect(api, key) {
+  const text = Array.from({ length: 500 }, (_, n) => "This is line " + n + ", from a page that will not hear it.").join("\n\n");
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(api.replace("http", "ws") + "/v1/connect?access_token=" + key, ["voicemill.v1.json"]);
     const said = [];
-    socket.onopen = () => socket.send(JSON.stringify({ stream: 1, submit: { spec: { input: { text: "From a page." }, language: "en" } } }));
+    socket.onopen = () => socket.send(JSON.stringify({ stream: 1, submit: { spec: { input: { text: text }, language: "en" } } }));
     socket.onmessage = (m) => {
       const reply = JSON.parse(m.data);
       said.push(reply);

@@ -120,9 +120,11 @@ func TestManyKeysAtOnceAreClaimedAsOneByOne(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.ClaimIdempotencyKey(t.Context(), tenant, "k2", other, "job_two")
 	require.NoError(t, err)
-	_, err = s.ClaimIdempotencyKey(t.Context(), tenant, "k3", other, "job_old")
-	require.NoError(t, err)
-	exec(t, db, `update idempotency_keys set created_at = now() - interval '25 hours' where key = 'k3'`)
+	for n := 3; n < 40; n++ {
+		_, err = s.ClaimIdempotencyKey(t.Context(), tenant, fmt.Sprintf("k%d", n), other, "job_old")
+		require.NoError(t, err)
+	}
+	exec(t, db, `update idempotency_keys set created_at = now() - interval '25 hours' where job_id = 'job_old'`)
 	const clients = 16
 	owners := make([][]string, clients)
 	var all sync.WaitGroup
@@ -146,8 +148,9 @@ func TestManyKeysAtOnceAreClaimedAsOneByOne(t *testing.T) {
 	}
 	require.Equal(t, "job_one", owners[0][1])
 	require.Empty(t, owners[0][2], "its first request had another body")
-	require.Regexp(t, `^job_\d+_3$`, owners[0][3], "the key had expired")
-	require.Regexp(t, `^job_\d+_49$`, owners[0][49])
+	for n := 3; n < 50; n++ { // those below 40 had expired
+		require.Regexp(t, fmt.Sprintf(`^job_\d+_%d$`, n), owners[0][n])
+	}
 }
 
 func TestAnIdempotencyKeyIsKeptForADay(t *testing.T) {

@@ -16,7 +16,8 @@ select body_hash, job_id from idempotency_keys where tenant_id = $1 and key = $2
 
 -- name: ClaimIdempotencyKeys
 -- As ClaimIdempotencyKey, for many. A key that somebody else claims at the same
--- moment comes back without an owner.
+-- moment comes back without an owner. So does one whose row, as this statement
+-- sees it, has expired: somebody else has just made it theirs.
 with asked as (
     select * from unnest($2::text[], $3::bytea[], $4::text[]) as a (key, body_hash, job_id)),
 claimed as (
@@ -27,7 +28,8 @@ claimed as (
         where idempotency_keys.created_at < now() - interval '24 hours'
     returning key, body_hash, job_id)
 select a.key, coalesce(c.body_hash, k.body_hash), coalesce(c.job_id, k.job_id, '')
-from asked a left join claimed c on c.key = a.key left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key;
+from asked a left join claimed c on c.key = a.key
+left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key and k.created_at >= now() - interval '24 hours';
 
 -- name: SweepIdempotencyKeys
 delete from idempotency_keys
