@@ -27,8 +27,8 @@ const (
 type Check func(ctx context.Context) error
 
 // Admin is the admin port: health, readiness, metrics and profiles, for the
-// machine's own network and never for clients. It is
-// not ready until it is told what to check.
+// machine's own network and never for clients. It is not ready until it is told
+// what to check.
 type Admin struct {
 	listener net.Listener
 	reg      *Registry
