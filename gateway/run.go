@@ -204,7 +204,7 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("keys", g.api.RenewKeys)
 	parts.Add("transcode", g.coder.Run)
 	parts.Add("probe", g.probe)
-	parts.Add("chores", g.chores)
+	parts.Add("sweep", g.sweep)
 	parts.Add("watch", g.hub.Run)
 	parts.Add("hints", g.hints)
 	parts.Add("reload", g.reload)
@@ -262,7 +262,7 @@ func (g *gateway) reload(ctx context.Context) error {
 
 const (
 	probeEvery = time.Second
-	choreEvery = 5 * time.Second
+	sweepEvery = 5 * time.Second
 	hintPause  = time.Second
 )
 
@@ -275,23 +275,9 @@ func (g *gateway) probe(ctx context.Context) error {
 	})
 }
 
-// chores finishes cancels that crossed with their job and forgets old
-// idempotency keys and documents.
-func (g *gateway) chores(ctx context.Context) error {
-	return every(ctx, choreEvery, func() {
-		g.docs.Sweep(time.Now())
-		cancelled, err := g.store.LateCancellations(ctx)
-		for _, id := range cancelled {
-			g.docs.Forget(id)
-			g.hub.Hint(id)
-		}
-		if err == nil {
-			_, err = g.store.SweepIdempotencyKeys(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			g.dep.Log.LogAttrs(ctx, slog.LevelDebug, "chores not done", slog.Any("error", err))
-		}
-	})
+// sweep forgets documents that are not believed any more.
+func (g *gateway) sweep(ctx context.Context) error {
+	return every(ctx, sweepEvery, func() { g.docs.Sweep(time.Now()) })
 }
 
 func every(ctx context.Context, period time.Duration, do func()) error {

@@ -159,6 +159,12 @@ func (c *Caller) Job(ctx context.Context, id string) (jobdoc.Document, error) {
 	return doc, c.expect(ctx, http.StatusOK, &doc, http.MethodGet, "/v1/jobs/"+id, nil)
 }
 
+// Cancel cancels a job and returns its document.
+func (c *Caller) Cancel(ctx context.Context, id string) (jobdoc.Document, error) {
+	var doc jobdoc.Document
+	return doc, c.expect(ctx, http.StatusOK, &doc, http.MethodPost, "/v1/jobs/"+id+"/cancel", nil)
+}
+
 // Until polls until done says so, and returns that document.
 func (c *Caller) Until(ctx context.Context, id string, done func(jobdoc.Document) bool) (jobdoc.Document, error) {
 	for {

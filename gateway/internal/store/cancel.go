@@ -33,7 +33,8 @@ type ReleasedSegment struct {
 
 // CancelJob cancels a job in one transaction: its state, its open segments, its
 // due assemblies and its callback. A job that has ended stays as it is. For a
-// job without a row the wish is written down, see [Store.LateCancellations].
+// job without a row the wish is written down, and whoever writes the row finds
+// it: the two wait for each other, see LockArrival.
 func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Cancelled, error) {
 	var c Cancelled
 	err := s.call(ctx, "CancelJob", func(ctx context.Context) error {
@@ -46,9 +47,13 @@ func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Ca
 }
 
 func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) error {
-	var state job.State
-	var callback []byte
-	err := tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&state, &c.Class, &callback)
+	state, callback, err := s.lockJob(ctx, tx, tenant, id, c)
+	if errors.Is(err, pgx.ErrNoRows) {
+		if _, err := tx.Exec(ctx, s.queries.Get("LockArrival"), id); err != nil {
+			return err
+		}
+		state, callback, err = s.lockJob(ctx, tx, tenant, id, c)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		c.Early = true
 		_, err = tx.Exec(ctx, s.queries.Get("CancelEarly"), id, tenant)
@@ -76,6 +81,12 @@ func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job
 	return s.tell(ctx, tx, tenant, id, callback)
 }
 
+// lockJob locks the row of a job, if there is one that can be seen.
+func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) (state job.State, callback []byte, err error) {
+	err = tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&state, &c.Class, &callback)
+	return state, callback, err
+}
+
 // tell writes the callback of a cancelled job if its owner asked for one.
 func (s *Store) tell(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, raw []byte) error {
 	var callback *job.Callback
@@ -91,39 +102,4 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.I
 	}
 	_, err = tx.Exec(ctx, s.queries.Get("InsertDelivery"), delivery, tenant, id, job.EventCancelled, callback.URL)
 	return err
-}
-
-// LateCancellations finishes what crossed: a job whose row was being written
-// while its cancel found none. It returns the jobs it cancelled and forgets
-// wishes that were fulfilled.
-func (s *Store) LateCancellations(ctx context.Context) (cancelled []job.ID, err error) {
-	type wish struct {
-		ID     job.ID
-		Tenant job.Tenant
-	}
-	var wishes []wish
-	err = s.call(ctx, "LateCancellations", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("LateCancellations"))
-		if err != nil {
-			return err
-		}
-		wishes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[wish])
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range wishes {
-		c, err := s.CancelJob(ctx, w.Tenant, w.ID)
-		if err != nil {
-			return cancelled, err
-		}
-		if c.Changed {
-			cancelled = append(cancelled, w.ID)
-		}
-	}
-	return cancelled, s.call(ctx, "SettleCancellations", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, s.queries.Get("SettleCancellations"))
-		return err
-	})
 }

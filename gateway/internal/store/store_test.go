@@ -164,17 +164,10 @@ func TestAnIdempotencyKeyIsKeptForADay(t *testing.T) {
 	exec(t, db, `update idempotency_keys set created_at = now() - interval '23 hours 59 minutes'`)
 	_, err = claim("b", "job_2")
 	require.Equal(t, job.Conflict, job.KindOf(err))
-	n, err := s.SweepIdempotencyKeys(t.Context())
-	require.NoError(t, err)
-	require.Zero(t, n)
 	exec(t, db, `update idempotency_keys set created_at = now() - interval '24 hours 1 minute'`)
 	owner, err := claim("b", "job_2")
 	require.NoError(t, err)
 	require.Equal(t, "job_2", owner)
-	exec(t, db, `update idempotency_keys set created_at = now() - interval '25 hours'`)
-	n, err = s.SweepIdempotencyKeys(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, int64(1), n)
 }
 
 func TestCancelEndsTheJobItsSegmentsAndTellsItsOwner(t *testing.T) {
@@ -214,9 +207,9 @@ func TestCancelEndsTheJobItsSegmentsAndTellsItsOwner(t *testing.T) {
 	require.Equal(t, "cancelled", row.State)
 }
 
-func TestACancelThatCrossesItsJobIsMadeGood(t *testing.T) {
+func TestTheCancelOfAJobWithoutARowIsWrittenDown(t *testing.T) {
 	t.Parallel()
-	s, db := newStore(t)
+	s, _ := newStore(t)
 	ctx := t.Context()
 	c, err := s.CancelJob(ctx, tenant, "job_b")
 	require.NoError(t, err)
@@ -228,17 +221,39 @@ func TestACancelThatCrossesItsJobIsMadeGood(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	require.True(t, found["job_b"].Final)
+}
 
-	insertJob(t, db, "job_b", job.StateAccepted, `{}`, time.Now()) // by a scheduler that had looked before
-	cancelled, err := s.LateCancellations(ctx)
+func TestACancelWaitsForTheRowThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	ctx := t.Context()
+	scheduler, err := db.Begin(ctx)
 	require.NoError(t, err)
-	require.Equal(t, []job.ID{"job_b"}, cancelled)
-	row, err := s.ReadJob(ctx, tenant, "job_b")
+	defer func() { _ = scheduler.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = scheduler.Exec(ctx, `select lock_arrivals(array['job_c', 'job_d'])`)
+	require.NoError(t, err)
+	_, err = scheduler.Exec(ctx, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at) values ('job_c', $1, 'bulk', 'accepted', '{}', 'fail', now())`, tenant)
+	require.NoError(t, err)
+
+	done := make(chan store.Cancelled, 1)
+	go func() {
+		c, err := s.CancelJob(ctx, tenant, "job_c")
+		if err != nil {
+			t.Error(err)
+		}
+		done <- c
+	}()
+	waiting := func() (yes bool) {
+		err := db.QueryRow(ctx, `select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
+			and database = (select oid from pg_database where datname = current_database()))`).Scan(&yes)
+		return err == nil && yes
+	}
+	require.Eventually(t, waiting, 10*time.Second, time.Millisecond)
+	require.NoError(t, scheduler.Commit(ctx))
+	require.Equal(t, store.Cancelled{Changed: true, Version: 2, Class: job.Bulk, Released: []store.ReleasedSegment{}}, <-done)
+	row, err := s.ReadJob(ctx, tenant, "job_c")
 	require.NoError(t, err)
 	require.Equal(t, "cancelled", row.State)
-	var wishes int
-	require.NoError(t, db.QueryRow(ctx, `select count(*) from cancellations`).Scan(&wishes))
-	require.Zero(t, wishes, "a wish that was fulfilled is forgotten")
 }
 
 func TestListsPageWithoutLosingOrRepeating(t *testing.T) {

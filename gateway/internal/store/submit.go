@@ -137,17 +137,6 @@ func (s *Store) claimOpen(ctx context.Context, tenant job.Tenant, open map[strin
 	return err
 }
 
-// SweepIdempotencyKeys forgets up to 1,000 keys that are older than 24 hours
-// and returns how many it forgot.
-func (s *Store) SweepIdempotencyKeys(ctx context.Context) (n int64, err error) {
-	err = s.call(ctx, "SweepIdempotencyKeys", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, s.queries.Get("SweepIdempotencyKeys"))
-		n = tag.RowsAffected()
-		return err
-	})
-	return n, err
-}
-
 // ListVoices returns every voice by name.
 func (s *Store) ListVoices(ctx context.Context) (all []voices.Voice, err error) {
 	err = s.call(ctx, "ListVoices", func(ctx context.Context) error {

@@ -45,7 +45,9 @@ func (c Config) Validate() error {
 
 const (
 	cancelsAtOnce = 100
+	batches       = 100         // of one kind in a round: with the defaults 1,600 rows a second
 	outboxAge     = time.Minute // a worker may still hold the message
+	settledAge    = time.Minute // a gateway that found no row may be about to look for the cancel
 )
 
 // Objects deletes objects of the bucket; deleting what is not there is no error.
@@ -102,7 +104,9 @@ func (k *Keeper) cancelLate(ctx context.Context) error {
 	return err
 }
 
-// Round deletes once what is old. It tries every kind and returns the errors joined.
+// Round deletes what is old, at most [batches] times Config.Rows rows of a kind,
+// so that one round takes a bounded time; the next goes on. It tries every kind
+// and returns the errors joined.
 func (k *Keeper) Round(ctx context.Context) error {
 	var errs []error
 	for _, old := range []struct {
@@ -111,18 +115,30 @@ func (k *Keeper) Round(ctx context.Context) error {
 	}{
 		{store.OldIdempotencyKeys, k.cfg.IdempotencyKeys},
 		{store.OldCancellations, k.cfg.Cancellations},
+		{store.OldSettled, settledAge},
 		{store.OldDeliveries, k.cfg.Deliveries},
 		{store.OldOutbox, outboxAge},
 	} {
-		n, err := k.store.DeleteOld(ctx, old.kind, old.age, k.cfg.Rows)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if n > 0 {
-			k.log.DebugContext(ctx, "old rows deleted", slog.String("kind", old.kind), slog.Int("rows", n))
-		}
+		errs = append(errs, k.deleteOld(ctx, old.kind, old.age))
 	}
 	return errors.Join(append(errs, k.uploads(ctx))...)
+}
+
+func (k *Keeper) deleteOld(ctx context.Context, kind string, age time.Duration) error {
+	deleted := 0
+	for range batches {
+		n, err := k.store.DeleteOld(ctx, kind, age, k.cfg.Rows)
+		if err != nil {
+			return err
+		}
+		if deleted += n; n < k.cfg.Rows {
+			break
+		}
+	}
+	if deleted > 0 {
+		k.log.DebugContext(ctx, "old rows deleted", slog.String("kind", kind), slog.Int("rows", deleted))
+	}
+	return nil
 }
 
 // uploads deletes expired uploads, the object before the row: if this is cut

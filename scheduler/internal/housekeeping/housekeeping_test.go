@@ -30,9 +30,15 @@ func TestOldRowsGoAndYoungOnesStay(t *testing.T) {
 values ('dlv_' || $1, 'default', $2, $1, 'https://example.org', '', 'delivered', now() - $1::text::interval)`, age, id)
 	}
 	b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, created_at) values ('dlv_p', 'default', $1, 'x', 'https://example.org', '', now() - interval '1 year')`, id)
+	for finished, ago := range map[string]string{"job_settled": "2 minutes", "job_just_settled": "30 seconds"} {
+		b.Exec(t, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, finished_at)
+values ($1, 'default', 'bulk', 'cancelled', '{}', 'fail', now() - $2::text::interval, now() - $2::text::interval)`, finished, ago)
+		b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, finished)
+	}
 	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, testkit.S3(t), testkit.Log(t), nil)
 	require.NoError(t, k.Round(t.Context()))
-	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 2, "deliveries": 4} {
+	require.Zero(t, b.Count(t, `select count(*) from cancellations where job_id = 'job_settled'`))
+	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 3, "deliveries": 4} {
 		require.Equal(t, left, b.Count(t, `select count(*) from `+table), table)
 	}
 }
@@ -40,11 +46,11 @@ values ('dlv_' || $1, 'default', $2, $1, 'https://example.org', '', 'delivered',
 func TestARoundIsBounded(t *testing.T) {
 	t.Parallel()
 	b := storetest.New(t)
-	b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) select 'job_' || n, 'default', now() - interval '30 days' from generate_series(1, 50) n`)
+	b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) select 'job_' || n, 'default', now() - interval '30 days' from generate_series(1, 250) n`)
 	cfg := housekeeping.DefaultConfig()
-	cfg.Rows = 20
+	cfg.Rows = 2
 	k := housekeeping.New(cfg, b.Store, testkit.S3(t), testkit.Log(t), nil)
-	for _, left := range []int{30, 10, 0, 0} {
+	for _, left := range []int{50, 0, 0} {
 		require.NoError(t, k.Round(t.Context()))
 		require.Equal(t, left, b.Count(t, `select count(*) from cancellations`))
 	}

@@ -14,7 +14,8 @@ import (
 const (
 	OldIdempotencyKeys = "DeleteIdempotencyKeys"
 	OldCancellations   = "DeleteCancellations"
-	OldDeliveries      = "DeleteDeliveries" // delivered ones
+	OldSettled         = "DeleteSettledCancellations" // of jobs that have ended
+	OldDeliveries      = "DeleteDeliveries"           // delivered ones
 	OldOutbox          = "DeleteFinishedOutbox"
 )
 

@@ -62,7 +62,8 @@ func orNull(s string) *string {
 
 // InsertJobs stores the jobs of one envelope in one transaction and returns
 // those that were not there yet. A job with a row in cancellations is stored
-// cancelled, together with its callback. Calling it again with the same jobs
+// cancelled, together with its callback; a cancel that comes meanwhile waits
+// until the job's row is there. Calling it again with the same jobs
 // changes nothing. An error means that none of them was stored.
 func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inserted, error) {
 	var cols jobColumns
@@ -78,6 +79,9 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 	}
 	var fresh []Inserted
 	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, s.q.Get("LockArrivals"), cols.ids); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
 			cols.specs, cols.labels, cols.onFailure, cols.languages, cols.sourceKeys, cols.sourceETags,
 			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt)
@@ -141,8 +145,9 @@ func (s *Store) sendNotices(ctx context.Context, tx pgx.Tx, notices []Notice) er
 }
 
 // CancelLate cancels up to limit jobs whose cancel was stored while the job
-// was on its way into its row, so that neither side saw the other. It returns
-// what it cancelled.
+// was on its way into its row, so that neither side saw the other: programs
+// from before lock_arrivals, which may still run beside this one, leave them.
+// It returns what it cancelled.
 func (s *Store) CancelLate(ctx context.Context, limit int) ([]Version, error) {
 	var done []Version
 	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {

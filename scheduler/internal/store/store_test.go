@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -95,6 +96,42 @@ func TestAJobCancelledBeforeItsRowIsStoredCancelledWithItsCallback(t *testing.T)
 	require.NoError(t, db.QueryRow(t.Context(), `select event, url from deliveries where job_id = $1`, a.ID).Scan(&event, &url))
 	require.Equal(t, job.EventCancelled, event)
 	require.Equal(t, a.Spec.Callback.URL, url)
+}
+
+func TestARowWaitsForTheCancelThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	ctx := t.Context()
+	a, another := accepted(t, "Never mind."), accepted(t, "Another.")
+	gateway, err := db.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = gateway.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = gateway.Exec(ctx, `select lock_arrival($1)`, a.ID)
+	require.NoError(t, err)
+	_, err = gateway.Exec(ctx, `insert into cancellations (job_id, tenant_id) values ($1, $2)`, a.ID, tenant)
+	require.NoError(t, err)
+
+	done := make(chan []store.Inserted, 1)
+	go func() {
+		fresh, err := s.InsertJobs(ctx, []bus.AcceptedJob{another, a})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- fresh
+	}()
+	waiting := func() (yes bool) {
+		err := db.QueryRow(ctx, `select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
+			and database = (select oid from pg_database where datname = current_database()))`).Scan(&yes)
+		return err == nil && yes
+	}
+	require.Eventually(t, waiting, 10*time.Second, time.Millisecond)
+	require.NoError(t, gateway.Commit(ctx))
+	states := map[job.ID]job.State{}
+	for _, in := range <-done {
+		states[in.ID] = in.State
+	}
+	require.Len(t, states, 2)
+	require.Equal(t, job.StateCancelled, states[a.ID])
 }
 
 func TestACancelThatCrossedItsJobIsAppliedLater(t *testing.T) {

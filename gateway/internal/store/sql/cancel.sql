@@ -1,6 +1,9 @@
 -- name: LockJob
 select state, class, coalesce(spec -> 'callback', 'null'::jsonb) from jobs where id = $1 and tenant_id = $2 for update;
 
+-- name: LockArrival
+select lock_arrival($1);
+
 -- name: CancelEarly
 insert into cancellations (job_id, tenant_id) values ($1, $2) on conflict (job_id) do nothing;
 
@@ -21,11 +24,3 @@ delete from outbox where job_id = $1;
 -- name: InsertDelivery
 insert into deliveries (id, tenant_id, job_id, event, url, payload) values ($1, $2, $3, $4, $5, '')
 on conflict (job_id, event, ordinal) do nothing;
-
--- name: LateCancellations
-select c.job_id, c.tenant_id from cancellations c join jobs j on j.id = c.job_id where j.finished_at is null limit 100;
-
--- name: SettleCancellations
-delete from cancellations c
-where c.created_at < now() - interval '30 days'
-   or exists (select 1 from jobs j where j.id = c.job_id and j.finished_at is not null);

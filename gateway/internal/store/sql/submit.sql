@@ -31,10 +31,6 @@ select a.key, coalesce(c.body_hash, k.body_hash), coalesce(c.job_id, k.job_id, '
 from asked a left join claimed c on c.key = a.key
 left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key and k.created_at >= now() - interval '24 hours';
 
--- name: SweepIdempotencyKeys
-delete from idempotency_keys
-where ctid = any (array(select ctid from idempotency_keys where created_at < now() - interval '24 hours' limit 1000));
-
 -- name: ListVoices
 select name, pool, language, engine, sample_rate, is_default from voices order by name;
 

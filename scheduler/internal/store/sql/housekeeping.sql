@@ -10,6 +10,12 @@ where job_id in (select job_id from cancellations
                  where created_at < now() - make_interval(secs => $1)
                  order by created_at limit $2);
 
+-- name: DeleteSettledCancellations
+delete from cancellations
+where job_id in (select c.job_id from cancellations c join jobs j on j.id = c.job_id
+                 where j.finished_at < now() - make_interval(secs => $1)
+                 limit $2);
+
 -- name: DeleteDeliveries
 delete from deliveries
 where id in (select id from deliveries

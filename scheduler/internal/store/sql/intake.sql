@@ -1,3 +1,6 @@
+-- name: LockArrivals
+select lock_arrivals($1::text[]);
+
 -- name: InsertJobs
 -- A job whose cancel came first is stored cancelled; one that is there already is left alone.
 insert into jobs (id, tenant_id, class, priority, deadline, state, spec, labels, on_failure, language,
@@ -29,7 +32,8 @@ on conflict (id) do nothing
 returning version;
 
 -- name: LockLateCancels
--- A cancel that was stored while the job was on its way from JOBS to its row.
+-- A cancel that was stored while the job was on its way from JOBS to its row,
+-- by a program older than lock_arrivals: with it, one always sees the other.
 select j.id, j.tenant_id, j.spec -> 'callback'
 from cancellations c
          join jobs j on j.id = c.job_id and j.tenant_id = c.tenant_id
