@@ -198,7 +198,9 @@ func (w *world) write(j bus.AcceptedJob) {
 	if j.Spec.Labels == nil {
 		labels = []byte("{}")
 	}
-	w.exec(`insert into jobs (id, tenant_id, class, state, spec, labels, on_failure, accepted_at) values ($1, $2, $3, 'accepted', $4, $5, $6, $7)
+	w.exec(`insert into jobs (id, tenant_id, class, state, spec, labels, on_failure, accepted_at, finished_at)
+		select $1::text, $2, $3, case when cancelled then 'cancelled' else 'accepted' end, $4, $5, $6, $7::timestamptz, case when cancelled then now() end
+		from (select exists (select 1 from cancellations where job_id = $1::text)) as c (cancelled)
 		on conflict do nothing`, j.ID, j.Tenant, j.Spec.Class, spec, labels, j.Spec.OnFailure, j.AcceptedAt)
 }
 
