@@ -328,7 +328,7 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
 	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
 	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
-	reg.CounterFunc("voicemill_gateway_log_lines_lost_total", "Lines of the log that were left out because nobody read it.", func() float64 {
+	reg.CounterFunc("voicemill_gateway_log_lines_lost_total", "Lines of the log that were left out because its reader was behind.", func() float64 {
 		if g.dep.LogLost == nil {
 			return 0
 		}
