@@ -168,6 +168,10 @@ func (a *API) Serve(c *Call) {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
 		return
 	}
+	if c.Foreign && h == c.Certificate {
+		a.refuse(c, foreignOrigin, "A page of this origin may not use the client certificate; --origins names those that may. With an API key in Authorization it needs none.")
+		return
+	}
 	c.Key = h
 	if id, fresh := a.dep.Keys.Get(h, c.Started); fresh {
 		a.enter(c, r, id)

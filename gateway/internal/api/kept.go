@@ -53,7 +53,7 @@ func (a *API) caller(c *Call) *auth.Identity {
 	field := c.Header("authorization")
 	h, ok := c.Memo.Bearer(field)
 	if field == nil && c.Certificate != (auth.Hash{}) {
-		h, ok = c.Certificate, true
+		h, ok = c.Certificate, !c.Foreign
 	}
 	if ok {
 		c.Key = h

@@ -42,6 +42,7 @@ const (
 	tooManyLines     slug = "too-many-lines"
 	unauthorized     slug = "unauthorized"
 	forbidden        slug = "forbidden"
+	foreignOrigin    slug = "origin-not-allowed"
 	notFound         slug = "not-found"
 	methodNotAllowed slug = "method-not-allowed"
 	conflict         slug = "conflict"
@@ -75,6 +76,7 @@ var problems = map[slug]kindOfProblem{
 	tooManyLines:     {http.StatusRequestEntityTooLarge, "There are too many lines"},
 	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
 	forbidden:        {http.StatusForbidden, "The API key may not do this"},
+	foreignOrigin:    {http.StatusForbidden, "The web page may not do this"},
 	notFound:         {http.StatusNotFound, "There is no such resource"},
 	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
 	conflict:         {http.StatusConflict, "The request contradicts what is there"},

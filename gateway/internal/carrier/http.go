@@ -102,6 +102,7 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	traced := x.trace()
 	if ex.Secure() {
 		x.call.Certificate = certificate(ex.ClientCertificates())
+		x.call.Foreign = x.foreign()
 	}
 	x.id = append(x.id[:0], req.Header("x-request-id")...)
 	if !goodRequestID(x.id) {
