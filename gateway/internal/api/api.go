@@ -147,6 +147,9 @@ func (a *API) Serve(c *Call) {
 	r, allow := find(a.table, c)
 	switch {
 	case r != nil:
+	case !recognised(c.Method()):
+		a.refuse(c, notImplemented, "No resource has this method.")
+		return
 	case len(allow) == 0:
 		a.refuse(c, notFound, "There is nothing at this path.")
 		return

@@ -216,13 +216,14 @@ func FuzzRoute(f *testing.F) {
 	}
 	f.Add("GET", "/v1/jobs/%2e%2e", "%zz")
 	f.Add("OPTIONS", "*", "")
+	f.Add("BREW", "/v1/jobs", "")
 	f.Fuzz(func(t *testing.T, method, path, query string) {
 		x := post(nil)
 		x.method, x.path, x.query = method, path, query
 		x.header = maps.Clone(x.header)
 		delete(x.header, "authorization") // whoever it is does not get past the key
 		got := serve(a, x)
-		if !slices.Contains([]int{401, 404, 405, 204}, got.Status) {
+		if !slices.Contains([]int{401, 404, 405, 501, 204}, got.Status) {
 			t.Fatalf("%q %q was answered %d", method, path, got.Status)
 		}
 	})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -68,7 +69,8 @@ func Routes() []string {
 }
 
 // find returns the route of a call and fills its parameters. Without one, allow
-// lists the methods that the path has; empty if there is no such path.
+// lists the methods that the path has; empty if there is no such path. The path
+// "*" is the whole server (RFC 9112 section 3.2.4) and has those of every path.
 func find(table []route, c *Call) (found *route, allow []string) {
 	method := c.Method()
 	if method == "HEAD" {
@@ -77,6 +79,10 @@ func find(table []route, c *Call) (found *route, allow []string) {
 	path := c.RawPath()
 	for i := range table {
 		r := &table[i]
+		if string(path) == "*" {
+			allow = append(allow, r.method)
+			continue
+		}
 		if !r.match(path) {
 			continue
 		}
@@ -94,7 +100,19 @@ func find(table []route, c *Call) (found *route, allow []string) {
 		allow = append(allow, "HEAD")
 	}
 	slices.Sort(allow)
-	return nil, allow
+	return nil, slices.Compact(allow)
+}
+
+// recognised reports whether a method is one that HTTP has (RFC 9110 section
+// 9.3, RFC 5789), so that a resource may have it or not. Methods are
+// case-sensitive.
+func recognised(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
 }
 
 // match compares part by part, without allocating.
