@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -168,6 +169,32 @@ func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
 	a := w.wire("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
 	require.Equal(t, http.StatusNoContent, a.Status, "the server as a whole")
 	require.Equal(t, "DELETE, GET, HEAD, OPTIONS, POST, PUT", allow(a))
+}
+
+func TestAPathIsDecodedOnceAfterItWasSplit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := string(w.submitted(hello))
+	encoded := fmt.Sprintf("%%%02x%s", id[0], id[1:])
+	for path, want := range map[string]int{
+		"/v1/%6Aobs":                     200,
+		"/%76%31/%6a%6f%62%73":           200,
+		"/v1/%6Aobs/" + id:               200,
+		"/v1/jobs/" + encoded:            200,
+		"/v1/jobs/" + id + "/%73egments": 200,
+		"/v1%2Fjobs":                     404,
+		"/v1/jobs%2F" + id:               404,
+		"/v1/jobs/" + id + "%2Fsegments": 404,
+		"/v1/%256Aobs":                   404,
+		"/v1/jobs/%25" + encoded[1:]:     404,
+		"/v1/jobs%00":                    400,
+	} {
+		a := w.wire(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", path, w.key))
+		require.Equal(t, want, a.Status, path)
+	}
+	a := w.wire(fmt.Sprintf("POST /v1/jobs%%3Abatch HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s\n", w.key, len(hello)+1, hello))
+	require.Equal(t, http.StatusOK, a.Status)
+	require.Contains(t, string(a.Body), `"status":202`)
 }
 
 // wire sends the bytes of one request and reads its answer.

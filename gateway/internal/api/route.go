@@ -115,7 +115,8 @@ func recognised(method string) bool {
 	return false
 }
 
-// match compares part by part, without allocating.
+// match compares part by part. It allocates only for a part that is
+// percent-encoded where the pattern has a word.
 func (r *route) match(path []byte) bool {
 	if len(path) == 0 || path[0] != '/' {
 		return false
@@ -123,7 +124,7 @@ func (r *route) match(path []byte) bool {
 	path = path[1:]
 	for i, want := range r.parts {
 		part, rest, more := bytes.Cut(path, slash)
-		if more == (i == len(r.parts)-1) || (want == "" && len(part) == 0) || (want != "" && string(part) != want) {
+		if more == (i == len(r.parts)-1) || (want == "" && len(part) == 0) || (want != "" && !says(part, want)) {
 			return false
 		}
 		path = rest
@@ -132,6 +133,17 @@ func (r *route) match(path []byte) bool {
 }
 
 var slash = []byte{'/'}
+
+// says reports whether a part of a path is word once it is decoded, which is done
+// after the path was split and once only: an encoded slash or percent sign is a
+// character of the part.
+func says(part []byte, word string) bool {
+	if string(part) == word || bytes.IndexByte(part, '%') < 0 {
+		return string(part) == word
+	}
+	decoded, err := url.PathUnescape(string(part))
+	return err == nil && decoded == word
+}
 
 // fill decodes the parameters. ok is false if one is badly encoded or has a
 // control character, which no name of ours has.
