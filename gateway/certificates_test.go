@@ -33,7 +33,8 @@ func newGuarded(t *testing.T, origins ...string) *guarded {
 	_, certFile, keyFile := issue(t, g.dir, "server", &g.authority)
 	g.roots.AddCert(g.authority.Leaf)
 	g.world = newWorld(t, func(c *gateway.Config) {
-		c.TLS, c.Origins = gateway.TLS{Cert: certFile, Key: keyFile, ClientCA: caFile, Plain: true}, origins
+		c.TLS = gateway.TLS{Cert: gateway.Words{certFile}, Key: gateway.Words{keyFile}, ClientCA: caFile, Plain: true}
+		c.Origins = origins
 	})
 	return g
 }
