@@ -327,14 +327,8 @@ func (c *conn) released(g gnet.Conn, err error) {
 // outlive keeps a connection whose peer shut its sending side, if answers are
 // due, on a descriptor of its own, because gnet closes the one it has.
 func (c *conn) outlive() bool {
-	c.mu.Lock()
-	leaving := c.leave
-	c.mu.Unlock()
-	if c.phase != phaseHTTP && c.phase != phaseUpgraded || !c.due() {
+	if !c.due() {
 		return false
-	}
-	if c.phase == phaseUpgraded && !leaving {
-		return false // it is for the protocol to end before the connection does
 	}
 	c.forgetWatch()
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)

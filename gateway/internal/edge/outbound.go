@@ -28,6 +28,9 @@ func (c *conn) flush() {
 		}
 	}
 	c.endTurn()
+	if c.eof && c.phase == phaseUpgraded {
+		c.upgraded.ended()
+	}
 	c.attend()
 	c.account()
 	c.arm()
@@ -45,8 +48,8 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	out, raw := c.out, c.raw
 	c.out, c.raw = nil, nil
 	c.busy = false
-	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0
 	switchTo, c.switchTo = c.switchTo, nil
+	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0 && c.phase != phaseUpgraded && switchTo == nil
 	if out != nil {
 		c.pending += len(out.b)
 	}
