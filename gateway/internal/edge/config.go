@@ -28,7 +28,7 @@ type Config struct {
 	Limits      http1.Limits // of one request; default [http1.DefaultLimits]
 	MaxBacklog  int          // unparsed input of one connection, bytes; default 256 KiB
 	MaxBuffered int          // bytes that all connections may hold together, above a small share each; default 256 MiB
-	MaxOutbound int          // output of one connection that its peer has not taken, bytes; default 1 MiB
+	MaxOutbound int          // output of one connection that its peer has not taken, or that waits for earlier answers, bytes; above it no request is read; default 1 MiB
 
 	// ProxyFrom are the load balancers whose connections must begin with a header
 	// of the PROXY protocol, version 2, which names the client.

@@ -59,7 +59,7 @@ type conn struct {
 	discards  int       // input dropped while lingering
 	pressed   int       // input taken while too much output waits
 	accounted int       // what the server's budget is charged with
-	queued    int       // the loop's copy of queuedBytes
+	queued    int       // the loop's copy of queuedBytes and parkedBytes
 	upgraded  *Conn
 	tls       *tlsLayer // nil on a plain connection
 
@@ -82,6 +82,8 @@ type conn struct {
 	last        *Exchange
 	inFlight    int
 	queuedBytes int                     // of requests that await their answers
+	parkedBytes int                     // of answers that others must go before
+	parkedTold  int                     // of these, as the loop knows
 	busy        bool                    // the loop is working on this connection and will flush it
 	leave       bool                    // close when everything is sent
 	cut         bool                    // and at once
@@ -271,7 +273,7 @@ func (c *conn) stalled() bool {
 	if c.hold || c.waits {
 		return true
 	}
-	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked() > c.srv.cfg.MaxOutbound
+	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked()+c.parkedBytes > c.srv.cfg.MaxOutbound
 }
 
 func (c *conn) pendingLocked() int {

@@ -44,7 +44,7 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	if c.first == nil && c.switchTo == nil {
 		c.hold, c.upload = false, false // the request that asked for an upgrade was answered otherwise
 	}
-	c.queued = c.queuedBytes
+	c.queued, c.parkedTold = c.queuedBytes+c.parkedBytes, c.parkedBytes
 	out, raw := c.out, c.raw
 	c.out, c.raw = nil, nil
 	c.busy = false
