@@ -72,6 +72,7 @@ type conn struct {
 	stageAt    time.Duration // when the current stage of the request being read began
 	stage      http1.Stage
 	stalledAt  time.Duration // when output last made progress; 0 without output waiting
+	pace       pace          // of a peer for which output waits
 	lingerBy   time.Duration
 	lastUse    time.Duration // when the last request was read or the last answer sent
 

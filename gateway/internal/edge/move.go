@@ -162,7 +162,7 @@ func (c *conn) comeBack() {
 		return
 	}
 	s := c.srv
-	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, back: true}
+	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, pace: c.pace, back: true}
 	if next.tls != nil {
 		next.tls.c = next
 	}

@@ -153,6 +153,7 @@ func (c *conn) push() {
 	}
 	c.srv.stats.BytesOut.Add(uint64(sent))
 	c.loop.spend(sent)
+	c.pace.sent += sent
 	if sent > 0 {
 		c.stalledAt = c.loop.clock
 	}
@@ -167,10 +168,12 @@ func (c *conn) push() {
 	if c.wireOff == len(c.wire.b) {
 		c.srv.buffers.put(c.wire)
 		c.wire, c.stalledAt = nil, 0
+		c.pace.end()
 		c.lastUse = c.loop.clock
 		c.srv.tell(told)
 		return
 	}
+	c.pace.look(c.fd, c.loop.clock)
 	c.compact()
 	c.armed &^= unix.EPOLLOUT // a socket that was full may have become so after the last report
 	c.watchFor()
