@@ -32,7 +32,7 @@ func newGuarded(t *testing.T) *guarded {
 	_, certFile, keyFile := issue(t, g.dir, "server", &g.authority)
 	g.roots.AddCert(g.authority.Leaf)
 	g.world = newWorld(t, func(c *gateway.Config) {
-		c.TLS = gateway.TLS{Cert: certFile, Key: keyFile, ClientCA: caFile, Plain: true}
+		c.TLS = gateway.TLS{Cert: gateway.Words{certFile}, Key: gateway.Words{keyFile}, ClientCA: caFile, Plain: true}
 	})
 	return g
 }

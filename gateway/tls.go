@@ -13,8 +13,8 @@ import (
 
 // TLS says how the gateway speaks TLS. Without a certificate it does not.
 type TLS struct {
-	Cert        string `help:"PEM file with the certificate chain; empty speaks no TLS." placeholder:"FILE"`
-	Key         string `help:"PEM file with its key." placeholder:"FILE"`
+	Cert        Words  `help:"PEM files with certificate chains; the first is for clients that ask for no name or an unknown one. Empty speaks no TLS." placeholder:"FILE,..."`
+	Key         Words  `help:"PEM files with their keys, in the same order." placeholder:"FILE,..."`
 	ClientCA    string `help:"PEM file with the authorities of client certificates; empty asks for none." placeholder:"FILE"`
 	RequireCert bool   `help:"Refuse clients without a certificate."`
 	Plain       bool   `help:"Serve connections without TLS on the same port, too."`
@@ -23,9 +23,9 @@ type TLS struct {
 
 func (t TLS) validate() error {
 	switch {
-	case (t.Cert == "") != (t.Key == ""):
-		return errors.New("gateway: a TLS certificate and its key go together")
-	case t.Cert == "" && (t.ClientCA != "" || t.RequireCert || t.Tickets != ""):
+	case len(t.Cert) != len(t.Key):
+		return fmt.Errorf("gateway: each TLS certificate needs its key: there are %d certificates and %d keys", len(t.Cert), len(t.Key))
+	case len(t.Cert) == 0 && (t.ClientCA != "" || t.RequireCert || t.Tickets != ""):
 		return errors.New("gateway: TLS settings without a TLS certificate")
 	case t.RequireCert && t.ClientCA == "":
 		return errors.New("gateway: client certificates are required, but no authorities for them are given")
@@ -35,11 +35,12 @@ func (t TLS) validate() error {
 
 // edge returns what the edge needs, nil without a certificate.
 func (t TLS) edge(random io.Reader) (*edge.TLS, error) {
-	if t.Cert == "" {
+	if len(t.Cert) == 0 {
 		return nil, nil //nolint:nilnil // no TLS is what nil means to the edge
 	}
-	e := &edge.TLS{
-		Certificates: []edge.CertificateFiles{{Cert: t.Cert, Key: t.Key}}, ClientCAs: t.ClientCA, RequireCert: t.RequireCert, Only: !t.Plain,
+	e := &edge.TLS{ClientCAs: t.ClientCA, RequireCert: t.RequireCert, Only: !t.Plain}
+	for i, cert := range t.Cert {
+		e.Certificates = append(e.Certificates, edge.CertificateFiles{Cert: cert, Key: t.Key[i]})
 	}
 	if t.Tickets == "" {
 		return e, nil

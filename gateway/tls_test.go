@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,7 +52,7 @@ func TestTLSIsServedReloadedAndResumedByTheNextProcess(t *testing.T) {
 	dir := t.TempDir()
 	first, certFile, keyFile := issue(t, dir, "server", nil)
 	w := newWorld(t, func(c *gateway.Config) {
-		c.TLS = gateway.TLS{Cert: certFile, Key: keyFile, Tickets: filepath.Join(dir, "tickets")}
+		c.TLS = gateway.TLS{Cert: gateway.Words{certFile}, Key: gateway.Words{keyFile}, Tickets: filepath.Join(dir, "tickets")}
 	})
 	pool := x509.NewCertPool()
 	pool.AddCert(first.Leaf)
@@ -88,6 +89,50 @@ func TestTLSIsServedReloadedAndResumedByTheNextProcess(t *testing.T) {
 	require.True(t, resp.TLS.PeerCertificates[0].Equal(second.Leaf), "a file that cannot be used changes nothing")
 }
 
+func TestEveryServerNameHasItsCertificateAndKeepsItsConnectionsOverAReload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, firstFile, firstKey := issue(t, dir, "one.example", nil)
+	second, secondFile, secondKey := issue(t, dir, "two.example", nil)
+	w := newWorld(t, func(c *gateway.Config) {
+		c.TLS = gateway.TLS{Cert: gateway.Words{firstFile, secondFile}, Key: gateway.Words{firstKey, secondKey}}
+	})
+	pool := x509.NewCertPool()
+	pool.AddCert(first.Leaf)
+	pool.AddCert(second.Leaf)
+	shown := func(name string) *x509.Certificate {
+		resp, err := w.secure(&tls.Config{RootCAs: pool, ServerName: name})
+		require.NoError(t, err, name)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		return resp.TLS.PeerCertificates[0]
+	}
+	require.True(t, shown("one.example").Equal(first.Leaf))
+	require.True(t, shown("two.example").Equal(second.Leaf))
+	c, err := (&tls.Dialer{Config: &tls.Config{ServerName: "unknown.example", InsecureSkipVerify: true}}).DialContext(t.Context(), "tcp", w.address()) //nolint:gosec // no certificate is for that name
+	require.NoError(t, err)
+	stranger := c.(*tls.Conn)
+	require.True(t, stranger.ConnectionState().PeerCertificates[0].Equal(first.Leaf), "an unknown name gets the first")
+	require.NoError(t, stranger.Close())
+
+	c, err = (&tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: "two.example"}}).DialContext(t.Context(), "tcp", w.address())
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	renewed, _, _ := issue(t, dir, "two.example", nil) // in the same files
+	pool.AddCert(renewed.Leaf)
+	w.reload <- struct{}{}
+	w.reload <- struct{}{} // taken once the first was done with
+	require.True(t, shown("two.example").Equal(renewed.Leaf))
+	require.True(t, shown("one.example").Equal(first.Leaf), "the other stays")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "https://two.example/v1/voices", http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+w.key)
+	require.NoError(t, req.Write(c))
+	resp, err := http.ReadResponse(bufio.NewReader(c), req)
+	require.NoError(t, err, "a connection from before the reload goes on")
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
 func TestClientsWithoutACertificateStayOutIfOneIsRequired(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -96,7 +141,7 @@ func TestClientsWithoutACertificateStayOutIfOneIsRequired(t *testing.T) {
 	known, _, _ := issue(t, dir, "known", &authority)
 	stranger, _, _ := issue(t, dir, "stranger", nil)
 	w := newWorld(t, func(c *gateway.Config) {
-		c.TLS = gateway.TLS{Cert: certFile, Key: keyFile, ClientCA: caFile, RequireCert: true, Plain: true}
+		c.TLS = gateway.TLS{Cert: gateway.Words{certFile}, Key: gateway.Words{keyFile}, ClientCA: caFile, RequireCert: true, Plain: true}
 	})
 	pool := x509.NewCertPool()
 	pool.AddCert(authority.Leaf)
@@ -112,13 +157,17 @@ func TestClientsWithoutACertificateStayOutIfOneIsRequired(t *testing.T) {
 
 func TestTLSSettingsThatContradictAreRefused(t *testing.T) {
 	t.Parallel()
+	one, two := gateway.Words{"x"}, gateway.Words{"x", "y"}
 	for name, s := range map[string]gateway.TLS{
-		"no key": {Cert: "x"}, "no certificate": {Key: "x"}, "only authorities": {ClientCA: "x"}, "only tickets": {Tickets: "x"},
-		"nobody to trust": {Cert: "x", Key: "x", RequireCert: true},
+		"no key": {Cert: one}, "no certificate": {Key: one}, "a key too few": {Cert: two, Key: one}, "only authorities": {ClientCA: "x"}, "only tickets": {Tickets: "x"},
+		"nobody to trust": {Cert: one, Key: one, RequireCert: true},
 	} {
 		cfg := gateway.DefaultConfig()
 		require.NoError(t, cfg.Validate())
 		cfg.TLS = s
 		require.Error(t, cfg.Validate(), name)
 	}
+	cfg := gateway.DefaultConfig()
+	cfg.TLS = gateway.TLS{Cert: two, Key: one}
+	require.ErrorContains(t, cfg.Validate(), "2 certificates and 1 keys")
 }

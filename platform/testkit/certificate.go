@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Certificate makes a certificate for 127.0.0.1 and writes it and its key as
-// name.pem and name.key into dir. With signer it is signed by that one, else by
+// Certificate makes a certificate for 127.0.0.1 and for name and writes it and
+// its key as name.pem and name.key into dir. With signer it is signed by that one, else by
 // itself.
 func Certificate(tb testing.TB, dir, name string, signer *tls.Certificate) (cert tls.Certificate, certFile, keyFile string) {
 	tb.Helper()
@@ -40,7 +40,7 @@ func issue(name string, signer *tls.Certificate) (certPEM, keyPEM []byte, err er
 		return nil, nil, err
 	}
 	spec := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: signer == nil, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

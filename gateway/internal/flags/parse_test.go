@@ -45,12 +45,15 @@ func TestFlagWinsOverEnvironmentWinsOverDefault(t *testing.T) {
 	t.Parallel()
 	s, _, err := parse(map[string]string{
 		"VOICEMILL_LISTEN": "127.0.0.1:1", "VOICEMILL_DB_DSN": "hidden", "VOICEMILL_DB_MAX_CONNS": "20", "VOICEMILL_CALLBACK_ALLOW": "10.0.0.0/8, fd00::/8",
-	}, "--listen=127.0.0.1:2", "--no-access-log", "--callback-private", "--grace", "7s")
+		"VOICEMILL_TLS_CERT": "one.pem, two.pem",
+	}, "--tls-key=one.key,two.key", "--listen=127.0.0.1:2", "--no-access-log", "--callback-private", "--grace", "7s")
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:2", s.Gateway.Listen)
 	require.Equal(t, "hidden", s.DB.DSN.Reveal())
 	require.Equal(t, int32(20), s.DB.MaxConns)
 	require.Equal(t, 7*time.Second, s.Gateway.Grace)
+	require.Equal(t, gateway.Words{"one.pem", "two.pem"}, s.Gateway.TLS.Cert)
+	require.Equal(t, gateway.Words{"one.key", "two.key"}, s.Gateway.TLS.Key)
 	require.False(t, s.Gateway.AccessLog)
 	require.True(t, s.Gateway.CallbackPrivate)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}, s.Gateway.CallbackAllow)

@@ -26,7 +26,9 @@ func startGuarded(t *testing.T) *guarded {
 	g.authority, g.ca, _ = testkit.Certificate(t, g.dir, "authority", nil)
 	_, cert, key := testkit.Certificate(t, g.dir, "server", &g.authority)
 	_, g.cert, g.cKey = testkit.Certificate(t, g.dir, "client", &g.authority)
-	g.mill = startGateway(t, func(c *gateway.Config) { c.TLS = gateway.TLS{Cert: cert, Key: key, ClientCA: g.ca} })
+	g.mill = startGateway(t, func(c *gateway.Config) {
+		c.TLS = gateway.TLS{Cert: gateway.Words{cert}, Key: gateway.Words{key}, ClientCA: g.ca}
+	})
 	g.url = strings.Replace(g.url, "http://", "https://", 1)
 	return g
 }
