@@ -98,16 +98,16 @@ func TestUpgradeHandsTheStreamOverWithoutLosingBytes(t *testing.T) {
 			}
 			c.line("hello\n")
 			if !strings.HasSuffix(stream, "bye\n") {
-				for _, b := range "timer\na\nb\nb" {
+				for _, b := range "a\nb\n" {
 					c.send(string(b))
 				}
-				c.line("A\n")
-				c.line("B\n")
+			}
+			c.line("A\n")
+			c.line("B\n")
+			if !strings.HasSuffix(stream, "bye\n") {
+				c.send("timer\nb")
 				c.line("timer\n")
 				c.send("ye\n")
-			} else {
-				c.line("A\n")
-				c.line("B\n")
 			}
 			c.wantEnd()
 			_ = c.Close()
