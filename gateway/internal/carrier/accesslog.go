@@ -3,7 +3,6 @@ package carrier
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/trace"
 	"github.com/voicemill/voicemill/job"
 )
@@ -97,6 +97,25 @@ func appendFailure(attrs []slog.Attr, a *api.Answer) []slog.Attr {
 	return attrs
 }
 
+// logRefusal writes the line of a request that never became a call. Nothing in it
+// was understood, so that it is known by its peer alone.
+func (k *Carrier) logRefusal(refused *edge.Refused, a *api.Answer) {
+	left, wanted := k.wants(a.Status, 0, time.Now())
+	if !wanted {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 10),
+		slog.String("route", noRoute), slog.Int("status", a.Status), slog.Int("bytes_out", len(a.Bytes())),
+		slog.String("request_id", a.Problem.RequestID), slog.String("remote", refused.Remote.String()),
+		slog.String("client_ip", refused.Remote.Addr().Unmap().String()), slog.String("protocol", protocolHTTP),
+		slog.String("reason", refused.Public))
+	attrs = appendFailure(attrs, a)
+	if left > 0 {
+		attrs = append(attrs, slog.Uint64("left_out", left))
+	}
+	k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...) //nolint:forbidigo // it has no context
+}
+
 // clientIP is the peer, or who it speaks for if it is a proxy that is trusted.
 func (x *exchange) clientIP() netip.Addr {
 	peer := x.RemoteAddr().Addr()
@@ -150,49 +169,4 @@ func (k *Carrier) log(e *entry) {
 	if e.attrs != nil {
 		k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", e.attrs...) //nolint:forbidigo // the request's context has ended with its answer
 	}
-}
-
-// logCall writes the line of a call on a session. stages is nil for one whose stages
-// somebody may be turning.
-func (s *session) logCall(st *stream, a *api.Answer, bytesOut int, stages func(took time.Duration) slog.Attr) {
-	now := time.Now()
-	took := now.Sub(st.call.Started)
-	left, wanted := s.k.wants(a.Status, took, now)
-	if !wanted {
-		return
-	}
-	id := &st.call.Identity
-	attrs := append(make([]slog.Attr, 0, 18),
-		slog.String("method", st.method), slog.String("route", st.call.Route), slog.String("path", st.path),
-		slog.Int("status", a.Status), slog.Duration("duration", took),
-		slog.Int("bytes_out", bytesOut), slog.Uint64("events", st.events.Load()),
-		slog.String("tenant", string(id.Tenant)), slog.String("key_id", id.KeyID), slog.String("request_id", st.call.RequestID),
-		slog.String("remote", s.conn.RemoteAddr().String()), slog.String("protocol", s.protocol))
-	if s.agent != "" {
-		attrs = append(attrs, slog.String("user_agent", s.agent))
-	}
-	if tp := st.call.Traceparent; tp != "" {
-		attrs = append(attrs, slog.String("trace_id", trace.ID(tp)))
-	}
-	attrs = appendFailure(attrs, a)
-	if stages != nil {
-		attrs = append(attrs, stages(took))
-	}
-	if left > 0 {
-		attrs = append(attrs, slog.Uint64("left_out", left))
-	}
-	s.k.access.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...) //nolint:forbidigo // the call's context has ended with its answer
-}
-
-// logEnd writes the line of a session that is over.
-func (s *session) logEnd(code int, tenant job.Tenant, keyID string, err error) {
-	attrs := []slog.Attr{
-		slog.Duration("duration", time.Since(s.started)), slog.Uint64("calls", s.calls.Load()), slog.Int("close_code", code),
-		slog.String("tenant", string(tenant)), slog.String("key_id", keyID),
-		slog.String("remote", s.conn.RemoteAddr().String()), slog.String("protocol", s.protocol),
-	}
-	if err != nil && !errors.Is(err, errPeerLeft) {
-		attrs = append(attrs, slog.Any("error", err))
-	}
-	s.k.access.LogAttrs(context.Background(), slog.LevelInfo, "connection closed", attrs...) //nolint:forbidigo // the connection's context has ended with it
 }

@@ -30,7 +30,7 @@ type framed struct {
 // Frames speaks binary frames over a raw connection, for [edge.Config].
 func (k *Carrier) Frames(c *edge.Conn) edge.ConnHandler {
 	s := &framed{session: k.newSession(c, protocolFrames)}
-	s.wire = s
+	s.wire, s.requestID = s, k.ids.next()
 	c.SetTimer(helloTimeout)
 	return s
 }
@@ -121,14 +121,14 @@ func (s *framed) message(b []byte) error {
 	if err := s.handle(r, false); err != nil {
 		return err
 	}
-	return s.enter(r.Hello.Authorization)
+	return s.enter(r.Hello.Authorization, len(b))
 }
 
 // enter asks the API to let the client in, and holds its input until then.
-func (s *framed) enter(authorization string) error {
+func (s *framed) enter(authorization string, bytesIn int) error {
 	s.setReading(true)
-	e := &entrance{s: s, authorization: authorization}
-	e.call.Exchange, e.call.Started, e.call.RequestID = e, time.Now(), s.k.ids.next()
+	e := &entrance{s: s, authorization: authorization, bytesIn: bytesIn}
+	e.call.Exchange, e.call.Started, e.call.RequestID = e, time.Now(), s.requestID
 	e.call.Certificate = certificate(s.conn.ClientCertificates())
 	s.k.metrics.begin()
 	s.k.api.Serve(&e.call)
@@ -160,7 +160,7 @@ func (s *framed) bye(dst []byte, code int, reason string) []byte {
 	case ws.CodeInternal:
 		status = http.StatusInternalServerError
 	}
-	a := api.Refusal(status, reason, s.k.ids.next())
+	a := api.Refusal(status, reason, s.requestID)
 	p, err := s.pack(dst, &reply{Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: retry}})
 	if err != nil {
 		return dst
@@ -182,6 +182,7 @@ func (s *framed) OnTimer(c *edge.Conn) {
 type entrance struct {
 	s             *framed
 	authorization string
+	bytesIn       int
 	call          api.Call
 }
 
@@ -217,18 +218,15 @@ func (e *entrance) OnClose(func()) {}
 // Connect implements [api.Connectable].
 func (e *entrance) Connect(_ api.Watching, admit api.Admission) {
 	s := e.s
-	count := func(status int) {
-		s.k.metrics.of(protocolFrames).end(e.call.Route, http.MethodGet, status, time.Since(e.call.Started))
-	}
 	if !s.admitted(admit) {
-		count(http.StatusTooManyRequests)
+		e.ended(&api.Answer{Status: http.StatusTooManyRequests}, 0)
 		return
 	}
 	s.mu.Lock()
 	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID
 	s.mu.Unlock()
-	count(http.StatusSwitchingProtocols)
-	s.send(&reply{Hello: greeting()})
+	n := s.send(&reply{Hello: greeting()})
+	e.ended(&api.Answer{Status: http.StatusSwitchingProtocols}, n)
 	s.setReading(false)
 	s.conn.Resume()
 }
@@ -236,12 +234,18 @@ func (e *entrance) Connect(_ api.Watching, admit api.Admission) {
 // Reply implements [api.Exchange]: the client is not let in.
 func (e *entrance) Reply(a *api.Answer) {
 	s := e.s
-	s.k.metrics.of(protocolFrames).end(e.call.Route, http.MethodGet, a.Status, time.Since(e.call.Started))
 	s.mu.Lock()
 	s.code = ws.CodePolicy
 	s.mu.Unlock()
-	s.send(&reply{Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: seconds(a.RetryAfter)}})
+	n := s.send(&reply{Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: seconds(a.RetryAfter)}})
+	e.ended(a, n)
 	s.conn.Close(errSessionOver)
+}
+
+// ended counts and logs the call.
+func (e *entrance) ended(a *api.Answer, bytesOut int) {
+	e.s.k.metrics.of(protocolFrames).end(e.call.Route, http.MethodGet, a.Status, time.Since(e.call.Started))
+	e.s.logCall(message{call: &e.call, method: http.MethodGet, path: "/v1/connect", bytesIn: e.bytesIn, bytesOut: bytesOut}, a, e.call.Stages)
 }
 
 var _ api.Connectable = (*entrance)(nil)

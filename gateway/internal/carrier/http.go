@@ -287,12 +287,15 @@ func seconds(d time.Duration) uint32 {
 	return uint32((max(0, d) + time.Second - 1) / time.Second) //nolint:gosec // waits are of hours at most
 }
 
-// Refusal makes the answer to a request that could not be read, for
-// [edge.Config].
-func (k *Carrier) Refusal(status int, public string) http1.Response {
+// Refusal makes the answer to a request that could not be read, or had no answer
+// in time, for [edge.Config].
+func (k *Carrier) Refusal(refused edge.Refused) http1.Response {
 	id := k.ids.next()
-	a := api.Refusal(status, public, id)
-	r := http1.Response{Status: status, Body: a.Bytes(), Header: []http1.Field{{Name: "Content-Type", Value: a.ContentType}, {Name: "X-Request-Id", Value: id}}}
+	a := api.Refusal(refused.Status, refused.Public, id)
+	if refused.Request == nil { // others have a line when their handler is done
+		k.logRefusal(&refused, &a)
+	}
+	r := http1.Response{Status: a.Status, Body: a.Bytes(), Header: []http1.Field{{Name: "Content-Type", Value: a.ContentType}, {Name: "X-Request-Id", Value: id}}}
 	if a.RetryAfter > 0 {
 		r.Header = append(r.Header, http1.Field{Name: "Retry-After", Value: itoa(int64(seconds(a.RetryAfter)))})
 	}

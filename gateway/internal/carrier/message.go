@@ -35,6 +35,8 @@ type request struct {
 	Ping   *beat          `json:"ping"`
 	Pong   *beat          `json:"pong"`
 	Window *windowRequest `json:"window"`
+
+	bytes int // of the message, for the access log
 }
 
 type helloRequest struct {

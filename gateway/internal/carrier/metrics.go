@@ -9,7 +9,10 @@ import (
 	"github.com/voicemill/voicemill/platform/telemetry"
 )
 
-const protocolHTTP = "http1"
+const (
+	protocolHTTP = "http1"
+	noRoute      = "none" // of a request that has no route of the contract
+)
 
 // Metrics counts and times requests by protocol and route. Every label value
 // comes from a table, so nothing a client sends can add one. It is safe for
@@ -64,7 +67,7 @@ func NewMetrics(reg *telemetry.Registry) *Metrics {
 	for protocol, calls := range map[string][]string{protocolHTTP: api.Routes(), protocolWebSocket: sessionRoutes(), protocolFrames: sessionRoutes()} {
 		p := &protocolMetrics{
 			inFlight: m.inFlight, sessions: sessions.With(protocol), events: events.With(protocol),
-			routes: map[routeKey]*routeMetrics{}, other: one(protocol, "none"),
+			routes: map[routeKey]*routeMetrics{}, other: one(protocol, noRoute),
 		}
 		for _, r := range calls {
 			method, pattern, _ := strings.Cut(r, " ")

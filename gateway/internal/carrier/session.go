@@ -3,6 +3,7 @@ package carrier
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,9 +44,13 @@ type session struct {
 	conn     *edge.Conn
 	wire     wire
 	protocol string
-	agent    string
+	agent    string     // constant once clients are let in, as those below
+	client   netip.Addr // the peer, or who it speaks for if it is a proxy that is trusted
 	started  time.Time
-	live     bool // the only call is a watch, and the session ends with it
+
+	requestID, traceparent string // of the request that opened it
+
+	live bool // the only call is a watch, and the session ends with it
 
 	// On the loop only.
 	heardAt   time.Time // when the last input came
@@ -78,7 +83,7 @@ var (
 func (k *Carrier) newSession(c *edge.Conn, protocol string) *session {
 	now := time.Now()
 	k.metrics.of(protocol).sessions.Add(1)
-	return &session{k: k, conn: c, protocol: protocol, started: now, heardAt: now, streams: make(map[uint32]*stream)}
+	return &session{k: k, conn: c, protocol: protocol, client: c.RemoteAddr().Addr().Unmap(), started: now, heardAt: now, streams: make(map[uint32]*stream)}
 }
 
 // admitted counts the connection against the limits of its key until it closes.
@@ -131,6 +136,7 @@ func (s *session) take(b []byte) error {
 		if err != nil {
 			return s.refuse(ws.CodeInvalidPayload, err)
 		}
+		r.bytes = len(b)
 		return s.handle(r, false)
 	}
 	own := append([]byte(nil), b...)
@@ -138,6 +144,7 @@ func (s *session) take(b []byte) error {
 	err := s.k.api.Go(func() {
 		r, err := s.wire.parse(own)
 		if err == nil {
+			r.bytes = len(own)
 			err = s.handle(r, true)
 		} else {
 			err = s.refuse(ws.CodeInvalidPayload, err)
@@ -208,9 +215,13 @@ func (s *session) find(id uint32) *stream {
 
 // begin opens a stream for a call.
 func (s *session) begin(r *request, detached bool) error {
-	st := &stream{s: s, id: r.Stream}
+	st := &stream{s: s, id: r.Stream, bytesIn: r.bytes}
 	if r.Stream == 0 || !st.fill(r) {
 		return s.refuse(ws.CodeProtocolError, errors.New("stream 0 has no calls"))
+	}
+	st.call.Exchange, st.call.Started, st.call.Key = st, time.Now(), s.key
+	if st.call.RequestID == "" {
+		st.call.RequestID = s.k.ids.next()
 	}
 	s.mu.Lock()
 	_, taken := s.streams[r.Stream]
@@ -223,15 +234,11 @@ func (s *session) begin(r *request, detached bool) error {
 	case taken:
 		return s.refuse(ws.CodeProtocolError, errors.New("a call is open on this stream"))
 	case full:
-		s.problem(st.id, http.StatusServiceUnavailable, "256 calls are open on this connection.", 1)
+		s.turnAway(st, "256 calls are open on this connection.")
 		return nil
 	case draining:
-		s.problem(st.id, http.StatusServiceUnavailable, "This server is restarting; connect again.", 1)
+		s.turnAway(st, "This server is restarting; connect again.")
 		return nil
-	}
-	st.call.Exchange, st.call.Started, st.call.Key = st, time.Now(), s.key
-	if st.call.RequestID == "" {
-		st.call.RequestID = s.k.ids.next()
 	}
 	s.calls.Add(1)
 	s.k.metrics.begin()
@@ -243,10 +250,16 @@ func (s *session) begin(r *request, detached bool) error {
 	return nil
 }
 
-// problem refuses a call that was never opened, or speaks of the connection on stream 0.
-func (s *session) problem(stream uint32, status int, detail string, retrySeconds uint32) {
-	a := api.Refusal(status, detail, s.k.ids.next())
-	s.send(&reply{Stream: stream, Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: retrySeconds}})
+// turnAway refuses a call that was never opened.
+func (s *session) turnAway(st *stream, detail string) {
+	s.mu.Lock()
+	st.call.Identity.Tenant, st.call.Identity.KeyID = s.tenant, s.keyID
+	s.mu.Unlock()
+	a := api.Refusal(http.StatusServiceUnavailable, detail, st.call.RequestID)
+	st.call.Route = noRoute
+	n := s.send(st.reply(&a))
+	s.k.metrics.of(s.protocol).count(noRoute, st.method, a.Status, time.Since(st.call.Started))
+	s.logCall(st.message(n), &a, nil)
 }
 
 // pack spells a reply. One that cannot be spelt ends the session.
@@ -259,11 +272,14 @@ func (s *session) pack(r *reply) ([]byte, error) {
 	return p, err
 }
 
-// send sends a reply that does not end a call.
-func (s *session) send(r *reply) {
-	if p, err := s.pack(r); err == nil {
-		s.write(p)
+// send sends a reply that does not end a call. It returns how long it is.
+func (s *session) send(r *reply) int {
+	p, err := s.pack(r)
+	if err != nil {
+		return 0
 	}
+	s.write(p)
+	return len(p)
 }
 
 // answer sends the reply that ends a call. Its stream is free before the peer can

@@ -23,6 +23,8 @@ type stream struct {
 	path string
 	body []byte // of a submit in JSON
 
+	bytesIn int // of the message that asked for the call
+
 	method, query, idempotencyKey, ifNoneMatch string
 
 	answered atomic.Bool
@@ -151,8 +153,13 @@ func (st *stream) Reply(a *api.Answer) {
 	}
 	n := st.s.answer(st, st.reply(a))
 	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
-	st.s.logCall(st, a, n, st.call.Stages)
+	st.s.logCall(st.message(n), a, st.call.Stages)
 	st.s.done(st)
+}
+
+// message is the call as the access log tells of it.
+func (st *stream) message(bytesOut int) message {
+	return message{call: &st.call, method: st.method, path: st.path, bytesIn: st.bytesIn, bytesOut: bytesOut, events: st.events.Load()}
 }
 
 // reply spells an answer.
@@ -305,7 +312,7 @@ func (st *stream) End(why *api.Answer) {
 		status = why.Status
 		st.s.send(st.reply(why))
 	}
-	st.s.logCall(st, &api.Answer{Status: status}, 0, nil)
+	st.s.logCall(st.message(0), &api.Answer{Status: status}, nil)
 	if st.s.live {
 		st.s.endLive(why, st.feed.Known())
 	}
@@ -336,7 +343,7 @@ func (st *stream) leave() {
 		if first {
 			st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, api.StatusLeft, time.Since(st.call.Started))
 		}
-		st.s.logCall(st, &api.Answer{Status: api.StatusLeft}, 0, nil)
+		st.s.logCall(st.message(0), &api.Answer{Status: api.StatusLeft}, nil)
 	}
 	st.s.done(st)
 }

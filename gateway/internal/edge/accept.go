@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -134,6 +135,10 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 // turnAway answers 503 and closes. What the client sends meanwhile is read for a
 // moment, because closing with unread input would destroy the answer.
 func (a *acceptor) turnAway(nc *net.TCPConn) {
+	var from netip.AddrPort
+	if remote, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		from = remote.AddrPort()
+	}
 	select {
 	case a.refusals <- struct{}{}:
 	default:
@@ -145,7 +150,7 @@ func (a *acceptor) turnAway(nc *net.TCPConn) {
 		defer func() { _ = nc.Close() }()
 		s := a.srv
 		now := time.Now()
-		r := s.cfg.Refusal(503, "The server has no room for another connection.")
+		r := s.cfg.Refusal(Refused{Remote: from, Status: 503, Public: "The server has no room for another connection."})
 		r.Header = append(r.Header, http1.Field{Name: "Retry-After", Value: "1"})
 		out := http1.AppendResponse(nil, &r, http1.Encoding{Date: s.date.At(now), Minor: 1, Close: true})
 		_ = nc.SetDeadline(now.Add(refusalLife))

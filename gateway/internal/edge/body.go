@@ -89,7 +89,7 @@ func (ex *Exchange) Go(f func()) bool {
 		defer func() {
 			if r := recover(); r != nil {
 				s.panicked(r, "stream")
-				ex.Respond(ex.c.refusal(http.StatusInternalServerError, "The server failed to handle this request."))
+				ex.Respond(ex.c.refusal(ex, http.StatusInternalServerError, "The server failed to handle this request."))
 				ex.abort() // of an answer that was begun
 			}
 		}()

@@ -53,13 +53,22 @@ type Config struct {
 	Grace            time.Duration // for requests in flight while draining; default 20 s
 	Tick             time.Duration // resolution of the time-outs; default 100 ms
 
-	// Refusal makes the answer to a request that never reached the handler. The
-	// default is a problem document. The server sets Close.
-	Refusal func(status int, public string) http1.Response
+	// Refusal makes the answer that the server gives in place of the handler. The
+	// default is a problem document. The server sets Close. It is called on any
+	// goroutine and must not block.
+	Refusal func(Refused) http1.Response
 
 	// Frames, if set, takes connections that start with the four bytes "VML1".
 	// They are part of the bytes that its ConnHandler gets.
 	Frames func(*Conn) ConnHandler
+}
+
+// Refused is a request that the server answers itself.
+type Refused struct {
+	Remote  netip.AddrPort // the peer
+	Status  int
+	Public  string    // what it is told
+	Request *Exchange // as the handler knows it; nil if the request never reached it
 }
 
 func (c Config) withDefaults() Config {

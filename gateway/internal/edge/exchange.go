@@ -261,7 +261,7 @@ func (ex *Exchange) conclude(cancel context.CancelFunc, wake bool) {
 // giveUp answers in place of a handler that does not, and tells it.
 func (ex *Exchange) giveUp() {
 	c := ex.c
-	r := c.refusal(503, "The request was not answered in time.")
+	r := c.refusal(ex, 503, "The request was not answered in time.")
 	c.mu.Lock()
 	told := ex.onClose
 	ex.overdue = !ex.streaming

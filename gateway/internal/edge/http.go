@@ -171,7 +171,7 @@ func (c *conn) serve(ex *Exchange) {
 		if r := recover(); r != nil {
 			c.srv.panicked(r, "handler")
 			c.noMore = true
-			ex.Respond(c.refusal(http.StatusInternalServerError, "The server failed to handle this request."))
+			ex.Respond(c.refusal(ex, http.StatusInternalServerError, "The server failed to handle this request."))
 			c.lastOne()
 		}
 	}()
@@ -209,27 +209,28 @@ func (c *conn) answerRefusal(status int, public string) {
 	ex.minor, ex.readAt, ex.started = 1, c.loop.clock, c.loop.now
 	c.srv.stats.Refused.Add(1)
 	c.enqueue(ex)
-	ex.Respond(c.refusal(status, public))
+	ex.Respond(c.refusal(nil, status, public))
 }
 
-func (c *conn) refusal(status int, public string) http1.Response {
-	r := c.srv.cfg.Refusal(status, public)
+// refusal is an answer of ours; ex is nil if the handler does not know the request.
+func (c *conn) refusal(ex *Exchange, status int, public string) http1.Response {
+	r := c.srv.cfg.Refusal(Refused{Remote: c.remote, Status: status, Public: public, Request: ex})
 	r.Close = true
 	return r
 }
 
 // problem is the default refusal, an RFC 9457 document.
-func problem(status int, public string) http1.Response {
+func problem(refused Refused) http1.Response {
 	b := make([]byte, 0, 160)
 	b = append(b, `{"type":"about:blank","title":`...)
-	b = strconv.AppendQuote(b, http.StatusText(status))
+	b = strconv.AppendQuote(b, http.StatusText(refused.Status))
 	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(status), 10)
+	b = strconv.AppendInt(b, int64(refused.Status), 10)
 	b = append(b, `,"detail":`...)
-	b = strconv.AppendQuote(b, public)
+	b = strconv.AppendQuote(b, refused.Public)
 	b = append(b, "}\n"...)
 	return http1.Response{
-		Status: status,
+		Status: refused.Status,
 		Header: []http1.Field{{Name: "Content-Type", Value: "application/problem+json"}},
 		Body:   b,
 	}
