@@ -41,7 +41,7 @@ type Stats struct {
 	Pushy            atomic.Uint64 // times that requests came faster than their connection's turns, so that it left its event loop
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
-	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
+	LoopLag          Lag           // of event loops
 	Buffered         atomic.Int64  // bytes that connections hold: partial and waiting requests, output that waits for others or was not taken
 	ShedMemory       atomic.Uint64 // connections ended because too much was buffered
 	BytesIn          atomic.Uint64
@@ -199,12 +199,15 @@ func (s *Server) serve(ctx context.Context) error {
 func (s *Server) tick(ctx context.Context) {
 	t := time.NewTicker(s.cfg.Tick)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
 			s.date.At(now)
+			if n%lagTicks == 0 {
+				s.stats.LoopLag.turn()
+			}
 			for _, l := range s.loops {
 				l.tick(now)
 			}
