@@ -31,7 +31,7 @@ type Stats struct {
 	Streams          atomic.Int64  // goroutines of [Exchange.Go]
 	ShedStreams      atomic.Uint64 // of these, refused because there were too many
 	Handshakes       atomic.Int64  // TLS handshakes under way
-	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
+	ShedHandshakes   atomic.Uint64 // connections closed because there were too many, new ones or those that waited longest
 	FailedHandshakes atomic.Uint64
 	BadProxy         atomic.Uint64 // connections of load balancers that did not begin as they must
 	ShedConns        atomic.Uint64 // connections refused because there were too many
@@ -62,6 +62,7 @@ type Server struct {
 	buffers buffers
 	pumps   crew // one for every call of [Exchange.Go] that has not returned
 	shakes  crew // one for every TLS handshake under way
+	shaking handshakes
 	moves   crew // one for every connection that comes back to an event loop
 	rings   rings
 	streams func(*http1.Request) bool // whether a body is streamed; nil if none is
