@@ -1,9 +1,14 @@
 package gateway_test
 
 import (
+	"bytes"
+	"context"
 	"net/http"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,4 +148,60 @@ func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
 	require.Equal(t, http.StatusOK, (<-done).Status)
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "").Status, "the wait was given back")
+}
+
+func TestEveryReasonForTurningAwayIsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	doc, err := os.ReadFile("../docs/gateway.md")
+	require.NoError(t, err)
+	_, doc, found := bytes.Cut(doc, []byte("| `reason` | |\n|---|---|\n"))
+	require.True(t, found)
+	doc, _, _ = bytes.Cut(doc, []byte("\n\n"))
+	var documented, served []string
+	for line := range strings.Lines(string(doc)) {
+		for _, name := range regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+			documented = append(documented, name[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`sheds_total\{reason="([a-z-]+)"\}`).FindAllStringSubmatch(w.metrics(), -1) {
+		served = append(served, m[1])
+	}
+	require.ElementsMatch(t, served, documented)
+}
+
+func TestWatchesThatAreTooManyAreCountedByReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.Watches, c.KeyWatches = 2, 1 })
+	path := "/v1/jobs/" + string(w.submitted(hello)) + "/events"
+	first := w.events(path)
+	require.Equal(t, http.StatusTooManyRequests, w.call("GET", path, "").Status)
+	second := w.events(path, "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...))
+	require.Equal(t, http.StatusServiceUnavailable, w.call("GET", path, "", "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...)).Status)
+	for _, reason := range []string{"key-watches", "watches"} {
+		require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="`+reason+`"} 1`)
+	}
+	require.NoError(t, first.resp.Body.Close())
+	require.NoError(t, second.resp.Body.Close())
+}
+
+func TestAFullQueueOfReadsIsCountedByReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.Readers, c.ReadQueue = 1, 1 })
+	w.call("GET", "/v1/jobs", "") // its key is known
+	tx, err := w.db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), "lock table jobs in access exclusive mode")
+	require.NoError(t, err)
+	ctx, leave := context.WithCancel(t.Context())
+	var asked sync.WaitGroup
+	for range 2 { // one that reads and one that waits for it
+		asked.Go(func() { _, _ = w.try(ctx, "GET", "/v1/jobs", "") })
+	}
+	defer asked.Wait()
+	defer leave()
+	w.gauge("reads_waiting", "1")
+	require.Equal(t, http.StatusServiceUnavailable, w.call("GET", "/v1/jobs", "").Status)
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="reads"} 1`)
 }

@@ -183,6 +183,7 @@ func (l *listener) wait(most time.Duration) {
 	case job.KindOf(err) == job.Unavailable:
 		f.finish(f.drained())
 	default:
+		f.a.shedFor(err)
 		f.finish(f.a.problem(f.c, overloaded, "Too many requests are waiting for jobs."))
 	}
 }

@@ -211,6 +211,7 @@ func (f *Feed) wait() {
 	case job.KindOf(err) == job.Unavailable:
 		f.finish(f.drained())
 	default:
+		f.a.shedFor(err)
 		f.finish(f.a.problem(f.c, overloaded, "Too many requests are waiting for jobs."))
 	}
 }

@@ -1,12 +1,17 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 	"unicode/utf8"
 
+	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/transcode"
+	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -39,7 +44,29 @@ const (
 	shedBulk        = "intake-bulk"
 	shedInteractive = "intake-interactive"
 	shedStreams     = "streams"
+	shedIntake      = "intake-queue"
+	shedReads       = "reads"
+	shedWaits       = "waits"
+	shedTranscodes  = "transcodes"
+	shedKeyWatches  = "key-watches"
+	shedWatches     = "watches"
+	// ShedCalls is told by carriers of a session on which too many calls are open.
+	ShedCalls = "calls"
 )
+
+// shedFor counts an error that says that there is no room.
+func (a *API) shedFor(err error) {
+	switch {
+	case errors.Is(err, intake.ErrFull):
+		a.shed(shedIntake)
+	case errors.Is(err, offload.ErrFull):
+		a.shed(shedReads)
+	case errors.Is(err, watch.ErrFull):
+		a.shed(shedWaits)
+	case errors.Is(err, transcode.ErrFull):
+		a.shed(shedTranscodes)
+	}
+}
 
 // admitLoad turns a submit away while the intake is too slow for its class. It
 // reports false if it has answered 503.
@@ -138,7 +165,7 @@ func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	list := []string{shedBulk, shedInteractive, shedStreams}
+	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, ShedCalls}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}

@@ -143,6 +143,9 @@ func (a *API) fail(c *Call, err error) {
 // failure makes the answer that err is.
 func (a *API) failure(c *Call, err error) *Answer {
 	s := byKind[job.KindOf(err)]
+	if s == overloaded {
+		a.shedFor(err)
+	}
 	if errors.Is(err, intake.ErrUnknown) {
 		s = outcomeUnknown
 	}

@@ -123,9 +123,11 @@ func (a *API) watchJob(c *Call) {
 	release, full, ofKey := a.watches.take(c.Identity.KeyID)
 	switch {
 	case full && ofKey:
+		a.shed(shedKeyWatches)
 		a.refuse(c, tooManyWatches, "This API key has "+strconv.Itoa(a.cfg.KeyWatches)+" watches already.")
 		return
 	case full:
+		a.shed(shedWatches)
 		a.refuse(c, overloaded, "Too many watches are open; ask for the job instead.")
 		return
 	}
@@ -202,8 +204,10 @@ func (a *API) become(c *Call, w Watching) {
 // Go runs task where it may block, and broken if task panics. It reports
 // Overloaded or Unavailable, and runs neither, if that cannot be.
 func (a *API) Go(task, broken func()) error {
-	return a.dep.Pool.Go(func() {
+	err := a.dep.Pool.Go(func() {
 		defer a.rescue(nil, broken)
 		task()
 	})
+	a.shedFor(err)
+	return err
 }

@@ -234,6 +234,7 @@ func (s *session) begin(r *request, detached bool) error {
 	case taken:
 		return s.refuse(ws.CodeProtocolError, errors.New("a call is open on this stream"))
 	case full:
+		s.k.metrics.Shed(api.ShedCalls)
 		s.turnAway(st, "256 calls are open on this connection.")
 		return nil
 	case draining:

@@ -59,6 +59,9 @@ type Envelope struct {
 	Err         error
 }
 
+// ErrFull is in the error of a job that was refused because too many wait.
+var ErrFull = errors.New("intake: the queue is full")
+
 // ErrUnknown is in the tree of an outcome that nobody knows: the envelope left,
 // the acknowledgement did not come.
 var ErrUnknown = errors.New("intake: outcome unknown")
@@ -129,7 +132,7 @@ func (c *Committer) refusalLocked(now time.Time, size int) error {
 	case now.Before(c.retryAt):
 		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: sayRefused, Err: c.lastErr}
 	case c.jobs >= c.cfg.QueueJobs || c.bytes+size > c.cfg.QueueBytes:
-		return &job.Error{Op: "intake.Submit", Kind: job.Overloaded, Public: "Too many jobs are waiting to be stored; try again later."}
+		return &job.Error{Op: "intake.Submit", Kind: job.Overloaded, Public: "Too many jobs are waiting to be stored; try again later.", Err: ErrFull}
 	}
 	return nil
 }

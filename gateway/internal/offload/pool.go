@@ -2,11 +2,15 @@ package offload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/voicemill/voicemill/job"
 )
+
+// ErrFull is in the error of a task that was refused because too many wait.
+var ErrFull = errors.New("offload: the queue is full")
 
 // Pool runs tasks. It is safe for concurrent use. Start it with Run.
 type Pool struct {
@@ -38,7 +42,7 @@ func (p *Pool) Go(task func()) error {
 	case p.tasks <- task:
 		return nil
 	default:
-		return &job.Error{Op: "offload.Go", Kind: job.Overloaded, Public: "Too many requests are waiting; try again later."}
+		return &job.Error{Op: "offload.Go", Kind: job.Overloaded, Public: "Too many requests are waiting; try again later.", Err: ErrFull}
 	}
 }
 

@@ -75,6 +75,9 @@ func New(cfg Config, log *slog.Logger) (*Transcoder, error) {
 
 const probeTimeout = 10 * time.Second
 
+// ErrFull is in the error of a start that was refused because too many processes run.
+var ErrFull = errors.New("transcode: too many processes run")
+
 var errProbeTimeout = errors.New("transcode: ffmpeg did not answer in time")
 
 // Run asks ffmpeg what it can make and waits until ctx is done.
@@ -162,7 +165,7 @@ func (t *Transcoder) Start(ctx context.Context, in Input) (*Stream, error) {
 	select {
 	case t.slots <- struct{}{}:
 	default:
-		return nil, &job.Error{Op: "transcode.Start", Kind: job.Overloaded, Public: "Too much audio is being compressed; try again later, or ask for wav or pcm."}
+		return nil, &job.Error{Op: "transcode.Start", Kind: job.Overloaded, Public: "Too much audio is being compressed; try again later, or ask for wav or pcm.", Err: ErrFull}
 	}
 	s, err := start(ctx, t.path, in, func() { <-t.slots })
 	if err != nil {

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 )
+
+// ErrFull is in the error of a waiter that was refused because there are too many.
+var ErrFull = errors.New("watch: too many wait")
 
 // Version is where a job is.
 type Version struct {
@@ -94,7 +98,7 @@ func (h *Hub) Wait(w *Waiter) (cancel func(), err error) {
 	case h.closed:
 		return nil, &job.Error{Op: "watch.Wait", JobID: w.Job, Kind: job.Unavailable, Public: "This server is stopping; try again."}
 	case h.count >= h.cfg.Waiters || h.tenants[w.Tenant] >= h.cfg.TenantWaiters:
-		return nil, &job.Error{Op: "watch.Wait", JobID: w.Job, Kind: job.Overloaded, Public: "Too many requests are waiting for jobs; ask without wait."}
+		return nil, &job.Error{Op: "watch.Wait", JobID: w.Job, Kind: job.Overloaded, Public: "Too many requests are waiting for jobs; ask without wait.", Err: ErrFull}
 	}
 	h.waiters[w.Job] = append(h.waiters[w.Job], w)
 	h.count++
