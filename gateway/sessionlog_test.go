@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/api/voicemillv1"
-
 	"github.com/voicemill/voicemill/gateway"
 )
 
