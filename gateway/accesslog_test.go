@@ -158,3 +158,18 @@ func (w *world) gauge(name, want string) {
 		return strings.Contains(w.metrics(), "\nvoicemill_gateway_"+name+" "+want+"\n")
 	}, 20*time.Second, 5*time.Millisecond, "%s is not %s", name, want)
 }
+
+func TestAFloodOfFailuresIsSampledInTheAccessLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.AccessLogFailures = 1 })
+	const many = 50
+	for range many {
+		require.Equal(t, http.StatusUnauthorized, w.call("GET", "/v1/voices", "", "Authorization", "").Status)
+	}
+	require.Eventually(t, func() bool { // a second without a failure yet
+		w.call("GET", "/v1/voices", "", "Authorization", "")
+		return strings.Contains(w.log.String(), `"left_out"`)
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, w.stop())
+	require.Less(t, len(w.logged()), many/2)
+}

@@ -106,18 +106,22 @@ type bench struct {
 	*storetest.Base
 	d        *Dispatcher
 	outcomes chan string
+	hints    chan store.Version
 }
 
 func newBench(t *testing.T, change func(*Config)) *bench {
 	t.Helper()
-	b := &bench{Base: storetest.New(t), outcomes: make(chan string, 1000)}
+	b := &bench{Base: storetest.New(t), outcomes: make(chan string, 1000), hints: make(chan store.Version, 1000)}
 	cfg := DefaultConfig()
 	cfg.AllowPrivate, cfg.Tick = true, 20*time.Millisecond
 	if change != nil {
 		change(&cfg)
 	}
 	require.NoError(t, cfg.Validate())
-	b.d = New(cfg, b.Store, testkit.Log(t), func(outcome string) { b.outcomes <- outcome })
+	b.d = New(cfg, Deps{
+		Store: b.Store, Log: testkit.Log(t), Observe: func(outcome string) { b.outcomes <- outcome },
+		Changed: func(id job.ID, version int64) { b.hints <- store.Version{ID: id, Version: version} },
+	})
 	b.d.waits = []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond}
 	return b
 }
@@ -192,6 +196,18 @@ func TestACallbackIsSignedAndCarriesTheJob(t *testing.T) {
 	state, attempts, lastStatus, lastError := b.delivery(t, id)
 	require.Equal(t, []any{"delivered", 1, 200, ""}, []any{state, attempts, lastStatus, lastError})
 	require.Equal(t, 1, b.Count(t, `select count(*) from delivery_attempts where status = 200 and duration_ms >= 0`))
+}
+
+// A receiver that asks for the job must not be told of an older one.
+func TestBeforeAReceiverHearsOfAVersionTheGatewaysDo(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	known := make(chan int, 1)
+	r := newReceiver(t, func(http.ResponseWriter, *http.Request) { known <- len(b.hints) })
+	b.run(t)
+	id := b.notify(t, r.URL, job.EventFailed)
+	require.Equal(t, 1, <-known)
+	require.Equal(t, store.Version{ID: id, Version: r.next(t).event.Data.Version}, <-b.hints)
 }
 
 func TestEveryFailureIsTriedAgainWithTheSameIdAndBytes(t *testing.T) {
