@@ -1324,7 +1324,7 @@ type ClientInterface interface {
 	// SubmitJobWithBody Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1334,7 +1334,7 @@ type ClientInterface interface {
 	// SubmitJob Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1448,7 +1448,8 @@ type ClientInterface interface {
 	// CreateUploadWithBody Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1458,7 +1459,8 @@ type ClientInterface interface {
 	// CreateUpload Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1595,7 +1597,7 @@ func (c *Client) ListJobs(ctx context.Context, params *ListJobsParams, reqEditor
 // SubmitJobWithBody Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1615,7 +1617,7 @@ func (c *Client) SubmitJobWithBody(ctx context.Context, params *SubmitJobParams,
 // SubmitJob Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1849,7 +1851,8 @@ func (c *Client) RevokeKey(ctx context.Context, id string, reqEditors ...Request
 // CreateUploadWithBody Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1869,7 +1872,8 @@ func (c *Client) CreateUploadWithBody(ctx context.Context, params *CreateUploadP
 // CreateUpload Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3372,7 +3376,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitJobWithBodyWithResponse Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3382,7 +3386,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitJobWithResponse Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3512,7 +3516,8 @@ type ClientWithResponsesInterface interface {
 	// CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3522,7 +3527,8 @@ type ClientWithResponsesInterface interface {
 	// CreateUploadWithResponse Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6569,7 +6575,7 @@ func (c *ClientWithResponses) ListJobsWithResponse(ctx context.Context, params *
 // SubmitJobWithBodyWithResponse Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6585,7 +6591,7 @@ func (c *ClientWithResponses) SubmitJobWithBodyWithResponse(ctx context.Context,
 // SubmitJobWithResponse Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6787,7 +6793,8 @@ func (c *ClientWithResponses) RevokeKeyWithResponse(ctx context.Context, id stri
 // CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6803,7 +6810,8 @@ func (c *ClientWithResponses) CreateUploadWithBodyWithResponse(ctx context.Conte
 // CreateUploadWithResponse Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
