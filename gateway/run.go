@@ -134,11 +134,12 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.edge, err = edge.New(edge.Config{
+	door := edge.Config{
 		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
 		Frames: handler.Frames, ProxyFrom: cfg.ProxyFrom, TLS: secure,
-	}, handler, deps.Log)
-	if err != nil {
+	}
+	cfg.Bounds.apply(&door)
+	if g.edge, err = edge.New(door, handler, deps.Log); err != nil {
 		return nil, err
 	}
 	g.register()
