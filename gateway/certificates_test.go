@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net/http"
 	"testing"
 
@@ -24,7 +25,7 @@ type guarded struct {
 	roots     *x509.CertPool
 }
 
-func newGuarded(t *testing.T) *guarded {
+func newGuarded(t *testing.T, origins ...string) *guarded {
 	t.Helper()
 	g := &guarded{dir: t.TempDir(), roots: x509.NewCertPool()}
 	var caFile string
@@ -33,6 +34,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.roots.AddCert(g.authority.Leaf)
 	g.world = newWorld(t, func(c *gateway.Config) {
 		c.TLS = gateway.TLS{Cert: gateway.Words{certFile}, Key: gateway.Words{keyFile}, ClientCA: caFile, Plain: true}
+		c.Origins = origins
 	})
 	return g
 }
@@ -159,4 +161,62 @@ func TestACertificateOpensSessionsOfEveryKind(t *testing.T) {
 	require.NoError(t, s.Close(websocket.StatusNormalClosure, ""))
 	require.NoError(t, g.stop())
 	require.Contains(t, g.log.String(), `"key_id":"key_`)
+}
+
+// A browser shows the certificate of its user for whatever page asks it to.
+func TestAForeignPageMayNotUseTheCertificateOfItsVisitor(t *testing.T) {
+	t.Parallel()
+	const app = "https://app.example"
+	g := newGuarded(t, app, "*")
+	alice, _, _ := issue(t, g.dir, "alice", &g.authority)
+	_, err := g.as(g.key, alice).RegisterCertificate(t.Context(), "alice", []string{"jobs:read", "jobs:write"})
+	require.NoError(t, err)
+	id := string(g.submitted(hello))
+	tr := &http.Transport{TLSClientConfig: g.tls(alice)}
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: g.checked(tr)}
+	call := func(method, path, origin string, header ...string) answer {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "https://"+g.address()+path, http.NoBody)
+		require.NoError(t, err)
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		resp, err := c.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		raw, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return answer{Status: resp.StatusCode, Header: resp.Header, Body: raw}
+	}
+	connect := func(origin string) int {
+		t.Helper()
+		s, resp, err := websocket.Dial(t.Context(), "wss://"+g.address()+"/v1/connect", &websocket.DialOptions{ //nolint:bodyclose // the library has read it
+			HTTPHeader: http.Header{"Origin": {origin}}, HTTPClient: c,
+		})
+		require.NotNil(t, resp, "%v", err)
+		if err == nil {
+			require.NoError(t, s.CloseNow())
+		}
+		return resp.StatusCode
+	}
+	own := "https://" + g.address()
+	for _, origin := range []string{"https://evil.example", "null", "http://" + g.address(), own + ".evil.example", "https://127.0.0.1:1", "https://app.example:8443", "https://"} {
+		require.Equal(t, http.StatusForbidden, connect(origin), origin)
+		a := call("POST", "/v1/jobs/"+id+"/cancel", origin)
+		require.Equal(t, http.StatusForbidden, a.Status, origin)
+		require.Equal(t, "/problems/origin-not-allowed", a.problem(t).Type)
+		require.Equal(t, http.StatusForbidden, call("GET", "/v1/jobs/"+id, origin).Status, "from memory neither")
+	}
+	require.Equal(t, http.StatusOK, call("GET", "/v1/jobs/"+id, "https://evil.example", "Authorization", "Bearer "+g.key).Status, "a key that the page has is its own")
+	require.Equal(t, "accepted", string(g.call("GET", "/v1/jobs/"+id, "").job(t).State), "nobody has cancelled it")
+	for _, origin := range []string{own, app} {
+		require.Equal(t, http.StatusSwitchingProtocols, connect(origin), origin)
+		require.Equal(t, http.StatusOK, call("GET", "/v1/jobs/"+id, origin).Status, origin)
+	}
+	require.Equal(t, http.StatusOK, call("GET", "/v1/jobs/"+id, "").Status, "no page")
+	require.Equal(t, http.StatusOK, call("POST", "/v1/jobs/"+id+"/cancel", app).Status)
 }

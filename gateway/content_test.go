@@ -113,6 +113,11 @@ func TestContentIsCheckedBeforeItIsAskedFor(t *testing.T) {
 		_, err := w.bucket.Stat(t.Context(), "uploads/default/"+k.u.ID)
 		require.Equal(t, k.status == 201, err == nil, "%s: %v", name, err)
 	}
+	u := w.newUpload()
+	a := w.wire(fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: text/markdown\r\n\r\n", u.ContentURL, w.key))
+	require.Equal(t, http.StatusLengthRequired, a.Status, "neither a length nor chunks")
+	require.Equal(t, "/problems/length-required", a.problem(t).Type)
+	require.Equal(t, http.StatusCreated, w.send(u, strings.NewReader("text")).Status)
 	for name, size := range map[string]int{"chunked, too large": 1001, "chunked, empty": 0} {
 		u := w.newUpload()
 		a := w.send(u, chunked{io.MultiReader(strings.NewReader(strings.Repeat("x", size)))})

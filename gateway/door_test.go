@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -145,6 +146,10 @@ func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
 		"OPTIONS /v1/jobs":                 204,
 		"HEAD /v1/jobs/" + id:              200,
 		"HEAD /v1/uploads":                 405,
+		"TRACE /v1/jobs":                   405,
+		"BREW /v1/jobs":                    501,
+		"BREW /v1/coffee":                  501,
+		"get /v1/jobs":                     501,
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		a := w.call(method, path, "")
@@ -161,6 +166,51 @@ func TestPathsAndMethodsThatAreNotThere(t *testing.T) {
 	}
 	require.Equal(t, "GET, HEAD, OPTIONS, POST", allow(w.call("PUT", "/v1/jobs", "")))
 	require.NotEmpty(t, w.call("HEAD", "/v1/jobs/"+id, "").Header.Get("ETag"))
+	a := w.wire("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+	require.Equal(t, http.StatusNoContent, a.Status, "the server as a whole")
+	require.Equal(t, "DELETE, GET, HEAD, OPTIONS, POST, PUT", allow(a))
+}
+
+func TestAPathIsDecodedOnceAfterItWasSplit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := string(w.submitted(hello))
+	encoded := fmt.Sprintf("%%%02x%s", id[0], id[1:])
+	for path, want := range map[string]int{
+		"/v1/%6Aobs":                     200,
+		"/%76%31/%6a%6f%62%73":           200,
+		"/v1/%6Aobs/" + id:               200,
+		"/v1/jobs/" + encoded:            200,
+		"/v1/jobs/" + id + "/%73egments": 200,
+		"/v1%2Fjobs":                     404,
+		"/v1/jobs%2F" + id:               404,
+		"/v1/jobs/" + id + "%2Fsegments": 404,
+		"/v1/%256Aobs":                   404,
+		"/v1/jobs/%25" + encoded[1:]:     404,
+		"/v1/jobs%00":                    400,
+	} {
+		a := w.wire(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n\r\n", path, w.key))
+		require.Equal(t, want, a.Status, path)
+	}
+	a := w.wire(fmt.Sprintf("POST /v1/jobs%%3Abatch HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s\n", w.key, len(hello)+1, hello))
+	require.Equal(t, http.StatusOK, a.Status)
+	require.Contains(t, string(a.Body), `"status":202`)
+}
+
+// wire sends the bytes of one request and reads its answer.
+func (w *world) wire(request string) answer {
+	w.t.Helper()
+	conn, err := new(net.Dialer).DialContext(w.t.Context(), "tcp", w.address())
+	require.NoError(w.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(w.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	go func() { _, _ = io.WriteString(conn, request) }() // ends with the connection
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(w.t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(w.t, err)
+	require.NoError(w.t, resp.Body.Close())
+	return answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 }
 
 func allow(a answer) string {
@@ -254,20 +304,9 @@ func TestRequestsThatCannotBeReadGetAProblemToo(t *testing.T) {
 		"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 1<<17) + "\r\n\r\n":             431,
 		"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0": 400,
 	} {
-		var dialer net.Dialer
-		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
-		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-		go func() { _, _ = io.WriteString(conn, raw) }()
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		require.NoError(t, err)
-		body, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		require.NoError(t, resp.Body.Close())
-		a := answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
-		require.Equal(t, want, a.Status, "%.60q: %s", raw, body)
+		a := w.wire(raw)
+		require.Equal(t, want, a.Status, "%.60q: %s", raw, a.Body)
 		require.True(t, strings.HasPrefix(a.problem(t).Type, "/problems/"))
-		require.NoError(t, conn.Close())
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -19,7 +20,9 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/api/voicemillv1"
 	"github.com/voicemill/voicemill/gateway/internal/frame"
+	"github.com/voicemill/voicemill/gateway/internal/ws"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/testkit/corpus"
 )
 
 func (w *world) address() string { return strings.TrimPrefix(w.url, "http://") }
@@ -266,4 +269,44 @@ func TestTooManyStreamsAreRefusedOneByOne(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 256") }, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestAClientThatHasSaidAllStillGetsItsAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	login := &voicemillv1.Frame{Body: &voicemillv1.Frame_Hello{Hello: &voicemillv1.Hello{Authorization: "Bearer " + w.key}}}
+	submit := &voicemillv1.Frame{Stream: 1, Body: &voicemillv1.Frame_Submit{Submit: &voicemillv1.Submit{Spec: &voicemillv1.Spec{Text: "Hello."}}}}
+	shut := func(c net.Conn) {
+		tcp, ok := c.(*net.TCPConn)
+		require.True(t, ok)
+		require.NoError(t, tcp.CloseWrite())
+	}
+	t.Run("in frames", func(t *testing.T) {
+		t.Parallel()
+		c := w.raw(t)
+		_, err := c.Write(framed(t, login, submit))
+		require.NoError(t, err)
+		shut(c.Conn)
+		require.NotNil(t, c.hear().GetHello())
+		f := c.hear()
+		if f.GetPing() != nil {
+			f = c.hear()
+		}
+		require.NotEmpty(t, f.GetAccepted().GetJob().GetId(), "%v", f)
+		require.Nil(t, c.hear())
+	})
+	t.Run("over WebSocket", func(t *testing.T) {
+		t.Parallel()
+		c := w.raw(t)
+		_, err := io.WriteString(c, "GET /v1/connect HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer "+w.key+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: voicemill.v1.json\r\n\r\n")
+		require.NoError(t, err)
+		_, err = c.Write(corpus.Final(corpus.Text, `{"stream":1,"submit":{"spec":`+hello+`}}`))
+		require.NoError(t, err)
+		shut(c.Conn)
+		all, err := io.ReadAll(c.r)
+		require.NoError(t, err)
+		require.Contains(t, string(all), `"accepted":{"job":`)
+		require.True(t, bytes.HasSuffix(all, ws.AppendClose(nil, ws.CodeNormal, "")), "%q", all)
+	})
 }

@@ -44,6 +44,46 @@ func TestEveryAnswerSaysWhatIsLeftAndTooManyRequestsAreTurnedAway(t *testing.T) 
 	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key"} 1`)
 }
 
+func TestAWaitOfLessThanASecondIsToldByEveryCarrier(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) {
+		c.KeyRate = limit.Rate{Count: 1, Per: 900 * time.Millisecond, Burst: 1}
+		c.TenantRate = limit.Rate{}
+	})
+	id := w.mintedFor(tenant)
+	refused := func(call func() error) { // until one comes soon enough after the one before
+		t.Helper()
+		var err error
+		for err == nil {
+			err = call()
+		}
+		var p *client.Problem
+		require.ErrorAs(t, err, &p)
+		require.Equal(t, http.StatusTooManyRequests, p.Status)
+		require.Equal(t, time.Second, p.RetryAfter)
+	}
+	key := w.newKey(tenant, gateway.Scopes()...)
+	c := w.frames(key)
+	refused(func() error { _, err := c.Job(t.Context(), id); return err })
+	refused(func() error { _, err := w.client(key).Job(t.Context(), id); return err })
+	refused(func() error {
+		c, err := frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: key})
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	s := w.ws("/v1/connect", nil)
+	require.NotNil(t, s.hear().Hello)
+	for {
+		s.tell(`{"stream":1,"get":{"id":"` + string(id) + `"}}`)
+		if m := s.hear(); m.Problem != nil {
+			require.Equal(t, uint32(1), m.Problem.RetryAfterSeconds)
+			return
+		}
+	}
+}
+
 func TestConnectionsAndWatchesOfAKeyAndATenantAreLimited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.KeyConnections, c.TenantConnections, c.KeyWaits = 2, 3, 1 })

@@ -34,9 +34,12 @@ type said struct {
 		SampleRate int    `json:"sample_rate"`
 		PCM        []byte `json:"pcm"`
 	} `json:"audio"`
-	Problem *client.Problem        `json:"problem"`
-	Pong    *struct{ Data string } `json:"pong"`
-	Ping    *struct{ Data string } `json:"ping"`
+	Problem *struct {
+		client.Problem
+		RetryAfterSeconds uint32 `json:"retry_after_seconds"`
+	} `json:"problem"`
+	Pong *struct{ Data string } `json:"pong"`
+	Ping *struct{ Data string } `json:"ping"`
 }
 
 // socket is a client that is not ours.

@@ -28,7 +28,7 @@ func measure(reg *telemetry.Registry, stats *edge.Stats) {
 	}{
 		"connections_accepted":     {&stats.Accepted, "Connections accepted."},
 		"connections_shed":         {&stats.ShedConns, "Connections turned away because there were too many."},
-		"connections_stalled":      {&stats.CutStalled, "Connections cut because their peer did not read."},
+		"connections_stalled":      {&stats.CutStalled, "Connections cut because their peer did not read, or too slowly."},
 		"connections_flooding":     {&stats.CutBacklog, "Connections cut because their peer did not stop sending."},
 		"connections_half_closed":  {&stats.HalfClosed, "Connections kept for answers after their peer shut its sending side."},
 		"connections_bad_proxy":    {&stats.BadProxy, "Connections of load balancers that did not begin as they must."},

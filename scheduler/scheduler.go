@@ -98,7 +98,7 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 	s.planner = plan.New(cfg.Plan, plan.Deps{Store: st, Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
 	s.releaser = release.New(cfg.Release, release.Deps{Store: st, Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
 	s.outbox = outbox.New(cfg.Outbox, st, deps.Bus, log("outbox"))
-	s.callback = callback.New(cfg.Callback, st, log("callback"), s.metrics.delivered)
+	s.callback = callback.New(cfg.Callback, callback.Deps{Store: st, Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
 	s.keeper = housekeeping.New(cfg.Housekeeping, st, deps.Blob, log("housekeeping"), s.cancelled)
 	return s, nil
 }

@@ -413,7 +413,7 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newForgetfulWorld(t)
 			g := newGrave()
 			cfg := quickConfig()
 			cfg.Grace = 10 * time.Millisecond
@@ -459,7 +459,7 @@ func (w *world) requireOnce(t *testing.T, id job.ID, segments, chapters int) {
 
 func TestALateWorkerLeavesNoTrace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newForgetfulWorld(t)
 	release, begun := make(chan struct{}), make(chan struct{}, 1)
 	g := newGrave()
 	slow := &scripted{tone: func(engine.Request) float64 { return 990 }, before: func(context.Context, int, []engine.Request) error {

@@ -42,9 +42,19 @@ type world struct {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	// A short ack wait, so that what a dead worker held comes again soon.
+	return newWorldWith(tb, bus.Config{})
+}
+
+// newForgetfulWorld has a short ack wait, so that what a dead worker held comes again soon.
+func newForgetfulWorld(tb testing.TB) *world {
+	tb.Helper()
+	return newWorldWith(tb, bus.Config{AckWait: 2 * time.Second})
+}
+
+func newWorldWith(tb testing.TB, cfg bus.Config) *world {
+	tb.Helper()
 	server := testkit.NATSServer(tb, tb.TempDir())
-	return &world{db: testkit.Postgres(tb), bus: testkit.Bus(tb, server, bus.Config{AckWait: 2 * time.Second}), blob: testkit.S3(tb)}
+	return &world{db: testkit.Postgres(tb), bus: testkit.Bus(tb, server, cfg), blob: testkit.S3(tb)}
 }
 
 func (w *world) deps(tb testing.TB) Deps {

@@ -1464,9 +1464,10 @@ type ClientInterface interface {
 	//
 	// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
 	// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
-	// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
-	// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
-	// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+	// body without a length (chunked) is taken, too, but only a few at a time; a request that says neither is answered
+	// 411. If the body does not arrive whole, nothing is stored and the call may be repeated. The content of an upload is
+	// stored once: when it is there the answer is 409 and names its size, so that a client whose answer was lost knows.
+	// Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1881,9 +1882,10 @@ func (c *Client) CreateUpload(ctx context.Context, params *CreateUploadParams, b
 //
 // For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
 // media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
-// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
-// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
-// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+// body without a length (chunked) is taken, too, but only a few at a time; a request that says neither is answered
+// 411. If the body does not arrive whole, nothing is stored and the call may be repeated. The content of an upload is
+// stored once: when it is there the answer is 409 and names its size, so that a client whose answer was lost knows.
+// Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3509,9 +3511,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
 	// media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
-	// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
-	// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
-	// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+	// body without a length (chunked) is taken, too, but only a few at a time; a request that says neither is answered
+	// 411. If the body does not arrive whole, nothing is stored and the call may be repeated. The content of an upload is
+	// stored once: when it is there the answer is 409 and names its size, so that a client whose answer was lost knows.
+	// Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6138,6 +6141,11 @@ type PutUploadContentResponse409Headers struct {
 	XRequestID string
 }
 
+// PutUploadContentResponse411Headers the declared response headers of an HTTP 411 response for PutUploadContent
+type PutUploadContentResponse411Headers struct {
+	XRequestID string
+}
+
 // PutUploadContentResponse413Headers the declared response headers of an HTTP 413 response for PutUploadContent
 type PutUploadContentResponse413Headers struct {
 	XRequestID string
@@ -6184,6 +6192,8 @@ type PutUploadContentResponse struct {
 	ApplicationProblemJSON408 *ProblemResponse
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *ProblemResponse
+	// ApplicationProblemJSON411 the response for an HTTP 411 `application/problem+json` response
+	ApplicationProblemJSON411 *ProblemResponse
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *ProblemResponse
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -6208,6 +6218,8 @@ type PutUploadContentResponse struct {
 	Headers408 *PutUploadContentResponse408Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
 	Headers409 *PutUploadContentResponse409Headers
+	// Headers411 the parsed response headers for an HTTP 411 response
+	Headers411 *PutUploadContentResponse411Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
 	Headers413 *PutUploadContentResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
@@ -6253,6 +6265,11 @@ func (r PutUploadContentResponse) GetApplicationProblemJSON408() *ProblemRespons
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r PutUploadContentResponse) GetApplicationProblemJSON409() *ProblemResponse {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON411 returns the response for an HTTP 411 `application/problem+json` response
+func (r PutUploadContentResponse) GetApplicationProblemJSON411() *ProblemResponse {
+	return r.ApplicationProblemJSON411
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -6778,9 +6795,10 @@ func (c *ClientWithResponses) CreateUploadWithResponse(ctx context.Context, para
 //
 // For clients that cannot reach the bucket. The body goes on to the bucket as it comes. `Content-Type` must be the
 // media type of the upload. With `Expect: 100-continue` everything else is checked before the body is asked for. A
-// body without a length (chunked) is taken, too, but only a few at a time. If the body does not arrive whole,
-// nothing is stored and the call may be repeated. The content of an upload is stored once: when it is there the
-// answer is 409 and names its size, so that a client whose answer was lost knows. Needs the scope `jobs:write`.
+// body without a length (chunked) is taken, too, but only a few at a time; a request that says neither is answered
+// 411. If the body does not arrive whole, nothing is stored and the call may be repeated. The content of an upload is
+// stored once: when it is there the answer is 409 and names its size, so that a client whose answer was lost knows.
+// Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10352,6 +10370,13 @@ func ParsePutUploadContentResponse(rsp *http.Response) (*PutUploadContentRespons
 		}
 		response.ApplicationProblemJSON409 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 411:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON411 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest ProblemResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -10467,6 +10492,16 @@ func ParsePutUploadContentResponse(rsp *http.Response) (*PutUploadContentRespons
 			headers.XRequestID = value
 		}
 		response.Headers409 = &headers
+	case rsp.StatusCode == 411:
+		var headers PutUploadContentResponse411Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers411 = &headers
 	case rsp.StatusCode == 413:
 		var headers PutUploadContentResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {

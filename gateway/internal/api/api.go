@@ -152,6 +152,9 @@ func (a *API) Serve(c *Call) {
 	r, allow := find(a.table, c)
 	switch {
 	case r != nil:
+	case !recognised(c.Method()):
+		a.refuse(c, notImplemented, "No resource has this method.")
+		return
 	case len(allow) == 0:
 		a.refuse(c, notFound, "There is nothing at this path.")
 		return
@@ -171,6 +174,10 @@ func (a *API) Serve(c *Call) {
 	}
 	if !ok {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
+		return
+	}
+	if c.Foreign && h == c.Certificate {
+		a.refuse(c, foreignOrigin, "A page of this origin may not use the client certificate; --origins names those that may. With an API key in Authorization it needs none.")
 		return
 	}
 	c.Key = h

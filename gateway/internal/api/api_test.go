@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -216,16 +216,43 @@ func FuzzRoute(f *testing.F) {
 	}
 	f.Add("GET", "/v1/jobs/%2e%2e", "%zz")
 	f.Add("OPTIONS", "*", "")
+	f.Add("BREW", "/v1/jobs", "")
+	f.Add("GET", "/v1/%6Aobs/%6aob_x", "")
+	f.Add("POST", "/v1/jobs%3Abatch", "")
+	f.Add("GET", "/v1%2Fjobs/%256Aobs", "")
 	f.Fuzz(func(t *testing.T, method, path, query string) {
-		x := post(nil)
-		x.method, x.path, x.query = method, path, query
-		x.header = maps.Clone(x.header)
-		delete(x.header, "authorization") // whoever it is does not get past the key
-		got := serve(a, x)
-		if !slices.Contains([]int{401, 404, 405, 204}, got.Status) {
-			t.Fatalf("%q %q was answered %d", method, path, got.Status)
+		got := routed(a, method, path, query)
+		if !slices.Contains([]int{401, 404, 405, 501, 204}, got) {
+			t.Fatalf("%q %q was answered %d", method, path, got)
+		}
+		if !strings.HasPrefix(path, "/") || strings.Contains(path, "%") {
+			return
+		}
+		if encoded := everyByte(path); routed(a, method, encoded, query) != got || a.Streams(method, []byte(encoded)) != a.Streams(method, []byte(path)) {
+			t.Fatalf("%q %q is another path than %q", method, encoded, path)
 		}
 	})
+}
+
+// routed asks without a key, which nobody gets past, and returns the status.
+func routed(a *api.API, method, path, query string) int {
+	x := post(nil)
+	x.method, x.path, x.query = method, path, query
+	delete(x.header, "authorization")
+	return serve(a, x).Status
+}
+
+// everyByte percent-encodes all of a path but the slashes.
+func everyByte(path string) string {
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if c == '/' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	return b.String()
 }
 
 func BenchmarkSubmit(b *testing.B) {

@@ -72,6 +72,7 @@ type Call struct {
 	Quota       limit.Verdict // what the caller may still do; zero while nobody is known
 	Started     time.Time
 	Certificate auth.Hash // of the public key in the client's verified certificate; zero without one
+	Foreign     bool      // a web page asks, and none that the certificate may speak for
 	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
 	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 

@@ -78,8 +78,13 @@ func (a *API) admitContent(c *Call) (u store.Upload, size int64, ok bool) {
 // contentLength reads the length of the body; -1 says that it is chunked.
 func (a *API) contentLength(c *Call, most int64) (size int64, ok bool) {
 	field := c.Header("content-length")
-	if field == nil && c.Header("transfer-encoding") != nil {
+	switch {
+	case field != nil:
+	case c.Header("transfer-encoding") != nil:
 		return -1, true
+	default: // no body at all (RFC 9112 section 6.3), most likely a client that does not know
+		a.refuse(c, lengthRequired, "Say how long the document is with Content-Length, or send it in chunks.")
+		return 0, false
 	}
 	size, err := strconv.ParseInt(string(field), 10, 64)
 	switch {

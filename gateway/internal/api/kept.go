@@ -19,7 +19,8 @@ const StatusRoute = "/v1/jobs/{id}"
 
 // ServeKept answers a GET of a job if everything for it is in memory: who calls
 // and where the job is. It reports false if it has not answered; then the caller
-// gives the call to [API.Serve]. It allocates nothing and needs no RequestID.
+// gives the call to [API.Serve], as it does with a path that is percent-encoded: no
+// id needs that. It allocates nothing and needs no RequestID.
 func (a *API) ServeKept(c *Call) bool {
 	if c.Method() != http.MethodGet || len(c.Query()) > 0 || len(c.Body()) > 0 {
 		return false
@@ -53,7 +54,7 @@ func (a *API) caller(c *Call) *auth.Identity {
 	field := c.Header("authorization")
 	h, ok := c.Memo.Bearer(field)
 	if field == nil && c.Certificate != (auth.Hash{}) {
-		h, ok = c.Certificate, true
+		h, ok = c.Certificate, !c.Foreign
 	}
 	if ok {
 		c.Key = h

@@ -42,8 +42,11 @@ const (
 	tooManyLines     slug = "too-many-lines"
 	unauthorized     slug = "unauthorized"
 	forbidden        slug = "forbidden"
+	foreignOrigin    slug = "origin-not-allowed"
 	notFound         slug = "not-found"
 	methodNotAllowed slug = "method-not-allowed"
+	notImplemented   slug = "not-implemented"
+	lengthRequired   slug = "length-required"
 	conflict         slug = "conflict"
 	keyReused        slug = "idempotency-key-reused"
 	tooManyRequests  slug = "too-many-requests"
@@ -75,8 +78,11 @@ var problems = map[slug]kindOfProblem{
 	tooManyLines:     {http.StatusRequestEntityTooLarge, "There are too many lines"},
 	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
 	forbidden:        {http.StatusForbidden, "The API key may not do this"},
+	foreignOrigin:    {http.StatusForbidden, "The web page may not do this"},
 	notFound:         {http.StatusNotFound, "There is no such resource"},
 	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
+	notImplemented:   {http.StatusNotImplemented, "The server does not do this"},
+	lengthRequired:   {http.StatusLengthRequired, "The length of the body is missing"},
 	conflict:         {http.StatusConflict, "The request contradicts what is there"},
 	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
 	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
@@ -192,10 +198,10 @@ func limitOf(pointer string) slug {
 }
 
 var byStatus = map[int]slug{
-	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: "length-required", http.StatusRequestEntityTooLarge: tooLarge,
+	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: lengthRequired, http.StatusRequestEntityTooLarge: tooLarge,
 	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",
 	http.StatusRequestHeaderFieldsTooLarge: "head-too-large", http.StatusInternalServerError: internal,
-	http.StatusNotImplemented: "not-implemented", http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
+	http.StatusNotImplemented: notImplemented, http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
 }
 
 // Refusal makes the problem document for a request that never became a call.

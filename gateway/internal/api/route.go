@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -68,7 +69,8 @@ func Routes() []string {
 }
 
 // find returns the route of a call and fills its parameters. Without one, allow
-// lists the methods that the path has; empty if there is no such path.
+// lists the methods that the path has; empty if there is no such path. The path
+// "*" is the whole server (RFC 9112 section 3.2.4) and has those of every path.
 func find(table []route, c *Call) (found *route, allow []string) {
 	method := c.Method()
 	if method == "HEAD" {
@@ -77,6 +79,10 @@ func find(table []route, c *Call) (found *route, allow []string) {
 	path := c.RawPath()
 	for i := range table {
 		r := &table[i]
+		if string(path) == "*" {
+			allow = append(allow, r.method)
+			continue
+		}
 		if !r.match(path) {
 			continue
 		}
@@ -94,10 +100,23 @@ func find(table []route, c *Call) (found *route, allow []string) {
 		allow = append(allow, "HEAD")
 	}
 	slices.Sort(allow)
-	return nil, allow
+	return nil, slices.Compact(allow)
 }
 
-// match compares part by part, without allocating.
+// recognised reports whether a method is one that HTTP has (RFC 9110 section
+// 9.3, RFC 5789), so that a resource may have it or not. Methods are
+// case-sensitive.
+func recognised(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+// match compares part by part. It allocates only for a part that is
+// percent-encoded where the pattern has a word.
 func (r *route) match(path []byte) bool {
 	if len(path) == 0 || path[0] != '/' {
 		return false
@@ -105,7 +124,7 @@ func (r *route) match(path []byte) bool {
 	path = path[1:]
 	for i, want := range r.parts {
 		part, rest, more := bytes.Cut(path, slash)
-		if more == (i == len(r.parts)-1) || (want == "" && len(part) == 0) || (want != "" && string(part) != want) {
+		if more == (i == len(r.parts)-1) || (want == "" && len(part) == 0) || (want != "" && !says(part, want)) {
 			return false
 		}
 		path = rest
@@ -114,6 +133,17 @@ func (r *route) match(path []byte) bool {
 }
 
 var slash = []byte{'/'}
+
+// says reports whether a part of a path is word once it is decoded, which is done
+// after the path was split and once only: an encoded slash or percent sign is a
+// character of the part.
+func says(part []byte, word string) bool {
+	if string(part) == word || bytes.IndexByte(part, '%') < 0 {
+		return string(part) == word
+	}
+	decoded, err := url.PathUnescape(string(part))
+	return err == nil && decoded == word
+}
 
 // fill decodes the parameters. ok is false if one is badly encoded or has a
 // control character, which no name of ours has.

@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 )
@@ -39,4 +40,19 @@ func (x *exchange) cors(add func(name, value string), status int, allow string) 
 		return
 	}
 	add("Access-Control-Expose-Headers", corsExposed)
+}
+
+// foreign reports whether the request comes from a web page that is neither of
+// this server nor of an origin that is allowed by name: "*" is meant for pages
+// that send a key, and must not lend every page the certificate of its visitor.
+func (x *exchange) foreign() bool {
+	origin := x.Header("origin")
+	if len(origin) == 0 {
+		return false // browsers say where a request is from unless it is ours or can only be a read that its page cannot see
+	}
+	host, secure := bytes.CutPrefix(origin, []byte("https://"))
+	if secure && bytes.EqualFold(host, x.Host()) {
+		return false
+	}
+	return !slices.Contains(x.k.cfg.Origins, string(origin))
 }

@@ -240,7 +240,7 @@ func (e *entrance) Reply(a *api.Answer) {
 	s.mu.Lock()
 	s.code = ws.CodePolicy
 	s.mu.Unlock()
-	s.send(&reply{Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: uint32(a.RetryAfter / time.Second)}}) //nolint:gosec // seconds
+	s.send(&reply{Problem: &problemReply{Problem: a.Problem, RetryAfterSeconds: seconds(a.RetryAfter)}})
 	s.conn.Close(errSessionOver)
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -102,6 +101,7 @@ func (k *Carrier) ServeEdge(ex *edge.Exchange) {
 	traced := x.trace()
 	if ex.Secure() {
 		x.call.Certificate = certificate(ex.ClientCertificates())
+		x.call.Foreign = x.foreign()
 	}
 	x.id = append(x.id[:0], req.Header("x-request-id")...)
 	if !goodRequestID(x.id) {
@@ -259,7 +259,7 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 		add("Preference-Applied", a.Preference)
 	}
 	if a.RetryAfter > 0 {
-		add("Retry-After", seconds(a.RetryAfter))
+		add("Retry-After", itoa(int64(seconds(a.RetryAfter))))
 	}
 	if a.Status == 401 {
 		add("WWW-Authenticate", `Bearer realm="voicemill"`)
@@ -280,8 +280,9 @@ func (x *exchange) header(a *api.Answer) []http1.Field {
 	return f
 }
 
-func seconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))
+// seconds spells a wait so that nobody comes back too early; 0 is none.
+func seconds(d time.Duration) uint32 {
+	return uint32((max(0, d) + time.Second - 1) / time.Second) //nolint:gosec // waits are of hours at most
 }
 
 // Refusal makes the answer to a request that could not be read, for
@@ -291,7 +292,7 @@ func (k *Carrier) Refusal(status int, public string) http1.Response {
 	a := api.Refusal(status, public, id)
 	r := http1.Response{Status: status, Body: a.Bytes(), Header: []http1.Field{{Name: "Content-Type", Value: a.ContentType}, {Name: "X-Request-Id", Value: id}}}
 	if a.RetryAfter > 0 {
-		r.Header = append(r.Header, http1.Field{Name: "Retry-After", Value: seconds(a.RetryAfter)})
+		r.Header = append(r.Header, http1.Field{Name: "Retry-After", Value: itoa(int64(seconds(a.RetryAfter)))})
 	}
 	return r
 }

@@ -65,6 +65,8 @@ type session struct {
 	window   uint32             // guarded by mu: credit that the client gives a new stream; 0 is no limit
 	reading  bool               // guarded by mu: a message is being read off the loop, and input waits
 	draining bool               // guarded by mu
+	ended    bool               // guarded by mu: the peer has shut its sending side
+	probed   bool               // guarded by mu: and was asked whether it still listens
 	code     int                // guarded by mu: the farewell that was said; 0 for none
 }
 
@@ -298,12 +300,16 @@ func (s *session) done(st *stream) {
 	cancel := st.cancel
 	st.onClose = nil
 	leave := s.draining && len(s.streams) == 0
+	ended := s.ended
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
 	if leave {
 		s.restart()
+	}
+	if ended {
+		s.conn.Resume() // to ask what is due
 	}
 }
 
@@ -369,6 +375,29 @@ func (s *session) OnDrain(*edge.Conn) {
 	if idle {
 		s.restart()
 	}
+}
+
+// Due implements [edge.EndHandler]: calls that are open may be answered, and
+// messages read that wait. A ping finds out whether the peer has shut more than
+// its sending side: it is answered with a reset then.
+func (s *session) Due() bool {
+	stalled := s.stalled()
+	s.mu.Lock()
+	s.ended = true
+	open := len(s.streams) > 0
+	probe := open && !s.probed
+	s.probed = s.probed || open
+	s.mu.Unlock()
+	if probe {
+		_ = s.conn.Write(s.wire.ping(nil)) // a peer that does not read is cut for that
+	}
+	return stalled || open
+}
+
+// OnEnd implements [edge.EndHandler].
+func (s *session) OnEnd(*edge.Conn) {
+	s.say(ws.CodeNormal, "")
+	s.conn.Close(nil)
 }
 
 // OnClose implements [edge.ConnHandler].

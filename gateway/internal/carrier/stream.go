@@ -160,7 +160,7 @@ func (st *stream) reply(a *api.Answer) *reply {
 	r := &reply{Stream: st.id}
 	switch {
 	case a.Problem != nil:
-		r.Problem = &problemReply{Problem: a.Problem, RetryAfterSeconds: uint32(a.RetryAfter / time.Second)} //nolint:gosec // seconds
+		r.Problem = &problemReply{Problem: a.Problem, RetryAfterSeconds: seconds(a.RetryAfter)}
 	case a.Job != nil && st.method == http.MethodPost && st.path == "/v1/jobs":
 		r.Accepted = &acceptedReply{Job: a.Job, RequestID: st.call.RequestID}
 	case a.Job != nil:

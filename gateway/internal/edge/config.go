@@ -22,13 +22,14 @@ type Config struct {
 	MaxConns    int // open connections; above it new ones get 503; default 20000
 	AcceptRate  int // new connections a second, the rest waits in the kernel's queue; 0 is no limit
 	MaxStreams  int // goroutines that carry bodies at once, see [Exchange.Go]; default 1024
+	WriteRate   int // bytes a second that a peer with output waiting must take in each WriteWindow; default 1024
 	BodyRate    int // bytes a second that a streamed body must bring once BodyTimeout has passed; default 8192
 	MaxInFlight int // requests of one connection that await their answers; default 32
 
 	Limits      http1.Limits // of one request; default [http1.DefaultLimits]
 	MaxBacklog  int          // unparsed input of one connection, bytes; default 256 KiB
 	MaxBuffered int          // bytes that all connections may hold together, above a small share each; default 256 MiB
-	MaxOutbound int          // output of one connection that its peer has not taken, bytes; default 1 MiB
+	MaxOutbound int          // output of one connection that its peer has not taken, or that waits for earlier answers, bytes; above it no request is read; default 1 MiB
 
 	// ProxyFrom are the load balancers whose connections must begin with a header
 	// of the PROXY protocol, version 2, which names the client.
@@ -44,6 +45,7 @@ type Config struct {
 	IdleTimeout      time.Duration // between two requests; default 75 s
 	AnswerTimeout    time.Duration // from the end of a request to its answer, which is then 503; default 120 s
 	WriteStall       time.Duration // without a byte taken by a peer that has output waiting; default 20 s
+	WriteWindow      time.Duration // over which the rate of such a peer is taken; default 60 s
 	LingerTimeout    time.Duration // of discarding input after the last answer; default 2 s
 	HalfClose        time.Duration // for answers to a client that shut its sending side; default 5 s
 	DrainIdle        time.Duration // for which an idle connection may still send a request while draining; default 500 ms
@@ -65,6 +67,7 @@ func (c Config) withDefaults() Config {
 	c.MaxConns = cmp.Or(c.MaxConns, 20_000)
 	c.MaxStreams = cmp.Or(c.MaxStreams, 1024)
 	c.BodyRate = cmp.Or(c.BodyRate, 8<<10)
+	c.WriteRate = cmp.Or(c.WriteRate, 1<<10)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 32)
 	c.Limits = cmp.Or(c.Limits, http1.DefaultLimits())
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 256<<10)
@@ -78,6 +81,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
 	c.AnswerTimeout = cmp.Or(c.AnswerTimeout, 120*time.Second)
 	c.WriteStall = cmp.Or(c.WriteStall, 20*time.Second)
+	c.WriteWindow = cmp.Or(c.WriteWindow, 60*time.Second)
 	c.LingerTimeout = cmp.Or(c.LingerTimeout, 2*time.Second)
 	c.HalfClose = cmp.Or(c.HalfClose, 5*time.Second)
 	c.DrainIdle = cmp.Or(c.DrainIdle, 500*time.Millisecond)
@@ -95,7 +99,7 @@ func (c *Config) validate() error {
 		return errors.New("neither an address nor a listener is given")
 	}
 	for name, n := range map[string]int{
-		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "body rate": c.BodyRate, "handshake limit": c.MaxHandshakes,
+		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "body rate": c.BodyRate, "write rate": c.WriteRate, "handshake limit": c.MaxHandshakes,
 		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound, "buffer limit": c.MaxBuffered,
 	} {
 		if n < 1 {
@@ -107,7 +111,7 @@ func (c *Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "body stall": c.BodyStall, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
-		"write stall": c.WriteStall, "linger": c.LingerTimeout, "half-close": c.HalfClose,
+		"write stall": c.WriteStall, "write window": c.WriteWindow, "linger": c.LingerTimeout, "half-close": c.HalfClose,
 		"drain idle": c.DrainIdle, "drain stall": c.DrainStall, "grace": c.Grace,
 	} {
 		if d < c.Tick {

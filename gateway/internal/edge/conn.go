@@ -59,7 +59,7 @@ type conn struct {
 	discards  int       // input dropped while lingering
 	pressed   int       // input taken while too much output waits
 	accounted int       // what the server's budget is charged with
-	queued    int       // the loop's copy of queuedBytes
+	queued    int       // the loop's copy of queuedBytes and parkedBytes
 	upgraded  *Conn
 	tls       *tlsLayer // nil on a plain connection
 
@@ -72,6 +72,7 @@ type conn struct {
 	stageAt    time.Duration // when the current stage of the request being read began
 	stage      http1.Stage
 	stalledAt  time.Duration // when output last made progress; 0 without output waiting
+	pace       pace          // of a peer for which output waits
 	lingerBy   time.Duration
 	lastUse    time.Duration // when the last request was read or the last answer sent
 
@@ -82,6 +83,8 @@ type conn struct {
 	last        *Exchange
 	inFlight    int
 	queuedBytes int                     // of requests that await their answers
+	parkedBytes int                     // of answers that others must go before
+	parkedTold  int                     // of these, as the loop knows
 	busy        bool                    // the loop is working on this connection and will flush it
 	leave       bool                    // close when everything is sent
 	cut         bool                    // and at once
@@ -271,7 +274,7 @@ func (c *conn) stalled() bool {
 	if c.hold || c.waits {
 		return true
 	}
-	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked() > c.srv.cfg.MaxOutbound
+	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked()+c.parkedBytes > c.srv.cfg.MaxOutbound
 }
 
 func (c *conn) pendingLocked() int {
@@ -327,14 +330,8 @@ func (c *conn) released(g gnet.Conn, err error) {
 // outlive keeps a connection whose peer shut its sending side, if answers are
 // due, on a descriptor of its own, because gnet closes the one it has.
 func (c *conn) outlive() bool {
-	c.mu.Lock()
-	leaving := c.leave
-	c.mu.Unlock()
-	if c.phase != phaseHTTP && c.phase != phaseUpgraded || !c.due() {
+	if !c.due() {
 		return false
-	}
-	if c.phase == phaseUpgraded && !leaving {
-		return false // it is for the protocol to end before the connection does
 	}
 	c.forgetWatch()
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)

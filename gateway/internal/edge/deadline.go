@@ -16,6 +16,7 @@ const (
 	actUnanswered // answer in place of the handler
 	actLeave      // end an idle connection
 	actStalled    // cut a peer that does not read
+	actSlow       // or reads drop by drop
 	actTimer      // call the protocol's timer
 )
 
@@ -33,6 +34,9 @@ func (c *conn) deadline() (at time.Duration, act action) {
 	at, act = c.readDeadline()
 	if c.wire != nil {
 		at, act = sooner(at, act, c.stallDeadline(), actStalled)
+		if c.pace.since > 0 {
+			at, act = sooner(at, act, c.pace.since+c.srv.cfg.WriteWindow, actSlow)
+		}
 	}
 	if c.lingerBy > 0 {
 		at, act = sooner(at, act, c.lingerBy, actClose)
@@ -132,12 +136,38 @@ func (c *conn) expire() {
 	case actLeave:
 		c.leaveIdle()
 	case actStalled:
-		c.srv.stats.CutStalled.Add(1)
-		c.close()
+		c.stalledOut()
+	case actSlow:
+		c.slowOut()
 	case actTimer:
 		c.upgraded.fire()
 	}
 	c.flush()
+}
+
+// stalledOut cuts a peer that takes nothing. What its kernel has taken since the
+// last write counts: a large socket reports room only when much of it is free.
+func (c *conn) stalledOut() {
+	if c.pace.look(c.fd, c.loop.clock) {
+		c.stalledAt = c.loop.clock
+		return
+	}
+	c.srv.stats.CutStalled.Add(1)
+	c.close()
+}
+
+// slowOut cuts a peer that took too little in the time for which output waited
+// for it, or gives it as much time again.
+func (c *conn) slowOut() {
+	cfg := &c.srv.cfg
+	c.pace.look(c.fd, c.loop.clock)
+	took := c.pace.seen - c.pace.from
+	if float64(took) < float64(cfg.WriteRate)*(c.loop.clock-c.pace.since).Seconds() {
+		c.srv.stats.CutStalled.Add(1)
+		c.close()
+		return
+	}
+	c.pace.since, c.pace.from = c.loop.clock, c.pace.seen
 }
 
 // late refuses a request that does not arrive.

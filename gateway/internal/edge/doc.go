@@ -50,8 +50,9 @@
 //	               └▶ handshake (TLS) ▶ sniffing
 //
 // A client that shuts its sending side while answers are outstanding still gets
-// them: gnet closes its descriptor at end of input, the connection goes on with
-// a duplicate. A connection that ends with input unread lingers: its last answer
+// them, for a bounded time: gnet closes its descriptor at end of input, the connection
+// goes on with a duplicate. So it is after an upgrade if the protocol says that
+// answers are due, see [EndHandler]. A connection that ends with input unread lingers: its last answer
 // is sent, then input is discarded for a bounded time, because closing at once
 // would reset the connection and destroy the answer on its way.
 //

@@ -23,6 +23,10 @@ type HandlerFunc func(ex *Exchange)
 // ServeEdge calls f.
 func (f HandlerFunc) ServeEdge(ex *Exchange) { f(ex) }
 
+// parkedStep is by how much the answers of a connection that others must go before
+// may grow until its loop is told, which counts them.
+const parkedStep = 16 << 10
+
 // largeBody is the size from which copying a body may not keep the loop waiting.
 const largeBody = 16 << 10
 
@@ -66,6 +70,7 @@ type Exchange struct {
 	cuts      bool    // and without lingering: the answer is incomplete
 	streaming bool    // the head is out, the body is on its way
 	buf       *buffer // the answer, while others must go first
+	parked    int     // its bytes, as the connection counts them
 	switchTo  func(*Conn) ConnHandler
 	room      chan struct{} // closed when a stream that waits may go on
 	onClose   []func()
@@ -172,7 +177,26 @@ func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
 	if c.first == ex {
 		c.advanceLocked()
 	}
-	return cancel, ex.state == exchangeDone && !c.busy
+	return cancel, (ex.parkLocked() || ex.state == exchangeDone) && !c.busy
+}
+
+// parkLocked counts what waits for the answers before it. It reports whether that
+// has become so much that the loop must be told.
+func (ex *Exchange) parkLocked() (wake bool) {
+	if ex.buf == nil {
+		return false
+	}
+	c := ex.c
+	c.parkedBytes += len(ex.buf.b) - ex.parked
+	ex.parked = len(ex.buf.b)
+	return c.parkedBytes-c.parkedTold >= parkedStep
+}
+
+// unparkLocked lets go of the answer's memory when it is sent or lost.
+func (ex *Exchange) unparkLocked() {
+	ex.c.parkedBytes -= ex.parked
+	ex.c.srv.buffers.put(ex.buf)
+	ex.buf, ex.parked = nil, 0
 }
 
 // unread reports whether the body has not arrived whole, so that the connection
@@ -200,8 +224,7 @@ func (c *conn) advanceLocked() {
 		if ex.buf != nil {
 			out := c.outLocked()
 			out.b = append(out.b, ex.buf.b...)
-			c.srv.buffers.put(ex.buf)
-			ex.buf = nil
+			ex.unparkLocked()
 		}
 		if ex.state != exchangeAnswered {
 			return
@@ -273,8 +296,7 @@ func (ex *Exchange) lost() {
 	told, cancel := ex.onClose, ex.cancel
 	ex.onClose, ex.cancel = nil, nil
 	ex.endBodyLocked()
-	c.srv.buffers.put(ex.buf)
-	ex.buf = nil
+	ex.unparkLocked()
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()

@@ -320,23 +320,25 @@ func TestRefusalIsNotLostWhileTheClientStillSends(t *testing.T) {
 
 func TestTimeOutsAnswerOrCloseByPhase(t *testing.T) {
 	t.Parallel()
-	cfg := edge.Config{HeadTimeout: 100 * time.Millisecond, BodyTimeout: 100 * time.Millisecond, IdleTimeout: 100 * time.Millisecond, AnswerTimeout: 100 * time.Millisecond}
+	const soon = 100 * time.Millisecond
+	head, body, late := edge.Config{HeadTimeout: soon}, edge.Config{BodyTimeout: soon}, edge.Config{AnswerTimeout: soon}
 	for name, test := range map[string]struct {
+		cfg      edge.Config // has the time-out that the case waits for
 		send     string
 		statuses []int
 	}{
-		"nothing sent":              {"", nil},
-		"head never ends":           {"GET / HTTP/1.1\r\nHost", []int{408}},
-		"body never ends":           {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhi", []int{408}},
-		"chunked body never ends":   {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi", []int{408}},
-		"idle after an answer":      {get, []int{200}},
-		"second head never ends":    {get + "G", []int{200, 408}},
-		"handler does not answer":   {"GET /never HTTP/1.1\r\nHost: h\r\n\r\n", []int{503}},
-		"answers behind a dead one": {"GET /never HTTP/1.1\r\nHost: h\r\n\r\n" + get, []int{503}},
+		"nothing sent":              {edge.Config{IdleTimeout: soon}, "", nil},
+		"head never ends":           {head, "GET / HTTP/1.1\r\nHost", []int{408}},
+		"body never ends":           {body, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhi", []int{408}},
+		"chunked body never ends":   {body, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi", []int{408}},
+		"idle after an answer":      {edge.Config{IdleTimeout: 2 * time.Second}, get, []int{200}}, // which the request must beat
+		"second head never ends":    {head, get + "G", []int{200, 408}},
+		"handler does not answer":   {late, "GET /never HTTP/1.1\r\nHost: h\r\n\r\n", []int{503}},
+		"answers behind a dead one": {late, "GET /never HTTP/1.1\r\nHost: h\r\n\r\n" + get, []int{503}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := open(t, cfg, func(ex *edge.Exchange) {
+			c := open(t, test.cfg, func(ex *edge.Exchange) {
 				if string(ex.Request().Path()) != "/never" {
 					echo(ex)
 					return

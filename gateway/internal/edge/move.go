@@ -89,7 +89,7 @@ func (c *conn) readInput() {
 	case err == unix.EAGAIN || err == unix.EINTR:
 	case err != nil:
 		c.close()
-	case c.phase == phaseHTTP && c.due():
+	case c.due():
 		c.endOfInput()
 	default:
 		c.close()
@@ -107,11 +107,19 @@ func (c *conn) appetite() int {
 	return max(1, min(inboxBytes, ringBytes-c.body.n))
 }
 
-// due reports whether anything is owed to the peer.
+// due reports whether anything is owed to a peer that has shut its sending side.
 func (c *conn) due() bool {
+	if c.phase != phaseHTTP && c.phase != phaseUpgraded {
+		return false
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.inFlight > 0 || c.out != nil || c.wire != nil || len(c.backlog) > 0
+	leaving := c.leave
+	due := c.inFlight > 0 || c.out != nil || c.wire != nil || len(c.backlog) > 0
+	c.mu.Unlock()
+	if c.phase == phaseUpgraded && !leaving {
+		return c.upgraded.due(due)
+	}
+	return due
 }
 
 // endOfInput runs when the peer has shut its sending side and answers are due.
@@ -154,7 +162,7 @@ func (c *conn) comeBack() {
 		return
 	}
 	s := c.srv
-	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, back: true}
+	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, pace: c.pace, back: true}
 	if next.tls != nil {
 		next.tls.c = next
 	}

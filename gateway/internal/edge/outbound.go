@@ -28,6 +28,9 @@ func (c *conn) flush() {
 		}
 	}
 	c.endTurn()
+	if c.eof && c.phase == phaseUpgraded {
+		c.upgraded.ended()
+	}
 	c.attend()
 	c.account()
 	c.arm()
@@ -41,12 +44,12 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	if c.first == nil && c.switchTo == nil {
 		c.hold, c.upload = false, false // the request that asked for an upgrade was answered otherwise
 	}
-	c.queued = c.queuedBytes
+	c.queued, c.parkedTold = c.queuedBytes+c.parkedBytes, c.parkedBytes
 	out, raw := c.out, c.raw
 	c.out, c.raw = nil, nil
 	c.busy = false
-	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0
 	switchTo, c.switchTo = c.switchTo, nil
+	leave = c.leave || c.eof && c.inFlight == 0 && len(c.backlog) == 0 && c.phase != phaseUpgraded && switchTo == nil
 	if out != nil {
 		c.pending += len(out.b)
 	}
@@ -150,6 +153,7 @@ func (c *conn) push() {
 	}
 	c.srv.stats.BytesOut.Add(uint64(sent))
 	c.loop.spend(sent)
+	c.pace.sent += sent
 	if sent > 0 {
 		c.stalledAt = c.loop.clock
 	}
@@ -164,10 +168,12 @@ func (c *conn) push() {
 	if c.wireOff == len(c.wire.b) {
 		c.srv.buffers.put(c.wire)
 		c.wire, c.stalledAt = nil, 0
+		c.pace.end()
 		c.lastUse = c.loop.clock
 		c.srv.tell(told)
 		return
 	}
+	c.pace.look(c.fd, c.loop.clock)
 	c.compact()
 	c.armed &^= unix.EPOLLOUT // a socket that was full may have become so after the last report
 	c.watchFor()

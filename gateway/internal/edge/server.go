@@ -42,7 +42,7 @@ type Stats struct {
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
 	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
-	Buffered         atomic.Int64  // bytes that connections hold: partial and waiting requests, output that was not taken
+	Buffered         atomic.Int64  // bytes that connections hold: partial and waiting requests, output that waits for others or was not taken
 	ShedMemory       atomic.Uint64 // connections ended because too much was buffered
 	BytesIn          atomic.Uint64
 	BytesOut         atomic.Uint64

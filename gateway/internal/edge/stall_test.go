@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,56 @@ func TestPeerThatDoesNotReadDoesNotHoldUpTheDrain(t *testing.T) {
 	writers.Wait()
 	if n := d.Stats().CutStalled.Load(); n != 1 {
 		t.Errorf("%d connections were cut because they did not read; want 1", n)
+	}
+}
+
+// drip reads n bytes of an endless answer in every tick, until it fails or has read
+// most, and returns how much it read.
+func drip(c *client, n, most int, tick time.Duration) (read int) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for p := make([]byte, n); read < most; <-t.C {
+		m, err := io.ReadFull(c.TCPConn, p)
+		if read += m; err != nil {
+			break
+		}
+	}
+	return read
+}
+
+// endless answers without end, as fast as the peer reads.
+func endless(ex *edge.Exchange) { give(ex, http1.StreamLength, &pattern{size: 1 << 40}, func() {}) }
+
+func TestAPeerThatReadsDropByDropGivesItsStreamBack(t *testing.T) {
+	t.Parallel()
+	d := open(t, edge.Config{WriteStall: time.Minute, WriteRate: 64 << 10, WriteWindow: 500 * time.Millisecond, MaxStreams: 1}, endless)
+	c := d.dial()
+	_ = c.SetReadBuffer(8 << 10)
+	c.send(get)
+	var dripping sync.WaitGroup
+	dripping.Go(func() { drip(c, 100, 1<<30, 20*time.Millisecond) })
+	waitFor(t, "the stream to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	waitFor(t, "the stream to end", func() bool { return d.Stats().Streams.Load() == 0 })
+	if n := d.Stats().CutStalled.Load(); n != 1 {
+		t.Errorf("%d connections were cut because they did not read; want 1", n)
+	}
+	_ = c.Close()
+	dripping.Wait()
+}
+
+func TestAPeerThatReadsSteadilyIsNotCut(t *testing.T) {
+	t.Parallel()
+	// The kernel has megabytes for the peer, and no room to report for seconds.
+	d := open(t, edge.Config{WriteStall: 500 * time.Millisecond, WriteWindow: 500 * time.Millisecond}, endless)
+	c := d.dial()
+	_ = c.SetReadBuffer(64 << 10)
+	c.send(get)
+	const most = 2 << 20
+	if n := drip(c, 32<<10, most, 50*time.Millisecond); n < most {
+		t.Errorf("cut after %d bytes", n)
+	}
+	if n := d.Stats().CutStalled.Load(); n != 0 {
+		t.Errorf("%d connections were cut", n)
 	}
 }
 

@@ -42,7 +42,7 @@ func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stre
 	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
 	dst := ex.bufferLocked()
 	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(ex.closes))
-	wake := c.first == ex && !c.busy
+	wake := (ex.parkLocked() || c.first == ex) && !c.busy
 	c.mu.Unlock()
 	if wake {
 		c.loop.notify(c, noteOutput)
@@ -87,7 +87,7 @@ func (s *Stream) writeLocked(p []byte) (wake bool, err error) {
 	} else {
 		dst.b = append(dst.b, p...)
 	}
-	return ex.c.first == ex && !ex.c.busy, nil
+	return (ex.parkLocked() || ex.c.first == ex) && !ex.c.busy, nil
 }
 
 // Wait returns nil when little waits for the peer, [net.ErrClosed] when the

@@ -194,10 +194,6 @@ func (c *conn) endOfPlain() {
 	if c.eof || c.phase == phaseClosed {
 		return
 	}
-	if c.phase == phaseUpgraded {
-		c.upgraded.Close(nil)
-		return
-	}
 	c.eof = true
 	c.afterEnd()
 }

@@ -40,6 +40,18 @@ type DrainHandler interface {
 	OnDrain(c *Conn)
 }
 
+// EndHandler is a [ConnHandler] whose peer may shut its sending side and wait for
+// answers, for as long as the server's HalfClose allows. One that is none is
+// closed then.
+type EndHandler interface {
+	// Due reports whether the peer, from which no more will come, waits for
+	// anything that the handler has not written. It is asked again when something
+	// was written and after [Conn.Resume].
+	Due() bool
+	// OnEnd is called once, when nothing is due any more. The handler closes.
+	OnEnd(c *Conn)
+}
+
 // Conn is a connection that has left HTTP. Its methods are safe on any
 // goroutine, except where they say otherwise.
 type Conn struct {
@@ -102,7 +114,22 @@ func (u *Conn) feed(data []byte) []byte {
 		u.Close(err)
 		return nil
 	}
+	if n == 0 {
+		c.idle()
+	}
 	return data[n:]
+}
+
+// idle ends what feed began, because nobody flushes after input that nothing was
+// taken of.
+func (c *conn) idle() {
+	c.mu.Lock()
+	c.busy = false
+	wake := c.out != nil || c.leave
+	c.mu.Unlock()
+	if wake {
+		c.loop.notify(c, noteOutput)
+	}
 }
 
 // Write queues p, which is copied, and reports [ErrCongested] if more waits for
@@ -247,6 +274,31 @@ func (u *Conn) drain() {
 	}
 	if h, ok := u.handler.(DrainHandler); ok {
 		h.OnDrain(u)
+		return
+	}
+	u.Close(nil)
+}
+
+// due reports whether a peer that has shut its sending side is to be waited for.
+// some says that output or input of it is left.
+func (u *Conn) due(some bool) bool {
+	h, ok := u.handler.(EndHandler)
+	return ok && (h.Due() || some)
+}
+
+// ended takes leave of a peer that has shut its sending side when it waits for
+// nothing any more.
+func (u *Conn) ended() {
+	u.c.mu.Lock()
+	leaving := u.c.leave
+	u.c.mu.Unlock()
+	if leaving {
+		return
+	}
+	if h, ok := u.handler.(EndHandler); ok {
+		if !h.Due() {
+			h.OnEnd(u)
+		}
 		return
 	}
 	u.Close(nil)

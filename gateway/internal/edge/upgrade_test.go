@@ -98,16 +98,16 @@ func TestUpgradeHandsTheStreamOverWithoutLosingBytes(t *testing.T) {
 			}
 			c.line("hello\n")
 			if !strings.HasSuffix(stream, "bye\n") {
-				for _, b := range "timer\na\nb\nb" {
+				for _, b := range "a\nb\n" {
 					c.send(string(b))
 				}
-				c.line("A\n")
-				c.line("B\n")
+			}
+			c.line("A\n")
+			c.line("B\n")
+			if !strings.HasSuffix(stream, "bye\n") {
+				c.send("timer\nb")
 				c.line("timer\n")
 				c.send("ye\n")
-			} else {
-				c.line("A\n")
-				c.line("B\n")
 			}
 			c.wantEnd()
 			_ = c.Close()
@@ -269,4 +269,95 @@ func TestWhoAsksIsToldWhenThePeerHasCaughtUp(t *testing.T) {
 	if err := <-l.closed; err != nil {
 		t.Errorf("OnClose got %v", err)
 	}
+}
+
+func TestWritesFromOutsideArriveThoughInputWaits(t *testing.T) {
+	t.Parallel()
+	l := &lines{closed: make(chan error, 1)}
+	conns := make(chan *edge.Conn, 1)
+	d := open(t, edge.Config{Frames: func(c *edge.Conn) edge.ConnHandler { conns <- c; return l }}, echo)
+	c := d.dial()
+	c.send("VML1\nhalf a line")
+	c.line("VML1\n")
+	conn := <-conns
+	for range 3 {
+		if err := conn.Write([]byte("hello\n")); err != nil {
+			t.Fatal(err)
+		}
+		c.line("hello\n")
+	}
+	c.send(" and the rest\n")
+	c.line("HALF A LINE AND THE REST\n")
+}
+
+// debts are lines of which every one is owed until it is paid.
+type debts struct {
+	lines
+	due   atomic.Int32
+	conns chan *edge.Conn
+}
+
+func (d *debts) OnBytes(c *edge.Conn, data []byte) (int, error) {
+	n := bytes.LastIndexByte(data, '\n') + 1
+	if owed := bytes.Count(data[:n], []byte("\n")); owed > 0 {
+		d.due.Add(int32(owed))
+		d.conns <- c
+	}
+	return n, nil
+}
+
+func (d *debts) Due() bool { return d.due.Load() > 0 }
+
+func (d *debts) OnEnd(c *edge.Conn) {
+	_ = c.Write([]byte("end\n"))
+	c.Close(errBye)
+}
+
+func TestAProtocolGivesAnswersAfterItsPeerShutItsSendingSide(t *testing.T) {
+	t.Parallel()
+	newDebts := func() *debts {
+		return &debts{lines: lines{closed: make(chan error, 1)}, conns: make(chan *edge.Conn, 1)}
+	}
+	for name, sent := range map[string]string{"whole lines": "VML1\na\n", "half a line behind": "VML1\na\nb"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newDebts()
+			d := open(t, edge.Config{HalfClose: time.Minute, Frames: func(*edge.Conn) edge.ConnHandler { return p }}, echo)
+			c := d.dial()
+			c.send(sent)
+			conn := <-p.conns
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the end of input to be seen", func() bool { return d.Stats().HalfClosed.Load() == 1 })
+			for i := p.due.Load() - 1; i >= 0; i-- {
+				if err := conn.Write([]byte("paid\n")); err != nil {
+					t.Fatal(err)
+				}
+				c.line("paid\n")
+				p.due.Store(i)
+			}
+			conn.Resume()
+			c.line("end\n")
+			c.wantEnd()
+			if err := <-p.closed; !errors.Is(err, errBye) {
+				t.Errorf("OnClose got %v", err)
+			}
+		})
+	}
+	t.Run("not for ever", func(t *testing.T) {
+		t.Parallel()
+		p := newDebts()
+		d := open(t, edge.Config{HalfClose: 50 * time.Millisecond, Frames: func(*edge.Conn) edge.ConnHandler { return p }}, echo)
+		c := d.dial()
+		c.send("VML1\n")
+		<-p.conns
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		c.wantEnd()
+		if err := <-p.closed; err != nil {
+			t.Errorf("OnClose got %v", err)
+		}
+	})
 }

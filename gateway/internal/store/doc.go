@@ -4,7 +4,8 @@
 //
 // A circuit breaker stands before the database: after a few failures in a row
 // calls fail at once for a moment, so that an absent database costs its callers
-// microseconds and no queue. [Store.Probe] closes it again.
+// microseconds and no queue. [Store.Probe] opens it at a refusal and closes it
+// again.
 //
 // Errors are *job.Error: NotFound, Conflict, Unavailable or Internal.
 package store

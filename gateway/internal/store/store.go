@@ -45,18 +45,24 @@ func (s *Store) Check(ctx context.Context) error { return s.queries.Check(ctx, s
 // Available returns nil while the database is believed to answer. It asks nothing.
 func (s *Store) Available() error { return s.breaker.State(time.Now()) }
 
-// Probe asks the database and opens or closes the breaker by the answer.
+// Probe asks the database and closes the breaker if it answers. A refusal opens
+// it at once; silence counts as that of a call does, since it may be us who are
+// slow.
 func (s *Store) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout/2, errCallTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, callTimeout/2, errCallTimeout)
 	defer cancel()
 	var one int
-	err := pg.Classify(s.pool.QueryRow(ctx, s.queries.Get("Ping")).Scan(&one))
-	if err != nil {
+	err := pg.Classify(s.pool.QueryRow(bounded, s.queries.Get("Ping")).Scan(&one))
+	switch {
+	case err == nil:
+		s.breaker.Reset()
+	case ctx.Err() != nil: // who asked went away, which says nothing about the database
+	case bounded.Err() != nil:
+		s.breaker.Done(time.Now(), err)
+	default:
 		s.breaker.Trip(time.Now(), err)
-		return err
 	}
-	s.breaker.Reset()
-	return nil
+	return err
 }
 
 // call runs one access behind the breaker, in bounded time.

@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/testkit"
 )
@@ -335,6 +336,34 @@ func TestADatabaseThatIsAwayFailsFast(t *testing.T) {
 	require.Equal(t, job.Unavailable, job.KindOf(s.Available()))
 	_, err := s.FindKey(t.Context(), auth.Hash{})
 	require.Equal(t, job.Unavailable, job.KindOf(err))
+}
+
+func TestAProbeWithoutAnAnswerInTimeIsOneFailureOfSeveral(t *testing.T) {
+	t.Parallel()
+	db, err := pg.Connect(t.Context(), pg.Config{DSN: config.NewSecret(testkit.PostgresDSN(t)), MaxConns: 1}, testkit.Log(t))
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	s, err := store.New(db, rand.Reader)
+	require.NoError(t, err)
+	only, err := db.Acquire(t.Context()) // so that nobody else is answered
+	require.NoError(t, err)
+	t.Cleanup(only.Release)
+
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 3 {
+		require.Error(t, s.Probe(gone))
+	}
+	require.NoError(t, s.Available(), "who asked went away")
+	for range 2 {
+		require.Equal(t, job.Unavailable, job.KindOf(s.Probe(t.Context())))
+		require.NoError(t, s.Available())
+	}
+	require.Error(t, s.Probe(t.Context()))
+	require.Equal(t, job.Unavailable, job.KindOf(s.Available()))
+	only.Release()
+	require.NoError(t, s.Probe(t.Context()))
+	require.NoError(t, s.Available())
 }
 
 func TestCursorsOfOthersAreRefused(t *testing.T) {

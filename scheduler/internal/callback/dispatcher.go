@@ -28,22 +28,29 @@ const (
 	pauseTo     = 5 * time.Second        // between tries while the database is away
 )
 
+// Deps are the parts a Dispatcher works with; all are needed.
+type Deps struct {
+	Store *store.Store
+	Log   *slog.Logger
+	// Changed is told the version of a job that a receiver is about to be shown.
+	Changed func(id job.ID, version int64)
+	// Observe is told the outcome of every attempt.
+	Observe func(outcome string)
+}
+
 // Dispatcher sends callbacks. Create it with [New]; Hint may be called by any
 // goroutine at any time, Run by one at a time.
 type Dispatcher struct {
-	cfg     Config
-	store   *store.Store
-	log     *slog.Logger
-	observe func(outcome string)
-	waits   []time.Duration
-	client  *http.Client
-	nudge   chan struct{}
+	cfg    Config
+	deps   Deps
+	waits  []time.Duration
+	client *http.Client
+	nudge  chan struct{}
 }
 
-// New returns a Dispatcher that is not running yet. observe is told the
-// outcome of every attempt.
-func New(cfg Config, s *store.Store, log *slog.Logger, observe func(outcome string)) *Dispatcher {
-	return &Dispatcher{cfg: cfg, store: s, log: log, observe: observe, waits: schedule(), client: newClient(cfg), nudge: make(chan struct{}, 1)}
+// New returns a Dispatcher that is not running yet.
+func New(cfg Config, deps Deps) *Dispatcher {
+	return &Dispatcher{cfg: cfg, deps: deps, waits: schedule(), client: newClient(cfg), nudge: make(chan struct{}, 1)}
 }
 
 // Hint says that something may be due. It never blocks.
@@ -75,7 +82,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		if err != nil {
 			if err.Error() != last && ctx.Err() == nil {
 				last = err.Error()
-				d.log.WarnContext(ctx, "callbacks wait", slog.String("error", last))
+				d.deps.Log.WarnContext(ctx, "callbacks wait", slog.String("error", last))
 			}
 			pause = min(max(2*pause, d.cfg.Tick), pauseTo)
 			if !sleep(ctx, pause) {
@@ -152,14 +159,14 @@ func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err
 	if room == 0 {
 		return false, nil
 	}
-	due, err := d.store.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
+	due, err := d.deps.Store.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
 	if err != nil {
 		return false, fmt.Errorf("claim callbacks: %w", err)
 	}
 	for _, one := range due {
 		host := hostOf(one.URL)
 		if f.hosts[host] >= d.cfg.PerHost {
-			if err := d.store.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
+			if err := d.deps.Store.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
 				return false, fmt.Errorf("postpone callback %s: %w", one.ID, err)
 			}
 			continue
@@ -186,7 +193,7 @@ func hostOf(raw string) string {
 
 // deliver makes one attempt and records it.
 func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
-	log := d.log.With(slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
+	log := d.deps.Log.With(slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
 	if err := d.ensureBody(ctx, &one); err != nil {
 		log.WarnContext(ctx, "callback not built; it is tried again", slog.String("error", err.Error()))
 		return
@@ -202,11 +209,11 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 	}
 	a, outcome := d.judge(one, got)
 	a.Duration = time.Since(start)
-	if err := d.store.SettleDelivery(ctx, one.ID, a); err != nil {
+	if err := d.deps.Store.SettleDelivery(ctx, one.ID, a); err != nil {
 		log.WarnContext(ctx, "attempt not recorded; it is made again", slog.String("error", err.Error()))
 		return
 	}
-	d.observe(outcome)
+	d.deps.Observe(outcome)
 	if outcome == Failed {
 		log.InfoContext(ctx, "callback given up", slog.Int("attempts", a.N), slog.Int("status", a.Status), slog.String("reason", a.Error))
 	}
@@ -234,15 +241,16 @@ func (d *Dispatcher) ensureBody(ctx context.Context, one *store.Delivery) error 
 	if one.Payload != "" {
 		return nil
 	}
-	doc, err := d.store.Document(ctx, one.JobID)
+	doc, err := d.deps.Store.Document(ctx, one.JobID)
 	if err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
+	d.deps.Changed(doc.ID, doc.Version) // a gateway that the receiver asks must not show an older one
 	text, err := body(*one, doc)
 	if err != nil {
 		return &job.Error{Op: "callback.ensureBody", JobID: one.JobID, Kind: job.Internal, Err: err}
 	}
-	if one.Payload, err = d.store.SavePayload(ctx, one.ID, text); err != nil {
+	if one.Payload, err = d.deps.Store.SavePayload(ctx, one.ID, text); err != nil {
 		return fmt.Errorf("store the body: %w", err)
 	}
 	return nil

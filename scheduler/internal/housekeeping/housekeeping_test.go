@@ -43,6 +43,31 @@ values ($1, 'default', 'bulk', 'cancelled', '{}', 'fail', now() - $2::text::inte
 	}
 }
 
+// A client may use its key again at the moment when it would be deleted.
+func TestAKeyThatIsClaimedAnewStays(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	b.Exec(t, `insert into idempotency_keys (tenant_id, key, body_hash, job_id, created_at)
+select 'default', key, sha256('x'), 'job_of_yesterday', now() - interval '25 hours' from unnest(array['old', 'again']) key`)
+	gateway, err := b.DB.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = gateway.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = gateway.Exec(t.Context(), `update idempotency_keys set job_id = 'job_of_today', created_at = now() where key = 'again'`)
+	require.NoError(t, err)
+	deleted := make(chan int, 1)
+	go func() {
+		n, err := b.Store.DeleteOld(t.Context(), store.OldIdempotencyKeys, 24*time.Hour, 10)
+		if err != nil {
+			t.Error(err)
+		}
+		deleted <- n
+	}()
+	b.Blocked(t, 1)
+	require.NoError(t, gateway.Commit(t.Context()))
+	require.Equal(t, 1, <-deleted)
+	require.Equal(t, 1, b.Count(t, `select count(*) from idempotency_keys where job_id = 'job_of_today'`))
+}
+
 func TestARoundIsBounded(t *testing.T) {
 	t.Parallel()
 	b := storetest.New(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/storetest"
@@ -82,14 +83,14 @@ type bench struct {
 func newBench(tb testing.TB, limits job.Limits) *bench {
 	tb.Helper()
 	b := &bench{Base: storetest.New(tb), bucket: &bucket{objects: map[string][]byte{}}, outcomes: make(chan plan.Outcome, 1000)}
-	b.planner = b.newPlanner(tb, limits)
+	b.planner = b.newPlanner(tb, limits, 20*time.Millisecond)
 	return b
 }
 
-func (b *bench) newPlanner(tb testing.TB, limits job.Limits) *plan.Planner {
+func (b *bench) newPlanner(tb testing.TB, limits job.Limits, poll time.Duration) *plan.Planner {
 	tb.Helper()
 	cfg := plan.DefaultConfig()
-	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
+	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, poll
 	require.NoError(tb, cfg.Validate())
 	return plan.New(cfg, plan.Deps{
 		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
@@ -138,6 +139,14 @@ func (b *bench) upload(tb testing.TB, media string, data []byte) job.ID {
 	b.Insert(tb, a)
 	b.planner.Wake()
 	return a.ID
+}
+
+// interrupted stores a job whose planner died.
+func (b *bench) interrupted(tb testing.TB, a *bus.AcceptedJob, attempts int) {
+	tb.Helper()
+	b.Exec(tb, `insert into jobs (id, tenant_id, class, state, spec, on_failure, source_key, plan_attempts, accepted_at)
+values ($1, $2, $3, 'planning', $4, $5, nullif($6, ''), $7, $8)`,
+		a.ID, a.Tenant, a.Spec.Class, a.Spec, a.Spec.OnFailure, a.SourceKey, attempts, a.AcceptedAt)
 }
 
 // epub returns a small book: chapters of paragraphs of sentences.

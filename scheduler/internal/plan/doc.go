@@ -15,8 +15,9 @@
 // A fault of the document, of the voice or of a limit fails the job at once. A
 // dependency that is away never does. A fault of ours, a panic included, is
 // tried [Config.Attempts] times. A process that dies leaves the job in
-// planning; the next leader plans it again, alone, and gives it up only after
-// [Config.Crashes] deaths.
+// planning, and so does a claim whose answer is lost. A lane looks every ten
+// polls for jobs in planning that it does not hold, plans each again, alone, and
+// gives it up only after [Config.Crashes] deaths.
 //
 //	casting  pure: which voice speaks a segment
 //	draft    the input as chapters of segments with rendition keys and digests

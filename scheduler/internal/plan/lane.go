@@ -17,11 +17,14 @@ import (
 type lane struct {
 	p     *Planner
 	name  string
+	kind  store.Input
 	claim func(context.Context, int) ([]store.Claim, error)
 	batch int
 	wake  chan struct{}
 
-	retries map[job.ID]*retry // only its own goroutine touches it
+	// Only its own goroutine touches these.
+	retries map[job.ID]*retry
+	adoptAt time.Time // when jobs that nobody plans are looked for again
 }
 
 type retry struct {
@@ -32,6 +35,7 @@ type retry struct {
 func (l *lane) run(ctx context.Context) {
 	work, cancel := lifecycle.Linger(ctx, l.p.cfg.Grace)
 	defer cancel()
+	l.retries, l.adoptAt = map[job.ID]*retry{}, time.Time{}
 	last := ""
 	for ctx.Err() == nil {
 		busy, err := l.round(work)
@@ -55,9 +59,38 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
+// adopt takes over the jobs that are in planning and that nobody plans, now and
+// then: those of a former leader, who may claim some after this one began, and
+// those of a claim whose answer was lost on the way here. Between two batches
+// that is every job that does not wait in retries. If a former leader is at it
+// still, two plan the same and the state of the job lets one of them store it.
+func (l *lane) adopt(ctx context.Context) error {
+	if time.Now().Before(l.adoptAt) {
+		return nil
+	}
+	left, err := l.p.deps.Store.InterruptedPlans(ctx, l.kind)
+	if err != nil {
+		return fmt.Errorf("read interrupted plans: %w", err)
+	}
+	l.adoptAt = time.Now().Add(adoptPolls * l.p.cfg.Poll)
+	for _, i := range left {
+		switch {
+		case l.retries[i.ID] != nil:
+		case i.Attempts >= l.p.cfg.Crashes: // if that is not stored, the next look finds it again
+			l.p.fail(ctx, i.ID, &job.Error{Op: "plan.adopt", JobID: i.ID, Kind: job.Internal}, time.Now())
+		default:
+			l.retries[i.ID] = &retry{pause: l.p.cfg.Backoff}
+		}
+	}
+	return nil
+}
+
 // round plans what is due again, each alone, and then one batch of new jobs. It
 // reports whether there was anything to do.
 func (l *lane) round(ctx context.Context) (busy bool, err error) {
+	if err := l.adopt(ctx); err != nil {
+		return false, err
+	}
 	now := time.Now()
 	for id, r := range l.retries {
 		if now.Before(r.due) {
@@ -79,6 +112,7 @@ func (l *lane) round(ctx context.Context) (busy bool, err error) {
 	}
 	claims, err := l.claim(ctx, l.batch)
 	if err != nil {
+		l.adoptAt = time.Time{} // it may have claimed some
 		return busy, fmt.Errorf("claim jobs: %w", err)
 	}
 	l.plan(ctx, claims)

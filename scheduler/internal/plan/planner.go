@@ -54,6 +54,10 @@ func (c Config) Validate() error {
 // bound the lane takes no new ones.
 const maxRetries = 256
 
+// adoptPolls is how many polls pass between two looks for jobs that are in
+// planning and in no lane's hands: 5 s with the defaults.
+const adoptPolls = 10
+
 const refundTimeout = 2 * time.Second
 
 // Deps are the parts a Planner works with; all are needed.
@@ -88,8 +92,8 @@ type Planner struct {
 // New returns a Planner that is not running yet.
 func New(cfg Config, deps Deps) *Planner {
 	p := &Planner{cfg: cfg, deps: deps}
-	p.inline = &lane{p: p, name: "inline", claim: deps.Store.ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
-	p.upload = &lane{p: p, name: "upload", claim: deps.Store.ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
+	p.inline = &lane{p: p, name: "inline", kind: store.Inline, claim: deps.Store.ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
+	p.upload = &lane{p: p, name: "upload", kind: store.Documents, claim: deps.Store.ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
 	return p
 }
 
@@ -107,51 +111,11 @@ func (p *Planner) Wake() {
 // grace allows, and returns nil. What it cannot finish is planned again by the
 // next leader.
 func (p *Planner) Run(ctx context.Context) error {
-	p.inline.retries, p.upload.retries = map[job.ID]*retry{}, map[job.ID]*retry{}
-	if !p.adopt(ctx) {
-		return nil
-	}
 	var lanes sync.WaitGroup
 	lanes.Go(func() { p.inline.run(ctx) })
 	lanes.Go(func() { p.upload.run(ctx) })
 	lanes.Wait()
 	return nil
-}
-
-// adopt takes over the jobs that a former leader left in planning. It returns
-// false if ctx ended first.
-func (p *Planner) adopt(ctx context.Context) bool {
-	for pause := p.cfg.Backoff; ; pause = min(2*pause, p.cfg.BackoffMax) {
-		left, err := p.deps.Store.InterruptedPlans(ctx)
-		if err == nil {
-			for _, i := range left {
-				l := p.inline
-				if i.Upload {
-					l = p.upload
-				}
-				l.retries[i.ID] = &retry{pause: p.cfg.Backoff}
-				if i.Attempts >= p.cfg.Crashes {
-					p.fail(ctx, i.ID, &job.Error{Op: "plan.adopt", JobID: i.ID, Kind: job.Internal}, time.Now())
-				}
-			}
-			return true
-		}
-		p.deps.Log.WarnContext(ctx, "interrupted plans not read", slog.String("error", err.Error()))
-		if !sleep(ctx, pause) {
-			return false
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // commit reads claims and stores their plans in one transaction. errs[i] is

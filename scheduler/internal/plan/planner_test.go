@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -327,6 +328,52 @@ func TestAnInterruptedPlanIsPlannedAgain(t *testing.T) {
 	b.run(t)
 	require.True(t, b.outcome(t, id).Queued)
 	require.Equal(t, 2, b.Count(t, `select plan_attempts from jobs where id = $1`, id))
+}
+
+// A former leader may claim jobs after the new one looked for what it left.
+func TestAPlanThatIsInterruptedLaterIsPlannedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.run(t)
+	require.True(t, b.outcome(t, b.upload(t, job.MediaEPUB, epub(t, 1, 1, sentence))).Queued)
+	require.True(t, b.outcome(t, b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})).Queued)
+
+	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: job.MediaEPUB}})
+	a.SourceKey = "uploads/default/" + string(a.ID)
+	b.bucket.put(a.SourceKey, epub(t, 1, 1, sentence))
+	b.interrupted(t, &a, 1)
+	require.True(t, b.outcome(t, a.ID).Queued)
+	a = b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello again."}})
+	b.interrupted(t, &a, 1)
+	require.True(t, b.outcome(t, a.ID).Queued)
+	a = b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Poison."}})
+	b.interrupted(t, &a, 10)
+	require.False(t, b.outcome(t, a.ID).Queued)
+}
+
+// A connection that dies under a claim may leave its jobs claimed by nobody.
+func TestAfterAClaimThatFailedItsJobsAreLookedForAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.planner = b.newPlanner(t, job.DefaultLimits(), time.Hour)
+	first := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello."}})
+	b.run(t)
+	require.True(t, b.outcome(t, first).Queued)
+
+	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Hello again."}})
+	b.interrupted(t, &a, 1)
+	tx, err := b.DB.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = tx.Exec(t.Context(), `lock table jobs`)
+	require.NoError(t, err)
+	b.planner.Wake()
+	b.Blocked(t, 2)
+	b.planner.Wake() // for the rounds after those that fail
+	b.Exec(t, `select pg_terminate_backend(pid) from pg_locks join pg_stat_activity using (pid)
+where not granted and datname = current_database()`)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.True(t, b.outcome(t, a.ID).Queued)
 }
 
 func TestADocumentThatKillsThePlannerIsGivenUp(t *testing.T) {

@@ -178,9 +178,9 @@ func TestARetryComesAgainWhenItIsDueAlone(t *testing.T) {
 	id := b.Queue(t, storetest.Tenant, job.Spec{}, 3)
 	b.r.Notice(id)
 	d := b.fetch(t, job.Bulk, 1)[0]
+	start := time.Now()
 	b.Exec(t, `update segments set state = 'pending', released_at = null, not_before = now() + interval '300 ms' where job_id = $1`, id)
 	require.NoError(t, d.Ack(t.Context()))
-	start := time.Now()
 	again := b.fetch(t, job.Bulk, 1)[0].Value
 	require.GreaterOrEqual(t, time.Since(start), 200*time.Millisecond)
 	require.Equal(t, 2, again.Attempt)

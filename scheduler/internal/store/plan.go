@@ -27,12 +27,20 @@ type Voice struct {
 	Default                      bool // for its language
 }
 
-// Interrupted is a job that was being planned when its planner died.
+// Interrupted is a job in planning, perhaps one whose planner died.
 type Interrupted struct {
 	ID       job.ID
 	Attempts int
-	Upload   bool // the input is an upload, not inline
 }
+
+// Input says where the text of a job comes from.
+type Input bool
+
+// The inputs that jobs have.
+const (
+	Inline    Input = false // it came with the request
+	Documents Input = true  // an upload
+)
 
 // ClaimInline moves up to limit accepted jobs with inline input to planning.
 func (s *Store) ClaimInline(ctx context.Context, limit int) ([]Claim, error) {
@@ -68,17 +76,14 @@ func (s *Store) RefundPlanAttempt(ctx context.Context, ids ...job.ID) error {
 	return pg.Classify(err)
 }
 
-// InterruptedPlans returns the jobs in planning. A new leader calls it before
-// it plans anything itself.
-func (s *Store) InterruptedPlans(ctx context.Context) ([]Interrupted, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("InterruptedPlans"))
+// InterruptedPlans returns the jobs with one kind of input that are in planning,
+// whoever plans them.
+func (s *Store) InterruptedPlans(ctx context.Context, input Input) ([]Interrupted, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get("InterruptedPlans"), bool(input))
 	if err != nil {
 		return nil, pg.Classify(err)
 	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (i Interrupted, err error) {
-		err = r.Scan(&i.ID, &i.Attempts, &i.Upload)
-		return i, err
-	})
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Interrupted])
 	return list, pg.Classify(err)
 }
 

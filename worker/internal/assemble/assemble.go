@@ -148,10 +148,10 @@ func (a *Assembler) handle(ctx context.Context, m Message) error {
 		_ = l.Nak() // else it comes again after the ack wait
 		return fmt.Errorf("assemble %s/%d: %w", w.JobID, w.Ordinal, err)
 	}
+	a.hint(ctx, w.JobID) // before all else: the callback of what was committed may be on its way
 	if err := l.Ack(ctx); err != nil {
 		a.deps.Log.DebugContext(ctx, "an assembly that is done will come again", slog.String("error", err.Error()))
 	}
-	a.hint(ctx, w.JobID)
 	return nil
 }
 

@@ -38,17 +38,24 @@ type bench struct {
 	blob  *blob.Store
 	store *store.Store
 	msgs  chan assemble.Message
+	hints chan int64 // the first that nobody took
 }
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
-	b := &bench{db: testkit.Postgres(tb), blob: testkit.S3(tb), msgs: make(chan assemble.Message)}
+	b := &bench{db: testkit.Postgres(tb), blob: testkit.S3(tb), msgs: make(chan assemble.Message), hints: make(chan int64, 1)}
 	var err error
 	b.store, err = store.New(b.db, rand.Reader)
 	require.NoError(tb, err)
 	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
 		assemble.Deps{
-			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Hint: func(job.ID, int64) {}, Log: testkit.Log(tb),
+			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Log: testkit.Log(tb),
+			Hint: func(_ job.ID, version int64) {
+				select {
+				case b.hints <- version:
+				default:
+				}
+			},
 			Keeper: lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(tb)),
 		})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
@@ -226,6 +233,25 @@ func TestTwoWorkersOnOneChapterMakeOneFile(t *testing.T) {
 	b.read(t, p.ID, "chapter-001.wav")
 	b.do(t, p.ID, 0)
 	b.do(t, p.ID, 0)
+}
+
+// The callback of what was committed may be on its way already.
+func TestWatchersAreToldBeforeTheMessageIsSettled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a")}})
+	b.render(t, p, func(bus.Work) (int, []int16) { return rate, ramp(1000) })
+	n := make(note)
+	b.msgs <- assemble.Message{Work: bus.Assembly{JobID: p.ID, Ordinal: 1}, Message: n}
+	var told, version int64
+	select {
+	case told = <-b.hints:
+	case <-time.After(time.Minute):
+		t.Error("nobody was told while the bus took its time")
+	}
+	require.Equal(t, "ack", <-n)
+	require.NoError(t, b.db.QueryRow(t.Context(), `select version from jobs where id = $1 and chapters_ready = 1`, p.ID).Scan(&version))
+	require.Equal(t, version, told)
 }
 
 // long plans and renders a chapter of so many segments of ten seconds.

@@ -1,6 +1,10 @@
 -- name: DeleteIdempotencyKeys
+-- The age stands twice: for a row that is claimed anew meanwhile, Postgres
+-- checks the outer condition again and not the inner one. The other kinds never
+-- grow young again.
 delete from idempotency_keys
-where (tenant_id, key) in (select tenant_id, key from idempotency_keys
+where created_at < now() - make_interval(secs => $1)
+  and (tenant_id, key) in (select tenant_id, key from idempotency_keys
                            where created_at < now() - make_interval(secs => $1)
                            order by created_at limit $2);
 

@@ -51,8 +51,8 @@ returning j.id, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coales
 update jobs set plan_attempts = greatest(plan_attempts - 1, 0) where id = any ($1::text[]) and state = 'planning';
 
 -- name: InterruptedPlans
-select id, plan_attempts, source_key is not null from jobs
-where state = 'planning' and finished_at is null
+select id, plan_attempts from jobs
+where state = 'planning' and finished_at is null and (source_key is not null) = $1
 order by accepted_at;
 
 -- name: LockPlanning
