@@ -50,7 +50,7 @@ func stagesOf(t *testing.T, line map[string]any) []string {
 
 func TestTheAccessLogTellsTheStagesOfARequest(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newWorld(t, keepForLong)
 	fresh := w.newKey(tenant, gateway.Scopes()...)
 	named := func(id string) []string { return []string{"X-Request-Id", id} }
 	w.call("GET", "/v1/jobs", "") // from now on its key is known
@@ -101,9 +101,8 @@ func TestTheAccessLogTellsTheClassOfAnError(t *testing.T) {
 	s.tellWrong(`{"stream":1,"submit":{"spec":{"input":{}},"request_id":"message"}}`)
 	require.NotNil(t, s.hear().Problem)
 	w.nats.Stop()
-	require.Eventually(t, func() bool {
-		return w.call("POST", "/v1/jobs", hello, "X-Request-Id", "away").Status == http.StatusServiceUnavailable
-	}, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !w.bus.Healthy() }, time.Minute, 10*time.Millisecond)
+	require.Equal(t, http.StatusServiceUnavailable, w.call("POST", "/v1/jobs", hello, "X-Request-Id", "away").Status)
 	_ = w.stop() // the bus is away
 	lines := w.logged()
 	for request, want := range map[string]any{
@@ -157,4 +156,19 @@ func (w *world) gauge(name, want string) {
 	require.Eventually(w.t, func() bool {
 		return strings.Contains(w.metrics(), "\nvoicemill_gateway_"+name+" "+want+"\n")
 	}, 20*time.Second, 5*time.Millisecond, "%s is not %s", name, want)
+}
+
+func TestAFloodOfFailuresIsSampledInTheAccessLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.AccessLogFailures = 1 })
+	const many = 50
+	for range many {
+		require.Equal(t, http.StatusUnauthorized, w.call("GET", "/v1/voices", "", "Authorization", "").Status)
+	}
+	require.Eventually(t, func() bool { // a second without a failure yet
+		w.call("GET", "/v1/voices", "", "Authorization", "")
+		return strings.Contains(w.log.String(), `"left_out"`)
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, w.stop())
+	require.Less(t, len(w.logged()), many/2)
 }

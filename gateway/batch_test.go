@@ -238,7 +238,7 @@ func TestABatchIsLimitedLikeItsJobs(t *testing.T) {
 
 func TestABatchWithoutABusIsRefusedLineForLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newWorld(t, losesItsBus)
 	require.Equal(t, http.StatusAccepted, w.batch(hello).lines(t)[0].Status)
 	w.nats.Stop()
 	a := w.batch(hello)

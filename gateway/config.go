@@ -53,7 +53,8 @@ type Config struct {
 	DocumentBytes     int            `help:"Memory for that, about." default:"33554432"`
 	AccessLog         bool           `help:"Log requests." default:"true" negatable:""`
 	AccessLogRate     int            `help:"Requests a second that are logged beside those that failed or were slow; 0 logs all." default:"1000"`
-	AccessLogSlow     time.Duration  `help:"Requests that took that long are always logged." default:"1s"`
+	AccessLogFailures int            `help:"Requests a second that are logged of those with a status of 4xx, and as many with 5xx; 0 logs all." default:"1000"`
+	AccessLogSlow     time.Duration  `help:"Requests that succeeded and took that long are always logged." default:"1s"`
 	Watches           int            `help:"Watches of jobs at most." default:"10000"`
 	KeyWatches        int            `help:"Watches of jobs with one API key at most." default:"1000"`
 	Heartbeat         time.Duration  `help:"How often a stream of events without an event shows that it lives." default:"15s"`
@@ -74,7 +75,7 @@ func DefaultConfig() Config {
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
 		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, KeyConnections: use.KeyConnections, TenantConnections: use.TenantConnections, JWT: defaultJWT(),
-		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogSlow: carrier.DefaultConfig().LogSlow,
+		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogFailures: carrier.DefaultConfig().LogFailures, AccessLogSlow: carrier.DefaultConfig().LogSlow,
 		DocumentAge: documents.DefaultConfig().MaxAge, DocumentBytes: documents.DefaultConfig().Bytes,
 		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
 		Ping: carrier.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
@@ -94,8 +95,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
 	case c.Transcodes < 0:
 		return fmt.Errorf("gateway: transcodes is %d; it must not be negative", c.Transcodes)
-	case c.AccessLogRate < 0 || c.AccessLogSlow <= 0:
-		return fmt.Errorf("gateway: the access log's rate (%d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogSlow)
+	case c.AccessLogRate < 0 || c.AccessLogFailures < 0 || c.AccessLogSlow <= 0:
+		return fmt.Errorf("gateway: the access log's rates (%d, %d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogFailures, c.AccessLogSlow)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
 	}
@@ -127,7 +128,7 @@ func (c Config) api() api.Config {
 }
 
 func (c Config) carrier() carrier.Config {
-	return carrier.Config{Ping: c.Ping, Deflate: c.Deflate, LogRate: c.AccessLogRate, LogSlow: c.AccessLogSlow}
+	return carrier.Config{Ping: c.Ping, Deflate: c.Deflate, LogRate: c.AccessLogRate, LogFailures: c.AccessLogFailures, LogSlow: c.AccessLogSlow}
 }
 
 func (c Config) documents() documents.Config {

@@ -164,7 +164,7 @@ func (w *world) raw(t *testing.T) *raw {
 	c, err := d.DialContext(t.Context(), "tcp", w.address())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	require.NoError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(2*time.Minute)))
 	return &raw{Conn: c, t: t, r: bufio.NewReader(c)}
 }
 

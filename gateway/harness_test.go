@@ -79,11 +79,13 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// newWorld starts a gateway. change may be nil.
+// newWorld starts a gateway that neither sheds nor gives a publish up because
+// the machine is slow. change may be nil.
 func newWorld(t *testing.T, change func(*gateway.Config)) *world {
 	t.Helper()
 	w := &world{t: t, cfg: gateway.DefaultConfig(), natsDir: filepath.Join(t.TempDir(), "nats"), log: &syncBuffer{}, reload: make(chan struct{})}
-	w.cfg.Listen, w.cfg.Grace, w.cfg.PublishTimeout = "127.0.0.1:0", 5*time.Second, 2*time.Second
+	w.cfg.Listen, w.cfg.Grace = "127.0.0.1:0", 5*time.Second
+	w.cfg.PublishTimeout, w.cfg.ShedBulk, w.cfg.ShedInteractive = 30*time.Second, 30*time.Second, 30*time.Second
 	if change != nil {
 		change(&w.cfg)
 	}
@@ -115,6 +117,9 @@ func newWorld(t *testing.T, change func(*gateway.Config)) *world {
 	w.start()
 	return w
 }
+
+// losesItsBus is for a test that stops NATS and waits for what that does.
+func losesItsBus(c *gateway.Config) { c.PublishTimeout = 5 * time.Second }
 
 func (w *world) start() {
 	w.t.Helper()

@@ -52,7 +52,7 @@ type socket struct {
 
 func (w *world) ws(path string, options *websocket.DialOptions) *socket {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	w.t.Cleanup(cancel)
 	if options == nil {
 		options = &websocket.DialOptions{Subprotocols: []string{"voicemill.v1.json"}}
@@ -330,11 +330,11 @@ func TestCompressedMessagesAreUnderstood(t *testing.T) {
 
 func TestASilentPeerIsAskedAndThenCut(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *gateway.Config) { c.Ping = 300 * time.Millisecond })
+	w := newWorld(t, func(c *gateway.Config) { c.Ping = 2 * time.Second })
 	s := w.ws("/v1/connect", nil) // which answers pings only while it reads
 	require.Eventually(t, func() bool {
 		return strings.Contains(w.log.String(), `"close_code":1008`)
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	code, _ := s.ended()
 	require.Equal(t, websocket.StatusPolicyViolation, code)
 
@@ -349,7 +349,7 @@ func TestASilentPeerIsAskedAndThenCut(t *testing.T) {
 			pinged <- w.understand(raw)
 		}
 	}()
-	timer := time.NewTimer(1500 * time.Millisecond)
+	timer := time.NewTimer(2*w.cfg.Ping + w.cfg.Ping/2)
 	defer timer.Stop()
 	<-timer.C
 	s.tell(`{"ping":{"data":"alive"}}`)

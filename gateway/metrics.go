@@ -20,7 +20,7 @@ func measure(reg *telemetry.Registry, stats *edge.Stats) {
 	} {
 		reg.GaugeFunc("voicemill_gateway_"+name, g.help, func() float64 { return float64(g.n.Load()) })
 	}
-	reg.GaugeFunc("voicemill_gateway_loop_lag_seconds", "How late an event loop last turned to a timer that was due.",
+	reg.GaugeFunc("voicemill_gateway_loop_lag_seconds", "The longest that an event loop took to turn to what had come, in the last 15 to 30 seconds.",
 		func() float64 { return time.Duration(stats.LoopLag.Load()).Seconds() })
 	for name, c := range map[string]struct {
 		n    interface{ Load() uint64 }

@@ -35,7 +35,8 @@ import (
 // runs one gateway per Registry.
 type Deps struct {
 	Log      *slog.Logger
-	Access   *slog.Logger // for the access log; nil means Log
+	Access   *slog.Logger  // for the access log; nil means Log
+	LogLost  func() uint64 // how many lines the logs had to leave out, a counter; may be nil
 	Registry *telemetry.Registry
 	Admin    *telemetry.Admin // gets the readiness checks; may be nil
 	Bus      *bus.Bus
@@ -337,6 +338,12 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
 	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
 	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
+	reg.CounterFunc("voicemill_gateway_log_lines_lost_total", "Lines of the log that were left out because its reader was behind.", func() float64 {
+		if g.dep.LogLost == nil {
+			return 0
+		}
+		return float64(g.dep.LogLost())
+	})
 	measure(reg, g.edge.Stats())
 	if g.dep.Admin == nil {
 		return

@@ -219,24 +219,26 @@ func listen(t *testing.T, format string, audio []byte) (codec, rate string, seco
 
 func TestSpeechThatCannotBeginIsAProperError(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *gateway.Config) { c.MaxWait = 3 * time.Second })
+	patient, hasty := newWorld(t, nil), newWorld(t, func(c *gateway.Config) { c.MaxWait = 3 * time.Second })
 	for name, c := range map[string]struct {
-		happens func(bus.AcceptedJob)
+		w       *world
+		happens func(*world, bus.AcceptedJob)
 		status  int
 		kind    string
 	}{
-		"the first segment fails": {func(j bus.AcceptedJob) { w.planned(j, "chapter"); w.spoil(j.ID, 1) }, 503, "server_error"},
-		"the text cannot be planned": {func(j bus.AcceptedJob) {
+		"the first segment fails": {patient, func(w *world, j bus.AcceptedJob) { w.planned(j, "chapter"); w.spoil(j.ID, 1) }, 503, "server_error"},
+		"the text cannot be planned": {patient, func(w *world, j bus.AcceptedJob) {
 			w.write(j)
 			w.exec(`update jobs set state = 'failed', finished_at = now(), error_kind = 'invalid', error_detail = 'nothing to speak', version = 2 where id = $1`, j.ID)
 			w.bus.Hint(j.ID, 2)
 		}, 400, "invalid_request_error"},
-		"somebody cancels the job": {func(j bus.AcceptedJob) { w.write(j); w.cancelInStore(j.ID) }, 409, "invalid_request_error"},
-		"nobody renders it":        {func(j bus.AcceptedJob) { w.planned(j, "chapter") }, 503, "server_error"},
+		"somebody cancels the job": {patient, func(w *world, j bus.AcceptedJob) { w.write(j); w.cancelInStore(j.ID) }, 409, "invalid_request_error"},
+		"nobody renders it":        {hasty, func(w *world, j bus.AcceptedJob) { w.planned(j, "chapter") }, 503, "server_error"},
 	} {
+		w := c.w
 		answer := w.speak(speech("mp3"))
 		j := w.take(1)[0]
-		c.happens(j)
+		c.happens(w, j)
 		got := <-answer
 		require.Equal(t, c.status, got.StatusCode, "%s: %s", name, got.Status)
 		require.Equal(t, c.kind, got.problem(t).Error.Type)
@@ -247,7 +249,7 @@ func TestSpeechThatCannotBeginIsAProperError(t *testing.T) {
 			var open int
 			w.scan(`select count(*) from jobs where finished_at is null`, &open)
 			return open == 0
-		}, 10*time.Second, 10*time.Millisecond, "%s: the job is not worked on for nobody", name)
+		}, time.Minute, 10*time.Millisecond, "%s: the job is not worked on for nobody", name)
 	}
 }
 

@@ -59,10 +59,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.Writer) error {
-	log, err := telemetry.NewLogger(stdout, cfg.LogLevel, cfg.LogFormat)
+	lines, err := telemetry.NewLines(stdout, cfg.LogLevel, cfg.LogFormat) // event loops write to it
 	if err != nil {
 		return err
 	}
+	defer lines.Close()
+	log := lines.Logger()
 	if err := cfg.Gateway.Validate(); err != nil { // before anything is bound or connected
 		return err
 	}
@@ -73,6 +75,7 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 	defer doors.close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	surviveReaders()
 	tickets, err := ownTickets(ctx, cfg.Gateway.TLS, in, log)
 	if err != nil {
 		return err
@@ -104,7 +107,7 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 	parts.Add("admin", admin.Run)
 	parts.Add("gateway", func(ctx context.Context) error {
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
-			Log: log, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
+			Log: log, LogLost: lines.Lost, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
 			Listener: doors.clients, Tickets: tickets, Reload: signals.reload,
 			Ready: func(addr net.Addr) {
 				spareProcessors(os.LookupEnv)

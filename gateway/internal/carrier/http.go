@@ -29,16 +29,18 @@ type Config struct {
 	Ping    time.Duration // a silent peer is asked after this, and cut after twice of it
 	Deflate bool          // WebSocket messages may be compressed
 
-	// The access log has every request that failed or took LogSlow, and of the rest
-	// LogRate a second; 0 is all of them.
-	LogRate int
-	LogSlow time.Duration
+	// The access log has every request that took LogSlow and did not fail. Of those
+	// that failed it has LogFailures a second with a status of 4xx and as many with
+	// one of 5xx, and of the rest LogRate a second; 0 is all of them.
+	LogRate     int
+	LogFailures int
+	LogSlow     time.Duration
 }
 
 // DefaultConfig asks after 30 s, compresses nothing, and logs 1000 plain requests
-// a second beside failures and those that took a second.
+// a second, as many failures of either class and those that took a second.
 func DefaultConfig() Config {
-	return Config{Ping: 30 * time.Second, LogRate: 1000, LogSlow: time.Second}
+	return Config{Ping: 30 * time.Second, LogRate: 1000, LogFailures: 1000, LogSlow: time.Second}
 }
 
 // Carrier serves the API over HTTP/1.1 as an [edge.Handler], over WebSocket
@@ -72,7 +74,7 @@ func New(cfg Config, a *api.API, m *Metrics, access *slog.Logger, random io.Read
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	k := &Carrier{cfg: cfg, api: a, ids: ids, traces: traces, metrics: m, http: m.of(protocolHTTP), access: access, sample: newSampler(cfg.LogRate, cfg.LogSlow), proxies: clientip.New(cfg.Proxies)}
+	k := &Carrier{cfg: cfg, api: a, ids: ids, traces: traces, metrics: m, http: m.of(protocolHTTP), access: access, sample: newSampler(&cfg), proxies: clientip.New(cfg.Proxies)}
 	if cfg.Deflate {
 		const fastest = 1 // messages are small, and many
 		k.inflater = ws.NewInflater()

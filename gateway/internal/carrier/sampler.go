@@ -8,39 +8,59 @@ import (
 	"time"
 )
 
-// sampler decides which requests have a line in the access log: all that failed
-// or were slow, and of the rest a number a second. It is safe for concurrent use;
-// when a second begins a few more may pass.
+// sampler decides which requests have a line in the access log: all that succeeded
+// and were slow, and of the others a number a second, counted apart for those that
+// were plain, those that clients did wrong and those that failed here. It is safe
+// for concurrent use; when a second begins a few more may pass.
 type sampler struct {
-	rate int64 // plain requests a second; 0 is all
-	slow time.Duration
-
-	second atomic.Int64
-	passed atomic.Int64  // in this second
-	left   atomic.Uint64 // plain requests without a line since the last line
+	slow                  time.Duration
+	plain, wrong, failing budget
+	left                  atomic.Uint64 // requests without a line since the last line
 }
 
-func newSampler(rate int, slow time.Duration) *sampler {
-	return &sampler{rate: int64(rate), slow: slow}
+func newSampler(cfg *Config) *sampler {
+	failures := int64(cfg.LogFailures)
+	return &sampler{slow: cfg.LogSlow, plain: budget{rate: int64(cfg.LogRate)}, wrong: budget{rate: failures}, failing: budget{rate: failures}}
 }
 
 // pass reports whether a request has a line, and how many had none since the
 // last line.
 func (s *sampler) pass(status int, took time.Duration, now time.Time) (left uint64, pass bool) {
-	if s.rate > 0 && status < http.StatusBadRequest && took < s.slow {
-		second := now.Unix()
-		if was := s.second.Load(); was != second && s.second.CompareAndSwap(was, second) {
-			s.passed.Store(0)
-		}
-		if s.passed.Load() >= s.rate || s.passed.Add(1) > s.rate {
-			s.left.Add(1)
-			return 0, false
-		}
+	var b *budget
+	switch {
+	case status >= http.StatusInternalServerError:
+		b = &s.failing
+	case status >= http.StatusBadRequest:
+		b = &s.wrong
+	case took < s.slow:
+		b = &s.plain
+	}
+	if b != nil && !b.take(now) {
+		s.left.Add(1)
+		return 0, false
 	}
 	if s.left.Load() > 0 {
 		left = s.left.Swap(0)
 	}
 	return left, true
+}
+
+// budget is how many lines of a kind each second has.
+type budget struct {
+	rate   int64 // 0 is no limit
+	second atomic.Int64
+	passed atomic.Int64 // in this second
+}
+
+func (b *budget) take(now time.Time) bool {
+	if b.rate == 0 {
+		return true
+	}
+	second := now.Unix()
+	if was := b.second.Load(); was != second && b.second.CompareAndSwap(was, second) {
+		b.passed.Store(0)
+	}
+	return b.passed.Load() < b.rate && b.passed.Add(1) <= b.rate
 }
 
 // wants reports whether the access log wants the line of a request, and how many

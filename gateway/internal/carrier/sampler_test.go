@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOnlyPlainRequestsAreLeftOutOfTheAccessLog(t *testing.T) {
+func TestPlainRequestsAreLeftOutOfTheAccessLogAndSlowOnesAreNot(t *testing.T) {
 	t.Parallel()
-	s := newSampler(3, time.Second)
+	s := newSampler(&Config{LogRate: 3, LogFailures: 3, LogSlow: time.Second})
 	now := time.Unix(1000, 0)
 	logged := func(status int, took time.Duration, at time.Time) bool {
 		_, pass := s.pass(status, took, at)
@@ -28,9 +28,31 @@ func TestOnlyPlainRequestsAreLeftOutOfTheAccessLog(t *testing.T) {
 	require.True(t, pass, "a new second")
 	require.Equal(t, uint64(1), left)
 
-	all := newSampler(0, time.Second)
+	all := newSampler(&Config{LogSlow: time.Second})
 	for range 10_000 {
 		_, pass := all.pass(http.StatusOK, 0, now)
 		require.True(t, pass)
+		_, pass = all.pass(http.StatusUnauthorized, 0, now)
+		require.True(t, pass)
 	}
+}
+
+func TestAFloodOfFailuresIsLeftOutOfTheAccessLogToo(t *testing.T) {
+	t.Parallel()
+	s := newSampler(&Config{LogRate: 1, LogFailures: 3, LogSlow: time.Second})
+	now := time.Unix(1000, 0)
+	for n := range 10 {
+		_, pass := s.pass(http.StatusUnauthorized, time.Minute, now)
+		require.Equal(t, n < 3, pass, "slow ones, too: %d", n)
+	}
+	left, pass := s.pass(http.StatusOK, 0, now)
+	require.True(t, pass, "what succeeds has lines of its own")
+	require.Equal(t, uint64(7), left)
+	for n := range 10 {
+		_, pass := s.pass(http.StatusServiceUnavailable, 0, now)
+		require.Equal(t, n < 3, pass, "what fails here is not hidden by what clients do wrong: %d", n)
+	}
+	left, pass = s.pass(http.StatusUnauthorized, 0, now.Add(time.Second))
+	require.True(t, pass, "a new second")
+	require.Equal(t, uint64(7), left)
 }

@@ -38,8 +38,9 @@ type Config struct {
 	TLS           *TLS // nil speaks no TLS
 	MaxHandshakes int  // TLS handshakes under way; default 1024
 
-	HandshakeTimeout time.Duration // of TLS; default 10 s
-	HeadTimeout      time.Duration // from the first byte of a request to the end of its head; default 10 s
+	HandshakeTimeout time.Duration // of TLS, from the whole ClientHello on; default 10 s
+	HandshakeStall   time.Duration // for which a handshake may wait for its client while others need its place; default 1 s
+	HeadTimeout      time.Duration // from the first byte of a request, or of a TLS ClientHello, to the end of its head; default 10 s
 	BodyTimeout      time.Duration // from the end of the head to the end of the body; default 60 s
 	BodyStall        time.Duration // without a byte of a streamed body for which there is room; default 20 s
 	IdleTimeout      time.Duration // between two requests; default 75 s
@@ -75,6 +76,7 @@ func (c Config) withDefaults() Config {
 	c.MaxOutbound = cmp.Or(c.MaxOutbound, 1<<20)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, 1024)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 10*time.Second)
+	c.HandshakeStall = cmp.Or(c.HandshakeStall, min(time.Second, c.HandshakeTimeout))
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 60*time.Second)
 	c.BodyStall = cmp.Or(c.BodyStall, 20*time.Second)
@@ -110,7 +112,7 @@ func (c *Config) validate() error {
 		return fmt.Errorf("accept rate is %d; want 0 or more", c.AcceptRate)
 	}
 	for name, d := range map[string]time.Duration{
-		"handshake": c.HandshakeTimeout, "head": c.HeadTimeout, "body": c.BodyTimeout, "body stall": c.BodyStall, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
+		"handshake": c.HandshakeTimeout, "handshake stall": c.HandshakeStall, "head": c.HeadTimeout, "body": c.BodyTimeout, "body stall": c.BodyStall, "idle": c.IdleTimeout, "answer": c.AnswerTimeout,
 		"write stall": c.WriteStall, "write window": c.WriteWindow, "linger": c.LingerTimeout, "half-close": c.HalfClose,
 		"drain idle": c.DrainIdle, "drain stall": c.DrainStall, "grace": c.Grace,
 	} {

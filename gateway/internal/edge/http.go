@@ -48,6 +48,8 @@ func (c *conn) sniff(data []byte) []byte {
 	plain := c.tls == nil && c.srv.certs != nil // and could become TLS
 	what := classify(data, plain, c.srv.cfg.Frames != nil)
 	switch {
+	case what == protocolTLS && !wholeHello(data):
+		return data // no goroutine waits for it
 	case what == protocolTLS:
 		c.startTLS(data)
 		return nil

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -49,13 +50,14 @@ type loop struct {
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration
 
-	bell *net.UnixConn // written to by any goroutine
+	bell    *net.UnixConn // written to by any goroutine
+	stirred atomic.Bool   // it had something to do since the last tick
 
 	mu    sync.Mutex
 	ready []*conn
 	rung  bool          // a byte is on its way to the loop
 	dueAt time.Duration // when the wheel has to be looked at, under mu; 0 for never
-	asked time.Time     // when time last rang
+	asked time.Time     // since when it is measured how long it takes to answer; zero while it is not
 }
 
 // notify puts c on the ready list and rings the bell if nobody has. It is safe
@@ -74,18 +76,25 @@ func (l *loop) notify(c *conn, n note) {
 	}
 }
 
-// tick rings the bell if it is time to look at the wheel.
+// tick rings the bell if it is time to look at the wheel, and to measure how long a
+// loop that had something to do takes to answer. One that has not answered yet is
+// that late already.
 func (l *loop) tick(now time.Time) {
 	clock := now.Sub(l.srv.started)
+	stirred := l.stirred.Swap(false)
 	l.mu.Lock()
-	ring := !l.rung && l.dueAt > 0 && l.dueAt <= clock
+	asked := l.asked
+	ring := !l.rung && (stirred || l.dueAt > 0 && l.dueAt <= clock)
 	l.rung = l.rung || ring
-	if ring {
+	if l.rung && asked.IsZero() {
 		l.asked = now
 	}
 	l.mu.Unlock()
 	if ring {
 		l.ring()
+	}
+	if !asked.IsZero() {
+		l.srv.stats.LoopLag.note(now.Sub(asked))
 	}
 }
 
@@ -118,7 +127,10 @@ func (l *loop) answer() {
 	l.mu.Unlock()
 	l.tock()
 	if !asked.IsZero() {
-		l.srv.stats.LoopLag.Store(int64(l.now.Sub(asked)))
+		l.srv.stats.LoopLag.note(l.now.Sub(asked))
+	}
+	if len(l.batch) > l.turned {
+		l.stirred.Store(true)
 	}
 	for l.begin(); l.turned < len(l.batch) && !l.weary(); l.effort++ {
 		c := l.batch[l.turned]
@@ -217,6 +229,7 @@ func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 	case *conn:
 		data, err := g.Next(-1)
 		if err == nil && len(data) > 0 {
+			ctx.loop.stirred.Store(true)
 			ctx.loop.tock()
 			ctx.received(data)
 		}

@@ -31,7 +31,7 @@ type Stats struct {
 	Streams          atomic.Int64  // goroutines of [Exchange.Go]
 	ShedStreams      atomic.Uint64 // of these, refused because there were too many
 	Handshakes       atomic.Int64  // TLS handshakes under way
-	ShedHandshakes   atomic.Uint64 // connections closed because there were too many
+	ShedHandshakes   atomic.Uint64 // connections closed because there were too many, new ones or those that waited longest
 	FailedHandshakes atomic.Uint64
 	BadProxy         atomic.Uint64 // connections of load balancers that did not begin as they must
 	ShedConns        atomic.Uint64 // connections refused because there were too many
@@ -41,7 +41,7 @@ type Stats struct {
 	Pushy            atomic.Uint64 // times that requests came faster than their connection's turns, so that it left its event loop
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
-	LoopLag          atomic.Int64  // nanoseconds that an event loop last took to turn to a timer
+	LoopLag          Lag           // of event loops
 	Buffered         atomic.Int64  // bytes that connections hold: partial and waiting requests, output that waits for others or was not taken
 	ShedMemory       atomic.Uint64 // connections ended because too much was buffered
 	BytesIn          atomic.Uint64
@@ -62,6 +62,7 @@ type Server struct {
 	buffers buffers
 	pumps   crew // one for every call of [Exchange.Go] that has not returned
 	shakes  crew // one for every TLS handshake under way
+	shaking handshakes
 	moves   crew // one for every connection that comes back to an event loop
 	rings   rings
 	streams func(*http1.Request) bool // whether a body is streamed; nil if none is
@@ -199,12 +200,15 @@ func (s *Server) serve(ctx context.Context) error {
 func (s *Server) tick(ctx context.Context) {
 	t := time.NewTicker(s.cfg.Tick)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
 			s.date.At(now)
+			if n%lagTicks == 0 {
+				s.stats.LoopLag.turn()
+			}
 			for _, l := range s.loops {
 				l.tick(now)
 			}

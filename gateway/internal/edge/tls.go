@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,12 +35,15 @@ type tlsLayer struct {
 	peer   []*x509.Certificate
 	steady bool // the handshake is over; on the loop
 	bye    bool // close_notify was sent; on the loop
+	began  time.Time
+	place  *list.Element // under the server's shaking.mu; nil if not among them
 
 	mu    sync.Mutex
 	more  sync.Cond
 	in    []byte  // input that was not read; without mu once steady
 	cut   records // where those of in end
 	ended bool    // no more input will come
+	idle  bool    // the handshake waits for its client
 	done  bool    // the handshake goroutine has ended
 	err   error   // how
 }
@@ -48,20 +52,25 @@ type tlsLayer struct {
 func (c *conn) startTLS(data []byte) {
 	s := c.srv
 	if s.stats.Handshakes.Add(1) > int64(s.cfg.MaxHandshakes) {
-		s.stats.Handshakes.Add(-1)
 		s.stats.ShedHandshakes.Add(1)
-		c.close()
-		return
+		if !s.shaking.evict(c.loop.now.Add(-s.cfg.HandshakeStall)) {
+			s.stats.Handshakes.Add(-1)
+			c.close()
+			return
+		}
 	}
-	t := &tlsLayer{c: c}
+	t := &tlsLayer{c: c, began: c.loop.now}
 	t.more.L = &t.mu
 	t.tls = tls.Server(t, s.certs.base)
 	c.tls, c.phase, c.stageAt = t, phaseHandshake, c.loop.clock
 	t.offer(data)
+	s.shaking.add(t)
 	if !s.shakes.run(func() {
 		defer s.stats.Handshakes.Add(-1)
+		defer s.shaking.remove(t)
 		t.handshake()
 	}) {
+		s.shaking.remove(t)
 		s.stats.Handshakes.Add(-1)
 		c.close()
 	}
@@ -108,6 +117,13 @@ func (t *tlsLayer) offer(data []byte) int {
 	t.in = append(t.in, data...)
 	t.more.Signal()
 	return len(t.in)
+}
+
+// waits reports whether the handshake waits for its client.
+func (t *tlsLayer) waits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.idle && len(t.in) == 0
 }
 
 // end tells the handshake that the connection is gone.
@@ -237,7 +253,9 @@ func (t *tlsLayer) Read(p []byte) (int, error) {
 		if t.ended {
 			return 0, io.EOF
 		}
+		t.idle = true
 		t.more.Wait()
+		t.idle = false
 	}
 	return t.take(p), nil
 }

@@ -371,20 +371,112 @@ func TestBrokenTLSIsAnsweredWithAnAlert(t *testing.T) {
 	waitFor(t, "failed handshakes to be counted", func() bool { return d.Stats().FailedHandshakes.Load() >= 4 })
 }
 
+// clientHello returns the first record of a client that asks for name.
+func clientHello(tb testing.TB, name string) []byte {
+	tb.Helper()
+	near, far := net.Pipe()
+	var speaking sync.WaitGroup
+	speaking.Go(func() { _ = tls.Client(near, &tls.Config{ServerName: name}).HandshakeContext(tb.Context()) })
+	defer speaking.Wait()
+	defer func() { _ = far.Close() }()
+	hello := make([]byte, 5)
+	if _, err := io.ReadFull(far, hello); err != nil {
+		tb.Fatal(err)
+	}
+	hello = append(hello, make([]byte, int(hello[3])<<8|int(hello[4]))...)
+	if _, err := io.ReadFull(far, hello[5:]); err != nil {
+		tb.Fatal(err)
+	}
+	return hello
+}
+
+// recut spreads the handshake message of a record over records of size bytes.
+func recut(record []byte, size int) (cut []byte) {
+	for left := record[5:]; len(left) > 0; left = left[min(size, len(left)):] {
+		n := min(size, len(left))
+		cut = append(cut, 0x16, 3, 1, byte(n>>8), byte(n))
+		cut = append(cut, left[:n]...)
+	}
+	return cut
+}
+
+func TestHalfAClientHelloTakesNoHandshake(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	d := open(t, edge.Config{
+		MaxHandshakes: 1, HeadTimeout: 2 * time.Second,
+		TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}},
+	}, echo)
+	hello := clientHello(t, "h")
+	pieces := recut(hello, 100)
+	var slow []*client
+	for _, half := range [][]byte{hello[:1], hello[:4], hello[:6], hello[:len(hello)-1], pieces[:6], pieces[:105], pieces[:len(pieces)-1]} {
+		c := d.dial()
+		c.send(string(half))
+		slow = append(slow, c)
+	}
+	waitFor(t, "the halves to arrive", func() bool { return d.Stats().BytesIn.Load() >= uint64(len(hello)+len(pieces)+120) })
+	c, err := d.dialTLS(&tls.Config{RootCAs: a.pool, ServerName: "h"}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.exchange(get); err != nil {
+		t.Error(err)
+	}
+	if n := d.Stats().ShedHandshakes.Load(); n != 0 {
+		t.Errorf("%d handshakes shed", n)
+	}
+	last := slow[len(slow)-1]
+	last.send(string(pieces[len(pieces)-1:]))
+	if b, err := last.r.ReadByte(); err != nil || b != 0x16 {
+		t.Errorf("a ClientHello in pieces is answered with %x, %v", b, err)
+	}
+	for _, c := range slow[:len(slow)-1] {
+		c.wantEnd()
+	}
+}
+
+func TestHandshakesThatWaitForTheirClientsGiveWay(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	d := open(t, edge.Config{
+		HandshakeTimeout: 5 * time.Minute, HandshakeStall: 50 * time.Millisecond, MaxHandshakes: 2,
+		TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}},
+	}, echo)
+	hello := string(clientHello(t, "h"))
+	slow := []*client{d.dial(), d.dial()}
+	for i, c := range slow {
+		c.send(hello)
+		waitFor(t, "its handshake", func() bool { return d.Stats().Handshakes.Load() == int64(i+1) })
+	}
+	waitFor(t, "a place", func() bool {
+		c, err := d.dialTLS(&tls.Config{RootCAs: a.pool, ServerName: "h"}, 1<<20)
+		if err != nil {
+			return false
+		}
+		_, err = c.exchange(get)
+		return err == nil
+	})
+	if d.Stats().ShedHandshakes.Load() == 0 {
+		t.Error("no handshake was shed")
+	}
+}
+
 func TestHandshakesAreBoundedAndTimed(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	d := open(t, edge.Config{
-		HandshakeTimeout: 2 * time.Second, MaxHandshakes: 2,
+		HandshakeTimeout: 2 * time.Second, HandshakeStall: 2 * time.Second, MaxHandshakes: 2,
 		TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}},
 	}, echo)
+	hello := string(clientHello(t, "h"))
 	slow := []*client{d.dial(), d.dial()}
 	for _, c := range slow {
-		c.send("\x16\x03\x01\x02")
+		c.send(hello)
 	}
 	waitFor(t, "two handshakes", func() bool { return d.Stats().Handshakes.Load() == 2 })
 	surplus := d.dial()
-	surplus.send("\x16\x03\x01\x02")
+	surplus.send(hello)
 	_, _ = io.Copy(io.Discard, surplus)
 	if n := d.Stats().ShedHandshakes.Load(); n != 1 {
 		t.Errorf("%d handshakes shed; want 1", n)

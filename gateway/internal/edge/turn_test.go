@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
@@ -159,4 +160,20 @@ func TestManyWritesFromOutsideDoNotKeepTheLoopFromItsSockets(t *testing.T) {
 		t.Errorf("%d connections were written to before a request was read that had arrived", n)
 	}
 	waitFor(t, "all to be written", func() bool { return told.Load() == conns })
+}
+
+func TestALoopThatIsHeldUpShowsItsLag(t *testing.T) {
+	t.Parallel()
+	const held = int64(250 * time.Millisecond)
+	g := newGate()
+	d := open(t, edge.Config{}, g.serve)
+	c := d.dial()
+	for range 2 {
+		c.send("GET /stop HTTP/1.1\r\nHost: h\r\n\r\n")
+		<-g.stopped
+		waitFor(t, "the lag of a loop that stands still to grow", func() bool { return d.Stats().LoopLag.Load() >= held })
+		g.open <- struct{}{}
+		c.want(200, "GET /stop ")
+		waitFor(t, "the lag to fall back", func() bool { return d.Stats().LoopLag.Load() < held/2 })
+	}
 }

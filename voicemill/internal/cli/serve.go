@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/gateway"
@@ -24,17 +27,20 @@ type UpCommand struct {
 
 // Run serves until it is told to stop.
 func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
-	log, err := telemetry.NewLogger(con.Err, c.LogLevel, c.LogFormat)
+	lines, err := telemetry.NewLines(con.Err, c.LogLevel, c.LogFormat)
 	if err != nil {
 		return usagef("%w", err)
 	}
-	return ownFault(up.Run(ctx, c.Config, log, func(r up.Running) {
+	defer lines.Close()
+	// A reader that goes away does not stop the service: writing fails instead.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return ownFault(up.Run(ctx, c.Config, up.Deps{Log: lines.Logger(), Lost: lines.Lost, Ready: func(r up.Running) {
 		if con.JSON {
-			_ = con.Document(r) // a reader that went away does not stop the service
+			_ = con.Document(r)
 			return
 		}
-		_ = up.Screen(con.Out, r) // as above
-	}))
+		_ = up.Screen(con.Out, r)
+	}}))
 }
 
 // ownFault keeps an error of a service in this process, such as an address that

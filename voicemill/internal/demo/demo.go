@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	ready := make(chan up.Running, 1)
 	var stack lifecycle.Stack
 	stack.Add("voicemill", func(ctx context.Context) error {
-		return up.Run(ctx, settings, deps.Log, func(r up.Running) { ready <- r })
+		return up.Run(ctx, settings, up.Deps{Log: deps.Log, Ready: func(r up.Running) { ready <- r }})
 	})
 	stack.Add("story", func(ctx context.Context) error {
 		select {

@@ -71,12 +71,19 @@ type Running struct {
 	Took    time.Duration
 }
 
-// Run runs everything until ctx is done, then drains, and calls ready once when
+// Deps are what everything tells of itself with.
+type Deps struct {
+	Log   *slog.Logger
+	Lost  func() uint64 // how many lines Log had to leave out; may be nil
+	Ready func(Running)
+}
+
+// Run runs everything until ctx is done, then drains, and calls Ready once when
 // jobs are accepted, or when clients have been served for five seconds and there
 // is still no worker that speaks. A process that already uses the data directory is an
 // error that names it.
-func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running)) error {
-	began := time.Now()
+func Run(ctx context.Context, cfg Config, deps Deps) error {
+	began, log := time.Now(), deps.Log
 	debug.SetGCPercent(gcPercent)
 	cfg.Data = absolute(cfg.Data)
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil { //nolint:gosec // Postgres runs as another user and must pass; every part below is private
@@ -95,7 +102,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running))
 	if running.Key, err = firstKey(ctx, b.db, running.KeyFile); err != nil {
 		return errors.Join(err, b.stop(context.WithoutCancel(ctx)))
 	}
-	say := sync.OnceFunc(func() { running.Took = time.Since(began); ready(running) })
+	say := sync.OnceFunc(func() { running.Took = time.Since(began); deps.Ready(running) })
 	late := time.AfterFunc(math.MaxInt64, say)
 	defer late.Stop()
 	var stack lifecycle.Stack
@@ -110,7 +117,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func(Running))
 	stack.Add("gateway", func(ctx context.Context) error {
 		cfg.Gateway.Listen = cfg.Listen
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
-			Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
+			Log: log, LogLost: deps.Lost, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
 			Ready:  func(addr net.Addr) { running.URL = "http://" + addr.String(); late.Reset(voicesWait) },
 			Voiced: say,
 		})
