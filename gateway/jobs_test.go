@@ -103,6 +103,23 @@ func TestAHeldPollGoesAwayWithItsClient(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
 }
 
+func TestACancelIsRefusedWhileItsJobCannotArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.mintedFor(tenant)
+	stalled, err := w.db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = stalled.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = stalled.Exec(t.Context(), `select lock_arrivals(array[$1])`, id)
+	require.NoError(t, err)
+	a := w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "")
+	require.Equal(t, http.StatusServiceUnavailable, a.Status)
+	require.Contains(t, a.problem(t).Detail, "being stored")
+	require.NotEmpty(t, a.Header.Get("Retry-After"))
+	require.NoError(t, stalled.Rollback(t.Context()))
+	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
+}
+
 func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
