@@ -219,8 +219,12 @@ func TestABrokenJobIsStoredFailed(t *testing.T) {
 	s, db := open(t)
 	a := accepted(t, "x")
 	a.Tenant, a.Spec.Callback = "newcomer", &job.Callback{URL: "https://example.org/hook"}
-	require.NoError(t, s.InsertBroken(t.Context(), &a, "It is broken."))
-	require.NoError(t, s.InsertBroken(t.Context(), &a, "It is broken."))
+	fresh, err := s.InsertBroken(t.Context(), &a, "It is broken.")
+	require.NoError(t, err)
+	require.Equal(t, []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateFailed}}, fresh)
+	fresh, err = s.InsertBroken(t.Context(), &a, "It is broken.")
+	require.NoError(t, err)
+	require.Empty(t, fresh)
 	var state, detail string
 	require.NoError(t, db.QueryRow(t.Context(), `select state, error_detail from jobs where id = $1`, a.ID).Scan(&state, &detail))
 	require.Equal(t, "failed", state)
@@ -228,4 +232,33 @@ func TestABrokenJobIsStoredFailed(t *testing.T) {
 	var n int
 	require.NoError(t, db.QueryRow(t.Context(), `select count(*) from deliveries where job_id = $1`, a.ID).Scan(&n))
 	require.Equal(t, 1, n)
+}
+
+// The gateway has answered that such a job is cancelled.
+func TestABrokenJobCancelledBeforeItsRowIsStoredCancelled(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	a := b.Accepted(t, tenant, job.Spec{Input: job.Input{Text: "x"}, Callback: &job.Callback{URL: "https://example.org/hook"}})
+	gateway, err := b.DB.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = gateway.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = gateway.Exec(t.Context(), `select lock_arrival($1)`, a.ID)
+	require.NoError(t, err)
+	_, err = gateway.Exec(t.Context(), `insert into cancellations (job_id, tenant_id) values ($1, $2)`, a.ID, tenant)
+	require.NoError(t, err)
+	done := make(chan []store.Inserted, 1)
+	go func() {
+		fresh, err := b.Store.InsertBroken(t.Context(), &a, "It is broken.")
+		if err != nil {
+			t.Error(err)
+		}
+		done <- fresh
+	}()
+	b.Blocked(t, 1)
+	require.NoError(t, gateway.Commit(t.Context()))
+	require.Equal(t, []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateCancelled}}, <-done)
+	state, kind, _ := b.State(t, a.ID)
+	require.Equal(t, job.StateCancelled, state)
+	require.Empty(t, kind)
+	require.Equal(t, 1, b.Count(t, `select count(*) from deliveries where event = 'job.cancelled'`))
 }

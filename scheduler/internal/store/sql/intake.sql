@@ -26,10 +26,13 @@ on conflict (job_id, event, ordinal) do nothing;
 
 -- name: InsertBrokenJob
 -- What could not be stored as it came: the row says so, with nothing of it that may be at fault.
+-- One whose cancel came first is cancelled, as its owner was told.
 insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, finished_at, error_kind, error_detail)
-values ($1, $2, 'bulk', 'failed', '{}', 'fail', $3, clock_timestamp(), 'internal', $4)
+select $1::text, $2::text, 'bulk', case when cancelled then 'cancelled' else 'failed' end, '{}', 'fail', $3::timestamptz,
+       clock_timestamp(), case when not cancelled then 'internal' end, case when not cancelled then $4::text end
+from (select exists (select 1 from cancellations where job_id = $1::text and tenant_id = $2::text)) as c (cancelled)
 on conflict (id) do nothing
-returning version;
+returning id, state, version;
 
 -- name: LockLateCancels
 -- A cancel that was stored while the job was on its way from JOBS to its row,
