@@ -76,6 +76,32 @@ func TestADocumentGoesThroughTheGateway(t *testing.T) {
 	}
 }
 
+func TestTheClientCanDoWithoutTheBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.client(w.key)
+	u, err := c.CreateUpload(t.Context(), job.MediaMarkdown, 7)
+	require.NoError(t, err)
+	require.NoError(t, c.PutContent(t.Context(), u, strings.NewReader("A book."), 7))
+	require.Equal(t, job.Conflict, kindOf(t, c.PutContent(t.Context(), u, strings.NewReader("A book."), 7)))
+	require.Equal(t, job.Invalid, kindOf(t, c.PutContent(t.Context(), &client.Upload{ID: w.newUpload().ID, MediaType: u.MediaType}, strings.NewReader(""), 0)))
+	require.Error(t, c.PutContent(t.Context(), u, strings.NewReader(""), -1))
+
+	path, content := w.artifact(100_000)
+	id := job.ID(strings.Split(path, "/")[3])
+	for offset, from := range map[int64]int64{0: 0, 40_000: 40_000} {
+		r, at, err := c.ProxiedArtifact(t.Context(), id, "book.wav", offset)
+		require.NoError(t, err)
+		got, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		require.Equal(t, from, at)
+		require.True(t, bytes.Equal(content[from:], got), "%d bytes", len(got))
+	}
+	_, _, err = c.ProxiedArtifact(t.Context(), id, "other.wav", 0)
+	require.Equal(t, job.NotFound, kindOf(t, err))
+}
+
 func TestContentIsCheckedBeforeItIsAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.UploadBytes = 1000 })
