@@ -72,7 +72,7 @@ func gone(pid int) bool {
 }
 
 func TestANewProcessTakesOverAndNoRequestFails(t *testing.T) {
-	s, n := stage.New(t, bin), size(t)
+	s, n := stage.New(t, bin, stage.Patient()...), size(t)
 	t.Cleanup(func() { _ = syscall.Kill(s.PID(stage.Gateway), syscall.SIGTERM) }) // the stage ends its own only
 	l := start(t, s, n.rate, n.watchers, false)
 	l.goOn(t, n.rate)
