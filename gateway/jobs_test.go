@@ -134,26 +134,11 @@ func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
 	for _, err := range w.bus.PublishWork(t.Context(), []bus.Work{work}) {
 		require.NoError(t, err)
 	}
-	hinted := make(chan job.ID, 1)
-	hints, stopHints := context.WithCancel(t.Context())
-	defer stopHints()
-	var listening sync.WaitGroup
-	listening.Go(func() { _ = w.bus.Hints(hints, func(id job.ID, _ int64) { hinted <- id }) })
-	defer listening.Wait()
-	defer stopHints()
-	require.Eventually(t, func() bool { // until the subscription stands
-		w.bus.Hint("job_probe", 1)
-		select {
-		case <-hinted:
-			return true
-		default:
-			return false
-		}
-	}, 10*time.Second, 20*time.Millisecond)
+	heard := w.listen()
 	a = w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "")
 	require.Equal(t, job.StateCancelled, a.job(t).State)
 	require.NotNil(t, a.job(t).FinishedAt)
-	require.Eventually(t, func() bool { return <-hinted == id }, 10*time.Second, time.Millisecond)
+	require.Equal(t, hinted{id, a.job(t).Version}, next(t, heard))
 	pending, _, err := w.bus.WorkPending(t.Context(), "espeak", job.Bulk)
 	require.NoError(t, err)
 	require.Zero(t, pending, "released work is taken back")
@@ -165,6 +150,45 @@ func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
 
 	require.Equal(t, http.StatusNotFound, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "", "Authorization", "Bearer "+w.other).Status)
 	require.Equal(t, http.StatusNotFound, w.call("POST", "/v1/jobs/job_nothing/cancel", "").Status)
+}
+
+// hinted is a hint from the bus.
+type hinted struct {
+	id      job.ID
+	version int64
+}
+
+// listen returns the hints that come from now on, until the test ends.
+func (w *world) listen() <-chan hinted {
+	w.t.Helper()
+	heard := make(chan hinted, 1024)
+	ctx, stop := context.WithCancel(w.t.Context())
+	var listening sync.WaitGroup
+	listening.Go(func() { _ = w.bus.Hints(ctx, func(id job.ID, version int64) { heard <- hinted{id, version} }) })
+	w.t.Cleanup(func() { stop(); listening.Wait() })
+	const probe, last = "job_probe", 1 << 40
+	require.Eventually(w.t, func() bool { w.bus.Hint(probe, 1); return len(heard) > 0 }, 10*time.Second, 20*time.Millisecond)
+	w.bus.Hint(probe, last)
+	for h := range heard {
+		if h.version == last {
+			break
+		}
+	}
+	return heard
+}
+
+// next is the next hint.
+func next(t *testing.T, heard <-chan hinted) (h hinted) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		select {
+		case h = <-heard:
+			return true
+		default:
+			return false
+		}
+	}, 20*time.Second, time.Millisecond)
+	return h
 }
 
 // plan gives a job one chapter of n segments.

@@ -19,8 +19,9 @@ type hint struct {
 	Version int64 `json:"version"`
 }
 
-// Hint tells whoever listens now that a job has reached version. It is lossy:
-// nothing is stored, and it does nothing while the bus is away.
+// Hint tells whoever listens now that a job has reached version, or with 0 that
+// it was cancelled before its first. It is lossy: nothing is stored, and it does
+// nothing while the bus is away.
 func (b *Bus) Hint(id job.ID, version int64) {
 	if !idToken.MatchString(string(id)) {
 		return

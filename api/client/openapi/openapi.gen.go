@@ -1320,7 +1320,7 @@ type ClientInterface interface {
 	// SubmitJobWithBody Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1330,7 +1330,7 @@ type ClientInterface interface {
 	// SubmitJob Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1443,7 +1443,8 @@ type ClientInterface interface {
 	// CreateUploadWithBody Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1453,7 +1454,8 @@ type ClientInterface interface {
 	// CreateUpload Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1588,7 +1590,7 @@ func (c *Client) ListJobs(ctx context.Context, params *ListJobsParams, reqEditor
 // SubmitJobWithBody Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1608,7 +1610,7 @@ func (c *Client) SubmitJobWithBody(ctx context.Context, params *SubmitJobParams,
 // SubmitJob Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1841,7 +1843,8 @@ func (c *Client) RevokeKey(ctx context.Context, id string, reqEditors ...Request
 // CreateUploadWithBody Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1861,7 +1864,8 @@ func (c *Client) CreateUploadWithBody(ctx context.Context, params *CreateUploadP
 // CreateUpload Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3351,7 +3355,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitJobWithBodyWithResponse Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3361,7 +3365,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitJobWithResponse Submit one job.
 	//
 	// Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-	// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+	// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3490,7 +3494,8 @@ type ClientWithResponsesInterface interface {
 	// CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3500,7 +3505,8 @@ type ClientWithResponsesInterface interface {
 	// CreateUploadWithResponse Ask for a place to upload a document to.
 	//
 	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-	// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6545,7 +6551,7 @@ func (c *ClientWithResponses) ListJobsWithResponse(ctx context.Context, params *
 // SubmitJobWithBodyWithResponse Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6561,7 +6567,7 @@ func (c *ClientWithResponses) SubmitJobWithBodyWithResponse(ctx context.Context,
 // SubmitJobWithResponse Submit one job.
 //
 // Answers 202 after the job is durable. `Prefer: wait=N` holds the answer up to N (at most 60) seconds for the end
-// of the job: 200 if it ended, else 202. Needs the scope `jobs:write`.
+// of the job: 200 if it ended, else 202; 202 at once where there is no room to wait. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6762,7 +6768,8 @@ func (c *ClientWithResponses) RevokeKeyWithResponse(ctx context.Context, id stri
 // CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6778,7 +6785,8 @@ func (c *ClientWithResponses) CreateUploadWithBodyWithResponse(ctx context.Conte
 // CreateUploadWithResponse Ask for a place to upload a document to.
 //
 // PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
-// bucket PUTs them to `content_url` instead. Needs the scope `jobs:write`.
+// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
+// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

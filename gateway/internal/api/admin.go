@@ -112,22 +112,21 @@ func (a *API) createKey(c *Call) {
 	if !ok {
 		return
 	}
-	if owner != id {
-		a.refuse(c, conflict, "This Idempotency-Key has created the API key "+owner+" before; its secret was shown then.")
-		return
-	}
 	var k store.Key
 	var secret string
 	if r.Certificate {
-		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, store.Key{ID: id, Name: r.Name, Scopes: r.Scopes, Certificate: true}, c.Certificate)
+		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, store.Key{ID: owner, Name: r.Name, Scopes: r.Scopes, Certificate: true}, c.Certificate)
 	} else {
-		k, secret, err = a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, id, r.Name, r.Scopes)
+		k, secret, err = a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, owner, r.Name, r.Scopes)
 	}
-	if r.Certificate && err != nil && job.KindOf(err) == job.Conflict {
+	switch taken := err != nil && job.KindOf(err) == job.Conflict; {
+	case taken && owner != id: // unless the first request was cut off before it made the key
+		a.refuse(c, conflict, "This Idempotency-Key has created the API key "+owner+" before; its secret was shown then.")
+		return
+	case taken && r.Certificate:
 		a.refuse(c, conflict, "The public key of this certificate is an API key already, or was one; a key that was revoked stays so.")
 		return
-	}
-	if err != nil {
+	case err != nil:
 		a.fail(c, err)
 		return
 	}

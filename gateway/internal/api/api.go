@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -236,11 +237,12 @@ func (a *API) notAllowed(c *Call, allow []string) {
 	})
 }
 
-// identify asks the store who a key belongs to; equal questions share an answer.
+// identify asks the store who a key belongs to; equal questions share an answer,
+// unless a key was made or revoked between them.
 func (a *API) identify(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
-	v, err, _ := a.asked.Do(string(h[:]), func() (any, error) {
+	since := a.dep.Keys.Asking()
+	v, err, _ := a.asked.Do(string(binary.BigEndian.AppendUint64(h[:], since)), func() (any, error) {
 		// The answer serves everyone who asks meanwhile, so the first one's leaving must not end it.
-		since := a.dep.Keys.Asking()
 		id, err := a.dep.Store.FindKey(context.WithoutCancel(ctx), h)
 		if err == nil {
 			a.dep.Keys.PutAnswer(h, id, time.Now(), since)
@@ -303,16 +305,20 @@ var errPanic = errors.New("api: a handler panicked")
 // off runs the rest of a call where it may block. A panic there ends this call
 // only.
 func (a *API) off(c *Call, rest func(ctx context.Context)) {
+	if err := a.queue(c, rest); err != nil {
+		a.fail(c, err)
+	}
+}
+
+// queue is off for who says itself that there is no room for it.
+func (a *API) queue(c *Call, rest func(ctx context.Context)) error {
 	c.detach()
 	c.enter(stageQueue)
-	err := a.dep.Pool.Go(func() {
+	return a.dep.Pool.Go(func() {
 		defer a.rescue(c, func() { a.fail(c, errPanic) })
 		c.enter(stageWork)
 		rest(c.Context())
 	})
-	if err != nil {
-		a.fail(c, err)
-	}
 }
 
 // rescue is deferred around what runs for one call; after a panic it ends the

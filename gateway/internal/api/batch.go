@@ -31,7 +31,8 @@ const (
 	batchLines   = 256             // lines that become durable together
 	batchBytes   = 512 << 10       // bytes of such lines, about
 	batchRead    = 64 << 10        // read at a time
-	longestPause = 5 * time.Second // for a limit of the caller's, before a line is refused
+	longestPause = 5 * time.Second // for a limit of the caller's or a slow intake, before a line is refused
+	loadPause    = 100 * time.Millisecond
 )
 
 // batch is one POST /v1/jobs:batch: lines are read while they arrive and become
@@ -48,15 +49,16 @@ type batch struct {
 	long  []byte // a line that is longer than what is read at a time
 	group []*batchLine
 	bytes int // of the lines of the group
+
+	burdened bool // the intake did not take the last line, though it was waited for
 }
 
 // batchLine is one line of a batch.
 type batchLine struct {
 	n int
 	submission
-	body    [sha256.Size]byte // the fingerprint
-	refusal *Answer           // nil: the job is accepted
-	settled bool              // nothing more is to be done
+	refusal *Answer // nil: the job is accepted
+	settled bool    // nothing more is to be done
 }
 
 // lineAnswer is one line of the answer.
@@ -194,6 +196,9 @@ func (b *batch) read(line []byte) *batchLine {
 		return l.refuse(a.problem(c, notJSON, "The line is empty."))
 	}
 	l.body = sha256.Sum256(slices.Concat([]byte(c.Route+"\n"), line))
+	if b.key != "" {
+		l.key = b.key + strconv.Itoa(l.n)
+	}
 	shape, err := a.specs.Decode(line, &l.spec)
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		return l.refuse(a.problem(c, notJSON, "The line is "+syntax.Error()+"."))
@@ -217,43 +222,63 @@ func (l *batchLine) refuse(why *Answer) *batchLine {
 }
 
 // admit counts the line against the limits of its caller, as a request of its
-// own. A limit that lets it pass soon is waited for.
+// own. A limit that lets it pass soon is waited for, and so is an intake that is
+// slow: the client, which is not read meanwhile, sends less.
 func (b *batch) admit(l *batchLine) *batchLine {
 	a, key, tenant := b.a, b.c.Identity.KeyID, string(b.c.Identity.Tenant)
-	if !a.dep.Load.Admit(l.spec.Class, time.Now()) {
+	if !b.unburdened(l.spec.Class) {
 		a.shed(shedReason(l.spec.Class))
 		return l.refuse(a.problem(b.c, overloaded, "Jobs take too long to be stored right now; try again later."))
 	}
-	v := b.pace(func(at time.Time) limit.Verdict { return a.dep.Guard.Request(key, tenant, at) })
-	if !v.Refused() {
-		v = b.pace(func(at time.Time) limit.Verdict { return a.dep.Guard.Characters(key, tenant, characters(&l.spec), at) })
-	}
-	if v.Refused() {
+	var v limit.Verdict
+	passed := b.pace(func(at time.Time) time.Duration { v = a.dep.Guard.Request(key, tenant, at); return v.Wait }) &&
+		b.pace(func(at time.Time) time.Duration {
+			v = a.dep.Guard.Characters(key, tenant, characters(&l.spec), at)
+			return v.Wait
+		})
+	if !passed {
 		a.shed(string(v.Quota))
 		return l.refuse(a.problem(b.c, tooManyRequests, fmt.Sprintf("Too many %s; try again in %s.", quotaNames[v.Quota], v.Wait.Round(time.Millisecond))))
 	}
 	return l
 }
 
-// pace asks a limit and waits for it, if that is not long. Who has waited
-// longest gets an answer before.
-func (b *batch) pace(ask func(at time.Time) limit.Verdict) limit.Verdict {
+// unburdened reports whether the intake takes another job. Once it did not for
+// longestPause, nothing is waited for until it does.
+func (b *batch) unburdened(class job.Class) bool {
+	pause := loadPause
+	if b.burdened {
+		pause = longestPause + 1
+	}
+	b.burdened = !b.pace(func(at time.Time) time.Duration {
+		if b.a.dep.Load.Admit(class, at) {
+			return 0
+		}
+		return pause
+	})
+	return !b.burdened
+}
+
+// pace asks how long the next line has to wait and waits for it, if that is no
+// longer than longestPause in all. Who has waited longest gets an answer before.
+// It reports whether the line may pass.
+func (b *batch) pace(ask func(at time.Time) (wait time.Duration)) bool {
 	until := time.Now().Add(longestPause)
 	for {
 		now := time.Now()
-		v := ask(now)
-		if !v.Refused() || now.Add(v.Wait).After(until) {
-			return v
+		wait := ask(now)
+		if wait <= 0 || now.Add(wait).After(until) {
+			return wait <= 0
 		}
 		if b.commit(b.c.Context()) != nil {
-			return v // nobody reads what becomes of the line
+			return false // nobody reads what becomes of the line
 		}
-		timer := time.NewTimer(v.Wait)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-b.c.Context().Done():
 			timer.Stop()
-			return v
+			return false
 		}
 	}
 }
@@ -307,7 +332,7 @@ func (b *batch) claim(ctx context.Context) {
 	var lines []*batchLine
 	for _, l := range b.group {
 		if !l.settled {
-			claims = append(claims, store.Claim{Key: b.key + strconv.Itoa(l.n), Body: l.body, ID: string(l.id)})
+			claims = append(claims, store.Claim{Key: l.key, Body: l.body, ID: string(l.id)})
 			lines = append(lines, l)
 		}
 	}

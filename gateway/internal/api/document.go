@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
 )
@@ -129,18 +130,25 @@ func (p *poll) read(ctx context.Context) {
 
 func (p *poll) hold(d *jobdoc.Document) {
 	p.held = true
-	p.a.wait(p.c, &watch.Waiter{Job: p.id, Tenant: p.c.Identity.Tenant, Known: d.Version, Until: p.until}, p.read)
+	p.a.wait(p.c, &watch.Waiter{Job: p.id, Tenant: p.c.Identity.Tenant, Known: d.Version, Until: p.until}, p.read, func(refuse func()) { refuse() })
 }
 
 // wait runs rest when w is woken, unless the client goes away first. While the
-// server stops nobody waits: rest runs at once.
-func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context)) {
-	release, ok := a.hold(c)
-	if !ok {
+// server stops nobody waits: rest runs at once. Where there is no room to wait,
+// or to go on after it, instead is called; refuse would say so to the client.
+func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context), instead func(refuse func())) {
+	release, full := a.occupy(c)
+	if full != limit.None {
+		instead(func() { a.tooMany(c, full, retryAfter) })
 		return
 	}
 	release = sync.OnceFunc(release) // the client may leave while w is woken
-	w.Wake = func() { release(); a.off(c, rest) }
+	w.Wake = func() {
+		release()
+		if err := a.queue(c, rest); err != nil {
+			instead(func() { a.fail(c, err) })
+		}
+	}
 	c.enter(stageHold)
 	cancel, err := a.dep.Hub.Wait(w)
 	switch {
@@ -150,6 +158,6 @@ func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context)) {
 		w.Wake()
 	default:
 		release()
-		a.fail(c, err)
+		instead(func() { a.fail(c, err) })
 	}
 }

@@ -133,10 +133,10 @@ func (a *API) cancel(ctx context.Context, tenant job.Tenant, id job.ID) error {
 	if err != nil {
 		return err
 	}
-	if done.Changed {
+	if done.Changed || done.Early { // early ones have version 0
 		a.dep.Bus.Hint(id, done.Version)
-		a.purge(ctx, id, done)
 	}
+	a.purge(ctx, id, done)
 	a.dep.Hub.Hint(id)
 	return nil
 }

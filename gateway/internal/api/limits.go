@@ -70,12 +70,20 @@ func characters(spec *job.Spec) int64 {
 // hold counts a call that begins to wait and returns what ends that. ok is
 // false if it has answered 429.
 func (a *API) hold(c *Call) (release func(), ok bool) {
-	key, tenant := c.Identity.KeyID, string(c.Identity.Tenant)
-	if q := a.dep.Guard.Hold(key, tenant); q != limit.None {
-		a.tooMany(c, q, retryAfter)
-		return nil, false
+	release, full := a.occupy(c)
+	if full != limit.None {
+		a.tooMany(c, full, retryAfter)
 	}
-	return func() { a.dep.Guard.Release(key, tenant) }, true
+	return release, full == limit.None
+}
+
+// occupy is hold for who says itself that the quota is full.
+func (a *API) occupy(c *Call) (release func(), full limit.Quota) {
+	key, tenant := c.Identity.KeyID, string(c.Identity.Tenant)
+	if full = a.dep.Guard.Hold(key, tenant); full != limit.None {
+		return nil, full
+	}
+	return func() { a.dep.Guard.Release(key, tenant) }, limit.None
 }
 
 // Admission counts a connection against the limits of the key that opened it, and

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"slices"
@@ -24,8 +25,10 @@ type submission struct {
 	id     job.ID
 	at     time.Time // minted
 	source struct{ key, etag string }
-	until  time.Time // hold the answer until the job has ended; zero for no hold
-	wait   int       // seconds of that
+	key    string            // the idempotency key, if there is one
+	body   [sha256.Size]byte // with a key: the request's fingerprint
+	until  time.Time         // hold the answer until the job has ended; zero for no hold
+	wait   int               // seconds of that
 }
 
 // submitJob reads the request, on the loop if it is small. Only uploads and
@@ -102,6 +105,9 @@ func (s *submission) prefer() {
 
 // check asks the database and the bucket.
 func (s *submission) check(ctx context.Context) {
+	if key := s.c.Header("idempotency-key"); key != nil && s.spec.Input.Upload != "" {
+		s.key, s.body = string(key), fingerprint(s.c)
+	}
 	if s.spec.Input.Upload != "" {
 		if err := s.findUpload(ctx); err != nil {
 			s.a.fail(s.c, err)
@@ -134,10 +140,15 @@ func (s *submission) findUpload(ctx context.Context) error {
 		return err
 	}
 	object, err := s.a.dep.Bucket.Stat(ctx, u.ObjectKey)
-	switch {
-	case err != nil && job.KindOf(err) != job.NotFound:
+	if err != nil && job.KindOf(err) != job.NotFound {
 		return err
-	case !s.c.Started.Before(u.ExpiresAt):
+	}
+	expired, xerr := s.expired(ctx, u.ExpiresAt)
+	if xerr != nil {
+		return xerr
+	}
+	switch {
+	case expired:
 		add(job.Invalid, "upload %s expired at %s; upload the document again", id, u.ExpiresAt.UTC().Format(time.RFC3339))
 	case err != nil:
 		add(job.Invalid, "upload %s was never finished: PUT the document to its URL first", id)
@@ -151,6 +162,19 @@ func (s *submission) findUpload(ctx context.Context) error {
 		s.spec.Input.Media = u.MediaType
 	}
 	return nil
+}
+
+// expired reports whether an upload came too late for this request. It did not
+// if the same request came before it expired and is only repeated (invariant I8).
+func (s *submission) expired(ctx context.Context, at time.Time) (bool, error) {
+	if s.c.Started.Before(at) {
+		return false, nil
+	}
+	if s.key == "" {
+		return true, nil
+	}
+	again, err := s.a.dep.Store.OwnsIdempotencyKey(ctx, s.c.Identity.Tenant, s.key, s.body)
+	return !again, err
 }
 
 func goodUploadID(id string) bool {
@@ -237,11 +261,21 @@ func (s *submission) done(err error) {
 		return
 	}
 	if s.wait == 0 {
-		d := jobdoc.Accepted(s.id, s.at, &s.spec)
-		s.answer(&d)
+		s.accepted()
 		return
 	}
-	s.a.wait(s.c, &watch.Waiter{Job: s.id, Tenant: s.c.Identity.Tenant, FinalOnly: true, Until: s.until}, s.ended)
+	// To be waited for is a preference. Without room for it the job is durable all
+	// the same, and a refusal would have its client hand it in again.
+	s.a.wait(s.c, &watch.Waiter{Job: s.id, Tenant: s.c.Identity.Tenant, FinalOnly: true, Until: s.until}, s.ended, func(func()) {
+		s.wait = 0
+		s.accepted()
+	})
+}
+
+// accepted answers with the job as it came.
+func (s *submission) accepted() {
+	d := jobdoc.Accepted(s.id, s.at, &s.spec)
+	s.answer(&d)
 }
 
 // ended answers a held submit with the job as it is now.

@@ -90,15 +90,13 @@ func (a *API) upload(c *Call, id string, again bool, r *uploadRequest) (store.Up
 	if _, err := a.dep.Bucket.Stat(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
 		return u, err
 	}
-	return u, a.dep.Store.CreateUpload(ctx, tenant, u)
+	return a.dep.Store.CreateUpload(ctx, tenant, u)
 }
 
 func (a *API) presign(c *Call, u store.Upload) {
-	left := time.Until(u.ExpiresAt)
-	if left < time.Second {
-		a.refuse(c, conflict, "The upload that this Idempotency-Key made has expired; use another key.")
-		return
-	}
+	// One that a repeated request made long ago may have expired. Its id leads to
+	// the job that it became, if that request is repeated, too.
+	left := max(time.Until(u.ExpiresAt), time.Second)
 	link, err := a.dep.Bucket.PresignPut(c.Context(), u.ObjectKey, left)
 	if err != nil {
 		a.fail(c, err)

@@ -42,7 +42,7 @@ type Cache struct {
 
 	mu           sync.RWMutex
 	young, older map[Hash]answer // guarded by mu
-	forgotten    uint64          // guarded by mu: calls of Forget
+	changes      uint64          // guarded by mu: keys made or revoked here
 }
 
 type answer struct {
@@ -101,10 +101,13 @@ func (c *Cache) Get(h Hash, now time.Time) (id *Identity, fresh bool) {
 // Due brings the keys that whoever fills the cache should look up again.
 func (c *Cache) Due() <-chan Hash { return c.due }
 
-// Put remembers what the store said of a key; id is nil if there is no such key.
+// Put remembers a key that was made here, or, if id is nil, that there is none.
 func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if id != nil {
+		c.changes++
+	}
 	c.put(c.answer(h, id, now))
 }
 
@@ -112,16 +115,16 @@ func (c *Cache) Put(h Hash, id *Identity, now time.Time) {
 func (c *Cache) Asking() (since uint64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.forgotten
+	return c.changes
 }
 
-// PutAnswer is Put for the answer to a question that began at since. A key that
-// exists is not remembered if one was revoked meanwhile: the store may have
-// answered before.
+// PutAnswer remembers the store's answer to a question that began at since; id
+// is nil if there is no such key. It does not if a key was made or revoked here
+// meanwhile: the store may have answered before.
 func (c *Cache) PutAnswer(h Hash, id *Identity, now time.Time, since uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if id == nil || c.forgotten == since {
+	if c.changes == since {
 		c.put(c.answer(h, id, now))
 	}
 }
@@ -155,7 +158,7 @@ func (c *Cache) put(a answer) {
 func (c *Cache) Forget(keyID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forgotten++
+	c.changes++
 	for _, generation := range []map[Hash]answer{c.young, c.older} {
 		for h, a := range generation {
 			if a.id != nil && a.id.KeyID == keyID {

@@ -138,8 +138,9 @@ func (c *Cache) Join(tenant job.Tenant, id job.ID, now time.Time, then func(*Doc
 	return nil, r
 }
 
-// Hint says that the job has a version, for example because the bus said so.
-func (c *Cache) Hint(id job.ID, version int64) { c.reached(id, rank(version, false)) }
+// Hint says that the job has a version, for example because the bus said so; 0
+// says that it was cancelled before its first.
+func (c *Cache) Hint(id job.ID, version int64) { c.reached(id, rank(version, version == 0)) }
 
 // Seen says that somebody is about to be shown d.
 func (c *Cache) Seen(d *jobdoc.Document) { c.reached(d.ID, rank(d.Version, d.State.Final())) }

@@ -39,12 +39,19 @@ func (s *Store) NewKeyID() (string, error) {
 	return id, nil
 }
 
-// CreateUpload stores u.
-func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) error {
-	return s.call(ctx, "CreateUpload", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, s.queries.Get("InsertUpload"), u.ID, tenant, u.MediaType, u.MaxBytes, u.ObjectKey, u.ExpiresAt)
+// CreateUpload stores u, or returns what is stored under its id already: two
+// requests with one idempotency key make the same.
+func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) (Upload, error) {
+	stored := false
+	err := s.call(ctx, "CreateUpload", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, s.queries.Get("InsertUpload"), u.ID, tenant, u.MediaType, u.MaxBytes, u.ObjectKey, u.ExpiresAt)
+		stored = tag.RowsAffected() > 0
 		return err
 	})
+	if err != nil || stored {
+		return u, err
+	}
+	return s.FindUpload(ctx, tenant, u.ID)
 }
 
 // FindUpload returns an upload of tenant, or NotFound.
@@ -84,6 +91,15 @@ func (s *Store) ClaimIdempotencyKey(ctx context.Context, tenant job.Tenant, key 
 		return &job.Error{Op: "store.ClaimIdempotencyKey", Kind: job.Unavailable}
 	})
 	return owner, err
+}
+
+// OwnsIdempotencyKey reports whether a request with this body has claimed key
+// within the last day. It claims nothing.
+func (s *Store) OwnsIdempotencyKey(ctx context.Context, tenant job.Tenant, key string, body [sha256.Size]byte) (yes bool, err error) {
+	err = s.call(ctx, "OwnsIdempotencyKey", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("OwnsIdempotencyKey"), tenant, key, body[:]).Scan(&yes)
+	})
+	return yes, err
 }
 
 // Claim is one idempotency key of many.

@@ -44,6 +44,9 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
+		if time.Now().After(u.ExpiresAt.Time) { // the place of a command that is repeated: its submit is answered as before
+			return u.ID, nil
+		}
 		if try == uploadTries || !away(err) && !errors.Is(err, errUploadStalled) {
 			return "", fmt.Errorf("upload %s: %w", d.name, err)
 		}

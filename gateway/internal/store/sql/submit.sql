@@ -1,5 +1,6 @@
 -- name: InsertUpload
-insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at) values ($1, $2, $3, $4, $5, $6);
+insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at) values ($1, $2, $3, $4, $5, $6)
+on conflict (id) do nothing;
 
 -- name: FindUpload
 select media_type, max_bytes, object_key, expires_at from uploads where id = $1 and tenant_id = $2;
@@ -10,6 +11,10 @@ on conflict (tenant_id, key) do update
     set body_hash = excluded.body_hash, job_id = excluded.job_id, created_at = now()
     where idempotency_keys.created_at < now() - interval '24 hours'
 returning job_id;
+
+-- name: OwnsIdempotencyKey
+select exists (select 1 from idempotency_keys
+               where tenant_id = $1 and key = $2 and body_hash = $3 and created_at >= now() - interval '24 hours');
 
 -- name: FindIdempotencyKey
 select body_hash, job_id from idempotency_keys where tenant_id = $1 and key = $2;
