@@ -32,6 +32,7 @@ type Config struct {
 	PublishTimeout  time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
 	ShedBulk        time.Duration  `help:"Intake latency from which bulk submits are turned away; all of them at three times that." default:"1s"`
 	ShedInteractive time.Duration  `help:"Intake latency from which interactive submits are; all of them at twice that." default:"3s"`
+	Bounds          Bounds         `embed:""`
 	UploadBytes     int64          `help:"Largest upload in bytes." default:"536870912"`
 	UploadExpiry    time.Duration  `help:"How long an upload URL works." default:"1h"`
 	KeyRate         limit.Rate     `help:"Requests of one API key as count/period:burst, or off." default:"2000/1s:10000"`
@@ -70,7 +71,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
 		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
-		UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
+		Bounds: defaultBounds(), UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
 		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, KeyConnections: use.KeyConnections, TenantConnections: use.TenantConnections, JWT: defaultJWT(),
@@ -88,8 +89,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: no address to listen on")
 	case c.MaxConns < 1 || c.ReadQueue < 1 || c.Readers < 0:
 		return fmt.Errorf("gateway: connections (%d) and read queue (%d) must be positive, readers (%d) not negative", c.MaxConns, c.ReadQueue, c.Readers)
-	case c.MaxWait <= 0 || c.MaxWait > maxHold:
-		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s", c.MaxWait, maxHold)
+	case c.MaxWait <= 0 || c.MaxWait > c.Bounds.maxHold():
+		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s with an answer time-out of %s", c.MaxWait, c.Bounds.maxHold(), c.Bounds.AnswerTimeout)
 	case c.Watches < 1 || c.KeyWatches < 1 || c.Heartbeat <= 0 || c.Ping <= 0:
 		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
 	case c.Transcodes < 0:
@@ -98,6 +99,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("gateway: the access log's rates (%d, %d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogFailures, c.AccessLogSlow)
 	case c.Grace <= 0:
 		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
+	}
+	if err := c.Bounds.validate(); err != nil {
+		return err
 	}
 	if err := c.TLS.validate(); err != nil {
 		return err
@@ -114,12 +118,10 @@ func (c Config) Validate() error {
 	return c.limits().Validate()
 }
 
-// maxHold stays below the time after which the edge gives up on a handler.
-const maxHold = 110 * time.Second
-
 func (c Config) api() api.Config {
 	a := api.DefaultConfig()
 	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
+	a.Limits.TextBytes, a.BodyBytes, a.BatchLines = c.Bounds.TextBytes, c.Bounds.BodyBytes, c.Bounds.BatchLines
 	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
 	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackPrivate, c.CallbackAllow
 	return a

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +103,23 @@ func TestAHeldPollGoesAwayWithItsClient(t *testing.T) {
 	cancel()
 	require.Error(t, <-done)
 	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestACancelIsRefusedWhileItsJobCannotArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.mintedFor(tenant)
+	stalled, err := w.db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = stalled.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = stalled.Exec(t.Context(), `select lock_arrivals(array[$1])`, id)
+	require.NoError(t, err)
+	a := w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "")
+	require.Equal(t, http.StatusServiceUnavailable, a.Status)
+	require.Contains(t, a.problem(t).Detail, "being stored")
+	require.NotEmpty(t, a.Header.Get("Retry-After"))
+	require.NoError(t, stalled.Rollback(t.Context()))
+	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
 }
 
 func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
@@ -335,4 +354,33 @@ func TestTheClientWaitsForTheEnd(t *testing.T) {
 	got := <-done
 	require.NoError(t, got.err)
 	require.Equal(t, job.StateFailed, got.state)
+}
+
+// Not parallel: it counts the goroutines of the process.
+func TestAWaitTakesNoGoroutine(t *testing.T) {
+	const conns, each = 100, 20
+	w := newWorld(t, nil)
+	id := w.submitted(hello)
+	watchers := func(n int) {
+		require.Eventually(t, func() bool {
+			return strings.Contains(w.metrics(), "voicemill_gateway_watchers "+strconv.Itoa(n)+"\n")
+		}, time.Minute, 10*time.Millisecond)
+	}
+	wait := "GET /v1/jobs/" + string(id) + "?wait=60 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " + w.key + "\r\nIf-None-Match: W/\"1\"\r\n\r\n"
+	first := w.raw(t)
+	_, err := io.WriteString(first, wait)
+	require.NoError(t, err)
+	watchers(1)
+	before := runtime.NumGoroutine()
+	for range conns {
+		c := w.raw(t)
+		_, err := io.WriteString(c, strings.Repeat(wait, each))
+		require.NoError(t, err)
+	}
+	watchers(1 + conns*each)
+	const most = 50
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+most }, time.Minute, 10*time.Millisecond,
+		"%d goroutines before, %d now", before, runtime.NumGoroutine())
+	w.bump(id, job.StateQueued)
+	watchers(0)
 }

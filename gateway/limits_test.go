@@ -1,6 +1,10 @@
 package gateway_test
 
 import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -143,4 +147,122 @@ func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.call("POST", "/v1/jobs/"+string(id)+"/cancel", "").Status)
 	require.Equal(t, http.StatusOK, (<-done).Status)
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "").Status, "the wait was given back")
+}
+
+func TestRequestsAreBoundedInBytesAsConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) {
+		c.Bounds.HeadBytes, c.Bounds.BodyBytes, c.Bounds.TextBytes, c.Bounds.BatchLines = 2048, 1500, 100, 2
+	})
+	text := func(n int) string { return `{"input":{"text":"` + strings.Repeat("x", n) + `"}}` }
+	for name, test := range map[string]struct {
+		answer answer
+		status int
+		slug   string
+	}{
+		"a head":          {w.call("GET", "/v1/voices", "", "X-Long", strings.Repeat("x", 2048)), 431, "head-too-large"},
+		"a body":          {w.call("POST", "/v1/jobs", text(1500)), 413, "too-large"},
+		"an unpacked one": {w.call("POST", "/v1/jobs", packed(t, text(1500)), "Content-Encoding", "gzip"), 413, "too-large"},
+		"a text":          {w.call("POST", "/v1/jobs", text(101)), 413, "text-too-large"},
+	} {
+		require.Equal(t, test.status, test.answer.Status, name)
+		require.Equal(t, "/problems/"+test.slug, test.answer.problem(t).Type, name)
+	}
+	lines := w.batch(text(100) + "\n" + text(1500) + "\n" + hello + "\n").lines(t)
+	require.Len(t, lines, 3)
+	require.Equal(t, http.StatusAccepted, lines[0].Status)
+	require.Equal(t, "/problems/too-large", lines[1].Problem.Type)
+	require.Equal(t, "/problems/too-many-lines", lines[2].Problem.Type)
+}
+
+func TestRequestsAreBoundedInTimeAsConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) {
+		c.MaxWait = time.Second
+		c.Bounds.HeadTimeout, c.Bounds.BodyTimeout, c.Bounds.IdleTimeout, c.Bounds.AnswerTimeout = time.Second, time.Second, time.Second, 3*time.Second
+	})
+	for name, head := range map[string]string{
+		"a head": "GET /v1/voices HTTP/1.1\r\nHost: h\r\n",
+		"a body": "POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nAuthorization: Bearer " + w.key + "\r\nContent-Length: 100\r\n\r\n{",
+	} {
+		r := w.say(head)
+		resp, err := http.ReadResponse(r, nil)
+		require.NoError(t, err, name)
+		var p client.Problem
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&p), name)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusRequestTimeout, resp.StatusCode, name)
+		require.Equal(t, "/problems/request-timeout", p.Type, name)
+	}
+	r := w.say("GET /v1/voices HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " + w.key + "\r\n\r\n")
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	_, err = r.ReadByte()
+	require.ErrorIs(t, err, io.EOF, "an idle connection ends")
+
+	tx, err := w.db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	_, err = tx.Exec(t.Context(), "lock table jobs in access exclusive mode")
+	require.NoError(t, err)
+	a := w.call("GET", "/v1/jobs/"+string(w.mintedFor(tenant)), "")
+	require.Equal(t, http.StatusServiceUnavailable, a.Status)
+	require.Equal(t, "/problems/overloaded", a.problem(t).Type)
+	require.Contains(t, w.metrics(), "voicemill_gateway_requests_unanswered_total 1")
+}
+
+// say sends text on a connection of its own and returns what the gateway says,
+// for 20 seconds at most.
+func (w *world) say(text string) *bufio.Reader {
+	w.t.Helper()
+	var d net.Dialer
+	c, err := d.DialContext(w.t.Context(), "tcp", w.address())
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = c.Close() })
+	require.NoError(w.t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(c, text)
+	require.NoError(w.t, err)
+	return bufio.NewReader(c)
+}
+
+func TestConnectionsAndTheirMemoryAreBoundedAsConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.Bounds.AcceptRate, c.Bounds.MaxBuffered = 5, 1 })
+	began := time.Now()
+	for range 15 { // five at once, the others with time
+		require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "").Status)
+	}
+	require.GreaterOrEqual(t, time.Since(began), 1900*time.Millisecond)
+	r := w.say("POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nAuthorization: Bearer " + w.key +
+		"\r\nContent-Length: 300000\r\n\r\n" + strings.Repeat(" ", 150_000)) // every connection has 64 KiB
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	var p client.Problem
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&p))
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Equal(t, "/problems/overloaded", p.Type)
+	require.Contains(t, w.metrics(), "voicemill_gateway_memory_shed_total 1")
+}
+
+func TestBoundsThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*gateway.Config){
+		"accept rate (-1)":                            func(c *gateway.Config) { c.Bounds.AcceptRate = -1 },
+		"max buffered (0)":                            func(c *gateway.Config) { c.Bounds.MaxBuffered = 0 },
+		"head bytes is 65536":                         func(c *gateway.Config) { c.Bounds.HeadBytes = 1 << 16 },
+		"body bytes is 1048577":                       func(c *gateway.Config) { c.Bounds.BodyBytes = 1<<20 + 1 },
+		"text bytes is 3000; want 1 to the 2000":      func(c *gateway.Config) { c.Bounds.BodyBytes, c.Bounds.TextBytes = 2000, 3000 },
+		"batch lines is 0":                            func(c *gateway.Config) { c.Bounds.BatchLines = 0 },
+		"idle connections (1ms)":                      func(c *gateway.Config) { c.Bounds.IdleTimeout = time.Millisecond },
+		"at most 55s with an answer time-out of 1m0s": func(c *gateway.Config) { c.Bounds.AnswerTimeout = time.Minute },
+	} {
+		cfg := gateway.DefaultConfig()
+		change(&cfg)
+		require.ErrorContains(t, cfg.Validate(), want)
+	}
 }

@@ -1,7 +1,10 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -326,6 +329,16 @@ func TestCompressedMessagesAreUnderstood(t *testing.T) {
 	s.tell(`{"stream":1,"submit":{"spec":{"input":{"text":"` + text + `"},"voice":"narrator-en"}}}`)
 	require.NotNil(t, s.hear().Accepted)
 	require.Equal(t, text, w.take(1)[0].Spec.Input.Text)
+	noise := make([]byte, 2000)
+	_, err := rand.Read(noise)
+	require.NoError(t, err)
+	text = hex.EncodeToString(noise) // 4 KB: unpacked off the loop, small enough to be read there
+	s.tell(`{"stream":2,"submit":{"spec":{"input":{"text":"` + text + `"},"voice":"narrator-en"}}}`)
+	require.NotNil(t, s.hear().Accepted)
+	require.Equal(t, text, w.take(1)[0].Spec.Input.Text)
+	require.NoError(t, s.Write(s.ctx, websocket.MessageText, append(bytes.Repeat(noise, 10), 0xff)))
+	code, reason := s.ended()
+	require.Equal(t, websocket.StatusInvalidFramePayloadData, code, reason)
 }
 
 func TestASilentPeerIsAskedAndThenCut(t *testing.T) {

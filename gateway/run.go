@@ -44,6 +44,7 @@ type Deps struct {
 	Blob     *blob.Store
 	Random   io.Reader       // crypto/rand.Reader
 	Listener net.Listener    // an inherited TCP listener; nil means to bind Config.Listen
+	Tickets  *Tickets        // used if TLS.KeepsTickets; nil makes some
 	Reload   <-chan struct{} // asks to read the TLS files again; may be nil
 	Ready    func(net.Addr)  // is told once when clients are served; may be nil
 	Voiced   func()          // is told once, after Ready, when there are voices and jobs are accepted; may be nil
@@ -125,15 +126,21 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	secure, err := cfg.TLS.edge(deps.Random)
+	if cfg.TLS.KeepsTickets() && deps.Tickets == nil {
+		if g.dep.Tickets, err = NewTickets(deps.Random, nil); err != nil {
+			return nil, err
+		}
+	}
+	secure, err := cfg.TLS.edge(deps.Random, g.dep.Tickets)
 	if err != nil {
 		return nil, err
 	}
-	g.edge, err = edge.New(edge.Config{
+	door := edge.Config{
 		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
 		Frames: handler.Frames, ProxyFrom: cfg.ProxyFrom, TLS: secure,
-	}, handler, deps.Log)
-	if err != nil {
+	}
+	cfg.Bounds.apply(&door)
+	if g.edge, err = edge.New(door, handler, deps.Log); err != nil {
 		return nil, err
 	}
 	g.register()
@@ -209,6 +216,9 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("watch", g.hub.Run)
 	parts.Add("hints", g.hints)
 	parts.Add("reload", g.reload)
+	if g.cfg.TLS.KeepsTickets() {
+		parts.Add("tickets", func(ctx context.Context) error { return g.dep.Tickets.run(ctx, g.edge.SetTicketKeys) })
+	}
 	parts.Add("edge", g.serve)
 	// The edge keeps its own grace and needs a moment beside it to close.
 	return parts.Run(ctx, g.cfg.Grace+stopMargin)

@@ -79,7 +79,7 @@ type spoken struct {
 }
 
 // speak asks for speech; the answer arrives on the channel when its head does.
-func (w *world) speak(body string) chan spoken {
+func (w *world) speak(body string, headers ...string) chan spoken {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.t.Cleanup(cancel)
@@ -87,6 +87,9 @@ func (w *world) speak(body string) chan spoken {
 	require.NoError(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+w.key)
 	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	got := make(chan spoken, 1)
 	go func() {
 		resp, err := (&http.Client{Transport: w.checked(&http.Transport{DisableKeepAlives: true})}).Do(req) //nolint:bodyclose // the test closes it
@@ -301,6 +304,54 @@ func TestAClientThatLeavesTakesItsSpeechAlong(t *testing.T) {
 	require.Eventually(t, func() bool {
 		m := w.metrics()
 		return strings.Contains(m, "voicemill_gateway_transcodes 0") && strings.Contains(m, "voicemill_gateway_speeches 0") && strings.Contains(m, "voicemill_gateway_watchers 0")
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestSpeechWithAKeyIsTheSameSpeechAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	const header, key = "Idempotency-Key", "line 7"
+	require.Equal(t, http.StatusBadRequest, (<-w.speak(speech("wav"), header, key)).StatusCode, "no key has a blank")
+	first := w.speak(speech("wav"), header, "line-7")
+	j := w.take(1)[0]
+	second := w.speak(speech("wav"), header, "line-7")
+	require.Equal(t, j.ID, w.take(1)[0].ID, "sent again, because nobody knows whether it has arrived")
+	w.planned(j, "sentence", "chapter")
+	one, two := tone(testRate, 300), tone(2000, 400)
+	w.render(j.ID, 1, one)
+	got := <-first
+	require.Equal(t, http.StatusOK, got.StatusCode, got.Status)
+	_, err := io.ReadFull(got.Body, make([]byte, testRate))
+	require.NoError(t, err)
+	got.leave()
+	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), `"error_kind"`) }, 10*time.Second, 10*time.Millisecond, "the first has left")
+
+	var state string
+	w.scan(`select state from jobs`, &state)
+	require.Equal(t, "running", state, "it may come again")
+	third := w.speak(speech("wav"), header, "line-7")
+	w.render(j.ID, 2, two)
+	w.finish(j.ID)
+	want := wav.AppendSamples(append(wav.AppendSamples(wav.StreamHeader(testRate), one), make([]byte, 2*7717)...), two)
+	for name, answer := range map[string]chan spoken{
+		"at the same time": second, "after the first had left": third, "after all": w.speak(speech("wav"), header, "line-7"),
+	} {
+		got := <-answer
+		require.Equal(t, http.StatusOK, got.StatusCode, "%s: %s", name, got.Status)
+		require.Equal(t, "/v1/jobs/"+string(j.ID), got.Header.Get("Location"), name)
+		body, err := io.ReadAll(got.Body)
+		require.NoError(t, err, name)
+		require.True(t, bytes.Equal(want, body), "%s: %d bytes", name, len(body))
+	}
+	other := <-w.speak(speech("pcm"), header, "line-7")
+	require.Equal(t, http.StatusConflict, other.StatusCode, other.Status)
+	p := other.problem(t)
+	require.Equal(t, "/problems/idempotency-key-reused", p.Type)
+	require.Equal(t, "idempotency_key_reused", *p.Error.Code)
+	require.Equal(t, http.StatusConflict, w.call("POST", "/v1/jobs", hello, header, "line-7").Status, "of another call")
+	require.Eventually(t, func() bool {
+		m := w.metrics()
+		return strings.Contains(m, "voicemill_gateway_speeches 0") && strings.Contains(m, "voicemill_gateway_watchers 0")
 	}, 10*time.Second, 10*time.Millisecond)
 }
 

@@ -18,7 +18,7 @@ type TLS struct {
 	ClientCA    string `help:"PEM file with the authorities of client certificates; empty asks for none." placeholder:"FILE"`
 	RequireCert bool   `help:"Refuse clients without a certificate."`
 	Plain       bool   `help:"Serve connections without TLS on the same port, too."`
-	Tickets     string `help:"File with the keys of session tickets; made if it does not exist. Processes that share it resume each other's sessions." placeholder:"FILE"`
+	Tickets     string `help:"File with the keys of session tickets; made if it does not exist. Processes that share it resume each other's sessions; without it a process and those that replace it do." placeholder:"FILE"`
 }
 
 func (t TLS) validate() error {
@@ -33,8 +33,13 @@ func (t TLS) validate() error {
 	return nil
 }
 
-// edge returns what the edge needs, nil without a certificate.
-func (t TLS) edge(random io.Reader) (*edge.TLS, error) {
+// KeepsTickets reports whether the keys of session tickets are this process's
+// own: TLS is spoken and no file has them.
+func (t TLS) KeepsTickets() bool { return len(t.Cert) > 0 && t.Tickets == "" }
+
+// edge returns what the edge needs, nil without a certificate. own is needed if
+// [TLS.KeepsTickets].
+func (t TLS) edge(random io.Reader, own *Tickets) (*edge.TLS, error) {
 	if len(t.Cert) == 0 {
 		return nil, nil //nolint:nilnil // no TLS is what nil means to the edge
 	}
@@ -42,7 +47,8 @@ func (t TLS) edge(random io.Reader) (*edge.TLS, error) {
 	for i, cert := range t.Cert {
 		e.Certificates = append(e.Certificates, edge.CertificateFiles{Cert: cert, Key: t.Key[i]})
 	}
-	if t.Tickets == "" {
+	if t.KeepsTickets() {
+		e.TicketKeys = own.current()
 		return e, nil
 	}
 	keys, err := ticketKeys(t.Tickets, random)

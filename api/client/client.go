@@ -80,6 +80,7 @@ func transport() *http.Transport {
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 3 * time.Minute, // a held poll takes up to one
+		ExpectContinueTimeout: 5 * time.Second, // the server looks for the upload in its database and the bucket
 		IdleConnTimeout:       60 * time.Second,
 		MaxIdleConnsPerHost:   16,
 	}

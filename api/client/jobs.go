@@ -248,3 +248,25 @@ func (c *Client) Artifact(ctx context.Context, id job.ID, name string) (r io.Rea
 	}
 	return resp.Body, resp.ContentLength, nil
 }
+
+// ProxiedArtifact opens a finished file through the server, for a client that
+// cannot reach the bucket. It begins at from: at offset, or at 0 if the server
+// gives the whole. The caller closes the reader.
+func (c *Client) ProxiedArtifact(ctx context.Context, id job.ID, name string, offset int64) (r io.ReadCloser, from int64, err error) {
+	params := openapi.GetArtifactParams{Proxy: new(openapi.GetArtifactParamsProxyN1)}
+	if offset > 0 {
+		params.Range = new(fmt.Sprintf("bytes=%d-", offset))
+	}
+	resp, err := c.api.GetArtifact(ctx, string(id), name, &params)
+	if err != nil {
+		return nil, 0, fmt.Errorf("fetch %s: cannot reach %s: %w", name, c.host, err)
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return resp.Body, 0, nil
+	case http.StatusPartialContent:
+		return resp.Body, offset, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return nil, 0, fmt.Errorf("fetch %s: %w", name, problemOf(resp))
+}

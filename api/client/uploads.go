@@ -74,6 +74,31 @@ func (c *Client) Put(ctx context.Context, u *Upload, r io.Reader, size int64) er
 	return nil
 }
 
+// PutContent is Put through the server, for a client that cannot reach the bucket.
+// A refusal comes before r is read, if the transport waits for it
+// ([http.Transport.ExpectContinueTimeout]). Content is stored once: a Conflict
+// says that it is there, or that the upload has expired.
+func (c *Client) PutContent(ctx context.Context, u *Upload, r io.Reader, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("upload %s: the size of the document must be known", u.ID)
+	}
+	body := io.NopCloser(r)
+	if size == 0 {
+		body = http.NoBody
+	}
+	_, err := c.do(ctx, func(ctx context.Context) (*http.Response, error) {
+		return c.api.PutUploadContentWithBody(ctx, u.ID, u.MediaType, body, func(_ context.Context, req *http.Request) error {
+			req.ContentLength = size
+			req.Header.Set("Expect", "100-continue")
+			return nil
+		})
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", u.ID, err)
+	}
+	return nil
+}
+
 // Upload creates an upload, streams r to it and returns its id for job.Input.
 func (c *Client) Upload(ctx context.Context, mediaType string, r io.Reader, size int64) (id string, err error) {
 	u, err := c.CreateUpload(ctx, mediaType, size)

@@ -3,6 +3,7 @@ package restart_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,7 +46,9 @@ const (
 // not follow the answers, and watchers.
 type load struct {
 	url, key string
-	patient  bool // a request that fails is sent again
+	address  string
+	secure   *tls.Config // nil speaks no TLS
+	patient  bool        // a request that fails is sent again
 	kept     *http.Client
 	fresh    *http.Client
 
@@ -64,31 +67,35 @@ type load struct {
 	mu       sync.Mutex
 	back     chan struct{}   // guarded by mu: closed when somebody listens again; nil unless asked for
 	failures []string        // guarded by mu
+	severed  []string        // guarded by mu: connections that were refused or reset
 	accepted []job.ID        // guarded by mu
 	times    []time.Duration // guarded by mu: of answers that nothing holds back
 }
 
-// start runs clients that send rate requests a second, and watchers on the
-// three carriers.
-func start(t *testing.T, s *stage.Stage, rate, watchers int, patient bool) *load {
+// start runs clients that send n.rate requests a second, and watchers on the
+// three carriers, over TLS if secure says how.
+func start(t *testing.T, s *stage.Stage, n scale, patient bool, secure *tls.Config) *load {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
-	keeping := &http.Transport{MaxIdleConnsPerHost: keepPerHost, IdleConnTimeout: time.Minute}
-	t.Cleanup(keeping.CloseIdleConnections)
 	l := &load{
-		url: s.URL, key: s.Key, patient: patient, ctx: ctx, cancel: cancel,
-		kept:     &http.Client{Transport: keeping, Timeout: time.Minute},
-		fresh:    &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute},
+		url: s.URL, key: s.Key, address: strings.TrimPrefix(s.URL, "http://"), secure: secure, patient: patient, ctx: ctx, cancel: cancel,
 		stopping: make(chan struct{}), slots: make(chan struct{}, mostAtOnce), started: time.Now(),
 	}
+	if secure != nil {
+		l.url = "https://" + l.address
+	}
+	keeping := &http.Transport{MaxIdleConnsPerHost: keepPerHost, IdleConnTimeout: time.Minute, DialContext: l.dial, TLSClientConfig: secure}
+	t.Cleanup(keeping.CloseIdleConnections)
+	once := &http.Transport{DisableKeepAlives: true, DialContext: l.dial, TLSClientConfig: secure}
+	l.kept, l.fresh = &http.Client{Transport: keeping, Timeout: time.Minute}, &http.Client{Transport: once, Timeout: time.Minute}
 	l.submit("first")
 	require.NotEmpty(t, l.accepted, "%v", l.failures)
-	for n := range watchers {
+	for i := range n.watchers {
 		w := watcher{l: l}
-		l.clients.Go(func() { w.run([]watch{w.webSocket, w.serverSent, w.frames}[n%3]) })
+		l.clients.Go(func() { w.run([]watch{w.webSocket, w.serverSent, w.frames}[i%3]) })
 	}
-	l.clients.Go(func() { l.generate(rate) })
+	l.clients.Go(func() { l.generate(n.rate) })
 	return l
 }
 
@@ -228,7 +235,7 @@ func (l *load) knock(back chan struct{}) {
 	}()
 	var d net.Dialer
 	for l.ctx.Err() == nil {
-		c, err := d.DialContext(l.ctx, "tcp", strings.TrimPrefix(l.url, "http://"))
+		c, err := d.DialContext(l.ctx, "tcp", l.address)
 		if err == nil {
 			_ = c.Close()
 			return
@@ -341,8 +348,8 @@ func (l *load) summary(name string, lost int) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s under load:\n", name, l.took.Round(time.Second))
-	fmt.Fprintf(&b, "  requests %d, %.0f a second, failed %d, sent again %d (and %d by net/http)\n",
-		l.sent.Load(), float64(l.sent.Load())/l.took.Seconds(), len(l.failures), l.repeated.Load(), l.redialed.Load())
+	fmt.Fprintf(&b, "  requests %d, %.0f a second, failed %d, sent again %d (and %d by net/http), connections refused or reset %d\n",
+		l.sent.Load(), float64(l.sent.Load())/l.took.Seconds(), len(l.failures), l.repeated.Load(), l.redialed.Load(), len(l.severed))
 	if l.away > 0 {
 		fmt.Fprintf(&b, "  draining %s, then nobody there for %s, together\n", l.drained.Round(time.Millisecond), l.away.Round(time.Millisecond))
 	}

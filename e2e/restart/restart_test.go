@@ -73,24 +73,32 @@ func gone(pid int) bool {
 
 func TestANewProcessTakesOverAndNoRequestFails(t *testing.T) {
 	s, n := stage.New(t, bin, stage.Patient()...), size(t)
-	t.Cleanup(func() { _ = syscall.Kill(s.PID(stage.Gateway), syscall.SIGTERM) }) // the stage ends its own only
-	l := start(t, s, n.rate, n.watchers, false)
+	l := start(t, s, n, false, nil)
 	l.goOn(t, n.rate)
-	for round := range n.rounds {
-		old := s.PID(stage.Gateway)
-		require.NotZero(t, old)
-		require.NoError(t, syscall.Kill(old, syscall.SIGUSR2))
-		require.Eventually(t, func() bool { return s.PID(stage.Gateway) != old }, time.Minute, beat, "round %d: nobody took over", round)
-		l.goOn(t, n.rate)
-		require.Eventually(t, func() bool { return gone(old) }, time.Minute, beat, "round %d: the old process did not end", round)
+	for range n.rounds {
+		replace(t, s, l, n)
 	}
 	l.stop()
 	report(t, l, n, fmt.Sprintf("%d times a new process took over", n.rounds))
+	require.Empty(t, l.severed)
+}
+
+// replace has a new process take over and waits until the old one has ended and
+// the load goes on.
+func replace(t *testing.T, s *stage.Stage, l *load, n scale) {
+	t.Helper()
+	old := s.PID(stage.Gateway)
+	require.NotZero(t, old)
+	t.Cleanup(func() { _ = syscall.Kill(s.PID(stage.Gateway), syscall.SIGTERM) }) // the stage ends its own only
+	require.NoError(t, syscall.Kill(old, syscall.SIGUSR2))
+	require.Eventually(t, func() bool { return s.PID(stage.Gateway) != old }, time.Minute, beat, "nobody took over from %d", old)
+	l.goOn(t, n.rate)
+	require.Eventually(t, func() bool { return gone(old) }, time.Minute, beat, "the old process %d did not end", old)
 }
 
 func TestARestartLosesNoJob(t *testing.T) {
 	s, n := stage.New(t, bin), size(t)
-	l := start(t, s, n.rate, n.watchers, true)
+	l := start(t, s, n, true, nil)
 	l.goOn(t, n.rate)
 	for range n.rounds {
 		from := time.Now()

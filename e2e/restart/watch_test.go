@@ -147,7 +147,7 @@ func (w watcher) serverSent(id job.ID, after int64, seen func(jobdoc.Event)) err
 
 // frames watches over the binary carrier.
 func (w watcher) frames(id job.ID, after int64, seen func(jobdoc.Event)) error {
-	c, err := frames.Dial(w.l.ctx, frames.Config{Address: strings.TrimPrefix(w.l.url, "http://"), Key: w.l.key})
+	c, err := frames.Dial(w.l.ctx, frames.Config{Address: w.l.address, Key: w.l.key, TLS: w.l.secure})
 	if err == nil {
 		defer func() { _ = c.Close() }()
 		err = c.Watch(w.l.ctx, id, after, seen)

@@ -834,7 +834,9 @@ type UpgradeRequired = Problem
 
 // CreateSpeechParams defines parameters for CreateSpeech.
 type CreateSpeechParams struct {
-	XRequestID *RequestIDParameter `json:"X-Request-Id,omitempty"`
+	// IdempotencyKey The same key with the same body is answered with the same id, for 24 hours; with another body, 409.
+	IdempotencyKey *IdempotencyKey     `json:"Idempotency-Key,omitempty"`
+	XRequestID     *RequestIDParameter `json:"X-Request-Id,omitempty"`
 
 	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
 	// without one has none.
@@ -1270,8 +1272,9 @@ type ClientInterface interface {
 	// member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 	// first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 	//
-	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-	// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+	// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+	// that leaves does not cancel it. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1284,8 +1287,9 @@ type ClientInterface interface {
 	// member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 	// first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 	//
-	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-	// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+	// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+	// that leaves does not cancel it. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1357,8 +1361,9 @@ type ClientInterface interface {
 
 	// CancelJob Cancel a job.
 	//
-	// May be called any number of times. Work that has not started never reaches an engine afterwards. A job that had
-	// already ended stays as it is, and is returned so. Needs the scope `jobs:write`.
+	// May be called any number of times, so an `Idempotency-Key` is not needed and has no effect. Work that has not
+	// started never reaches an engine afterwards. A job that had already ended stays as it is, and is returned so. Needs
+	// the scope `jobs:write`.
 	//
 	// Corresponds with POST /v1/jobs/{id}/cancel (the `CancelJob` operationId).
 	CancelJob(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1490,8 +1495,9 @@ type ClientInterface interface {
 // member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 // first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 //
-// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+// that leaves does not cancel it. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1514,8 +1520,9 @@ func (c *Client) CreateSpeechWithBody(ctx context.Context, params *CreateSpeechP
 // member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 // first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 //
-// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+// that leaves does not cancel it. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1667,8 +1674,9 @@ func (c *Client) GetArtifact(ctx context.Context, id JobID, name string, params 
 
 // CancelJob Cancel a job.
 //
-// May be called any number of times. Work that has not started never reaches an engine afterwards. A job that had
-// already ended stays as it is, and is returned so. Needs the scope `jobs:write`.
+// May be called any number of times, so an `Idempotency-Key` is not needed and has no effect. Work that has not
+// started never reaches an engine afterwards. A job that had already ended stays as it is, and is returned so. Needs
+// the scope `jobs:write`.
 //
 // Corresponds with POST /v1/jobs/{id}/cancel (the `CancelJob` operationId).
 func (c *Client) CancelJob(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1962,37 +1970,48 @@ func NewCreateSpeechRequestWithBody(server string, params *CreateSpeechParams, c
 
 	if params != nil {
 
-		if params.XRequestID != nil {
+		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam0)
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam1 string
+			var headerParam2 string
 
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam1)
+			req.Header.Set("traceparent", headerParam2)
 		}
 
 		if params.Tracestate != nil {
-			var headerParam2 string
+			var headerParam3 string
 
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "tracestate", *params.Tracestate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "tracestate", *params.Tracestate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("tracestate", headerParam2)
+			req.Header.Set("tracestate", headerParam3)
 		}
 
 	}
@@ -3299,8 +3318,9 @@ type ClientWithResponsesInterface interface {
 	// member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 	// first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 	//
-	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-	// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+	// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+	// that leaves does not cancel it. Needs the scope `jobs:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3313,8 +3333,9 @@ type ClientWithResponsesInterface interface {
 	// member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 	// first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 	//
-	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-	// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+	// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+	// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+	// that leaves does not cancel it. Needs the scope `jobs:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3396,8 +3417,9 @@ type ClientWithResponsesInterface interface {
 
 	// CancelJobWithResponse Cancel a job.
 	//
-	// May be called any number of times. Work that has not started never reaches an engine afterwards. A job that had
-	// already ended stays as it is, and is returned so. Needs the scope `jobs:write`.
+	// May be called any number of times, so an `Idempotency-Key` is not needed and has no effect. Work that has not
+	// started never reaches an engine afterwards. A job that had already ended stays as it is, and is returned so. Needs
+	// the scope `jobs:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6465,8 +6487,9 @@ func (r ListVoicesResponse) ContentType() string {
 // member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 // first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 //
-// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+// that leaves does not cancel it. Needs the scope `jobs:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6485,8 +6508,9 @@ func (c *ClientWithResponses) CreateSpeechWithBodyWithResponse(ctx context.Conte
 // member `error` besides. The text becomes an interactive job, found under `Location`; the answer begins when its
 // first segment is rendered. A client that leaves cancels the job. Sound that breaks off is cut, not ended.
 //
-// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. `Idempotency-Key`
-// has no effect: what was rendered once is not rendered again anyway. Needs the scope `jobs:write`.
+// What can be made beside wav and pcm, and speeds below 0.5 or above 2, need ffmpeg on the server. With an
+// `Idempotency-Key` the same request is answered with the sound of the same job, from its beginning, and a client
+// that leaves does not cancel it. Needs the scope `jobs:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6616,8 +6640,9 @@ func (c *ClientWithResponses) GetArtifactWithResponse(ctx context.Context, id Jo
 
 // CancelJobWithResponse Cancel a job.
 //
-// May be called any number of times. Work that has not started never reaches an engine afterwards. A job that had
-// already ended stays as it is, and is returned so. Needs the scope `jobs:write`.
+// May be called any number of times, so an `Idempotency-Key` is not needed and has no effect. Work that has not
+// started never reaches an engine afterwards. A job that had already ended stays as it is, and is returned so. Needs
+// the scope `jobs:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

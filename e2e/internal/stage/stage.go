@@ -231,6 +231,10 @@ func (s *Stage) Log(name string) string { return s.procs[name].logPath }
 
 func (s *Stage) pidFile(name string) string { return filepath.Join(s.dir, name+".pid") }
 
+// Command returns the command of a program as the stage runs it, not started.
+// Whoever starts it ends it.
+func (s *Stage) Command(name string) *exec.Cmd { return s.procs[name].command() }
+
 // Stop asks a program to end and waits for it.
 func (s *Stage) Stop(name string) error { return s.procs[name].stop() }
 

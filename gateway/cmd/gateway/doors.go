@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 
+	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/gateway/internal/takeover"
 )
 
@@ -47,6 +50,39 @@ func (d *doors) close() {
 			_ = l.Close()
 		}
 	}
+}
+
+// handover is what the next process gets.
+type handover struct {
+	doors   *doors
+	tickets *gateway.Tickets // nil if there are none of its own
+}
+
+// program is this one again.
+func (h handover) program() takeover.Program {
+	p := takeover.Program{Path: os.Args[0], Args: os.Args, Env: os.Environ()}
+	if h.tickets != nil {
+		p.Secret = h.tickets.Material()
+	}
+	return p
+}
+
+func (h handover) sockets() []takeover.Socket {
+	return []takeover.Socket{{Name: clientsName, Listener: h.doors.clients}, {Name: adminName, Listener: h.doors.admin}}
+}
+
+// ownTickets returns the keys of session tickets, those of the process that is
+// being replaced if there is one, or nil if this process needs none of its own.
+func ownTickets(ctx context.Context, cfg gateway.TLS, in *takeover.Inherited, log *slog.Logger) (*gateway.Tickets, error) {
+	if !cfg.KeepsTickets() {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	tickets, err := gateway.NewTickets(rand.Reader, in.Secret())
+	if err != nil && tickets != nil {
+		log.WarnContext(ctx, "sessions of the process before are not resumed", slog.Any("error", err))
+		err = nil
+	}
+	return tickets, err
 }
 
 // ready tells whoever waits for this process that it serves. The file appears

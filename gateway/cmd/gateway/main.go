@@ -76,7 +76,11 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	surviveReaders()
-	signals := listenToSignals(doors, log, stop)
+	tickets, err := ownTickets(ctx, cfg.Gateway.TLS, in, log)
+	if err != nil {
+		return err
+	}
+	signals := listenToSignals(handover{doors, tickets}, log, stop)
 	defer signals.end()
 
 	db, err := pg.Connect(ctx, cfg.DB, log)
@@ -104,7 +108,7 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 	parts.Add("gateway", func(ctx context.Context) error {
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
 			Log: log, LogLost: lines.Lost, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
-			Listener: doors.clients, Reload: signals.reload,
+			Listener: doors.clients, Tickets: tickets, Reload: signals.reload,
 			Ready: func(addr net.Addr) {
 				spareProcessors(os.LookupEnv)
 				log.InfoContext(ctx, "gateway ready", slog.String("address", addr.String()), slog.String("admin", admin.Addr().String()))

@@ -28,10 +28,10 @@ type signals struct {
 	owner  sync.WaitGroup
 }
 
-func listenToSignals(d *doors, log *slog.Logger, drain func()) *signals {
+func listenToSignals(h handover, log *slog.Logger, drain func()) *signals {
 	s := &signals{reload: make(chan struct{}, 1), in: make(chan os.Signal, 4), done: make(chan struct{})}
 	signal.Notify(s.in, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR2)
-	s.owner.Go(func() { s.run(d, log, drain) })
+	s.owner.Go(func() { s.run(h, log, drain) })
 	return s
 }
 
@@ -47,7 +47,7 @@ func (s *signals) end() {
 	s.owner.Wait()
 }
 
-func (s *signals) run(d *doors, log *slog.Logger, drain func()) {
+func (s *signals) run(h handover, log *slog.Logger, drain func()) {
 	for {
 		var got os.Signal
 		select {
@@ -62,7 +62,7 @@ func (s *signals) run(d *doors, log *slog.Logger, drain func()) {
 			default: // one is due already
 			}
 		case syscall.SIGUSR2:
-			if s.handOver(d, log) {
+			if s.handOver(h, log) {
 				signal.Reset(os.Interrupt, syscall.SIGTERM)
 				drain()
 				return // from now on no other process may be started, nor this one reloaded
@@ -76,7 +76,7 @@ func (s *signals) run(d *doors, log *slog.Logger, drain func()) {
 }
 
 // handOver reports whether another process serves in place of this one.
-func (s *signals) handOver(d *doors, log *slog.Logger) bool {
+func (s *signals) handOver(h handover, log *slog.Logger) bool {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), takeoverWait, errTakeoverWait)
 	defer cancel()
 	go func() { // ends with ctx
@@ -87,8 +87,7 @@ func (s *signals) handOver(d *doors, log *slog.Logger) bool {
 		}
 	}()
 	log.InfoContext(ctx, "starting the process that takes over")
-	pid, err := takeover.Start(ctx, takeover.Program{Path: os.Args[0], Args: os.Args, Env: os.Environ()},
-		takeover.Socket{Name: clientsName, Listener: d.clients}, takeover.Socket{Name: adminName, Listener: d.admin})
+	pid, err := takeover.Start(ctx, h.program(), h.sockets()...)
 	if err != nil {
 		log.ErrorContext(ctx, "no other process took over, this one goes on", slog.Any("error", err))
 		return false

@@ -43,6 +43,8 @@ type Config struct {
 	KeyWatches      int           // most of one API key
 	Heartbeat       time.Duration // a watch without an event shows that often that it lives
 	PresignExpiry   time.Duration // how long a link to an artifact works
+	BodyBytes       int           // of a body after it was unpacked, and of one line of a batch
+	BatchLines      int           // jobs of one batch
 	LoopBytes       int           // larger bodies are read off the event loop
 	CallbackPrivate bool          // callbacks may go to private addresses
 	CallbackAllowed []netip.Prefix
@@ -52,7 +54,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Limits: job.DefaultLimits(), MaxWait: time.Minute, Watches: 10_000, KeyWatches: 1000, Heartbeat: 15 * time.Second,
-		PresignExpiry: 15 * time.Minute, LoopBytes: 8 << 10,
+		PresignExpiry: 15 * time.Minute, BodyBytes: 1 << 20, BatchLines: 10_000, LoopBytes: 8 << 10,
 	}
 }
 
@@ -130,6 +132,9 @@ func New(cfg Config, dep Deps) (*API, error) {
 	}
 	if cfg.MaxWait <= 0 || cfg.PresignExpiry < time.Second {
 		return nil, fmt.Errorf("api: max wait (%s) must be positive and presign expiry (%s) at least a second", cfg.MaxWait, cfg.PresignExpiry)
+	}
+	if cfg.BodyBytes < 1 || cfg.BatchLines < 1 {
+		return nil, fmt.Errorf("api: bytes of a body (%d) and lines of a batch (%d) must be positive", cfg.BodyBytes, cfg.BatchLines)
 	}
 	if cfg.Watches < 1 || cfg.KeyWatches < 1 || cfg.Heartbeat <= 0 {
 		return nil, fmt.Errorf("api: watches (%d), watches of a key (%d) and heartbeat (%s) must be positive", cfg.Watches, cfg.KeyWatches, cfg.Heartbeat)

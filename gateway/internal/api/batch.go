@@ -26,8 +26,6 @@ import (
 const (
 	contentLines = "application/x-ndjson"
 
-	maxLines     = 10_000          // jobs of one batch
-	maxLine      = 1 << 20         // bytes of one line, as of a body
 	batchLines   = 256             // lines that become durable together
 	batchBytes   = 512 << 10       // bytes of such lines, about
 	batchRead    = 64 << 10        // read at a time
@@ -83,7 +81,7 @@ func (a *API) submitBatch(c *Call) {
 	case "", "identity":
 	case "gzip":
 		l := inflate.DefaultLimits()
-		l.Bytes = maxLines * maxLine
+		l.Bytes = int64(a.cfg.BatchLines) * int64(a.cfg.BodyBytes)
 		body = inflate.NewReader(body, l)
 	default:
 		a.refuse(c, mediaType, "Send the lines as they are or with Content-Encoding: gzip.")
@@ -139,11 +137,11 @@ func (b *batch) lines(ctx context.Context) error {
 			return err
 		}
 		b.n++
-		if b.n > maxLines {
+		if b.n > b.a.cfg.BatchLines {
 			if err := b.commit(ctx); err != nil {
 				return err
 			}
-			return errors.Join(errTooManyLines, b.answer(&batchLine{n: b.n, refusal: b.a.problem(b.c, tooManyLines, fmt.Sprintf("A batch has at most %d lines; send the rest in another one.", maxLines))}))
+			return errors.Join(errTooManyLines, b.answer(&batchLine{n: b.n, refusal: b.a.problem(b.c, tooManyLines, fmt.Sprintf("A batch has at most %d lines; send the rest in another one.", b.a.cfg.BatchLines))}))
 		}
 		b.group = append(b.group, b.read(line))
 		b.bytes += len(line)
@@ -166,7 +164,7 @@ func (b *batch) waiting() bool {
 }
 
 // next returns the next line without its end. One that is too long is passed
-// over, and is then longer than maxLine. With io.EOF comes what follows the last
+// over, and is then longer than a body. With io.EOF comes what follows the last
 // line end.
 func (b *batch) next() ([]byte, error) {
 	for {
@@ -174,7 +172,7 @@ func (b *batch) next() ([]byte, error) {
 		if err == nil && b.long == nil {
 			return part[:len(part)-1], nil
 		}
-		if len(b.long) <= maxLine {
+		if len(b.long) <= b.a.cfg.BodyBytes {
 			b.long = append(b.long, part...)
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -190,8 +188,8 @@ func (b *batch) read(line []byte) *batchLine {
 	l := &batchLine{n: b.n, submission: submission{a: a, c: c}}
 	line = bytes.TrimSuffix(line, []byte{'\r'})
 	switch {
-	case len(line) > maxLine:
-		return l.refuse(a.problem(c, tooLarge, fmt.Sprintf("The line has more than %d bytes. Upload the text instead.", maxLine)))
+	case len(line) > a.cfg.BodyBytes:
+		return l.refuse(a.problem(c, tooLarge, fmt.Sprintf("The line has more than %d bytes. Upload the text instead.", a.cfg.BodyBytes)))
 	case len(bytes.TrimSpace(line)) == 0:
 		return l.refuse(a.problem(c, notJSON, "The line is empty."))
 	}

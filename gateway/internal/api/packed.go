@@ -17,7 +17,9 @@ func packed(c *Call) bool {
 // an event loop.
 func (a *API) unpack(c *Call, r *route) {
 	rest := func(context.Context) {
-		body, err := inflate.Gzip(c.Body(), inflate.DefaultLimits())
+		l := inflate.DefaultLimits()
+		l.Bytes = int64(a.cfg.BodyBytes)
+		body, err := inflate.Gzip(c.Body(), l)
 		switch {
 		case err == nil:
 			c.plain = body

@@ -57,11 +57,12 @@ const (
 // speech is one POST /v1/audio/speech. It is an interactive job whose audio is
 // the answer. Until the first segment is rendered it is a waiter in the hub;
 // from then on a goroutine of the edge carries it. A client that leaves takes
-// the job with it.
+// the job with it, unless it may come again with its Idempotency-Key.
 type speech struct {
 	a       *API
 	c       *Call
 	id      job.ID
+	keyed   bool // by an Idempotency-Key
 	format  string
 	media   string
 	speed   float64
@@ -220,21 +221,26 @@ func (s *speech) readFormat(name string) error {
 	return nil
 }
 
-// submit hands the job to the intake, as any other.
+// submit hands the job to the intake, as any other, or goes on with the one that
+// the same request has made before.
 func (s *speech) submit() {
 	a, c := s.a, s.c
-	id, err := a.dep.Minter.Mint(c.Identity.Tenant, time.Now())
-	if err != nil {
-		s.giveUp(&job.Error{Op: "api.speak", Kind: job.Internal, Err: err})
+	id, at, arrived, ok := a.own(c)
+	if !ok {
+		s.release()
 		return
 	}
-	at, _ := a.dep.Minter.Minted(id, c.Identity.Tenant)
+	s.id, s.keyed = id, c.Header("idempotency-key") != nil
+	s.player = playback.New(playback.Config{Store: a.dep.Store, Bucket: a.dep.Bucket, Tenant: c.Identity.Tenant, Job: id})
+	if arrived {
+		c.OnClose(s.abandon)
+		s.look(c.Context())
+		return
+	}
 	payload := encode(&bus.AcceptedJob{
 		ID: id, Tenant: c.Identity.Tenant, Spec: s.spec, AcceptedAt: at,
 		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
-	s.id = id
-	s.player = playback.New(playback.Config{Store: a.dep.Store, Bucket: a.dep.Bucket, Tenant: c.Identity.Tenant, Job: id})
 	c.enter(stageCommit)
 	if err := a.dep.Intake.Submit(id, payload[:len(payload)-1], s.accepted); err != nil {
 		s.giveUp(err)
@@ -340,11 +346,12 @@ func (s *speech) giveUp(err error) {
 	s.a.fail(s.c, err)
 }
 
-// abandon ends the job unless it has been spoken whole, because nobody hears it.
-// It may be called on an event loop.
+// abandon ends the job unless it has been spoken whole, because nobody hears it;
+// but not one that has a key, which others may ask for or hear already. It may be
+// called on an event loop.
 func (s *speech) abandon() {
 	s.release()
-	if s.over.Swap(true) || s.id == "" {
+	if s.over.Swap(true) || s.id == "" || s.keyed {
 		return
 	}
 	a, ctx, id := s.a, context.WithoutCancel(s.c.Context()), s.id

@@ -185,34 +185,14 @@ func goodUploadID(id string) bool {
 // accept mints the id, or finds the one that the same request got before, and
 // hands the job to the intake.
 func (s *submission) accept() {
-	a, c := s.a, s.c
 	s.normalize()
-	id, err := a.dep.Minter.Mint(c.Identity.Tenant, time.Now())
-	if err != nil {
-		a.fail(c, &job.Error{Op: "api.accept", Kind: job.Internal, Err: err})
+	var arrived, ok bool
+	if s.id, s.at, arrived, ok = s.a.own(s.c); !ok {
 		return
 	}
-	owner, ok := a.claim(c, string(id))
-	if !ok {
+	if arrived {
+		s.done(nil)
 		return
-	}
-	s.id = job.ID(owner)
-	if s.at, ok = a.dep.Minter.Minted(s.id, c.Identity.Tenant); !ok {
-		a.refuse(c, keyReused, "This Idempotency-Key was used before with another request.")
-		return
-	}
-	if s.id != id {
-		// The first request with this key may have been cut off before its
-		// envelope left, so it is sent again unless it has arrived.
-		arrived, err := a.dep.Store.JobExists(c.Context(), s.id)
-		if err != nil {
-			a.fail(c, err)
-			return
-		}
-		if arrived {
-			s.done(nil)
-			return
-		}
 	}
 	s.publish()
 }

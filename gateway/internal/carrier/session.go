@@ -133,14 +133,21 @@ func (s *session) take(b []byte) error {
 		}
 		return s.handle(r, false)
 	}
+	return s.takeAside(b, s.wire.parse)
+}
+
+// takeAside reads one whole message off the loop.
+func (s *session) takeAside(b []byte, parse func([]byte) (*request, error)) error {
 	own := append([]byte(nil), b...)
 	s.setReading(true)
 	err := s.k.api.Go(func() {
-		r, err := s.wire.parse(own)
-		if err == nil {
-			err = s.handle(r, true)
-		} else {
+		r, err := parse(own)
+		if bad, ok := errors.AsType[*ws.ProtocolError](err); ok {
+			s.say(bad.Code, bad.Reason)
+		} else if err != nil {
 			err = s.refuse(ws.CodeInvalidPayload, err)
+		} else {
+			err = s.handle(r, true)
 		}
 		if err != nil {
 			s.conn.Close(err)

@@ -153,10 +153,24 @@ func (s *webSocket) event(ev ws.Event) error {
 		if (ev.Op == ws.Binary) != s.binary {
 			return s.refuse(ws.CodeUnsupported, errors.New("messages are text in "+subprotocolJSON+" and binary in "+subprotocolProto))
 		}
+		if ev.Packed {
+			return s.takeAside(ev.Data, s.unpack(ev.Op))
+		}
 		return s.take(ev.Data)
 	default: // a pong, which was heard
 	}
 	return nil
+}
+
+// unpack reads a compressed message.
+func (s *webSocket) unpack(op ws.Opcode) func([]byte) (*request, error) {
+	return func(packed []byte) (*request, error) {
+		b, err := s.reader.Unpack(op, packed)
+		if err != nil {
+			return nil, err
+		}
+		return s.parse(b)
+	}
 }
 
 func (s *webSocket) parse(b []byte) (*request, error) {

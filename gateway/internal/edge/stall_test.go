@@ -1,9 +1,11 @@
 package edge_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,3 +94,45 @@ func TestAPeerThatReadsSteadilyIsNotCut(t *testing.T) {
 type staying struct{ discard }
 
 func (staying) OnDrain(*edge.Conn) {}
+
+// Not parallel: it takes the time of the process.
+func TestAPeerThatDoesNotReadCostsNoTime(t *testing.T) {
+	a := newAuthority(t)
+	d := open(t, edge.Config{TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}}}, endless)
+	plain := d.dial()
+	plain.send(get)
+	packed, err := d.dialTLS(&tls.Config{RootCAs: a.pool, ServerName: "h"}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(packed, get); err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	still := 0
+	waitFor(t, "both to stand still", func() bool { // for 100 looks, because nothing announces it
+		if n := d.Stats().BytesOut.Load(); n != last || d.Stats().Streams.Load() < 2 {
+			last, still = n, 0
+		}
+		still++
+		return still > 100
+	})
+	before := spent(t)
+	<-time.After(time.Second)
+	if took := spent(t) - before; took > time.Second/2 {
+		t.Errorf("a second of two peers that do not read took %s", took)
+	}
+	if n := d.Stats().Streams.Load(); n != 2 {
+		t.Errorf("%d streams wait; want 2", n)
+	}
+}
+
+// spent is the time on processors that the process has used.
+func spent(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -330,3 +330,11 @@ func (s *Server) Reload() error {
 	}
 	return s.certs.reload()
 }
+
+// SetTicketKeys replaces the ticket keys, of which there is at least one, as
+// [TLS] has them. It does nothing without TLS.
+func (s *Server) SetTicketKeys(keys [][32]byte) {
+	if s.certs != nil {
+		s.certs.base.SetSessionTicketKeys(keys)
+	}
+}

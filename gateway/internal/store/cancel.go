@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
@@ -15,6 +16,10 @@ import (
 // maxPurged bounds how many released segments a cancel names; the released
 // window of one job is far smaller.
 const maxPurged = 20_000
+
+const lockNotAvailable = "55P03" // SQLSTATE: lock_timeout passed
+
+const sayArriving = "The job is just being stored; try again shortly."
 
 // Cancelled says what a cancel did.
 type Cancelled struct {
@@ -34,7 +39,8 @@ type ReleasedSegment struct {
 // CancelJob cancels a job in one transaction: its state, its open segments, its
 // due assemblies and its callback. A job that has ended stays as it is. For a
 // job without a row the wish is written down, and whoever writes the row finds
-// it: the two wait for each other, see LockArrival.
+// it: the two wait for each other, see LockArrival. That wait is bounded; then
+// the error is Overloaded.
 func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Cancelled, error) {
 	var c Cancelled
 	err := s.call(ctx, "CancelJob", func(ctx context.Context) error {
@@ -49,10 +55,7 @@ func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Ca
 func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) error {
 	state, callback, err := s.lockJob(ctx, tx, tenant, id, c)
 	if errors.Is(err, pgx.ErrNoRows) {
-		if _, err := tx.Exec(ctx, s.queries.Get("LockArrival"), id); err != nil {
-			return err
-		}
-		state, callback, err = s.lockJob(ctx, tx, tenant, id, c)
+		state, callback, err = s.lockArrived(ctx, tx, tenant, id, c)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		c.Early = true
@@ -79,6 +82,22 @@ func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job
 	}
 	c.Changed = true
 	return s.tell(ctx, tx, tenant, id, callback)
+}
+
+// lockArrived is lockJob once nobody stores jobs of the same bucket as id; it
+// keeps everybody from that until tx ends.
+func (s *Store) lockArrived(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) (state job.State, callback []byte, err error) {
+	if _, err := tx.Exec(ctx, s.queries.Get("BoundWaits")); err != nil {
+		return "", nil, err
+	}
+	if _, err = tx.Exec(ctx, s.queries.Get("LockArrival"), id); err == nil {
+		state, callback, err = s.lockJob(ctx, tx, tenant, id, c)
+	}
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok && pe.Code == lockNotAvailable {
+		// Not Unavailable: the database is well, and the breaker must not open.
+		err = &job.Error{Op: "store.lockArrived", JobID: id, Kind: job.Overloaded, Public: sayArriving, Err: err}
+	}
+	return state, callback, err
 }
 
 // lockJob locks the row of a job, if there is one that can be seen.

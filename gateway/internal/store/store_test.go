@@ -244,17 +244,83 @@ func TestACancelWaitsForTheRowThatIsBeingWritten(t *testing.T) {
 		}
 		done <- c
 	}()
-	waiting := func() (yes bool) {
-		err := db.QueryRow(ctx, `select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
-			and database = (select oid from pg_database where datname = current_database()))`).Scan(&yes)
-		return err == nil && yes
-	}
-	require.Eventually(t, waiting, 10*time.Second, time.Millisecond)
+	blocked(t, db)
 	require.NoError(t, scheduler.Commit(ctx))
 	require.Equal(t, store.Cancelled{Changed: true, Version: 2, Class: job.Bulk, Released: []store.ReleasedSegment{}}, <-done)
 	row, err := s.ReadJob(ctx, tenant, "job_c")
 	require.NoError(t, err)
 	require.Equal(t, "cancelled", row.State)
+}
+
+// blocked waits until a session of this database waits for a lock.
+func blocked(t *testing.T, db *pg.Pool) {
+	t.Helper()
+	require.Eventually(t, func() (yes bool) {
+		err := db.QueryRow(t.Context(), `select exists (select 1 from pg_locks join pg_stat_activity using (pid)
+			where not granted and datname = current_database())`).Scan(&yes)
+		return err == nil && yes
+	}, time.Minute, time.Millisecond)
+}
+
+// A scheduler that stands still while it stores jobs must not stop the others,
+// who queue behind the cancel, nor make the database look away.
+func TestACancelDoesNotWaitForLongForARow(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	ctx := t.Context()
+	stalled, err := db.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = stalled.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = stalled.Exec(ctx, `select lock_arrivals(array['job_c'])`)
+	require.NoError(t, err)
+
+	cancels := make(chan error)
+	for range 4 { // more than open the breaker
+		go func() {
+			_, err := s.CancelJob(ctx, tenant, "job_c")
+			cancels <- err
+		}()
+	}
+	blocked(t, db)
+	exec(t, db, `select lock_arrivals(array['job_c'])`) // waits behind them, no longer than they
+	for range 4 {
+		require.Equal(t, job.Overloaded, job.KindOf(<-cancels))
+	}
+	require.NoError(t, s.Available())
+	require.NoError(t, stalled.Rollback(ctx))
+	c, err := s.CancelJob(ctx, tenant, "job_c")
+	require.NoError(t, err)
+	require.True(t, c.Early)
+}
+
+func TestACancelThatWaitedForAStartComesAfterIt(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	ctx := t.Context()
+	insertJob(t, db, "job_c", job.StateQueued, `{"callback":{"url":"https://example.org/hook"}}`, time.Now())
+	scheduler, err := db.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = scheduler.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = scheduler.Exec(ctx, `select from jobs where id = 'job_c' for no key update`)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.CancelJob(ctx, tenant, "job_c")
+		done <- err
+	}()
+	blocked(t, db)
+	_, err = scheduler.Exec(ctx, `update jobs set state = 'running', started_at = clock_timestamp() where id = 'job_c'`)
+	require.NoError(t, err)
+	_, err = scheduler.Exec(ctx, `insert into deliveries (id, tenant_id, job_id, event, url, payload) values ('dlv_1', 'default', 'job_c', 'job.started', '', '')`)
+	require.NoError(t, err)
+	require.NoError(t, scheduler.Commit(ctx))
+	require.NoError(t, <-done)
+	var ordered bool
+	var events []string
+	require.NoError(t, db.QueryRow(ctx, `select started_at < finished_at, array(select event from deliveries where job_id = jobs.id order by created_at)
+		from jobs where id = 'job_c'`).Scan(&ordered, &events))
+	require.True(t, ordered, "it ended before it began")
+	require.Equal(t, []string{job.EventStarted, job.EventCancelled}, events)
 }
 
 func TestListsPageWithoutLosingOrRepeating(t *testing.T) {

@@ -8,5 +8,8 @@
 // close its copies and drain. If the new process ends or takes too long
 // instead, the old one goes on as if nothing had happened.
 //
+// A secret, such as the keys of TLS session tickets, goes over a pipe of its own,
+// so that neither the environment nor the arguments of the new process have it.
+//
 // Sockets may come from systemd (socket activation), too.
 package takeover

@@ -3,27 +3,34 @@ package takeover
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const (
 	firstFD     = 3
 	inheritEnv  = "VOICEMILL_INHERIT" // names of the descriptors from 3 on, separated by commas
 	pipeName    = "ready"
+	secretName  = "secret" // a pipe whose other end is closed
 	systemdPID  = "LISTEN_PID"
 	systemdFDs  = "LISTEN_FDS"
 	systemdName = "LISTEN_FDNAMES"
 	mostFDs     = 16
+
+	maxSecretBytes = 1024        // far below what a pipe holds
+	secretWait     = time.Second // all of it is there already
 )
 
 // Inherited is what a process was started with. The zero value is nothing.
 type Inherited struct {
 	listeners map[string]net.Listener
 	ready     *os.File
+	secret    []byte
 }
 
 // Inherit takes the descriptors that the environment tells of: those of a
@@ -40,8 +47,15 @@ func Inherit(env func(string) (string, bool), names ...string) (*Inherited, erro
 		fd := firstFD + i
 		syscall.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), name)
-		if name == pipeName {
+		switch name {
+		case pipeName:
 			in.ready = f
+			continue
+		case secretName:
+			if in.secret, err = readSecret(f); err != nil {
+				in.Close()
+				return nil, err
+			}
 			continue
 		}
 		l, err := net.FileListener(f) // works on a copy
@@ -53,6 +67,21 @@ func Inherit(env func(string) (string, bool), names ...string) (*Inherited, erro
 		in.listeners[name] = l
 	}
 	return in, nil
+}
+
+// readSecret reads what the process that is being replaced wrote, and no more
+// than that may be.
+func readSecret(f *os.File) ([]byte, error) {
+	defer func() { _ = f.Close() }()
+	_ = f.SetReadDeadline(time.Now().Add(secretWait)) // a file that is not a pipe may have none, and ends
+	secret, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("takeover: read the secret: %w", err)
+	}
+	if len(secret) > maxSecretBytes {
+		return nil, errSecret
+	}
+	return secret, nil
 }
 
 // inherited returns the names of the descriptors from firstFD on.
@@ -88,6 +117,10 @@ func (in *Inherited) Listener(name string) net.Listener {
 	delete(in.listeners, name)
 	return l
 }
+
+// Secret returns what the process that is being replaced handed over beside its
+// sockets, nil if it did not. Nobody else could read it.
+func (in *Inherited) Secret() []byte { return in.secret }
 
 // Ready tells the process that is being replaced, if there is one, that this
 // one serves.

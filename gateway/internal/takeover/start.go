@@ -21,14 +21,16 @@ type Socket struct {
 
 // Program is what takes over.
 type Program struct {
-	Path string   // found as a shell would
-	Args []string // with the name first
-	Env  []string
+	Path   string   // found as a shell would
+	Args   []string // with the name first
+	Env    []string
+	Secret []byte // for its [Inherited.Secret]; at most 1024 bytes, nil for none
 }
 
 var (
 	errEnded  = errors.New("takeover: the new process ended before it served")
 	errSocket = errors.New("takeover: not a socket that can be handed over")
+	errSecret = errors.New("takeover: the secret is too long")
 )
 
 // Start runs the program with the sockets and returns its process id once it
@@ -44,8 +46,15 @@ func Start(ctx context.Context, p Program, sockets ...Socket) (pid int, err erro
 		return 0, fmt.Errorf("takeover: %w", err)
 	}
 	defer func() { _ = read.Close() }()
-	pid, err = fork(path, p, sockets, write)
+	secret, err := enclose(p.Secret)
+	if err == nil {
+		p.Path = path
+		pid, err = fork(p, sockets, write, secret)
+	}
 	_ = write.Close()
+	if secret != nil {
+		_ = secret.Close()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -70,9 +79,30 @@ func Start(ctx context.Context, p Program, sockets ...Socket) (pid int, err erro
 	return 0, err
 }
 
-// fork starts the program. It uses raw descriptors, because asking an os.File
+// enclose returns the end of a pipe from which the secret is read, nil for none.
+// A pipe holds that much without a reader.
+func enclose(secret []byte) (*os.File, error) {
+	switch {
+	case secret == nil:
+		return nil, nil //nolint:nilnil // no file for no secret
+	case len(secret) > maxSecretBytes:
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", errSecret, len(secret), maxSecretBytes)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("takeover: %w", err)
+	}
+	_, err = write.Write(secret)
+	if err = errors.Join(err, write.Close()); err != nil {
+		_ = read.Close()
+		return nil, fmt.Errorf("takeover: hand over the secret: %w", err)
+	}
+	return read, nil
+}
+
+// fork starts the program; secret may be nil. It uses raw descriptors, because asking an os.File
 // for its own would make the socket that both processes share a blocking one.
-func fork(path string, p Program, sockets []Socket, ready *os.File) (pid int, err error) {
+func fork(p Program, sockets []Socket, ready, secret *os.File) (pid int, err error) {
 	files, names := []uintptr{0, 1, 2}, []string{}
 	var copies []int
 	defer func() {
@@ -109,14 +139,19 @@ func fork(path string, p Program, sockets []Socket, ready *os.File) (pid int, er
 	if err := add(pipeName, ready); err != nil {
 		return 0, err
 	}
+	if secret != nil {
+		if err := add(secretName, secret); err != nil {
+			return 0, err
+		}
+	}
 	env := slices.DeleteFunc(slices.Clone(p.Env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return name == inheritEnv || name == systemdPID || name == systemdFDs || name == systemdName
 	})
 	env = append(env, inheritEnv+"="+strings.Join(names, ","))
-	pid, err = syscall.ForkExec(path, p.Args, &syscall.ProcAttr{Env: env, Files: files})
+	pid, err = syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{Env: env, Files: files})
 	if err != nil {
-		return 0, fmt.Errorf("takeover: start %s: %w", path, err)
+		return 0, fmt.Errorf("takeover: start %s: %w", p.Path, err)
 	}
 	return pid, nil
 }

@@ -2,7 +2,9 @@ package takeover_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
@@ -51,6 +53,10 @@ func play(role string) int {
 	c, err := l.Accept()
 	if err != nil {
 		return 4
+	}
+	if role == "secret" {
+		_, _ = fmt.Fprintf(c, "%x\n", in.Secret())
+		return 0
 	}
 	_, _ = fmt.Fprintln(c, os.Getpid())
 	return 0
@@ -131,6 +137,26 @@ func TestAProgramThatFailsLeavesTheOldOneServing(t *testing.T) {
 	}
 	_, err := takeover.Start(t.Context(), takeover.Program{Path: "/no/such/program"})
 	require.Error(t, err)
+}
+
+func TestASecretIsHandedOverUpToItsLength(t *testing.T) {
+	t.Parallel()
+	for name, secret := range map[string][]byte{"none": nil, "short": {1, 2, 3}, "longest": bytes.Repeat([]byte{7}, 1024)} {
+		l := listen(t)
+		p := program("secret")
+		p.Secret = secret
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		pid, err := takeover.Start(ctx, p, takeover.Socket{Name: "http", Listener: l})
+		cancel()
+		require.NoError(t, err, name)
+		require.Equal(t, hex.EncodeToString(secret), ask(t, l.Addr()), name)
+		_, err = syscall.Wait4(pid, nil, 0, nil)
+		require.NoError(t, err)
+	}
+	p := program("secret")
+	p.Secret = make([]byte, 1025)
+	_, err := takeover.Start(t.Context(), p)
+	require.ErrorContains(t, err, "too long")
 }
 
 func TestDescriptorsForAnotherProcessAreLeftAlone(t *testing.T) {

@@ -60,6 +60,34 @@ func deflateOfferFits(offer string) bool {
 	return true
 }
 
+// A compressed message may be a quarter longer than what is in it, and 64 KiB, of
+// which 36 KiB may be on their way through the decompressor. A compressor adds an
+// eighth at most; blocks that are empty take a second a megabyte.
+const (
+	packedSlack   = 64 << 10
+	packedPercent = 125
+)
+
+// errPadded means that a message is longer than a compressor makes it.
+var errPadded = errors.New("compressed data without content")
+
+// source is a compressed message that is read as long as something comes of it.
+type source struct {
+	packed io.Reader
+	read   int
+	out    *bytes.Buffer
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	if s.read > packedSlack+s.out.Len()*packedPercent/100 {
+		return 0, errPadded
+	}
+	n, err := s.packed.Read(p)
+	s.read += n
+	return n, err
+}
+
 // Inflater decompresses messages. It is safe for concurrent use; one serves
 // every connection.
 type Inflater struct{ pool sync.Pool }
@@ -74,11 +102,11 @@ func NewInflater() *Inflater {
 func (i *Inflater) Inflate(message []byte, limit int) ([]byte, error) {
 	r := i.pool.Get().(io.ReadCloser) // the pool holds nothing else
 	defer i.pool.Put(r)
-	src := io.MultiReader(bytes.NewReader(message), strings.NewReader(deflateTail))
+	var out bytes.Buffer
+	src := &source{packed: io.MultiReader(bytes.NewReader(message), strings.NewReader(deflateTail)), out: &out}
 	if err := r.(flate.Resetter).Reset(src, nil); err != nil { // flate.NewReader promises it
 		return nil, &ProtocolError{Code: CodeInternal, Reason: "decompression did not start"}
 	}
-	var out bytes.Buffer
 	n, err := io.Copy(&out, io.LimitReader(r, int64(limit)+1))
 	if n > int64(limit) {
 		return nil, &ProtocolError{Code: CodeTooBig, Reason: "the message is too big when decompressed"}

@@ -5,6 +5,6 @@
 //
 // A [Reader] takes whatever bytes have arrived and returns at most one [Event]
 // a call. Payload is unmasked and checked as it arrives; a message is handed
-// out when it is whole. What a peer does wrong ends the connection with the
+// out when it is whole, a large compressed one to be unpacked elsewhere. What a peer does wrong ends the connection with the
 // close code that RFC 6455 section 7.4 gives it.
 package ws

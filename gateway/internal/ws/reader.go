@@ -11,10 +11,12 @@ type Event struct {
 	Op     Opcode
 	Data   []byte // of a Close: the reason
 	Code   int    // of a Close: its code, CodeNoStatus if it had none
+	Packed bool   // Data is compressed, see [Reader.Unpack]
 	Exists bool   // false: nothing is whole yet
 }
 
-// Reader takes a client's bytes apart. It is not safe for concurrent use.
+// Reader takes a client's bytes apart. But for Unpack it is not safe for concurrent
+// use.
 type Reader struct {
 	maxMessage int
 	inflater   *Inflater // nil: compression was not negotiated
@@ -32,8 +34,14 @@ type Reader struct {
 	closed  bool
 }
 
-// keepBytes is how large a message buffer an idle connection may keep.
-const keepBytes = 4 << 10
+const (
+	keepBytes = 4 << 10 // how large a message buffer an idle connection may keep
+
+	// packedBytes is the size from which a compressed message is left to the caller
+	// to unpack. Smaller ones take a millisecond or two at most, whatever is in them;
+	// one of a megabyte may take a hundred.
+	packedBytes = 1 << 10
+)
 
 // NewReader returns a Reader that refuses messages over maxMessage bytes with
 // code 1009, before and after decompression. inflater is nil unless
@@ -136,16 +144,29 @@ func (r *Reader) finish() (Event, error) {
 		r.message = r.message[:0]
 		return ev, nil
 	}
-	data, err := r.inflater.Inflate(r.message, r.maxMessage)
 	r.message = r.message[:0]
-	if err != nil {
+	if len(ev.Data) > packedBytes {
+		ev.Packed = true
+		return ev, nil
+	}
+	var err error
+	if ev.Data, err = r.Unpack(ev.Op, ev.Data); err != nil {
 		return Event{}, err
 	}
-	if ev.Op == Text && !utf8.Valid(data) {
-		return Event{}, &ProtocolError{Code: CodeInvalidPayload, Reason: "the text is not UTF-8"}
-	}
-	ev.Data = data
 	return ev, nil
+}
+
+// Unpack returns the data of a compressed message. It is safe on any goroutine. An
+// error is a *[ProtocolError].
+func (r *Reader) Unpack(op Opcode, packed []byte) ([]byte, error) {
+	data, err := r.inflater.Inflate(packed, r.maxMessage)
+	if err != nil {
+		return nil, err
+	}
+	if op == Text && !utf8.Valid(data) {
+		return nil, &ProtocolError{Code: CodeInvalidPayload, Reason: "the text is not UTF-8"}
+	}
+	return data, nil
 }
 
 func (r *Reader) finishControl(payload []byte) (Event, error) {

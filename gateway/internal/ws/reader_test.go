@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -27,11 +28,12 @@ func play(r *ws.Reader, input []byte, step int) (events []string, code int) {
 			used, ev, err := r.Next(pending)
 			pending = pending[used:]
 			if err != nil {
-				var pe *ws.ProtocolError
-				if !errors.As(err, &pe) {
-					panic("bug: an error that is no ProtocolError: " + err.Error())
+				return events, codeOf(err)
+			}
+			if ev.Packed {
+				if ev.Data, err = r.Unpack(ev.Op, ev.Data); err != nil {
+					return events, codeOf(err)
 				}
-				return events, pe.Code
 			}
 			switch {
 			case ev.Exists && ev.Op == ws.Close:
@@ -46,6 +48,14 @@ func play(r *ws.Reader, input []byte, step int) (events []string, code int) {
 		}
 	}
 	return events, 0
+}
+
+func codeOf(err error) int {
+	var pe *ws.ProtocolError
+	if !errors.As(err, &pe) {
+		panic("bug: an error that is no ProtocolError: " + err.Error())
+	}
+	return pe.Code
 }
 
 func TestRFC6455(t *testing.T) {
@@ -97,6 +107,57 @@ func TestCompressedMessageInFragments(t *testing.T) {
 	require.Equal(t, []string{said(ws.Ping, "p"), said(ws.Binary, strings.Repeat("fragment ", 100))}, events)
 }
 
+// emptyBlocks is a DEFLATE stream of size bytes, every dozen of which describe a code
+// that nothing is written in.
+func emptyBlocks(size int) []byte {
+	var b []byte
+	at := 0
+	put := func(v, n int) {
+		for i := range n {
+			if at%8 == 0 {
+				b = append(b, 0)
+			}
+			b[at/8] |= byte(v >> i & 1 << (at % 8))
+			at++
+		}
+	}
+	for len(b) < size-12 {
+		put(0b100, 3)      // not the last; dynamic
+		put(14<<10, 14)    // 257 literals, 1 distance, 18 lengths of codes for lengths
+		put(1<<(2*3), 9*3) // those of 18 and, last,
+		put(1<<(8*3), 9*3) // of 1 have one bit
+		put(1|127<<1, 8)   // no literal: 138 times 0
+		put(1|107<<1, 8)   // and 118 times
+		put(0, 3)          // the end and a distance, one bit each; the end
+	}
+	put(0, 3) // the block whose rest is cut off the message
+	return b
+}
+
+func TestLargeCompressedMessagesAreLeftToTheCaller(t *testing.T) {
+	t.Parallel()
+	deflater, err := ws.NewDeflater(1)
+	require.NoError(t, err)
+	inflater := ws.NewInflater()
+	rng := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 1<<16)
+	for i := range noise {
+		noise[i] = "0123456789abcdef"[rng.IntN(16)]
+	}
+	for size, packed := range map[int]bool{500: false, len(noise): true} {
+		r := ws.NewReader(maxMessage, inflater)
+		_, ev, err := r.Next(frame(0x80|0x40|byte(ws.Text), deflater.Append(nil, noise[:size])))
+		require.NoError(t, err)
+		require.True(t, ev.Exists)
+		require.Equal(t, packed, ev.Packed)
+		if packed {
+			ev.Data, err = r.Unpack(ev.Op, ev.Data)
+			require.NoError(t, err)
+		}
+		require.Equal(t, string(noise[:size]), string(ev.Data))
+	}
+}
+
 func TestBadCompressedMessages(t *testing.T) {
 	t.Parallel()
 	deflater, err := ws.NewDeflater(9)
@@ -106,6 +167,7 @@ func TestBadCompressedMessages(t *testing.T) {
 		code  int
 	}{
 		"a bomb":                       {frame(0xC0|byte(ws.Binary), deflater.Append(nil, make([]byte, maxMessage+1))), ws.CodeTooBig},
+		"a megabyte of empty blocks":   {frame(0xC0|byte(ws.Binary), emptyBlocks(maxMessage)), ws.CodeInvalidPayload},
 		"noise":                        {frame(0xC0|byte(ws.Binary), bytes.Repeat([]byte{0xff}, 64)), ws.CodeInvalidPayload},
 		"text that is not UTF-8":       {frame(0xC0|byte(ws.Text), deflater.Append(nil, []byte("\xff\xfe"))), ws.CodeInvalidPayload},
 		"the bit on a continuation":    {join(part(ws.Text, "x"), frame(0xC0, nil)), ws.CodeProtocolError},

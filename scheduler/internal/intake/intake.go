@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
@@ -80,12 +79,8 @@ func (in *Intake) one(ctx context.Context, a *bus.AcceptedJob) ([]store.Inserted
 	}
 	log := in.deps.Log.With(slog.String("job_id", string(a.ID)), slog.String("tenant", string(a.Tenant)))
 	log.ErrorContext(ctx, "job cannot be stored as it came", slog.String("error", err.Error()))
-	err = in.deps.Store.InsertBroken(ctx, a, sayBroken)
-	switch {
-	case err == nil:
-		return []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateFailed}}, nil
-	case !store.AtFault(err):
-		return nil, err
+	if fresh, err = in.deps.Store.InsertBroken(ctx, a, sayBroken); !store.AtFault(err) {
+		return fresh, err
 	}
 	log.ErrorContext(ctx, "job lost: not even its failure can be stored", slog.Time("accepted_at", a.AcceptedAt),
 		slog.String("request_id", a.RequestID), slog.String("error", err.Error()))

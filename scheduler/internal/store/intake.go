@@ -88,11 +88,7 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 		if err != nil {
 			return err
 		}
-		fresh, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (in Inserted, err error) {
-			err = r.Scan(&in.ID, &in.State, &in.Version.Version)
-			return in, err
-		})
-		if err != nil {
+		if fresh, err = pgx.CollectRows(rows, scanInserted); err != nil {
 			return err
 		}
 		var notices []Notice
@@ -108,23 +104,41 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 }
 
 // InsertBroken stores a failed job in the place of one that cannot be stored
-// as it came, so that its id is not lost (invariant I2). Its
-// owner is shown detail.
-func (s *Store) InsertBroken(ctx context.Context, a *bus.AcceptedJob, detail string) error {
+// as it came, so that its id is not lost (invariant I2), or a cancelled one if
+// its cancel came first. Its owner is shown detail. It returns what it stored:
+// nothing if the job is there already.
+func (s *Store) InsertBroken(ctx context.Context, a *bus.AcceptedJob, detail string) ([]Inserted, error) {
 	if err := pg.EnsureTenant(ctx, s.pool, a.Tenant); err != nil {
-		return err
+		return nil, err
 	}
-	return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, s.q.Get("InsertBrokenJob"), a.ID, a.Tenant, a.AcceptedAt, detail)
-		if err != nil || tag.RowsAffected() == 0 {
+	var fresh []Inserted
+	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		fresh = nil
+		if _, err := tx.Exec(ctx, s.q.Get("LockArrivals"), []string{string(a.ID)}); err != nil {
 			return err
 		}
-		n, wanted := notice(a.ID, a.Tenant, a.Spec.Callback, job.EventFailed)
-		if !wanted {
-			return nil
+		rows, err := tx.Query(ctx, s.q.Get("InsertBrokenJob"), a.ID, a.Tenant, a.AcceptedAt, detail)
+		if err != nil {
+			return err
 		}
-		return s.sendNotices(ctx, tx, []Notice{n})
+		if fresh, err = pgx.CollectRows(rows, scanInserted); err != nil || len(fresh) == 0 {
+			return err
+		}
+		event := job.EventFailed
+		if fresh[0].State == job.StateCancelled {
+			event = job.EventCancelled
+		}
+		if n, wanted := notice(a.ID, a.Tenant, a.Spec.Callback, event); wanted {
+			return s.sendNotices(ctx, tx, []Notice{n})
+		}
+		return nil
 	})
+	return fresh, err
+}
+
+func scanInserted(r pgx.CollectableRow) (in Inserted, err error) {
+	err = r.Scan(&in.ID, &in.State, &in.Version.Version)
+	return in, err
 }
 
 // EnsureTenant creates a tenant that does not exist; it fails as job.Internal

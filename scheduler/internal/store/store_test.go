@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
+	"github.com/voicemill/voicemill/scheduler/internal/storetest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -119,12 +120,7 @@ func TestARowWaitsForTheCancelThatIsBeingWritten(t *testing.T) {
 		}
 		done <- fresh
 	}()
-	waiting := func() (yes bool) {
-		err := db.QueryRow(ctx, `select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
-			and database = (select oid from pg_database where datname = current_database()))`).Scan(&yes)
-		return err == nil && yes
-	}
-	require.Eventually(t, waiting, 10*time.Second, time.Millisecond)
+	(&storetest.Base{DB: db}).Blocked(t, 1)
 	require.NoError(t, gateway.Commit(ctx))
 	states := map[job.ID]job.State{}
 	for _, in := range <-done {
@@ -132,6 +128,69 @@ func TestARowWaitsForTheCancelThatIsBeingWritten(t *testing.T) {
 	}
 	require.Len(t, states, 2)
 	require.Equal(t, job.StateCancelled, states[a.ID])
+}
+
+// What waited for a lock happened when it had it, not when it began to wait:
+// else a job ends before it starts, and its callbacks go out in that order.
+func TestTimesAreThoseOfTheChangeNotOfTheWait(t *testing.T) {
+	t.Parallel()
+	callback := &job.Callback{URL: "https://example.org/hook", Events: []string{job.EventStarted, job.EventFailed, job.EventCancelled}}
+	cancel := func(t *testing.T, b *storetest.Base, id job.ID) {
+		t.Helper()
+		b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, id)
+	}
+	for name, act := range map[string]func(*testing.T, *storetest.Base) (job.ID, func(context.Context) error){
+		"a start": func(t *testing.T, b *storetest.Base) (job.ID, func(context.Context) error) {
+			t.Helper()
+			id := b.Queue(t, tenant, job.Spec{Callback: callback}, 1)
+			return id, func(ctx context.Context) error {
+				_, _, err := b.Store.Release(ctx, []store.Segment{{JobID: id, N: 1, Chapter: 1, Tenant: tenant, Callback: callback}}, nil)
+				return err
+			}
+		},
+		"a failed plan": func(t *testing.T, b *storetest.Base) (job.ID, func(context.Context) error) {
+			t.Helper()
+			id := b.Accept(t, tenant, job.Spec{Input: job.Input{Text: "x"}, Callback: callback})
+			b.Exec(t, `update jobs set state = 'planning' where id = $1`, id)
+			return id, func(ctx context.Context) error { _, err := b.Store.FailPlan(ctx, id, job.Invalid, "No."); return err }
+		},
+		"a late cancel": func(t *testing.T, b *storetest.Base) (job.ID, func(context.Context) error) {
+			t.Helper()
+			id := b.Queue(t, tenant, job.Spec{Callback: callback}, 1)
+			cancel(t, b, id)
+			return id, func(ctx context.Context) error { _, err := b.Store.CancelLate(ctx, 10); return err }
+		},
+		"an early cancel": func(t *testing.T, b *storetest.Base) (job.ID, func(context.Context) error) {
+			t.Helper()
+			a := b.Accepted(t, tenant, job.Spec{Input: job.Input{Text: "x"}, Callback: callback})
+			cancel(t, b, a.ID)
+			return a.ID, func(ctx context.Context) error {
+				_, err := b.Store.InsertJobs(ctx, []bus.AcceptedJob{a})
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := storetest.New(t)
+			id, change := act(t, b)
+			other, err := b.DB.Begin(t.Context())
+			require.NoError(t, err)
+			defer func() { _ = other.Rollback(context.WithoutCancel(t.Context())) }()
+			_, err = other.Exec(t.Context(), `select lock_arrival($1), (select true from jobs where id = $1 for update)`, id)
+			require.NoError(t, err)
+			done := make(chan error, 1)
+			go func() { done <- change(t.Context()) }()
+			b.Blocked(t, 1)
+			var waited, changed, told time.Time
+			b.One(t, `select clock_timestamp()`, nil, &waited)
+			require.NoError(t, other.Commit(t.Context()))
+			require.NoError(t, <-done)
+			b.One(t, `select coalesce(finished_at, started_at), d.created_at from jobs j join deliveries d on d.job_id = j.id`, nil, &changed, &told)
+			require.True(t, changed.After(waited), "the job changed %s before", waited.Sub(changed))
+			require.True(t, told.After(waited), "its callback was due %s before", waited.Sub(told))
+		})
+	}
 }
 
 func TestACancelThatCrossedItsJobIsAppliedLater(t *testing.T) {
@@ -160,8 +219,12 @@ func TestABrokenJobIsStoredFailed(t *testing.T) {
 	s, db := open(t)
 	a := accepted(t, "x")
 	a.Tenant, a.Spec.Callback = "newcomer", &job.Callback{URL: "https://example.org/hook"}
-	require.NoError(t, s.InsertBroken(t.Context(), &a, "It is broken."))
-	require.NoError(t, s.InsertBroken(t.Context(), &a, "It is broken."))
+	fresh, err := s.InsertBroken(t.Context(), &a, "It is broken.")
+	require.NoError(t, err)
+	require.Equal(t, []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateFailed}}, fresh)
+	fresh, err = s.InsertBroken(t.Context(), &a, "It is broken.")
+	require.NoError(t, err)
+	require.Empty(t, fresh)
 	var state, detail string
 	require.NoError(t, db.QueryRow(t.Context(), `select state, error_detail from jobs where id = $1`, a.ID).Scan(&state, &detail))
 	require.Equal(t, "failed", state)
@@ -169,4 +232,33 @@ func TestABrokenJobIsStoredFailed(t *testing.T) {
 	var n int
 	require.NoError(t, db.QueryRow(t.Context(), `select count(*) from deliveries where job_id = $1`, a.ID).Scan(&n))
 	require.Equal(t, 1, n)
+}
+
+// The gateway has answered that such a job is cancelled.
+func TestABrokenJobCancelledBeforeItsRowIsStoredCancelled(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	a := b.Accepted(t, tenant, job.Spec{Input: job.Input{Text: "x"}, Callback: &job.Callback{URL: "https://example.org/hook"}})
+	gateway, err := b.DB.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = gateway.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = gateway.Exec(t.Context(), `select lock_arrival($1)`, a.ID)
+	require.NoError(t, err)
+	_, err = gateway.Exec(t.Context(), `insert into cancellations (job_id, tenant_id) values ($1, $2)`, a.ID, tenant)
+	require.NoError(t, err)
+	done := make(chan []store.Inserted, 1)
+	go func() {
+		fresh, err := b.Store.InsertBroken(t.Context(), &a, "It is broken.")
+		if err != nil {
+			t.Error(err)
+		}
+		done <- fresh
+	}()
+	b.Blocked(t, 1)
+	require.NoError(t, gateway.Commit(t.Context()))
+	require.Equal(t, []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateCancelled}}, <-done)
+	state, kind, _ := b.State(t, a.ID)
+	require.Equal(t, job.StateCancelled, state)
+	require.Empty(t, kind)
+	require.Equal(t, 1, b.Count(t, `select count(*) from deliveries where event = 'job.cancelled'`))
 }

@@ -195,6 +195,6 @@ func (b *Base) Cancel(tb testing.TB, id job.ID) {
 	tb.Helper()
 	b.Exec(tb, `
 with cancelled as (
-    update jobs set state = 'cancelled', finished_at = now(), version = version + 1 where id = $1 and finished_at is null returning id)
+    update jobs set state = 'cancelled', finished_at = clock_timestamp(), version = version + 1 where id = $1 and finished_at is null returning id)
 update segments s set state = 'cancelled' from cancelled c where s.job_id = c.id and s.state in ('pending', 'released')`, id)
 }

@@ -30,7 +30,12 @@ type mill struct {
 // startGateway starts one. change may be nil.
 func startGateway(t *testing.T, change func(*gateway.Config)) *mill {
 	t.Helper()
-	m := &mill{db: testkit.Postgres(t), bucket: testkit.S3(t)}
+	return startGatewayOn(t, testkit.S3(t), change)
+}
+
+func startGatewayOn(t *testing.T, bucket *blob.Store, change func(*gateway.Config)) *mill {
+	t.Helper()
+	m := &mill{db: testkit.Postgres(t), bucket: bucket}
 	bus := testkit.NATS(t)
 	if err := bus.Setup(t.Context()); err != nil {
 		t.Fatal(err)
@@ -150,6 +155,38 @@ func TestAnUploadReachesTheRealBucket(t *testing.T) {
 	}
 	if len(sizes) != 1 || sizes[0] != 1_000_000 {
 		t.Errorf("uploads of %v bytes; want one of 1,000,000", sizes)
+	}
+}
+
+func TestACommandThatCannotReachTheBucketGoesThroughTheGateway(t *testing.T) {
+	t.Parallel()
+	cfg := testkit.S3Config(t)
+	cfg.PublicEndpoint = "http://127.0.0.1:1" // where clients are sent, and nobody is
+	bucket, err := blob.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bucket.Close)
+	m := startGatewayOn(t, bucket, nil)
+	path := write(t, "book.epub", strings.Repeat("PK", 500_000))
+	submit := []string{"--through-gateway", "submit", path, "--idempotency-key", "once"}
+	first, again := m.run(t, "", submit...), m.run(t, "", submit...)
+	if first.code != 0 || again.code != 0 || first.out != again.out {
+		t.Fatalf("submit twice with one key = %+v, %+v; want the same id", first, again)
+	}
+	m.exec(t, `update uploads set expires_at = now() - interval '1 second'`)
+	if got := m.run(t, "", append(submit, "--voice", "amy")...); got.code != cli.ExitRefused || !strings.Contains(got.errOut, "expired") {
+		t.Errorf("submit of an upload that has expired = %+v", got)
+	}
+
+	id, content, dir := strings.TrimSpace(first.out), bytes.Repeat([]byte("RIFF"), 100_000), t.TempDir()
+	m.finish(t, id, "chapter-001.wav", content)
+	if err := os.WriteFile(filepath.Join(dir, "chapter-001.wav.part"), content[:150_000], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := m.run(t, "", "--through-gateway", "get", id, "--out", dir)
+	if b, err := os.ReadFile(filepath.Join(dir, "chapter-001.wav")); got.code != 0 || err != nil || !bytes.Equal(b, content) {
+		t.Errorf("get = %+v, %v; want the file, resumed from its part", got, err)
 	}
 }
 

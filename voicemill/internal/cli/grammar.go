@@ -35,6 +35,7 @@ type Globals struct {
 	Cert     string           `name:"cert" placeholder:"FILE" type:"path" help:"PEM file with a client certificate, which may stand for an API key; default $$VOICEMILL_CERT."`
 	CertKey  string           `name:"cert-key" placeholder:"FILE" type:"path" help:"PEM file with its private key; default $$VOICEMILL_CERT_KEY."`
 	CA       string           `name:"ca" placeholder:"FILE" type:"path" help:"PEM file with the authorities of the server's certificate; default $$VOICEMILL_CA, else the system's."`
+	Through  bool             `name:"through-gateway" help:"Send documents and fetch files through the server, where the bucket cannot be reached from here."`
 	JSON     bool             `name:"json" help:"Write JSON: one document, or one a line."`
 	Patience time.Duration    `name:"patience" default:"10m" placeholder:"TIME" help:"How long to go on trying when the server goes away while a job is followed; default ${default}."`
 	Version  kong.VersionFlag `name:"version" help:"Show the version."`

@@ -29,6 +29,7 @@ type Session struct {
 	base     *url.URL
 	address  string // base as it is shown
 	patience time.Duration
+	through  bool // documents and files go through the gateway
 }
 
 // connectTimeout bounds reaching the server, headerTimeout the silence before
@@ -66,7 +67,7 @@ func newSession(g *Globals, con *console.Console) (*Session, error) {
 	if err != nil {
 		return nil, &ExitError{Code: ExitUsage, Err: err}
 	}
-	return &Session{calls: calls, polls: polls, files: cfg.HTTP, base: u, address: address, patience: g.Patience}, nil
+	return &Session{calls: calls, polls: polls, files: cfg.HTTP, base: u, address: address, patience: g.Patience, through: g.Through}, nil
 }
 
 func newTransport() *http.Transport {
@@ -148,6 +149,10 @@ func (s *Session) poll(id job.ID) follow.Poll {
 
 // open opens an artifact from offset on.
 func (s *Session) open(ctx context.Context, id job.ID, name string, offset int64) (fetch.Body, error) {
+	if s.through {
+		r, from, err := s.calls.ProxiedArtifact(ctx, id, name, offset)
+		return fetch.Body{ReadCloser: r, Offset: from}, err
+	}
 	link, err := s.calls.ArtifactURL(ctx, id, name)
 	if err != nil {
 		return fetch.Body{}, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/api/client"
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
 
@@ -38,8 +39,8 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 	pause := uploadPause
 	for try := 1; ; try++ {
 		err := s.put(ctx, u, d, meter)
-		if err == nil {
-			return u.ID, nil
+		if err == nil || s.through && conflicts(err) {
+			return u.ID, nil // there already, or expired, which the submit is told
 		}
 		if ctx.Err() != nil {
 			return "", ctx.Err()
@@ -59,6 +60,11 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 	}
 }
 
+func conflicts(err error) bool {
+	p, ok := errors.AsType[*client.Problem](err)
+	return ok && p.Kind() == job.Conflict
+}
+
 // put streams the document to the bucket once.
 func (s *Session) put(ctx context.Context, u *client.Upload, d *document, meter *transfer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -71,7 +77,11 @@ func (s *Session) put(ctx context.Context, u *client.Upload, d *document, meter 
 		sent += int64(n)
 		meter.add(sent)
 	}}
-	err := s.calls.Put(ctx, u, body, d.size)
+	send := s.calls.Put
+	if s.through {
+		send = s.calls.PutContent
+	}
+	err := send(ctx, u, body, d.size)
 	if err != nil && errors.Is(context.Cause(ctx), errUploadStalled) {
 		return errUploadStalled
 	}

@@ -169,7 +169,7 @@ func exec(tb testing.TB, pool *pg.Pool, sql string, args ...any) {
 // Release makes every pending segment of p that may be released now released,
 // with one attempt more, and returns their messages.
 func Release(ctx context.Context, pool *pg.Pool, p Plan) ([]bus.Work, error) {
-	if _, err := pool.Exec(ctx, `update jobs set state = 'running', started_at = coalesce(started_at, now()), version = version + 1
+	if _, err := pool.Exec(ctx, `update jobs set state = 'running', started_at = coalesce(started_at, clock_timestamp()), version = version + 1
 		where id = $1 and state = 'queued'`, p.ID); err != nil {
 		return nil, fmt.Errorf("start job: %w", err)
 	}

@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -171,6 +173,38 @@ func TestAJobEndsOnceWithItsEvent(t *testing.T) {
 	require.Equal(t, 1, rows(t, pool, `select count(*) from deliveries where event = 'job.succeeded' and state = 'pending' and url = 'https://example.com/hook'`))
 	require.Equal(t, 0, rows(t, pool, `select count(*) from outbox`))
 	require.Equal(t, 2, rows(t, pool, `select count(*) from artifacts`))
+}
+
+func TestTheEndOfAJobIsWhenItWasStoredNotWhenThatBegan(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	p, c := rendered(t, s, pool, job.EventSucceeded)
+	_, err := s.ReadyChapter(t.Context(), c, joined(c))
+	require.NoError(t, err)
+	j, err := s.Job(t.Context(), p.ID)
+	require.NoError(t, err)
+	other, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = other.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = other.Exec(t.Context(), `select from jobs where id = $1 for update`, p.ID)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.FinishJob(t.Context(), j, store.End{State: job.StateSucceeded, Proof: j.PlanDigest})
+		done <- err
+	}()
+	require.Eventually(t, func() (yes bool) {
+		err := pool.QueryRow(t.Context(), `select exists (select 1 from pg_locks join pg_stat_activity using (pid)
+where not granted and datname = current_database())`).Scan(&yes)
+		return err == nil && yes
+	}, time.Minute, time.Millisecond)
+	var waited, finished, told time.Time
+	require.NoError(t, pool.QueryRow(t.Context(), `select clock_timestamp()`).Scan(&waited))
+	require.NoError(t, other.Commit(t.Context()))
+	require.NoError(t, <-done)
+	require.NoError(t, pool.QueryRow(t.Context(), `select j.finished_at, d.created_at from jobs j join deliveries d on d.job_id = j.id`).Scan(&finished, &told))
+	require.True(t, finished.After(waited), "it ended %s before", waited.Sub(finished))
+	require.True(t, told.After(waited), "its callback was due %s before", waited.Sub(told))
 }
 
 func TestVoicesAreKnownAfterwards(t *testing.T) {

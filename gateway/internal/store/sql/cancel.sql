@@ -1,6 +1,12 @@
 -- name: LockJob
 select state, class, coalesce(spec -> 'callback', 'null'::jsonb) from jobs where id = $1 and tenant_id = $2 for update;
 
+-- name: BoundWaits
+-- Whoever stores jobs of the same bucket queues behind a cancel that waits: a
+-- second is enough for a healthy scheduler, and little for the others if one
+-- stands still. It ends with the transaction.
+set local lock_timeout = '1s';
+
 -- name: LockArrival
 select lock_arrival($1);
 
@@ -14,7 +20,7 @@ select n, pool from segments where job_id = $1 and state = 'released' order by n
 update segments set state = 'cancelled' where job_id = $1 and state in ('pending', 'released');
 
 -- name: CancelJob
-update jobs set state = 'cancelled', version = version + 1, finished_at = now()
+update jobs set state = 'cancelled', version = version + 1, finished_at = clock_timestamp()
 where id = $1 and finished_at is null
 returning version;
 

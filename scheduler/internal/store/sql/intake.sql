@@ -9,7 +9,7 @@ select i.id, i.tenant_id, i.class, i.priority, i.deadline,
        case when c.job_id is null then 'accepted' else 'cancelled' end,
        i.spec::jsonb, i.labels::jsonb, i.on_failure, i.language,
        i.source_key, i.source_etag, i.request_id, i.traceparent, i.tracestate, i.accepted_at,
-       case when c.job_id is null then null else now() end
+       case when c.job_id is null then null else clock_timestamp() end
 from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
          as i (id, tenant_id, class, priority, deadline, spec, labels, on_failure,
@@ -26,10 +26,13 @@ on conflict (job_id, event, ordinal) do nothing;
 
 -- name: InsertBrokenJob
 -- What could not be stored as it came: the row says so, with nothing of it that may be at fault.
+-- One whose cancel came first is cancelled, as its owner was told.
 insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, finished_at, error_kind, error_detail)
-values ($1, $2, 'bulk', 'failed', '{}', 'fail', $3, now(), 'internal', $4)
+select $1::text, $2::text, 'bulk', case when cancelled then 'cancelled' else 'failed' end, '{}', 'fail', $3::timestamptz,
+       clock_timestamp(), case when not cancelled then 'internal' end, case when not cancelled then $4::text end
+from (select exists (select 1 from cancellations where job_id = $1::text and tenant_id = $2::text)) as c (cancelled)
 on conflict (id) do nothing
-returning version;
+returning id, state, version;
 
 -- name: LockLateCancels
 -- A cancel that was stored while the job was on its way from JOBS to its row,
@@ -47,6 +50,6 @@ update segments set state = 'cancelled'
 where job_id = any ($1::text[]) and state in ('pending', 'released');
 
 -- name: CancelJobs
-update jobs set state = 'cancelled', finished_at = now(), version = version + 1
+update jobs set state = 'cancelled', finished_at = clock_timestamp(), version = version + 1
 where id = any ($1::text[]) and finished_at is null
 returning id, version;

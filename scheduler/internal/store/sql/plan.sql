@@ -60,7 +60,7 @@ select id, tenant_id, spec -> 'callback' from jobs where id = $1 and state = 'pl
 
 -- name: FailPlan
 update jobs
-set state = 'failed', finished_at = now(), error_kind = $2, error_detail = $3, version = version + 1
+set state = 'failed', finished_at = clock_timestamp(), error_kind = $2, error_detail = $3, version = version + 1
 where id = $1 and state = 'planning'
 returning id, version;
 

@@ -45,7 +45,7 @@ where s.job_id = p.job_id and s.n = p.n and s.state = 'pending'
 returning s.job_id, s.n, s.attempt;
 
 -- name: StartJobs
-update jobs set state = 'running', started_at = now(), version = version + 1
+update jobs set state = 'running', started_at = clock_timestamp(), version = version + 1
 where id = any ($1::text[]) and state = 'queued'
 returning id, version;
 

@@ -134,6 +134,6 @@ where job_id = $1 and state = 'failed' order by n limit 1;
 -- name: FinishJob
 update jobs
 set state = $2, proof_digest = $3, error_kind = nullif($4, ''), error_detail = nullif($5, ''),
-    finished_at = now(), version = version + 1
+    finished_at = clock_timestamp(), version = version + 1
 where id = $1 and state = 'assembling' and chapters_ready + chapters_failed = chapters_total
     and ($2 <> 'succeeded' or plan_digest = $3);
