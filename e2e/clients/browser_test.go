@@ -60,7 +60,8 @@ func open(t *testing.T, solo *stage.Solo, origin string) *browser {
 	t.Cleanup(cancel)
 	contract, err := apitest.Load(ctx)
 	require.NoError(t, err)
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(requireProgram(t, "chromium")), chromedp.DisableGPU)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(requireProgram(t, "chromium")), chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(testLimit))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root
 	}

@@ -181,7 +181,11 @@ func curlStatus(c *curl) {
 }
 
 func curlEvents(c *curl) {
-	text, err := json.Marshal(story("who watches"))
+	long := "" // so that it is not over before curl asks
+	for n := range 30 {
+		long += story(fmt.Sprintf("who watches for %d hours", n))
+	}
+	text, err := json.Marshal(long)
 	require.NoError(c.t, err)
 	a := c.api("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"text":%s},"language":"en"}`, text))
 	id := c.document(a.Body).ID

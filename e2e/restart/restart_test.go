@@ -72,7 +72,7 @@ func gone(pid int) bool {
 }
 
 func TestANewProcessTakesOverAndNoRequestFails(t *testing.T) {
-	s, n := stage.New(t, bin), size(t)
+	s, n := stage.New(t, bin, stage.Patient()...), size(t)
 	l := start(t, s, n, false, nil)
 	l.goOn(t, n.rate)
 	for range n.rounds {

@@ -101,7 +101,9 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	disk := newSmallDisk(t)
-	s := stage.NewSolo(t, bin, stage.SoloConfig{Data: filepath.Join(disk.dir, "data"), Wrap: disk.wrap})
+	s := stage.NewSolo(t, bin, stage.SoloConfig{
+		Data: filepath.Join(disk.dir, "data"), Wrap: disk.wrap, Args: []string{"--gateway-publish-timeout=5s"},
+	})
 	c := caller.New(t, s)
 	requireSucceeded(t, perform(ctx, t, c, "", line("There is room yet.")))
 	doc, err := c.Submit(ctx, "", longBook())

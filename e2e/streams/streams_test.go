@@ -68,7 +68,7 @@ func TestManyBodiesPassThroughInLittleMemory(t *testing.T) {
 	s := stage.NewThrough(t, bin, func(s3 string) string {
 		r = newRelay(t, s3)
 		return r.ln.Addr().String()
-	})
+	}, stage.Patient()...)
 	c := &caller{url: s.URL, key: s.Key, wheel: wheel(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * l.clients}}}
 	t.Cleanup(c.http.CloseIdleConnections)
 	bucket := s.Bucket(t)

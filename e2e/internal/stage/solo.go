@@ -65,6 +65,7 @@ func PrepareSolo(t *testing.T, bin string, cfg SoloConfig) *Solo {
 	args := append([]string{
 		"up", "--json", "--data", cfg.Data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
 		"--s3-listen", "127.0.0.1:0", "--log-level", "info", "--no-gateway-access-log",
+		"--gateway-shed-bulk=" + patience, "--gateway-shed-interactive=" + patience, "--gateway-publish-timeout=" + patience,
 	}, cfg.Args...)
 	argv := append(append([]string{}, cfg.Wrap...), append([]string{filepath.Join(bin, "voicemill")}, args...)...)
 	s := &Solo{Data: cfg.Data, bin: bin}
@@ -109,14 +110,17 @@ func Dir(t *testing.T) string {
 	return dir
 }
 
-// Start starts the process once and waits until it serves. The addresses may
-// be others than before.
+// Start starts the process once and waits until it takes jobs. The addresses
+// may be others than before.
 func (s *Solo) Start(ctx context.Context) error {
 	s.proc.mu.Lock()
 	defer s.proc.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.proc.startOnce(ctx); err != nil {
+		return err
+	}
+	if err := awaitOK(ctx, s.Admin()+"/readyz"); err != nil { // on a slow machine it serves before it has voices
 		return err
 	}
 	key, err := os.ReadFile(s.KeyFile())

@@ -40,13 +40,23 @@ const (
 	highPort = 32_000
 )
 
+// patience is how late a gateway's bus may be before its clients hear of it.
+const patience = "30s"
+
+// Patient are settings for [New]: the gateway turns nobody away because the
+// machine is slow. They are for tests whose clients take no refusal.
+func Patient() []string {
+	return []string{"VOICEMILL_SHED_BULK=" + patience, "VOICEMILL_SHED_INTERACTIVE=" + patience, "VOICEMILL_PUBLISH_TIMEOUT=" + patience}
+}
+
 // Stage is one deployment. Its methods are safe for concurrent use; only Kill
 // and Start of one program must not overlap.
 type Stage struct {
 	URL string // of the API
 	Key string // an administrator's
 
-	store  address // of the S3 server
+	store  address    // of the S3 server
+	ports  []*os.File // a lock for each port that was given away; closed at the end
 	dir    string
 	procs  map[string]*process
 	admins map[string]string // address of the admin port, by program
@@ -68,7 +78,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 	require.NoError(tb, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
 	tb.Cleanup(func() { s.end(tb) })
 
-	nats, s3, gw := freeAddr(tb), freeAddr(tb), freeAddr(tb)
+	nats, s3, gw := s.freeAddr(tb), s.freeAddr(tb), s.freeAddr(tb)
 	var db, store address
 	s.role(tb, Database, "", &db)
 	s.role(tb, NATS, nats, &address{})
@@ -254,7 +264,7 @@ func (s *Stage) role(tb testing.TB, name, listen string, into *address) {
 
 func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
 	tb.Helper()
-	admin := freeAddr(tb)
+	admin := s.freeAddr(tb)
 	p := &process{
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
@@ -314,22 +324,51 @@ func (s *Stage) end(tb testing.TB) {
 			}
 		}
 	}
+	for _, f := range s.ports {
+		_ = f.Close() // which unlocks it
+	}
 }
 
 // freeAddr returns a loopback address that is free now and that no outgoing
 // connection takes: it lies below the range that the kernel picks from, since a
-// program that is killed must find its port again.
-func freeAddr(tb testing.TB) string {
+// program that is killed must find its port again. Until the end no other stage
+// of this machine gets it.
+func (s *Stage) freeAddr(tb testing.TB) string {
 	tb.Helper()
 	var lc net.ListenConfig
 	for range 100 {
-		l, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", lowPort+rand.IntN(highPort-lowPort))) //nolint:gosec // a port, no secret
+		port := lowPort + rand.IntN(highPort-lowPort) //nolint:gosec // no secret
+		lock, err := lockPort(port)
 		if err != nil {
+			continue // it is another stage's
+		}
+		l, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			_ = lock.Close()
 			continue
 		}
+		s.ports = append(s.ports, lock)
 		require.NoError(tb, l.Close())
 		return l.Addr().String()
 	}
 	tb.Fatal("no port is free")
 	return ""
+}
+
+// lockPort makes the caller the only one who may use a port, until it closes the
+// file. The files are empty and stay, at most one a port.
+func lockPort(port int) (*os.File, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("voicemill-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // our own folder
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
