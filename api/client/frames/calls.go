@@ -176,7 +176,7 @@ func (c *Conn) Listen(ctx context.Context, id job.ID, o ListenOptions, seen func
 func (c *Conn) grant(stream uint32, n int) error {
 	err := c.send(&voicemillv1.Frame{Stream: stream, Body: &voicemillv1.Frame_Window{Window: &voicemillv1.Window{Bytes: uint32(n)}}}) //nolint:gosec // at most the window
 	if err != nil {
-		c.end(err)
+		return c.broken(err)
 	}
-	return err
+	return nil
 }

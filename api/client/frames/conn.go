@@ -236,10 +236,25 @@ func (c *Conn) open(f *voicemillv1.Frame, room int) (<-chan *voicemillv1.Frame, 
 	c.calls[c.last] = answers
 	c.mu.Unlock()
 	if err := c.send(f); err != nil {
-		c.end(err)
-		return nil, err
+		return nil, c.broken(err)
 	}
 	return answers, nil
+}
+
+// lastWords is how long what the server said before it closed is waited for.
+const lastWords = time.Second
+
+// broken ends the connection after a frame could not be sent, and returns why it
+// ended: what the server said, if it did, and not that it is closed.
+func (c *Conn) broken(err error) error {
+	late := time.NewTimer(lastWords)
+	defer late.Stop()
+	select {
+	case <-c.done:
+	case <-late.C:
+	}
+	c.end(err)
+	return c.Err()
 }
 
 // forget ends a call here. Its stream number is not used again soon, so what the
@@ -274,7 +289,7 @@ func (c *Conn) ask(ctx context.Context, f *voicemillv1.Frame) (*voicemillv1.Fram
 // leave tells the server that nobody waits for the call any more.
 func (c *Conn) leave(stream uint32) {
 	if err := c.send(&voicemillv1.Frame{Stream: stream, Body: &voicemillv1.Frame_Cancel{Cancel: &voicemillv1.Cancel{}}}); err != nil {
-		c.end(err)
+		_ = c.broken(err)
 	}
 }
 
