@@ -249,7 +249,7 @@ func (l *load) knock(back chan struct{}) {
 
 func (l *load) once(c *http.Client, method, path, body, key string) (got []byte, status int, err error) {
 	tries := 0
-	ctx := httptrace.WithClientTrace(l.ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { tries++ }})
+	ctx := httptrace.WithClientTrace(l.ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { tries++; reuse(info) }})
 	req, err := http.NewRequestWithContext(ctx, method, l.url+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return nil, 0, err

@@ -25,8 +25,8 @@ func wholeHello(data []byte) bool {
 			return false
 		}
 		size := int(binary.BigEndian.Uint16(data[recordHead-2:]))
-		if data[0] != recordHandshake || size > recordBytes {
-			return true
+		if data[0] != recordHandshake || size == 0 || size > recordBytes {
+			return true // crypto/tls refuses it at once
 		}
 		record := data[recordHead:min(recordHead+size, len(data))]
 		if have < messageHead {
@@ -35,10 +35,10 @@ func wholeHello(data []byte) bool {
 		have += len(record)
 		length := int(binary.BigEndian.Uint32(head[:]) & 0xffffff)
 		switch {
-		case have > 0 && head[0] != clientHello || have >= messageHead && length > helloBytes:
-			return true
 		case len(record) < size:
-			return false
+			return false // crypto/tls would wait for it, too
+		case head[0] != clientHello || have >= messageHead && length > helloBytes:
+			return true
 		case have >= messageHead+length && have >= messageHead:
 			return true
 		}

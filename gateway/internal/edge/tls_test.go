@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -433,6 +434,33 @@ func TestHalfAClientHelloTakesNoHandshake(t *testing.T) {
 	}
 	for _, c := range slow[:len(slow)-1] {
 		c.wantEnd()
+	}
+}
+
+func TestWhatBeginsNoClientHelloIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	d := open(t, edge.Config{
+		HeadTimeout: 5 * time.Minute, HandshakeTimeout: 5 * time.Minute,
+		TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}},
+	}, echo)
+	hello := clientHello(t, "h")
+	for name, opening := range map[string][]byte{
+		"an empty record":           {0x16, 3, 1, 0, 0},
+		"an empty record later on":  slices.Concat(recut(hello, 100)[:105], []byte{0x16, 3, 1, 0, 0}),
+		"a record that is too long": {0x16, 3, 1, 0xff, 0xff},
+		"another message":           {0x16, 3, 1, 0, 4, 2, 0, 0, 0},
+		"a message too long":        {0x16, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff},
+		"an alert":                  slices.Concat(recut(hello, 100)[:105], []byte{0x15, 3, 3, 0, 2, 1, 0}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := d.dial()
+			c.send(string(opening))
+			if _, err := io.Copy(io.Discard, c.r); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection did not end")
+			}
+		})
 	}
 }
 
