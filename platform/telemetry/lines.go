@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -38,8 +41,7 @@ type Lines struct {
 
 // NewLines returns a log that writes to w, of a level and a format as for
 // [NewLogger]. Close ends its goroutine. If w is standard output or standard
-// error, somebody must be notified of SIGPIPE, or a reader that has gone ends the
-// process.
+// error, a reader that has gone ends the process without [SurviveReaders].
 func NewLines(w io.Writer, level, format string) (*Lines, error) {
 	l := &Lines{to: w, most: linesBytes, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	var err error
@@ -52,6 +54,11 @@ func NewLines(w io.Writer, level, format string) (*Lines, error) {
 	go l.run()
 	return l, nil
 }
+
+// SurviveReaders keeps a reader of the process's output that has gone from ending
+// it: once somebody is notified of SIGPIPE, writing fails instead. It is not
+// ignored, because programs that this one starts would ignore it, too.
+func SurviveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Logger returns the logger that writes the lines.
 func (l *Lines) Logger() *slog.Logger { return l.log }

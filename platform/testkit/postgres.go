@@ -45,6 +45,19 @@ func Postgres(tb testing.TB) *pg.Pool {
 	return pool
 }
 
+// Blocked waits until so many sessions of the database, or more, wait for a lock.
+func Blocked(tb testing.TB, db *pg.Pool, sessions int) {
+	tb.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for n := 0; n < sessions; time.Sleep(time.Millisecond) {
+		err := db.QueryRow(tb.Context(), `select count(*) from pg_locks join pg_stat_activity using (pid)
+			where not granted and datname = current_database()`).Scan(&n)
+		if err != nil || time.Now().After(deadline) {
+			tb.Fatalf("%d sessions wait for a lock and not %d: %v", n, sessions, err)
+		}
+	}
+}
+
 // PostgresDSN is [Postgres] for a test that connects by itself.
 func PostgresDSN(tb testing.TB) string {
 	tb.Helper()

@@ -75,7 +75,7 @@ func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.
 	defer doors.close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	surviveReaders()
+	telemetry.SurviveReaders()
 	tickets, err := ownTickets(ctx, cfg.Gateway.TLS, in, log)
 	if err != nil {
 		return err

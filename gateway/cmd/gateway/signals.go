@@ -35,11 +35,6 @@ func listenToSignals(h handover, log *slog.Logger, drain func()) *signals {
 	return s
 }
 
-// surviveReaders keeps a reader of the log that has gone from ending the process:
-// once somebody is notified of SIGPIPE, writing fails instead. It is not ignored,
-// because programs that this one starts would ignore it, too.
-func surviveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
-
 // end stops listening.
 func (s *signals) end() {
 	signal.Stop(s.in)

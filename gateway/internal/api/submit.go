@@ -105,10 +105,10 @@ func (s *submission) prefer() {
 
 // check asks the database and the bucket.
 func (s *submission) check(ctx context.Context) {
-	if key := s.c.Header("idempotency-key"); key != nil && s.spec.Input.Upload != "" {
-		s.key, s.body = string(key), fingerprint(s.c)
-	}
 	if s.spec.Input.Upload != "" {
+		if key := s.c.Header("idempotency-key"); key != nil {
+			s.key, s.body = string(key), fingerprint(s.c)
+		}
 		if err := s.findUpload(ctx); err != nil {
 			s.a.fail(s.c, err)
 			return

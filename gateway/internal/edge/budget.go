@@ -8,8 +8,8 @@ const shareBytes = 64 << 10
 
 // account brings the server's count of buffered bytes up to date with what the
 // connection holds: input that is not a whole request, requests whose answers
-// are due, answers that others must go before, and output that its peer has not taken. A connection that grows
-// while the server is over its budget is shed.
+// are due, answers that others must go before, and output that its peer has not
+// taken. A connection that grows while the server is over its budget is shed.
 func (c *conn) account() {
 	if c.phase == phaseClosed {
 		return

@@ -62,7 +62,7 @@ select 'default', key, sha256('x'), 'job_of_yesterday', now() - interval '25 hou
 		}
 		deleted <- n
 	}()
-	b.Blocked(t, 1)
+	testkit.Blocked(t, b.DB, 1)
 	require.NoError(t, gateway.Commit(t.Context()))
 	require.Equal(t, 1, <-deleted)
 	require.Equal(t, 1, b.Count(t, `select count(*) from idempotency_keys where job_id = 'job_of_today'`))

@@ -368,7 +368,7 @@ func TestAfterAClaimThatFailedItsJobsAreLookedForAtOnce(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `lock table jobs`)
 	require.NoError(t, err)
 	b.planner.Wake()
-	b.Blocked(t, 2)
+	testkit.Blocked(t, b.DB, 2)
 	b.planner.Wake() // for the rounds after those that fail
 	b.Exec(t, `select pg_terminate_backend(pid) from pg_locks join pg_stat_activity using (pid)
 where not granted and datname = current_database()`)

@@ -120,7 +120,7 @@ func TestARowWaitsForTheCancelThatIsBeingWritten(t *testing.T) {
 		}
 		done <- fresh
 	}()
-	(&storetest.Base{DB: db}).Blocked(t, 1)
+	testkit.Blocked(t, db, 1)
 	require.NoError(t, gateway.Commit(ctx))
 	states := map[job.ID]job.State{}
 	for _, in := range <-done {
@@ -181,7 +181,7 @@ func TestTimesAreThoseOfTheChangeNotOfTheWait(t *testing.T) {
 			require.NoError(t, err)
 			done := make(chan error, 1)
 			go func() { done <- change(t.Context()) }()
-			b.Blocked(t, 1)
+			testkit.Blocked(t, b.DB, 1)
 			var waited, changed, told time.Time
 			b.One(t, `select clock_timestamp()`, nil, &waited)
 			require.NoError(t, other.Commit(t.Context()))
@@ -254,7 +254,7 @@ func TestABrokenJobCancelledBeforeItsRowIsStoredCancelled(t *testing.T) {
 		}
 		done <- fresh
 	}()
-	b.Blocked(t, 1)
+	testkit.Blocked(t, b.DB, 1)
 	require.NoError(t, gateway.Commit(t.Context()))
 	require.Equal(t, []store.Inserted{{Version: store.Version{ID: a.ID, Version: 1}, State: job.StateCancelled}}, <-done)
 	state, kind, _ := b.State(t, a.ID)

@@ -90,20 +90,6 @@ func (b *Base) Count(tb testing.TB, sql string, args ...any) (n int) {
 	return n
 }
 
-// Blocked waits until so many sessions of this database wait for a lock.
-func (b *Base) Blocked(tb testing.TB, sessions int) {
-	tb.Helper()
-	deadline := time.After(time.Minute)
-	for b.Count(tb, `select count(*) from pg_locks join pg_stat_activity using (pid)
-where not granted and datname = current_database()`) != sessions {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-deadline:
-			tb.Fatalf("%d sessions do not wait for a lock", sessions)
-		}
-	}
-}
-
 // State returns the state of a job and why it failed.
 func (b *Base) State(tb testing.TB, id job.ID) (state job.State, kind, detail string) {
 	tb.Helper()

@@ -5,9 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/gateway"
@@ -32,8 +29,7 @@ func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
 		return usagef("%w", err)
 	}
 	defer lines.Close()
-	// A reader that goes away does not stop the service: writing fails instead.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	telemetry.SurviveReaders()
 	return ownFault(up.Run(ctx, c.Config, up.Deps{Log: lines.Logger(), Lost: lines.Lost, Ready: func(r up.Running) {
 		if con.JSON {
 			_ = con.Document(r)

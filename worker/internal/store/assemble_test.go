@@ -12,6 +12,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/worker/internal/plantest"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -193,11 +194,7 @@ func TestTheEndOfAJobIsWhenItWasStoredNotWhenThatBegan(t *testing.T) {
 		_, err := s.FinishJob(t.Context(), j, store.End{State: job.StateSucceeded, Proof: j.PlanDigest})
 		done <- err
 	}()
-	require.Eventually(t, func() (yes bool) {
-		err := pool.QueryRow(t.Context(), `select exists (select 1 from pg_locks join pg_stat_activity using (pid)
-where not granted and datname = current_database())`).Scan(&yes)
-		return err == nil && yes
-	}, time.Minute, time.Millisecond)
+	testkit.Blocked(t, pool, 1)
 	var waited, finished, told time.Time
 	require.NoError(t, pool.QueryRow(t.Context(), `select clock_timestamp()`).Scan(&waited))
 	require.NoError(t, other.Commit(t.Context()))
