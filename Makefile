@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-MODULES := api e2e gateway job migrations platform scheduler voicemill worker
+MODULES := api deployments e2e gateway job migrations platform scheduler voicemill worker
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
 TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_VERSION := v2.15.0

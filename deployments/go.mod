@@ -1,0 +1,3 @@
+module github.com/voicemill/voicemill/deployments
+
+go 1.26.0
