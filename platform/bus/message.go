@@ -36,32 +36,50 @@ type Envelope struct {
 	Jobs []AcceptedJob `json:"jobs"`
 }
 
-// Work asks for the synthesis of one segment.
-type Work struct {
-	JobID            job.ID          `json:"job_id"`
-	N                int             `json:"n"` // of the segment, from 1
+// Limits of a bundle.
+const (
+	MaxBundleSegments = 16
+	BlockSegments     = 64 // the segments of a bundle stand in one block of so many: n-1 divided by it is the same for all
+)
+
+// Bundle asks for the synthesis of up to [MaxBundleSegments] segments of one job
+// in one pool. It is one message in WORK; what is left of it is in Postgres. It
+// is named by the segment that stands first in it.
+type Bundle struct {
+	JobID    job.ID     `json:"job_id"`
+	Job      int64      `json:"job"`     // how Postgres names the job
+	Attempt  int        `json:"attempt"` // from 1; the fence of every write
+	Tenant   job.Tenant `json:"tenant"`
+	Class    job.Class  `json:"class"`
+	Pool     string     `json:"pool"`
+	Speed    float64    `json:"speed"`
+	Seed     int64      `json:"seed"`
+	Solo     bool       `json:"solo,omitempty"` // must be alone in its engine call
+	Segments []Segment  `json:"segments"`
+}
+
+// Segment is one segment of a bundle, in the order in which it is to be spoken.
+type Segment struct {
+	N                int             `json:"n"` // from 1, in reading order over the whole job
 	Chapter          int             `json:"chapter"`
-	Attempt          int             `json:"attempt"` // from 1; the fence of every write
-	Tenant           job.Tenant      `json:"tenant"`
-	Pool             string          `json:"pool"`
 	Voice            string          `json:"voice"`
 	Language         string          `json:"language"`
 	Text             string          `json:"text"`
-	Speed            float64         `json:"speed"`
-	Seed             int64           `json:"seed"`
-	PredictedSeconds float64         `json:"predicted_seconds"`
-	RenditionKey     string          `json:"rendition_key"`
 	Pronunciations   json.RawMessage `json:"pronunciations,omitempty"`
-	SampleRate       int             `json:"sample_rate"` // hertz
-	Class            job.Class       `json:"class"`
-	Solo             bool            `json:"solo,omitempty"` // must be alone in its batch
+	PredictedSeconds float64         `json:"predicted_seconds"`
+	SampleRate       int             `json:"sample_rate"`   // hertz
+	RenditionKey     string          `json:"rendition_key"` // lower-case hex
 }
+
+// N returns the number of the segment that names b.
+func (b Bundle) N() int { return b.Segments[0].N }
 
 // Assembly asks for the joining of one chapter, or of the job when Ordinal is 0.
 type Assembly struct {
-	JobID   job.ID `json:"job_id"`
-	Ordinal int    `json:"ordinal"`
-	Attempt int    `json:"attempt"`
+	JobID   job.ID    `json:"job_id"`
+	Ordinal int       `json:"ordinal"`
+	Attempt int       `json:"attempt"` // from 1: how often it was released
+	Class   job.Class `json:"class"`
 }
 
 var (
@@ -82,16 +100,23 @@ func (e Envelope) validate() error {
 	return nil
 }
 
-func (w Work) validate() error {
+func (b Bundle) validate() error {
 	switch {
-	case !idToken.MatchString(string(w.JobID)):
-		return fmt.Errorf("job id %q cannot be part of a subject", w.JobID)
-	case !poolName.MatchString(w.Pool):
-		return fmt.Errorf("pool %q is not a name", w.Pool)
-	case w.Class != job.Interactive && w.Class != job.Bulk:
-		return fmt.Errorf("class %q is unknown", w.Class)
-	case w.N < 1 || w.Attempt < 1:
-		return fmt.Errorf("segment %d, attempt %d: both count from 1", w.N, w.Attempt)
+	case !idToken.MatchString(string(b.JobID)):
+		return fmt.Errorf("job id %q cannot be part of a subject", b.JobID)
+	case !poolName.MatchString(b.Pool):
+		return fmt.Errorf("pool %q is not a name", b.Pool)
+	case b.Class != job.Interactive && b.Class != job.Bulk:
+		return fmt.Errorf("class %q is unknown", b.Class)
+	case b.Attempt < 1 || b.Job < 1:
+		return fmt.Errorf("job %d, attempt %d: both count from 1", b.Job, b.Attempt)
+	case len(b.Segments) < 1 || len(b.Segments) > MaxBundleSegments:
+		return fmt.Errorf("bundle has %d segments; want 1 to %d", len(b.Segments), MaxBundleSegments)
+	}
+	for _, g := range b.Segments {
+		if g.N < 1 || (g.N-1)/BlockSegments != (b.N()-1)/BlockSegments {
+			return fmt.Errorf("segment %d is not of the block of segment %d", g.N, b.N())
+		}
 	}
 	return nil
 }
@@ -100,18 +125,22 @@ func (a Assembly) validate() error {
 	switch {
 	case !idToken.MatchString(string(a.JobID)):
 		return fmt.Errorf("job id %q cannot be part of a subject", a.JobID)
-	case a.Ordinal < 0 || a.Attempt < 0:
-		return fmt.Errorf("chapter %d, attempt %d: neither may be negative", a.Ordinal, a.Attempt)
+	case a.Class != job.Interactive && a.Class != job.Bulk:
+		return fmt.Errorf("class %q is unknown", a.Class)
+	case a.Ordinal < 0 || a.Attempt < 1:
+		return fmt.Errorf("chapter %d, attempt %d: the one counts from 0, the other from 1", a.Ordinal, a.Attempt)
 	}
 	return nil
 }
 
-func (w Work) subject() string {
-	return fmt.Sprintf("%s.%s.%s.%s-%d", workPrefix, w.Pool, w.Class, w.JobID, w.N)
+// subject is work.<pool>.<class>.<job>.<bundle>.<attempt>: at most one message
+// for a bundle and attempt (invariant I4).
+func (b Bundle) subject() string {
+	return fmt.Sprintf("%s.%s.%s.%s.%d.%d", workPrefix, b.Pool, b.Class, b.JobID, b.N(), b.Attempt)
 }
 
 func (a Assembly) subject() string {
-	return fmt.Sprintf("%s.%s-%d", assemblePrefix, a.JobID, a.Ordinal)
+	return fmt.Sprintf("%s.%s.%s.%d.%d", assemblePrefix, a.Class, a.JobID, a.Ordinal, a.Attempt)
 }
 
 // message is what travels.
