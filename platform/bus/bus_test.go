@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,22 +17,23 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/embed/natsd"
 	"github.com/voicemill/voicemill/platform/testkit"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-func work(n int) bus.Work {
-	return bus.Work{
-		JobID: "job_a", N: n, Chapter: 1, Attempt: 1, Tenant: "default", Pool: "espeak", Voice: "en", Language: "en",
-		Text: "Hello.", Speed: 1, PredictedSeconds: 1, RenditionKey: "k", SampleRate: 22050, Class: job.Bulk,
+func bundle(n int) bus.Bundle {
+	return bus.Bundle{
+		JobID: "job_a", Job: 1, Attempt: 1, Tenant: "default", Class: job.Bulk, Pool: "espeak", Speed: 1,
+		Segments: []bus.Segment{{N: n, Chapter: 1, Voice: "en", Language: "en", Text: "Hello.", PredictedSeconds: 1, RenditionKey: "k", SampleRate: 22050}},
 	}
 }
 
-func works(n int) []bus.Work {
-	items := make([]bus.Work, n)
+func bundles(n int) []bus.Bundle {
+	items := make([]bus.Bundle, n)
 	for i := range items {
-		items[i] = work(i + 1)
+		items[i] = bundle(i + 1)
 	}
 	return items
 }
@@ -72,12 +74,12 @@ func TestSetupWritesOnlyWhatChanged(t *testing.T) {
 	require.NoError(t, err)
 
 	before := settings(t, dir)
-	require.Len(t, before, 4, "two streams and two consumers")
+	require.Len(t, before, 2, "JOBS and its consumer; WORK leaves nothing on disk")
 	testkit.Bus(t, s, bus.Config{})
 	require.Equal(t, before, settings(t, dir), "nothing changed, so nothing is written")
 	testkit.Bus(t, s, bus.Config{JobsBytes: 64 << 20, AckWait: 7 * time.Second})
-	for name, old := range settings(t, dir) {
-		require.Equal(t, filepath.Base(filepath.Dir(name)) == bus.StreamWork, old.Equal(before[name]), name)
+	for name, at := range settings(t, dir) {
+		require.True(t, at.After(before[name]), name)
 	}
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
@@ -102,11 +104,11 @@ func settings(t *testing.T, dir string) map[string]time.Time {
 	return all
 }
 
-func TestReleasingASegmentTwiceLeavesOneMessage(t *testing.T) {
+func TestReleasingABundleTwiceLeavesOneMessage(t *testing.T) {
 	t.Parallel()
 	b := testkit.NATS(t)
 	for range 2 {
-		for i, err := range b.PublishWork(t.Context(), works(5)) {
+		for i, err := range b.PublishWork(t.Context(), bundles(5)) {
 			require.NoError(t, err, "item %d", i)
 		}
 	}
@@ -120,14 +122,14 @@ func TestReleasingASegmentTwiceLeavesOneMessage(t *testing.T) {
 func TestFetchReturnsWhatIsThereWithoutWaitingForMore(t *testing.T) {
 	t.Parallel()
 	b := testkit.NATS(t)
-	b.PublishWork(t.Context(), works(3))
+	b.PublishWork(t.Context(), bundles(3))
 	begin := time.Now()
 	got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 16, time.Minute)
 	require.NoError(t, err)
 	require.Len(t, got, 3)
 	require.Less(t, time.Since(begin), 30*time.Second)
 	for i, d := range got {
-		require.Equal(t, work(i+1), d.Value)
+		require.Equal(t, bundle(i+1), d.Value)
 		require.Equal(t, 1, d.Deliveries)
 		require.NoError(t, d.Ack(t.Context()))
 	}
@@ -139,22 +141,22 @@ func TestFetchReturnsWhatIsThereWithoutWaitingForMore(t *testing.T) {
 func TestLanesArePulledSeparately(t *testing.T) {
 	t.Parallel()
 	b := testkit.NATS(t)
-	now := work(1)
+	now := bundle(1)
 	now.Class = job.Interactive
-	for _, err := range b.PublishWork(t.Context(), []bus.Work{now, work(2)}) {
+	for _, err := range b.PublishWork(t.Context(), []bus.Bundle{now, bundle(2)}) {
 		require.NoError(t, err)
 	}
 	got, err := b.FetchWork(t.Context(), "espeak", job.Interactive, 16, 0)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
-	require.Equal(t, 1, got[0].Value.N)
+	require.Equal(t, 1, got[0].Value.N())
 }
 
 func TestNakBringsAMessageBackAtOnceAndSilenceAfterAckWait(t *testing.T) {
 	t.Parallel()
 	s := testkit.NATSServer(t, t.TempDir())
 	b := testkit.Bus(t, s, bus.Config{AckWait: time.Second})
-	b.PublishWork(t.Context(), works(1))
+	b.PublishWork(t.Context(), bundles(1))
 	for want := 1; want <= 3; want++ {
 		got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 1, time.Minute)
 		require.NoError(t, err)
@@ -177,22 +179,50 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	require.Less(t, time.Since(begin), 30*time.Second)
 }
 
-func TestPurgedWorkIsNotDelivered(t *testing.T) {
+func TestNothingOfAPurgedJobIsDelivered(t *testing.T) {
 	t.Parallel()
 	b := testkit.NATS(t)
-	b.PublishWork(t.Context(), works(40))
-	require.NoError(t, b.PurgeWork(t.Context(), works(39)))
+	other := bundle(40)
+	other.JobID = "job_b"
+	again := bundle(1)
+	again.Attempt, again.Class = 2, job.Interactive
+	require.NoError(t, errors.Join(b.PublishWork(t.Context(), append(bundles(39), other, again))...))
+	require.NoError(t, errors.Join(b.PublishAssembly(t.Context(), []bus.Assembly{{JobID: "job_a", Ordinal: 1, Attempt: 1, Class: job.Bulk}})...))
+	require.NoError(t, b.PurgeJob(t.Context(), "job_a"))
 	got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 64, 0)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
-	require.Equal(t, 40, got[0].Value.N)
+	require.Equal(t, job.ID("job_b"), got[0].Value.JobID)
+	got, err = b.FetchWork(t.Context(), "espeak", job.Interactive, 64, 0)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	joins, err := b.FetchAssembly(t.Context(), job.Bulk, 64, 0)
+	require.NoError(t, err)
+	require.Empty(t, joins)
+	require.Equal(t, job.Invalid, job.KindOf(b.PurgeJob(t.Context(), "*")))
+}
+
+func TestJoinsArePulledByClass(t *testing.T) {
+	t.Parallel()
+	b := testkit.NATS(t)
+	now := bus.Assembly{JobID: "job_a", Ordinal: 1, Attempt: 1, Class: job.Interactive}
+	book := bus.Assembly{JobID: "job_b", Ordinal: 0, Attempt: 3, Class: job.Bulk}
+	for range 2 {
+		require.NoError(t, errors.Join(b.PublishAssembly(t.Context(), []bus.Assembly{book, now})...))
+	}
+	for class, want := range map[job.Class]bus.Assembly{job.Interactive: now, job.Bulk: book} {
+		got, err := b.FetchAssembly(t.Context(), class, 16, 0)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.Equal(t, want, got[0].Value)
+	}
 }
 
 func TestAFullStreamIsOverloaded(t *testing.T) {
 	t.Parallel()
 	s := testkit.NATSServer(t, t.TempDir())
 	b := testkit.Bus(t, s, bus.Config{WorkMsgs: 3, JobsBytes: 2 * bus.MaxMessageBytes})
-	errs := b.PublishWork(t.Context(), works(4))
+	errs := b.PublishWork(t.Context(), bundles(4))
 	require.NoError(t, errors.Join(errs[:3]...))
 	require.Equal(t, job.Overloaded, job.KindOf(errs[3]))
 
@@ -205,12 +235,12 @@ func TestAFullStreamIsOverloaded(t *testing.T) {
 
 // publishAll publishes again what a slow machine did not acknowledge in time,
 // within a minute.
-func publishAll(ctx context.Context, b *bus.Bus, items []bus.Work) error {
+func publishAll(ctx context.Context, b *bus.Bus, items []bus.Bundle) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		errs := b.PublishWork(ctx, items)
-		var failed []bus.Work
+		var failed []bus.Bundle
 		for i, err := range errs {
 			if err != nil {
 				failed = append(failed, items[i])
@@ -229,7 +259,7 @@ func TestManyPublishersShareTheirTokens(t *testing.T) {
 	done := make(chan error, 8)
 	for p := range cap(done) {
 		go func() {
-			items := works(300)
+			items := bundles(300)
 			for i := range items {
 				items[i].JobID = job.ID(fmt.Sprintf("job_%d", p))
 			}
@@ -266,24 +296,96 @@ func TestAnEnvelopeComesUntilItIsTaken(t *testing.T) {
 	require.EqualValues(t, 2, b.Stats().Malformed)
 }
 
-func TestAckedWorkStaysGoneOverARestart(t *testing.T) {
+func TestWorkThatEndedWithItsServerIsNoticedAndMadeAnew(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := testkit.NATSServer(t, dir)
 	b := testkit.Bus(t, s, bus.Config{})
-	b.PublishWork(t.Context(), works(10))
-	got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 5, 0)
+	before, err := b.MarkWork(t.Context())
 	require.NoError(t, err)
-	for _, d := range got {
-		require.NoError(t, d.Ack(t.Context()))
-	}
+	require.NoError(t, errors.Join(b.PublishWork(t.Context(), bundles(10))...))
+	require.NoError(t, b.PublishEnvelope(t.Context(), envelope(t, "job_a")))
+	filled, err := b.MarkWork(t.Context())
+	require.NoError(t, err)
+	require.False(t, filled.LostSince(before))
 	b.Close()
 	s.Stop()
-	b = testkit.Bus(t, testkit.NATSServer(t, dir), bus.Config{})
-	got, err = b.FetchWork(t.Context(), "espeak", job.Bulk, 64, 0)
+
+	s = testkit.NATSServer(t, dir)
+	b, err = bus.Connect(t.Context(), bus.Config{}, testkit.Log(t), bus.InProcess(s))
 	require.NoError(t, err)
-	require.Len(t, got, 5)
-	require.Equal(t, 6, got[0].Value.N)
+	t.Cleanup(b.Close)
+	after, err := b.MarkWork(t.Context())
+	require.NoError(t, err)
+	require.True(t, after.LostSince(filled))
+	require.NoError(t, errors.Join(b.PublishWork(t.Context(), bundles(10))...))
+	got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 64, 0)
+	require.NoError(t, err)
+	require.Len(t, got, 10)
+	again, err := b.MarkWork(t.Context())
+	require.NoError(t, err)
+	require.False(t, again.LostSince(after))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stored []bus.AcceptedJob
+	require.NoError(t, b.Envelopes(ctx, func(_ context.Context, e bus.Envelope) error { stored = e.Jobs; cancel(); return nil }))
+	require.Len(t, stored, 1, "JOBS outlives its server")
+}
+
+func TestAWorkerFindsWorkAgainAfterItsServerCameBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := listening(t, dir, "127.0.0.1:0")
+	url := server.URL()
+	b, err := bus.Connect(t.Context(), bus.Config{URL: url}, testkit.Log(t))
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	require.NoError(t, b.Setup(t.Context()))
+	require.NoError(t, errors.Join(b.PublishWork(t.Context(), bundles(10))...))
+	got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 4, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, got, 4)
+	before, err := b.MarkWork(t.Context())
+	require.NoError(t, err)
+	server.Stop()
+	listening(t, dir, strings.TrimPrefix(url, "nats://"))
+	require.Eventually(t, func() bool {
+		after, err := b.MarkWork(t.Context())
+		return err == nil && after.LostSince(before)
+	}, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, errors.Join(b.PublishWork(t.Context(), bundles(10))...))
+	var all int
+	require.Eventually(t, func() bool {
+		got, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 16, 100*time.Millisecond)
+		all += len(got)
+		return err == nil && all == 10
+	}, 30*time.Second, 10*time.Millisecond)
+}
+
+// listening returns a server that takes connections from outside.
+func listening(t *testing.T, dir, address string) *natsd.Server {
+	t.Helper()
+	s, err := natsd.Start(t.Context(), natsd.Config{StoreDir: dir, Listen: address}, testkit.Log(t))
+	require.NoError(t, err)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func TestWorkThatLiesOnDiskMovesToMemory(t *testing.T) {
+	t.Parallel()
+	s := testkit.NATSServer(t, t.TempDir())
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: bus.StreamWork, Subjects: []string{"work.>"}, Storage: jetstream.FileStorage})
+	require.NoError(t, err)
+	testkit.Bus(t, s, bus.Config{})
+	stream, err := js.Stream(t.Context(), bus.StreamWork)
+	require.NoError(t, err)
+	require.Equal(t, jetstream.MemoryStorage, stream.CachedInfo().Config.Storage)
 }
 
 func TestCallsFailAtOnceWhileTheServerIsAway(t *testing.T) {
@@ -293,7 +395,7 @@ func TestCallsFailAtOnceWhileTheServerIsAway(t *testing.T) {
 	s.Stop()
 	require.Eventually(t, func() bool { return !b.Healthy() }, 10*time.Second, time.Millisecond)
 	require.Equal(t, job.Unavailable, job.KindOf(b.PublishEnvelope(t.Context(), envelope(t, "job_a"))))
-	require.Equal(t, job.Unavailable, job.KindOf(b.PublishWork(t.Context(), works(1))[0]))
+	require.Equal(t, job.Unavailable, job.KindOf(b.PublishWork(t.Context(), bundles(1))[0]))
 	require.Equal(t, job.Unavailable, job.KindOf(b.Ready(t.Context())))
 	b.Hint("job_a", 1)
 }
@@ -317,6 +419,31 @@ func TestHintsReachWhoListens(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { a.Hint("job_a", 7); return len(heard) > 0 }, 10*time.Second, time.Millisecond)
 	require.EqualValues(t, 7, <-heard)
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+func TestNotesReachWhoListens(t *testing.T) {
+	t.Parallel()
+	s := testkit.NATSServer(t, t.TempDir())
+	a, b := testkit.Bus(t, s, bus.Config{}), testkit.Bus(t, s, bus.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	settled, reports := make(chan []bus.Settled, 100), make(chan bus.Capacity, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Notes(ctx, func(n []bus.Settled) { settled <- n }, func(c bus.Capacity) { reports <- c })
+	}()
+	capacity := bus.Capacity{Worker: "w", Pool: "espeak", Slots: 32, Batch: 16, Static: true, Goodput: 15}
+	require.Eventually(t, func() bool { a.TellCapacity(capacity); return len(reports) > 0 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, capacity, <-reports)
+	notes := make([]bus.Settled, bus.MaxSettled+1)
+	for i := range notes {
+		notes[i] = bus.Settled{Job: 7, N: i + 1, Attempt: 1, Tenant: "default", Class: job.Bulk, Pool: "espeak", Predicted: 3, Actual: 4}
+	}
+	a.TellSettled(notes)
+	require.Equal(t, notes, append(<-settled, <-settled...))
+	a.TellCapacity(bus.Capacity{Worker: "w", Pool: "espeak", Goodput: -1}) // nobody can use it, so it does not travel
 	cancel()
 	require.NoError(t, <-ended)
 }

@@ -11,8 +11,8 @@ const (
 	defaultAckWait     = 15 * time.Second
 	defaultConnectWait = 30 * time.Second
 	defaultJobsBytes   = 1 << 30
-	defaultWorkBytes   = 512 << 20
-	defaultWorkMsgs    = 200_000
+	defaultWorkBytes   = 128 << 20
+	defaultWorkMsgs    = 100_000
 
 	requestTimeout = 5 * time.Second // one request to the server without a deadline of its own
 	drainTimeout   = 5 * time.Second
@@ -26,8 +26,8 @@ type Config struct {
 	Credentials string        `help:"File with NATS credentials." type:"path" placeholder:"FILE"`
 	Replicas    int           `help:"Copies of each stream: 1, 3 or 5." default:"1"`
 	JobsBytes   int64         `help:"Bytes that JOBS may hold before new jobs are refused." default:"1073741824"`
-	WorkBytes   int64         `help:"Bytes that WORK may hold." default:"536870912"`
-	WorkMsgs    int64         `help:"Messages that WORK may hold." default:"200000"`
+	WorkBytes   int64         `help:"Bytes of memory that WORK may hold." default:"134217728"`
+	WorkMsgs    int64         `help:"Messages that WORK may hold." default:"100000"`
 	AckWait     time.Duration `help:"How long a silent receiver keeps a message." default:"15s"`
 	ConnectWait time.Duration `help:"How long a start waits for servers that are away." default:"30s"`
 }

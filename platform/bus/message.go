@@ -85,8 +85,13 @@ type Assembly struct {
 var (
 	poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 	idToken  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`) // one subject token
-
 )
+
+// PoolAssemble stands where a pool stands, for the joining of chapters and jobs.
+// No pool of engines may be called so.
+const PoolAssemble = "assemble"
+
+func validPool(name string) bool { return poolName.MatchString(name) && name != PoolAssemble }
 
 func (e Envelope) validate() error {
 	if len(e.Jobs) == 0 || len(e.Jobs) > MaxEnvelopeJobs {
@@ -104,7 +109,7 @@ func (b Bundle) validate() error {
 	switch {
 	case !idToken.MatchString(string(b.JobID)):
 		return fmt.Errorf("job id %q cannot be part of a subject", b.JobID)
-	case !poolName.MatchString(b.Pool):
+	case !validPool(b.Pool):
 		return fmt.Errorf("pool %q is not a name", b.Pool)
 	case b.Class != job.Interactive && b.Class != job.Bulk:
 		return fmt.Errorf("class %q is unknown", b.Class)
@@ -140,7 +145,7 @@ func (b Bundle) subject() string {
 }
 
 func (a Assembly) subject() string {
-	return fmt.Sprintf("%s.%s.%s.%d.%d", assemblePrefix, a.Class, a.JobID, a.Ordinal, a.Attempt)
+	return fmt.Sprintf("%s.%s.%s.%s.%d.%d", workPrefix, PoolAssemble, a.Class, a.JobID, a.Ordinal, a.Attempt)
 }
 
 // message is what travels.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,11 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-func someWork() Work {
-	return Work{JobID: "job_a", N: 1, Attempt: 1, Pool: "espeak", Class: job.Bulk, Pronunciations: json.RawMessage(`{"a":"b"}`)}
+func someWork() Bundle {
+	return Bundle{
+		JobID: "job_a", Job: 7, Attempt: 1, Pool: "espeak", Class: job.Bulk,
+		Segments: []Segment{{N: 64, Pronunciations: json.RawMessage(`{"a":"b"}`)}, {N: 1, Text: "Hello"}},
+	}
 }
 
 func TestWhatIsSentIsWhatIsRead(t *testing.T) {
@@ -32,7 +36,7 @@ func TestWhatIsSentIsWhatIsRead(t *testing.T) {
 
 	data, err = encode(someWork())
 	require.NoError(t, err)
-	work, err := decode[Work](data)
+	work, err := decode[Bundle](data)
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(someWork(), work))
 }
@@ -45,22 +49,26 @@ func TestMessagesThatNobodyCanUseAreRefused(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"nothing": "", "not JSON": "x", "two values": `{"job_id":"a"}{}`, "another type": `[]`, "null": "null",
-		"no number":         `{"job_id":"job_a","attempt":1,"pool":"p","class":"bulk"}`,
-		"text for a number": `{"job_id":"job_a","n":"1","attempt":1,"pool":"p","class":"bulk"}`,
+		"no segments":       `{"job_id":"job_a","job":1,"attempt":1,"pool":"p","class":"bulk"}`,
+		"no number":         `{"job_id":"job_a","job":1,"attempt":1,"pool":"p","class":"bulk","segments":[{}]}`,
+		"text for a number": `{"job_id":"job_a","job":1,"attempt":1,"pool":"p","class":"bulk","segments":[{"n":"1"}]}`,
 		"too long":          `{"text":"` + strings.Repeat("x", MaxMessageBytes) + `"}`,
 	} {
-		_, err := decode[Work]([]byte(text))
+		_, err := decode[Bundle]([]byte(text))
 		refuse(name, err)
 	}
-	for name, change := range map[string]func(*Work){
-		"a job id with a dot":   func(w *Work) { w.JobID = "a.b" },
-		"a job id with a star":  func(w *Work) { w.JobID = "*" },
-		"a pool with a dot":     func(w *Work) { w.Pool = "a.b" },
-		"a wildcard as a pool":  func(w *Work) { w.Pool = ">" },
-		"no class":              func(w *Work) { w.Class = "" },
-		"no attempt":            func(w *Work) { w.Attempt = 0 },
-		"broken pronunciations": func(w *Work) { w.Pronunciations = json.RawMessage("{") },
-		"no segment":            func(w *Work) { w.N = 0 },
+	for name, change := range map[string]func(*Bundle){
+		"a job id with a dot":   func(w *Bundle) { w.JobID = "a.b" },
+		"a job id with a star":  func(w *Bundle) { w.JobID = "*" },
+		"a pool with a dot":     func(w *Bundle) { w.Pool = "a.b" },
+		"a wildcard as a pool":  func(w *Bundle) { w.Pool = ">" },
+		"no class":              func(w *Bundle) { w.Class = "" },
+		"no attempt":            func(w *Bundle) { w.Attempt = 0 },
+		"the pool of joins":     func(w *Bundle) { w.Pool = PoolAssemble },
+		"broken pronunciations": func(w *Bundle) { w.Segments[0].Pronunciations = json.RawMessage("{") },
+		"no segment":            func(w *Bundle) { w.Segments = nil },
+		"too many segments":     func(w *Bundle) { w.Segments = make([]Segment, MaxBundleSegments+1) },
+		"two blocks":            func(w *Bundle) { w.Segments[1].N = 65 },
 	} {
 		w := someWork()
 		change(&w)
@@ -70,21 +78,25 @@ func TestMessagesThatNobodyCanUseAreRefused(t *testing.T) {
 	}
 	_, err := encode(Envelope{Jobs: make([]AcceptedJob, MaxEnvelopeJobs+1)})
 	refuse("too many jobs", err)
-	_, err = encode(Assembly{JobID: "job_a", Ordinal: -1})
+	_, err = encode(Assembly{JobID: "job_a", Ordinal: -1, Attempt: 1, Class: job.Bulk})
 	refuse("a negative chapter", err)
+	_, err = encode(notes{{Job: 1, N: 1, Attempt: 1, Pool: "p", Actual: math.Inf(1)}})
+	refuse("a note of endless audio", err)
+	_, err = encode(Capacity{Worker: "w", Pool: "p", Goodput: -1})
+	refuse("a negative pace", err)
 }
 
 func TestAnOlderReceiverReadsANewerMessage(t *testing.T) {
 	t.Parallel()
 	data, err := encode(someWork())
 	require.NoError(t, err)
-	got, err := decode[Work](bytes.Replace(data, []byte(`{"job_id"`), []byte(`{"new_member":[1],"job_id"`), 1))
+	got, err := decode[Bundle](bytes.Replace(data, []byte(`{"job_id"`), []byte(`{"new_member":[1],"job_id"`), 1))
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(someWork(), got))
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, m := range []message{someWork(), Assembly{JobID: "job_a"}, Envelope{Jobs: []AcceptedJob{{ID: "job_a", Tenant: "t", AcceptedAt: time.Unix(1, 0)}}}} {
+	for _, m := range []message{someWork(), notes{{Job: 1, N: 1, Attempt: 1, Pool: "p"}}, Capacity{Worker: "w", Pool: "p"}, Assembly{JobID: "job_a", Attempt: 1, Class: job.Bulk}, Envelope{Jobs: []AcceptedJob{{ID: "job_a", Tenant: "t", AcceptedAt: time.Unix(1, 0)}}}} {
 		data, err := encode(m)
 		if err != nil {
 			f.Fatal(err)
@@ -94,9 +106,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"jobs":[{"id":"a","tenant":"b","accepted_at":"2026-11-22T10:00:00Z","spec":{"output":{"pauses":{}}}}]}`))
 	f.Add([]byte(`{"version":1}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		again(t, data, decode[Work])
+		again(t, data, decode[Bundle])
 		again(t, data, decode[Assembly])
 		again(t, data, decode[Envelope])
+		again(t, data, decode[notes])
+		again(t, data, decode[Capacity])
 		if id, version, err := decodeHint("hint.job.a", data); err == nil && (id != "a" || version < 0) {
 			t.Errorf("decodeHint(%q) = %q, %d", data, id, version)
 		}

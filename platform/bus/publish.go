@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,11 +26,11 @@ func (b *Bus) PublishEnvelope(ctx context.Context, data []byte) error {
 	return classify("bus.PublishEnvelope", err)
 }
 
-// PublishWork releases segments. It returns one result for each item, nil once
-// the server has it on disk; an item that is in WORK already counts as
-// released. Publishes overlap, at most 256 of one Bus at a time.
-func (b *Bus) PublishWork(ctx context.Context, items []Work) []error {
-	return publishAll(ctx, b, items, Work.subject)
+// PublishWork releases bundles. It returns one result for each, nil once WORK
+// has it; one that is there already counts as released. TooLarge means that the
+// bundle has to be split. Publishes overlap, at most 256 of one Bus at a time.
+func (b *Bus) PublishWork(ctx context.Context, bundles []Bundle) []error {
+	return publishAll(ctx, b, bundles, Bundle.subject)
 }
 
 // PublishAssembly is [Bus.PublishWork] for the joining of chapters and jobs.
@@ -122,45 +121,15 @@ func (b *Bus) settle(ctx context.Context, f jetstream.PubAckFuture) error {
 	return classify("bus.Publish", err)
 }
 
-// purgers bounds how many purges of one call run at once.
-const purgers = 16
-
-// PurgeWork removes the messages of the given segments from WORK, as far as
-// they are there: those of a cancelled job. Only JobID, N, Pool and Class of an
-// item are read. A segment that a worker holds is not stopped by it. It returns
-// the first error and tries the others nevertheless.
-func (b *Bus) PurgeWork(ctx context.Context, items []Work) error {
+// PurgeJob removes all that WORK holds of a job: one that was cancelled. What a
+// worker has in hand is not stopped by it.
+func (b *Bus) PurgeJob(ctx context.Context, id job.ID) error {
+	if !idToken.MatchString(string(id)) {
+		return &job.Error{Op: "bus.PurgeJob", Kind: job.Invalid, Err: fmt.Errorf("job id %q cannot be part of a subject", id)}
+	}
 	stream, err := b.js.Stream(ctx, StreamWork)
 	if err != nil {
-		return classify("bus.PurgeWork", err)
+		return classify("bus.PurgeJob", err)
 	}
-	var all sync.WaitGroup
-	next := make(chan Work)
-	failed := make(chan error, 1) // the first
-	for range min(purgers, len(items)) {
-		all.Go(func() {
-			for w := range next {
-				if err := stream.Purge(ctx, jetstream.WithPurgeSubject(w.subject())); err != nil {
-					select {
-					case failed <- fmt.Errorf("purge %s: %w", w.subject(), err):
-					default:
-					}
-				}
-			}
-		})
-	}
-	for _, w := range items {
-		w.Attempt = max(w.Attempt, 1)
-		if w.validate() == nil {
-			next <- w // a worker is always there: each purge ends with ctx
-		}
-	}
-	close(next)
-	all.Wait()
-	select {
-	case err := <-failed:
-		return classify("bus.PurgeWork", err)
-	default:
-		return nil
-	}
+	return classify("bus.PurgeJob", stream.Purge(ctx, jetstream.WithPurgeSubject(fmt.Sprintf("%s.*.*.%s.>", workPrefix, id))))
 }

@@ -48,24 +48,28 @@ func ackError(err error) error {
 // that the server sends meanwhile is lost on the way.
 const pullSlice = time.Second
 
-// FetchWork takes up to n segments of a pool and class. It returns as soon as
+// FetchWork takes up to n bundles of a pool and class. It returns as soon as
 // there is one, with what else is there at that moment, and an empty slice
 // after wait; a wait of zero does not wait at all. When ctx ends meanwhile it
 // returns within a second, with ctx's error; what arrived is given back.
-func (b *Bus) FetchWork(ctx context.Context, pool string, class job.Class, n int, wait time.Duration) ([]Delivery[Work], error) {
+func (b *Bus) FetchWork(ctx context.Context, pool string, class job.Class, n int, wait time.Duration) ([]Delivery[Bundle], error) {
 	r, err := workRoute(pool, class)
 	if err != nil {
 		return nil, err
 	}
-	return fetch[Work](ctx, b, r, n, wait)
+	return fetch[Bundle](ctx, b, r, n, wait)
 }
 
-// FetchAssembly is [Bus.FetchWork] for the joining of chapters and jobs.
-func (b *Bus) FetchAssembly(ctx context.Context, n int, wait time.Duration) ([]Delivery[Assembly], error) {
-	return fetch[Assembly](ctx, b, assembleRoute(), n, wait)
+// FetchAssembly is [Bus.FetchWork] for the joining of chapters and jobs of a class.
+func (b *Bus) FetchAssembly(ctx context.Context, class job.Class, n int, wait time.Duration) ([]Delivery[Assembly], error) {
+	r, err := assembleRoute(class)
+	if err != nil {
+		return nil, err
+	}
+	return fetch[Assembly](ctx, b, r, n, wait)
 }
 
-// WorkPending returns how many segments of a pool and class wait in WORK and
+// WorkPending returns how many bundles of a pool and class wait in WORK and
 // how many are with workers.
 func (b *Bus) WorkPending(ctx context.Context, pool string, class job.Class) (pending, ackPending int, err error) {
 	r, err := workRoute(pool, class)

@@ -20,26 +20,24 @@ const (
 )
 
 const (
-	intakeSubject  = "jobs.intake"
-	workPrefix     = "work"
-	assemblePrefix = "work.assemble"
-	hintPrefix     = "hint.job"
+	intakeSubject = "jobs.intake"
+	workPrefix    = "work"
+	hintPrefix    = "hint.job"
 
-	intakeConsumer   = "intake"
-	assembleConsumer = "assemble"
+	intakeConsumer = "intake"
 
 	setupTimeout = 60 * time.Second // a cluster needs some ten seconds to elect a leader
 	setupPause   = 250 * time.Millisecond
-	// An unacknowledged message holds one slot; more than the window of released work ever needs.
+	// An unacknowledged message holds one slot; more than what is released ever needs.
 	maxAckPending  = 20_000
 	maxWaiting     = 2_048                  // pull requests of one consumer, one or two a worker
-	recreateNotFor = 5 * time.Second        // between two creations of one consumer: they are dear
+	recreateNotFor = time.Second            // between two creations of one consumer: they are dear
 	shortestDup    = 100 * time.Millisecond // we send no message ids, so nothing needs remembering
 )
 
 var errSetupTimeout = errors.New("JetStream was not ready in time")
 
-// Setup creates the streams and the two consumers that always exist, or
+// Setup creates the streams and the consumer of JOBS, or
 // brings them in line with the Config. Any number of processes may call it. It
 // tries again while the servers have no leader yet.
 func (b *Bus) Setup(ctx context.Context) error {
@@ -63,62 +61,93 @@ func permanent(err error) bool {
 }
 
 func (b *Bus) setupOnce(ctx context.Context) error {
-	for _, s := range []struct {
-		name  string
-		shape func(*jetstream.StreamConfig)
-	}{{StreamJobs, b.shapeJobs}, {StreamWork, b.shapeWork}} {
-		if err := b.ensure(ctx, s.name, s.shape); err != nil {
-			return classify("bus.Setup", fmt.Errorf("stream %s: %w", s.name, err))
-		}
+	if _, err := b.ensure(ctx, StreamJobs, b.shapeJobs); err != nil {
+		return classify("bus.Setup", fmt.Errorf("stream %s: %w", StreamJobs, err))
 	}
-	for _, c := range []route{intakeRoute(), assembleRoute()} {
-		if _, err := b.consumer(ctx, c); err != nil {
-			return err
-		}
+	if _, err := b.ensure(ctx, StreamWork, b.shapeWork); err != nil {
+		return classify("bus.Setup", fmt.Errorf("stream %s: %w", StreamWork, err))
 	}
-	return nil
+	_, err := b.consumer(ctx, intakeRoute())
+	return err
 }
 
 func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 	b.shape(c)
+	c.Storage = jetstream.FileStorage
 	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
 	c.MaxBytes = b.cfg.JobsBytes
 }
 
+// shapeWork keeps WORK in memory: all that it holds can be released again out of
+// Postgres, and a release that waits for no disk is thirty times as fast.
 func (b *Bus) shapeWork(c *jetstream.StreamConfig) {
 	b.shape(c)
-	c.Subjects, c.Description = []string{workPrefix + ".>"}, "the released window of work"
+	c.Storage = jetstream.MemoryStorage
+	c.Subjects, c.Description = []string{workPrefix + ".>"}, "released work; Postgres can fill it again"
 	c.MaxMsgsPerSubject, c.DiscardNewPerSubject = 1, true
 	c.MaxBytes, c.MaxMsgs = b.cfg.WorkBytes, b.cfg.WorkMsgs
 }
 
 // shape sets what both streams share.
 func (b *Bus) shape(c *jetstream.StreamConfig) {
-	c.Retention, c.Discard, c.Storage = jetstream.WorkQueuePolicy, jetstream.DiscardNew, jetstream.FileStorage
+	c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
 	c.MaxMsgSize, c.Replicas, c.Duplicates = MaxMessageBytes, b.cfg.Replicas, shortestDup
 }
 
 // ensure makes the stream what shape says. It asks first: an update that changes
 // nothing costs the server several fsyncs all the same, which a start would wait
 // for. What shape does not set stays as an operator made it.
-func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig)) error {
+func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig)) (*jetstream.StreamInfo, error) {
 	have, err := b.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		want := jetstream.StreamConfig{Name: name}
+	if err == nil {
+		want := have.CachedInfo().Config
 		shape(&want)
-		_, err = b.js.CreateOrUpdateStream(ctx, want) // another process may be as fast
-		return err
+		if reflect.DeepEqual(want, have.CachedInfo().Config) {
+			return have.CachedInfo(), nil
+		}
+		if want.Storage == have.CachedInfo().Config.Storage {
+			have, err = b.js.UpdateStream(ctx, want)
+			return info(have, err)
+		}
+		// Only WORK ever changed its storage, and what it holds is released again.
+		err = errors.Join(b.js.DeleteStream(ctx, name), jetstream.ErrStreamNotFound)
 	}
-	if err != nil {
-		return err
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
 	}
-	want := have.CachedInfo().Config
+	want := jetstream.StreamConfig{Name: name}
 	shape(&want)
-	if reflect.DeepEqual(want, have.CachedInfo().Config) {
-		return nil
+	have, err = b.js.CreateOrUpdateStream(ctx, want) // another process may be as fast
+	return info(have, err)
+}
+
+func info(s jetstream.Stream, err error) (*jetstream.StreamInfo, error) {
+	if err != nil {
+		return nil, err
 	}
-	_, err = b.js.UpdateStream(ctx, want)
-	return err
+	return s.CachedInfo(), nil
+}
+
+// Mark tells one life of WORK from another.
+type Mark struct {
+	created time.Time
+	last    uint64 // sequence number of the newest message
+}
+
+// LostSince reports whether m is of another life of WORK than before, or of the
+// same after its messages were lost.
+func (m Mark) LostSince(before Mark) bool {
+	return !m.created.Equal(before.created) || m.last < before.last
+}
+
+// MarkWork returns the mark that WORK has now, and makes WORK anew if it is not
+// there: a server that ends takes it along. It costs one request.
+func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
+	i, err := b.ensure(ctx, StreamWork, b.shapeWork)
+	if err != nil {
+		return Mark{}, classify("bus.MarkWork", fmt.Errorf("stream %s: %w", StreamWork, err))
+	}
+	return Mark{created: i.Created, last: i.State.LastSeq}, nil
 }
 
 // route names a durable consumer and what it takes.
@@ -126,13 +155,21 @@ type route struct{ stream, name, filter string }
 
 func intakeRoute() route { return route{StreamJobs, intakeConsumer, intakeSubject} }
 
-func assembleRoute() route { return route{StreamWork, assembleConsumer, assemblePrefix + ".*"} }
+// assembleRoute is the route of the joins of a class, which are work of a pool of their own.
+func assembleRoute(class job.Class) (route, error) { return classRoute(PoolAssemble, class) }
 
 func workRoute(pool string, class job.Class) (route, error) {
-	if !poolName.MatchString(pool) || class != job.Interactive && class != job.Bulk {
-		return route{}, &job.Error{Op: "bus.route", Kind: job.Invalid, Err: fmt.Errorf("pool %q, class %q", pool, class)}
+	if !validPool(pool) {
+		return route{}, &job.Error{Op: "bus.route", Kind: job.Invalid, Err: fmt.Errorf("pool %q is not a name", pool)}
 	}
-	return route{StreamWork, fmt.Sprintf("work_%s_%s", pool, class), fmt.Sprintf("%s.%s.%s.*", workPrefix, pool, class)}, nil
+	return classRoute(pool, class)
+}
+
+func classRoute(pool string, class job.Class) (route, error) {
+	if class != job.Interactive && class != job.Bulk {
+		return route{}, &job.Error{Op: "bus.route", Kind: job.Invalid, Err: fmt.Errorf("class %q is unknown", class)}
+	}
+	return route{StreamWork, fmt.Sprintf("work_%s_%s", pool, class), fmt.Sprintf("%s.%s.%s.>", workPrefix, pool, class)}, nil
 }
 
 // consumers remembers the durable consumers that this process uses, few: two a

@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultMaxStore  = 4 << 30
-	defaultMaxMemory = 64 << 20
+	defaultMaxMemory = 192 << 20
 	maxPayload       = 2 << 20 // bus.MaxMessageBytes and room for headers
 	readyWithin      = 30 * time.Second
 	readySlice       = 50 * time.Millisecond
@@ -32,7 +32,7 @@ type Config struct {
 	StoreDir  string // made if missing
 	Listen    string // host:port for clients from outside; default: this process only. Port 0 picks one
 	MaxStore  int64  // bytes on disk that streams may reserve; default 4 GiB
-	MaxMemory int64  // bytes of memory streams; default 64 MiB, none is used
+	MaxMemory int64  // bytes of memory streams; default 192 MiB, of which WORK reserves 128
 }
 
 // Server is a running NATS server. It is safe for concurrent use.
