@@ -147,17 +147,17 @@ func (b *Bus) Close() {
 // Healthy reports whether the connection stands now. It does no I/O.
 func (b *Bus) Healthy() bool { return b.nc.IsConnected() }
 
-// Ready asks the server whether both streams are there.
+// Ready asks the server whether both streams are there. WORK, which ends with
+// its server, it makes anew.
 func (b *Bus) Ready(ctx context.Context) error {
 	if !b.Healthy() {
 		return &job.Error{Op: "bus.Ready", Kind: job.Unavailable, Public: sayAway, Err: nats.ErrDisconnected}
 	}
-	for _, name := range []string{StreamJobs, StreamWork} {
-		if _, err := b.js.Stream(ctx, name); err != nil {
-			return classify("bus.Ready", fmt.Errorf("stream %s: %w", name, err))
-		}
+	if _, err := b.js.Stream(ctx, StreamJobs); err != nil {
+		return classify("bus.Ready", fmt.Errorf("stream %s: %w", StreamJobs, err))
 	}
-	return nil
+	_, err := b.MarkWork(ctx)
+	return err
 }
 
 // Stats returns the counts so far.
