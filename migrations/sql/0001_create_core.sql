@@ -192,6 +192,7 @@ create table queues (
     closed  boolean not null default false, -- the job was cancelled; nothing is released any more
     primary key (job, pool)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+create index queues_open on queues (job, pool) where not closed;
 
 -- What is out: a row a bundle, which is one message in WORK. A bundle is named
 -- by the segment that stands first in it. It holds segments of one block.
@@ -262,6 +263,20 @@ create table leases (
     holder text        not null,
     until  timestamptz not null
 );
+
+-- hold_lease begins a batch of a leader's: the rest of the transaction happens
+-- under the lease, and not at all when another holds it.
+-- +goose StatementBegin
+create function hold_lease(p_name text, p_epoch bigint) returns void language plpgsql as
+$$
+begin
+    perform from leases where name = p_name and epoch = p_epoch and until > clock_timestamp() for share;
+    if not found then
+        raise exception 'lease % is not held with epoch %', p_name, p_epoch using errcode = 'VM001';
+    end if;
+end
+$$;
+-- +goose StatementEnd
 
 -- +goose StatementBegin
 -- segments_between returns the segments p_from to p_to of a job with their

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrLeaseLost is the cause of the context that [Lead] handed to its function
@@ -44,19 +45,24 @@ where name = $1 and epoch = $2 and until > clock_timestamp()`
 	freeFor = `select coalesce((select extract(epoch from clock_timestamp() - until)::double precision from leases where name = $1), 1e9)`
 )
 
-// Lease is what the holder writes under: every statement of its begins with the
-// rows of its row in leases, locked FOR SHARE, with this epoch and not expired.
+// Lease is what the holder writes under. Its statements go in batches of one
+// round trip, which are a transaction each, and the first of each is
 //
-//	with l as materialized (select epoch from leases
-//	    where name = $1 and epoch = $2 and until > clock_timestamp() for share)
-//	update … from l …
+//	select hold_lease($1, $2) -- Name, Epoch
 //
-// A takeover waits for such a statement and there is none of its kind after it.
-// A check without the lock would not do: the statement might wait for another
-// lock and write after the takeover.
+// It locks the lease's row FOR SHARE and fails the batch when another holds it:
+// a takeover waits for such a batch, and there is none of the old leader after
+// it. A check without the lock would not do, since what follows might wait for
+// another lock and write after the takeover.
 type Lease struct {
 	Name  string
 	Epoch int64
+}
+
+// IsLeaseLost reports that a batch changed nothing because another holds the lease.
+func IsLeaseLost(err error) bool {
+	pe, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pe.Code == "VM001"
 }
 
 // Election says who may lead.
