@@ -20,6 +20,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/testkit"
 )
 
 // submitted submits a job and, as the scheduler would, writes its row.
@@ -148,9 +149,11 @@ func TestCancelIsIdempotentWhateverTheStateOfTheJob(t *testing.T) {
 	// With a row and work released.
 	id := w.submitted(`{"input":{"text":"Hello."},"callback":{"url":"https://example.com/hook"}}`)
 	w.plan(id, 3)
-	w.exec(`update segments set state = 'released', released_at = now(), attempt = 1 where job_id = $1 and n = 1`, id)
-	work := bus.Work{JobID: id, N: 1, Chapter: 1, Attempt: 1, Tenant: tenant, Pool: "espeak", Text: "x", Class: job.Bulk}
-	for _, err := range w.bus.PublishWork(t.Context(), []bus.Work{work}) {
+	testkit.SetSegment(t, w.db, id, 1, job.SegmentReleased, 1, "", "")
+	bundle := bus.Bundle{
+		JobID: id, Job: 1, Attempt: 1, Tenant: tenant, Pool: "espeak", Class: job.Bulk, Segments: []bus.Segment{{N: 1, Chapter: 1, Text: "x"}},
+	}
+	for _, err := range w.bus.PublishWork(t.Context(), []bus.Bundle{bundle}) {
 		require.NoError(t, err)
 	}
 	heard := w.listen()
@@ -215,8 +218,11 @@ func (w *world) plan(id job.ID, n int) {
 	w.t.Helper()
 	w.exec(`update jobs set state = 'running', started_at = now(), segments_total = $2, chapters_total = 1 where id = $1`, id, n)
 	w.exec(`insert into chapters (job_id, ordinal, title, state, first_segment, segments_total, plan_digest) values ($1, 1, 'One', 'pending', 1, $2, '')`, id, n)
-	w.exec(`insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds, rendition_key, state, source_document, source_start, source_end)
-		select $1, n, 1, 'Segment ' || n, 'narrator-en', 'en', 'espeak', 'sentence', 1.5, repeat('a', 64), 'pending', 'a.xhtml', n * 10, n * 10 + 9 from generate_series(1, $2) n`, id, n)
+	segments := make([]testkit.Segment, n)
+	for i := range segments {
+		segments[i] = testkit.Segment{Text: fmt.Sprintf("Segment %d", i+1), Seconds: 1.5}
+	}
+	testkit.PutSegments(w.t, w.db, id, segments)
 }
 
 func TestSegmentsArePagedInReadingOrder(t *testing.T) {
@@ -224,7 +230,9 @@ func TestSegmentsArePagedInReadingOrder(t *testing.T) {
 	w := newWorld(t, nil)
 	id := w.submitted(hello)
 	w.plan(id, 45)
-	w.exec(`update segments set state = 'failed', error_kind = 'engine', error_detail = 'no sound', attempt = 3 where job_id = $1 and n % 10 = 0`, id)
+	for n := 10; n <= 45; n += 10 {
+		testkit.SetSegment(t, w.db, id, n, job.SegmentFailed, 3, "engine", "no sound")
+	}
 	c := w.client(w.key)
 	var got []int
 	cursor := ""

@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/platform/wav"
 )
 
@@ -40,34 +43,37 @@ func (w *world) planned(j bus.AcceptedJob, breaks ...string) {
 	w.t.Helper()
 	w.write(j)
 	w.exec(`insert into chapters (job_id, ordinal, state, first_segment, segments_total, plan_digest) values ($1, 1, 'pending', 1, $2, '')`, j.ID, len(breaks))
+	segments := make([]testkit.Segment, len(breaks))
 	for i, b := range breaks {
-		w.exec(`insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds, rendition_key, state)
-			values ($1, $2, 1, 'x', 'narrator-en', 'en', 'espeak', $3, 1, $4, 'pending')`, j.ID, i+1, b, renditionKey(j.ID, i+1))
+		segments[i] = testkit.Segment{Text: "x", Break: b, Key: renditionKey(j.ID, i+1)}
 	}
+	testkit.PutSegments(w.t, w.db, j.ID, segments)
 	w.exec(`update jobs set state = 'queued', segments_total = $2, chapters_total = 1, version = version + 1 where id = $1`, j.ID, len(breaks))
 	w.bus.Hint(j.ID, 0)
 }
 
-func renditionKey(id job.ID, n int) string {
-	return fmt.Sprintf("%064x", []byte(fmt.Sprintf("%s%02d", string(id)[len(id)-20:], n)))[:64]
+func renditionKey(id job.ID, n int) []byte {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, n))
+	return key[:]
 }
 
 // render plays the worker: segment n sounds like this.
 func (w *world) render(id job.ID, n int, samples []int16) {
 	w.t.Helper()
-	file, key := wav.Encode(testRate, samples), fmt.Sprintf("renditions/%s/%s.wav", tenant, renditionKey(id, n))
-	_, err := w.bucket.Put(w.t.Context(), key, bytes.NewReader(file), int64(len(file)), blob.PutOptions{})
+	key := hex.EncodeToString(renditionKey(id, n))
+	file, object := wav.Encode(testRate, samples), fmt.Sprintf("renditions/%s/%s/%s.wav", tenant, key[:2], key)
+	_, err := w.bucket.Put(w.t.Context(), object, bytes.NewReader(file), int64(len(file)), blob.PutOptions{})
 	require.NoError(w.t, err)
-	w.exec(`insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, engine)
-		values ($1, $2, $3, $4, $5, $6, sha256('x'), 'test')`, renditionKey(id, n), tenant, key, testRate, len(samples), len(file))
-	w.exec(`update segments set state = 'done', done_at = now(), sample_rate = $3, audio_samples = $4 where job_id = $1 and n = $2`, id, n, testRate, len(samples))
+	w.exec(`insert into renditions (key, tenant, sample_rate, samples, bytes, sha256)
+		select $1, num, $3, $4, $5, sha256('x') from tenants where id = $2`, renditionKey(id, n), tenant, testRate, len(samples), len(file))
+	testkit.SetSegment(w.t, w.db, id, n, job.SegmentDone, 1, "", "")
 	w.exec(`update jobs set state = 'running', segments_done = segments_done + 1, version = version + 1 where id = $1`, id)
 	w.bus.Hint(id, 0)
 }
 
 func (w *world) spoil(id job.ID, n int) {
 	w.t.Helper()
-	w.exec(`update segments set state = 'failed', error_kind = 'engine', error_detail = 'no sound' where job_id = $1 and n = $2`, id, n)
+	testkit.SetSegment(w.t, w.db, id, n, job.SegmentFailed, 3, "engine", "no sound")
 	w.exec(`update jobs set segments_failed = segments_failed + 1, version = version + 1 where id = $1`, id)
 	w.bus.Hint(id, 0)
 }

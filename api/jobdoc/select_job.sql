@@ -17,9 +17,11 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
         from artifacts a where a.job_id = j.id),
        (select json_agg(json_build_object(
                    'segment', f.n, 'chapter', f.chapter, 'kind', f.error_kind, 'detail', coalesce(f.error_detail, ''),
-                   'attempts', f.attempt)
+                   'attempts', f.attempts)
                    order by f.n)
-        from (select n, chapter, error_kind, error_detail, attempt
-              from segments s where s.job_id = j.id and s.state = 'failed' order by n limit 100) f)
+        from (select e.n, e.error_kind, e.error_detail, e.attempts,
+                     (select ordinal from chapters c where c.job_id = j.id and c.first_segment <= e.n
+                      order by c.first_segment desc limit 1) as chapter
+              from exceptions e where e.job = j.num and e.state = 'failed' order by e.n limit 100) f)
 from jobs j
 where j.id = $1

@@ -255,6 +255,14 @@ create table renditions (
     created_at  timestamptz not null default now()
 );
 
+-- +goose StatementBegin
+-- rendition_object is where in the bucket a rendition is.
+create function rendition_object(p_tenant text, p_key bytea, p_suffix text) returns text language sql immutable as
+$$
+select 'renditions/' || p_tenant || '/' || left(encode(p_key, 'hex'), 2) || '/' || encode(p_key, 'hex') || p_suffix || '.wav'
+$$;
+-- +goose StatementEnd
+
 -- Who leads. Every statement that a leader writes locks its row FOR SHARE and
 -- compares the epoch; a takeover waits for those, and they change nothing after it.
 create table leases (
@@ -319,23 +327,29 @@ from jobs j
          left join renditions r on r.key = s.rendition_key and s.state in ('done', 'reused');
 
 -- +goose StatementBegin
--- drop_work takes back everything of a cancelled job that is not done: nothing of
--- it is released afterwards, and what a worker has in hand counts no more.
--- Whoever calls it holds the job's row.
-create function drop_work(p_job bigint) returns void language plpgsql as
+-- drop_work takes back everything of a cancelled job that is not done, and says
+-- whether something of it was out: nothing is released afterwards, and what a
+-- worker has in hand counts no more. Whoever calls it holds the job's row. The
+-- order matters: each step waits for a release in hand, which the next one sees.
+create function drop_work(p_job bigint) returns boolean language plpgsql as
 $$
+declare
+    was_out boolean;
 begin
-    update queues set closed = true where job = p_job; -- waits for a release in hand, which then shows in outstanding
+    update queues set closed = true where job = p_job;
+    with gone as (delete from retries where job = p_job returning n, attempts)
+    insert into exceptions (job, n, state, attempts) select p_job, n, 'cancelled', attempts from gone
+        on conflict (job, n) do nothing;
+    with gone as (delete from outstanding where job = p_job returning n, attempt, mask)
     insert into exceptions (job, n, state, attempts)
         select p_job, o.n - (o.n - 1) % 64 + i, 'cancelled', o.attempt
-        from outstanding o cross join generate_series(0, 63) as i
-        where o.job = p_job and o.mask >> i & 1 = 1
-        union all
-        select p_job, r.n, 'cancelled', r.attempts from retries r where r.job = p_job
+        from gone o cross join generate_series(0, 63) as i
+        where o.mask >> i & 1 = 1
         on conflict (job, n) do nothing;
-    delete from outstanding where job = p_job;
-    delete from retries where job = p_job;
+    was_out := found;
     delete from outbox where job_id = (select id from jobs where num = p_job);
+    delete from blocks where job = p_job and exists (select 1 from jobs where num = p_job and state in ('accepted', 'planning'));
+    return was_out;
 end
 $$;
 -- +goose StatementEnd

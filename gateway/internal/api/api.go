@@ -32,7 +32,6 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/bus"
 )
 
 // Config bounds what the API accepts. Start from [DefaultConfig].
@@ -83,7 +82,8 @@ type Bucket interface {
 type Bus interface {
 	Healthy() bool
 	Hint(id job.ID, version int64)
-	PurgeWork(ctx context.Context, items []bus.Work) error
+	// PurgeJob takes the messages of a job out of WORK.
+	PurgeJob(ctx context.Context, id job.ID) error
 }
 
 // Deps are the parts that an API joins. All are needed, except where it says

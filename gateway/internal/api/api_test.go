@@ -25,7 +25,6 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/bus"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -68,7 +67,7 @@ type memory struct{}
 func (memory) PublishEnvelope(context.Context, []byte) error { return nil }
 func (memory) Healthy() bool                                 { return true }
 func (memory) Hint(job.ID, int64)                            {}
-func (memory) PurgeWork(context.Context, []bus.Work) error   { return nil }
+func (memory) PurgeJob(context.Context, job.ID) error        { return nil }
 func (memory) ListVoices(context.Context) ([]voices.Voice, error) {
 	return []voices.Voice{{Name: "narrator-en", Language: "en", Default: true}}, nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/bus"
 )
 
 // list is one page.
@@ -144,14 +143,10 @@ func (a *API) cancel(ctx context.Context, tenant job.Tenant, id job.ID) error {
 // purge takes a cancelled job's messages out of WORK, as far as they can be
 // found. A worker that has one already finds the segment cancelled.
 func (a *API) purge(ctx context.Context, id job.ID, done store.Cancelled) {
-	if len(done.Released) == 0 {
+	if !done.Released {
 		return
 	}
-	work := make([]bus.Work, len(done.Released))
-	for i, g := range done.Released {
-		work[i] = bus.Work{JobID: id, N: g.N, Pool: g.Pool, Class: done.Class}
-	}
-	if err := a.dep.Bus.PurgeWork(ctx, work); err != nil {
+	if err := a.dep.Bus.PurgeJob(ctx, id); err != nil {
 		a.dep.Log.LogAttrs(ctx, slog.LevelInfo, "work of a cancelled job not purged", slog.String("job_id", string(id)), slog.Any("error", err))
 	}
 }

@@ -13,10 +13,6 @@ import (
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
-// maxPurged bounds how many released segments a cancel names; the released
-// window of one job is far smaller.
-const maxPurged = 20_000
-
 const lockNotAvailable = "55P03" // SQLSTATE: lock_timeout passed
 
 const sayArriving = "The job is just being stored; try again shortly."
@@ -27,13 +23,7 @@ type Cancelled struct {
 	Changed  bool  // the job was open and is cancelled now
 	Version  int64 // after the change
 	Class    job.Class
-	Released []ReleasedSegment // may still have a message in WORK
-}
-
-// ReleasedSegment names one message that a cancelled job may have left in WORK.
-type ReleasedSegment struct {
-	N    int
-	Pool string
+	Released bool // it may have left messages in WORK
 }
 
 // CancelJob cancels a job in one transaction: its state, its open segments, its
@@ -53,57 +43,56 @@ func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Ca
 }
 
 func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) error {
-	state, callback, err := s.lockJob(ctx, tx, tenant, id, c)
+	j, err := s.lockJob(ctx, tx, tenant, id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		state, callback, err = s.lockArrived(ctx, tx, tenant, id, c)
+		j, err = s.lockArrived(ctx, tx, tenant, id)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		c.Early = true
 		_, err = tx.Exec(ctx, s.queries.Get("CancelEarly"), id, tenant)
 		return err
 	}
-	if err != nil || state.Final() {
+	if c.Class = j.class; err != nil || j.state.Final() {
 		return err
 	}
-	rows, err := tx.Query(ctx, s.queries.Get("ReleasedSegments"), id, maxPurged)
-	if err != nil {
+	if err := tx.QueryRow(ctx, s.queries.Get("DropWork"), j.num).Scan(&c.Released); err != nil {
 		return err
-	}
-	if c.Released, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ReleasedSegment]); err != nil {
-		return err
-	}
-	for _, name := range []string{"CancelSegments", "DropOutbox"} {
-		if _, err := tx.Exec(ctx, s.queries.Get(name), id); err != nil {
-			return err
-		}
 	}
 	if err := tx.QueryRow(ctx, s.queries.Get("CancelJob"), id).Scan(&c.Version); err != nil {
 		return err
 	}
 	c.Changed = true
-	return s.tell(ctx, tx, tenant, id, callback)
+	return s.tell(ctx, tx, tenant, id, j.callback)
+}
+
+// lockedJob is what a cancel has to know of a job whose row it holds.
+type lockedJob struct {
+	num      int64
+	state    job.State
+	class    job.Class
+	callback []byte
 }
 
 // lockArrived is lockJob once nobody stores jobs of the same bucket as id; it
 // keeps everybody from that until tx ends.
-func (s *Store) lockArrived(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) (state job.State, callback []byte, err error) {
+func (s *Store) lockArrived(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID) (j lockedJob, err error) {
 	if _, err := tx.Exec(ctx, s.queries.Get("BoundWaits")); err != nil {
-		return "", nil, err
+		return j, err
 	}
 	if _, err = tx.Exec(ctx, s.queries.Get("LockArrival"), id); err == nil {
-		state, callback, err = s.lockJob(ctx, tx, tenant, id, c)
+		j, err = s.lockJob(ctx, tx, tenant, id)
 	}
 	if pe, ok := errors.AsType[*pgconn.PgError](err); ok && pe.Code == lockNotAvailable {
 		// Not Unavailable: the database is well, and the breaker must not open.
 		err = &job.Error{Op: "store.lockArrived", JobID: id, Kind: job.Overloaded, Public: sayArriving, Err: err}
 	}
-	return state, callback, err
+	return j, err
 }
 
 // lockJob locks the row of a job, if there is one that can be seen.
-func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) (state job.State, callback []byte, err error) {
-	err = tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&state, &c.Class, &callback)
-	return state, callback, err
+func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID) (j lockedJob, err error) {
+	err = tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&j.num, &j.state, &j.class, &j.callback)
+	return j, err
 }
 
 // tell writes the callback of a cancelled job if its owner asked for one.

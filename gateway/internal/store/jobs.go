@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"encoding/json"
 	"time"
 
@@ -117,23 +118,47 @@ type SegmentFilter struct {
 }
 
 // ListSegments returns at most limit segments of a job after segment number
-// after, in reading order. Whose job it is was asked before.
+// after, in reading order. Whose job it is was asked before. It looks at a few
+// blocks at a time, more with each that had too little, so that what is common
+// is found at once and what is rare without a query for each block.
 func (s *Store) ListSegments(ctx context.Context, id job.ID, f SegmentFilter, after, limit int) (segments []Segment, err error) {
-	states := append([]job.SegmentState{}, f.States...)
 	err = s.call(ctx, "ListSegments", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListSegments"), id, after, states, f.Chapter, limit)
-		if err != nil {
-			return err
+		var num int64
+		var from, last int
+		err := s.pool.QueryRow(ctx, s.queries.Get("SegmentRange"), id, f.Chapter).Scan(&num, &from, &last)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
 		}
-		segments, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Segment, error) {
-			var g Segment
-			err := row.Scan(&g.N, &g.Chapter, &g.Text, &g.Voice, &g.Language, &g.State, &g.Attempts, &g.PredictedSeconds,
-				&g.AudioSeconds, &g.Verdict, &g.ErrorKind, &g.ErrorDetail, &g.Document, &g.Start, &g.End)
-			return g, err
-		})
+		from = max(from, after+1)
+		for window := max(limit, leastWindow); err == nil && from <= last && len(segments) < limit; window = min(2*window, mostWindow) {
+			to := min(from+window-1, last)
+			var more []Segment
+			more, err = s.segmentsBetween(ctx, num, from, to, f, limit-len(segments))
+			segments, from = append(segments, more...), to+1
+		}
 		return err
 	})
 	return segments, err
+}
+
+// Segments that one query looks at.
+const (
+	leastWindow = 256
+	mostWindow  = 16_384
+)
+
+func (s *Store) segmentsBetween(ctx context.Context, num int64, from, to int, f SegmentFilter, limit int) ([]Segment, error) {
+	states := append([]job.SegmentState{}, f.States...)
+	rows, err := s.pool.Query(ctx, s.queries.Get("ListSegments"), num, from, to, states, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Segment, error) {
+		var g Segment
+		err := row.Scan(&g.N, &g.Chapter, &g.Text, &g.Voice, &g.Language, &g.State, &g.Attempts, &g.PredictedSeconds,
+			&g.AudioSeconds, &g.Verdict, &g.ErrorKind, &g.ErrorDetail, &g.Document, &g.Start, &g.End)
+		return g, err
+	})
 }
 
 // Artifact is where in the bucket a finished file is, and what it is.

@@ -178,17 +178,16 @@ func TestCancelEndsTheJobItsSegmentsAndTellsItsOwner(t *testing.T) {
 	insertJob(t, db, "job_a", job.StateRunning, `{"callback":{"url":"https://example.com/hook"}}`, time.Now())
 	exec(t, db, `update jobs set segments_total = 4, segments_done = 1, chapters_total = 1 where id = 'job_a'`)
 	exec(t, db, `insert into chapters (job_id, ordinal, state, first_segment, segments_total, plan_digest) values ('job_a', 1, 'pending', 1, 4, '')`)
-	for n, state := range []string{"done", "released", "pending", "pending"} {
-		exec(t, db, `insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds, rendition_key, state, attempt, released_at, done_at, audio_samples)
-			values ('job_a', $1, 1, 'x', 'v', 'en', 'espeak', 'none', 1, repeat('a', 64), $2, 1, now(), case when $2 = 'done' then now() end, case when $2 = 'done' then 1 end)`, n+1, state)
-	}
+	testkit.PutSegments(t, db, "job_a", make([]testkit.Segment, 4))
+	testkit.SetSegment(t, db, "job_a", 1, job.SegmentDone, 1, "", "")
+	testkit.SetSegment(t, db, "job_a", 2, job.SegmentReleased, 1, "", "")
 	exec(t, db, `insert into outbox (kind, job_id, ordinal) values ('assemble', 'job_a', 1)`)
 
 	c, err := s.CancelJob(ctx, tenant, "job_a")
 	require.NoError(t, err)
 	require.True(t, c.Changed)
 	require.Equal(t, int64(2), c.Version)
-	require.Equal(t, []store.ReleasedSegment{{N: 2, Pool: "espeak"}}, c.Released)
+	require.True(t, c.Released)
 
 	var states, events string
 	var outbox int
@@ -249,7 +248,7 @@ func TestACancelWaitsForTheRowThatIsBeingWritten(t *testing.T) {
 	}()
 	testkit.Blocked(t, db, 1)
 	require.NoError(t, scheduler.Commit(ctx))
-	require.Equal(t, store.Cancelled{Changed: true, Version: 2, Class: job.Bulk, Released: []store.ReleasedSegment{}}, <-done)
+	require.Equal(t, store.Cancelled{Changed: true, Version: 2, Class: job.Bulk}, <-done)
 	row, err := s.ReadJob(ctx, tenant, "job_c")
 	require.NoError(t, err)
 	require.Equal(t, "cancelled", row.State)
@@ -368,8 +367,8 @@ func TestADocumentHasItsChaptersArtifactsAndFailures(t *testing.T) {
 	exec(t, db, `update jobs set segments_total = 200, segments_failed = 150, chapters_total = 1, predicted_seconds = 100, done_seconds = 50, started_at = now() - interval '10 s' where id = 'job_c'`)
 	exec(t, db, `insert into chapters (job_id, ordinal, title, state, first_segment, segments_total, segments_done, segments_failed, plan_digest, sample_rate, audio_samples, artifact, object_key)
 		values ('job_c', 1, 'One "quoted"', 'ready', 1, 200, 50, 150, '', 22050, 44100, 'chapter-001.wav', 'k')`)
-	exec(t, db, `insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds, rendition_key, state, attempt, error_kind, error_detail)
-		select 'job_c', n, 1, 'x', 'v', 'en', 'espeak', 'none', 1, repeat('a', 64), 'failed', 3, 'engine', 'no sound' from generate_series(1, 150) n`)
+	exec(t, db, `insert into exceptions (job, n, state, attempts, error_kind, error_detail)
+		select num, n, 'failed', 3, 'engine', 'no sound' from jobs, generate_series(1, 150) n where id = 'job_c'`)
 	exec(t, db, `insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds) values ('job_c', 'chapter-001.wav', 'audio/wav', 'k', 44, sha256('x'), 2)`)
 	row, err := s.ReadJob(ctx, tenant, "job_c")
 	require.NoError(t, err)

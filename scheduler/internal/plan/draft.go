@@ -29,7 +29,9 @@ type draft struct {
 func read(ctx context.Context, claim store.Claim, casting *Casting, limits job.Limits, r io.ReaderAt, size int64) (store.Plan, error) {
 	claim.Spec.Normalize() // the gateway has done it; a stored spec may be older than a default
 	d := &draft{claim: claim, limits: limits, next: 1}
-	p := store.Plan{ID: claim.ID, Tenant: claim.Tenant, Callback: claim.Spec.Callback}
+	p := store.Plan{
+		ID: claim.ID, Num: claim.Num, Attempt: claim.Attempt, Tenant: claim.Tenant, Class: claim.Class, Callback: claim.Spec.Callback,
+	}
 	if casting.Empty() {
 		return p, &job.Error{Op: "plan.read", JobID: claim.ID, Kind: job.Unavailable, Public: "No worker has offered a voice yet."}
 	}

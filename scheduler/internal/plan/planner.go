@@ -118,7 +118,7 @@ func (p *Planner) Run(ctx context.Context) error {
 	return nil
 }
 
-// commit reads claims and stores their plans in one transaction. errs[i] is
+// commit reads claims and stores their plans, which show together. errs[i] is
 // why claims[i] was not stored; a claim that left planning meanwhile has none
 // and is not in planned.
 func (p *Planner) commit(ctx context.Context, claims []store.Claim, casting *Casting) (planned []store.Planned, errs []error) {
@@ -154,8 +154,8 @@ func (p *Planner) commit(ctx context.Context, claims []store.Claim, casting *Cas
 
 var errTimeout = &job.Error{Op: "plan", Kind: job.Internal, Public: "The document took too long to read."}
 
-// open reads the frame of one job, and all of it if it shares its transaction
-// with others: then nothing but the database can fail while they are stored.
+// open reads the frame of one job, and all of it if it is stored together with
+// others: then nothing but the database can fail while they are stored.
 func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, whole bool) (plan store.Plan, source *upload, err error) {
 	defer func() {
 		if v := recover(); v != nil {

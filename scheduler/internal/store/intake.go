@@ -170,7 +170,7 @@ func (s *Store) CancelLate(ctx context.Context, limit int) ([]Version, error) {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.q.Get("CancelSegments"), ids); err != nil {
+		if _, err := tx.Exec(ctx, s.q.Get("DropWork"), ids); err != nil {
 			return err
 		}
 		if done, err = collectVersions(tx.Query(ctx, s.q.Get("CancelJobs"), ids)); err != nil {

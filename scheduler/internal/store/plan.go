@@ -13,6 +13,7 @@ import (
 // Claim is a job that this process plans.
 type Claim struct {
 	ID                    job.ID
+	Num                   int64 // how the database names it
 	Tenant                job.Tenant
 	Class                 job.Class
 	Spec                  job.Spec
@@ -64,7 +65,7 @@ func (s *Store) claim(ctx context.Context, query string, arg any) ([]Claim, erro
 		return nil, pg.Classify(err)
 	}
 	claims, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (c Claim, err error) {
-		err = r.Scan(&c.ID, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
+		err = r.Scan(&c.ID, &c.Num, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
 		return c, err
 	})
 	return claims, pg.Classify(err)
@@ -103,6 +104,9 @@ func (s *Store) FailPlan(ctx context.Context, id job.ID, kind job.Kind, detail s
 			return err
 		}
 		if done, err = collectVersions(tx.Query(ctx, s.q.Get("FailPlan"), id, kind.String(), detail)); err != nil || len(done) == 0 {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.q.Get("DropBlocksOf"), id); err != nil {
 			return err
 		}
 		n, wanted := notice(id, tenant, callback, job.EventFailed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -13,14 +14,13 @@ import (
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
-// copyRows bounds how many segments are held between the document and the
-// database: one COPY.
-const copyRows = 2048
-
 // Plan is a job whose chapters are known, or are read while they are stored.
 type Plan struct {
 	ID              job.ID
+	Num             int64
+	Attempt         int // of the claim; a claim that somebody made again meanwhile stores nothing
 	Tenant          job.Tenant
+	Class           job.Class
 	Title, Language string
 	Callback        *job.Callback
 	// Chapters yields the chapters in order. It is read once. An error ends the
@@ -57,82 +57,47 @@ type Planned struct {
 	Seconds                    float64
 }
 
-// CommitPlans stores plans in one transaction: chapters, segments, totals and
-// the step from planning to queued, or further if everything could be reused.
-// A job that left planning meanwhile is left out of the result, and nothing of
-// it is stored. Memory does not grow with the length of a plan.
+// CommitPlans stores plans: blocks of segments while the chapters are read, each
+// lot in a short transaction that waits for nothing but the database; then, in
+// one more, chapters, queues, totals and the step from planning to queued, or
+// further if everything could be reused. So a plan shows at once or not at all.
+// A job that left planning meanwhile, or was claimed again, is left out of the
+// result. Memory does not grow with the length of a plan.
 func (s *Store) CommitPlans(ctx context.Context, plans []Plan) ([]Planned, error) {
+	w := newBlockWriter(s, plans)
+	for i := range plans {
+		if err := w.read(ctx, &plans[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.look(ctx); err != nil {
+		return nil, err
+	}
 	var done []Planned
-	// Not pg.Tx: Chapters can be read once only, so nothing can be tried again here.
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.q.Get("StageTable")); err != nil {
-			return fmt.Errorf("prepare the staging table: %w", err)
-		}
-		w := &planWriter{s: s, tx: tx, totals: map[job.ID]*totals{}}
-		for i := range plans {
-			if err := w.stage(ctx, &plans[i]); err != nil {
-				return err
-			}
-		}
-		if err := w.flush(ctx); err != nil {
-			return err
-		}
-		var err error
-		done, err = w.commit(ctx, plans)
+	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		done, err = w.finish(ctx, tx, plans)
 		return err
 	})
-	return done, pg.Classify(err)
+	return done, err
 }
 
-// planWriter is one transaction of CommitPlans.
-type planWriter struct {
-	s        *Store
-	tx       pgx.Tx
-	buffer   []PlannedSegment
-	owners   []job.ID // of buffer
-	totals   map[job.ID]*totals
-	chapters chapterColumns
-}
-
+// totals are what a job's row says of its plan.
 type totals struct {
 	chapters, segments int
 	characters         int64
 	seconds            float64
 	digest             job.OrderDigest
+	blocks             int
+	waiting            map[string]float64 // predicted seconds by pool of what is not reused
 	reused             int
 	reusedPredicted    float64
 	reusedAudio        float64
 }
 
 type chapterColumns struct {
-	jobs, titles, matters  []string
-	ordinals, first, total []int32
-	digests                [][]byte
-}
-
-func (w *planWriter) stage(ctx context.Context, p *Plan) error {
-	t := &totals{digest: job.NewOrderDigest()}
-	w.totals[p.ID] = t
-	for ch, err := range p.Chapters {
-		if err != nil {
-			return err
-		}
-		t.chapters++
-		t.segments += len(ch.Segments)
-		t.digest.Add(hex.EncodeToString(ch.Digest))
-		w.chapters.add(p.ID, ch)
-		for i := range ch.Segments {
-			t.characters += int64(ch.Segments[i].Characters)
-			t.seconds += ch.Segments[i].Seconds
-			w.buffer, w.owners = append(w.buffer, ch.Segments[i]), append(w.owners, p.ID)
-			if len(w.buffer) >= copyRows {
-				if err := w.flush(ctx); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
+	jobs, titles, matters        []string
+	ordinals, first, total, done []int32
+	digests                      [][]byte
 }
 
 func (c *chapterColumns) add(id job.ID, ch *Chapter) {
@@ -140,73 +105,55 @@ func (c *chapterColumns) add(id job.ID, ch *Chapter) {
 	c.ordinals = append(c.ordinals, int32(ch.Ordinal)) //nolint:gosec // bounded by job.Limits
 	c.first = append(c.first, int32(ch.FirstSegment))  //nolint:gosec // bounded by job.Limits
 	c.total = append(c.total, int32(len(ch.Segments))) //nolint:gosec // bounded by job.Limits
-	c.digests = append(c.digests, ch.Digest)
+	c.done, c.digests = append(c.done, 0), append(c.digests, ch.Digest)
 }
 
-func stageColumns() []string {
-	return []string{
-		"job_id", "n", "chapter", "text", "voice", "language", "pool", "pronunciations", "source_document", "source_start",
-		"source_end", "break_after", "predicted_seconds", "rendition_key", "sample_rate",
-	}
-}
-
-func (w *planWriter) flush(ctx context.Context) error {
-	if len(w.buffer) == 0 {
-		return nil
-	}
-	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"plan_segments"}, stageColumns(), pgx.CopyFromSlice(len(w.buffer), func(i int) ([]any, error) {
-		g := &w.buffer[i]
-		var pronunciations any
-		if len(g.Pronunciations) > 0 {
-			pronunciations = g.Pronunciations
+func (c *chapterColumns) only(mine map[job.ID]bool) chapterColumns {
+	var out chapterColumns
+	for i, id := range c.jobs {
+		if mine[job.ID(id)] {
+			out.jobs, out.titles, out.matters = append(out.jobs, id), append(out.titles, c.titles[i]), append(out.matters, c.matters[i])
+			out.ordinals, out.first = append(out.ordinals, c.ordinals[i]), append(out.first, c.first[i])
+			out.total, out.done = append(out.total, c.total[i]), append(out.done, c.done[i])
+			out.digests = append(out.digests, c.digests[i])
 		}
-		return []any{
-			string(w.owners[i]), g.N, g.Chapter, g.Text, g.Voice, g.Language, g.Pool, pronunciations, g.SourceDocument, g.SourceStart,
-			g.SourceEnd, g.Break, g.Seconds, g.RenditionKey, g.SampleRate,
-		}, nil
-	}))
-	w.buffer, w.owners = w.buffer[:0], w.owners[:0]
-	if err != nil {
-		return fmt.Errorf("stage segments: %w", err)
 	}
-	return nil
+	return out
 }
 
-// commit locks the jobs and moves what was staged into place.
-func (w *planWriter) commit(ctx context.Context, plans []Plan) ([]Planned, error) {
-	all := make([]string, 0, len(plans))
+var errBlocksGone = errors.New("blocks of the plan are gone: another planner was at it")
+
+// finish locks the jobs, stores what is still in hand, and shows the plans.
+func (w *blockWriter) finish(ctx context.Context, tx pgx.Tx, plans []Plan) ([]Planned, error) {
+	open, err := w.fence(ctx, tx, "LockPlans")
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	if err := w.copy(ctx, tx, open); err != nil {
+		return nil, err
+	}
+	if err := w.complete(ctx, tx, open); err != nil {
+		return nil, err
+	}
+	mine := make(map[job.ID]bool, len(open))
+	var ids []string
 	for i := range plans {
-		all = append(all, string(plans[i].ID))
-	}
-	rows, err := w.tx.Query(ctx, w.s.q.Get("LockPlans"), all)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	mine := make(map[job.ID]bool, len(ids))
-	for _, id := range ids {
-		mine[job.ID(id)] = true
+		if open[plans[i].Num] {
+			mine[plans[i].ID] = true
+			ids = append(ids, string(plans[i].ID))
+		}
 	}
 	c := w.chapters.only(mine)
-	if _, err := w.tx.Exec(ctx, w.s.q.Get("InsertChapters"), c.jobs, c.ordinals, c.titles, c.matters, c.first, c.total, c.digests); err != nil {
+	if _, err := tx.Exec(ctx, w.s.q.Get("InsertChapters"), c.jobs, c.ordinals, c.titles, c.matters, c.first, c.total, c.done, c.digests); err != nil {
 		return nil, fmt.Errorf("insert chapters: %w", err)
 	}
-	if _, err := w.tx.Exec(ctx, w.s.q.Get("InsertSegments"), ids); err != nil {
-		return nil, fmt.Errorf("insert segments: %w", err)
-	}
-	if err := w.countReused(ctx, ids); err != nil {
-		return nil, fmt.Errorf("count what is reused: %w", err)
-	}
-	if err := w.queue(ctx, plans, mine); err != nil {
+	if err := w.queue(ctx, tx, plans, open); err != nil {
 		return nil, fmt.Errorf("queue jobs: %w", err)
 	}
-	if _, err := w.tx.Exec(ctx, w.s.q.Get("AdvanceJobs"), ids); err != nil {
+	if _, err := tx.Exec(ctx, w.s.q.Get("AdvanceJobs"), ids); err != nil {
 		return nil, fmt.Errorf("advance jobs: %w", err)
 	}
-	versions, err := collectVersions(w.tx.Query(ctx, w.s.q.Get("JobVersions"), ids))
+	versions, err := collectVersions(tx.Query(ctx, w.s.q.Get("JobVersions"), ids))
 	if err != nil {
 		return nil, err
 	}
@@ -218,38 +165,33 @@ func (w *planWriter) commit(ctx context.Context, plans []Plan) ([]Planned, error
 	return done, nil
 }
 
-func (c *chapterColumns) only(mine map[job.ID]bool) chapterColumns {
-	var out chapterColumns
-	for i, id := range c.jobs {
-		if mine[job.ID(id)] {
-			out.jobs, out.titles, out.matters = append(out.jobs, id), append(out.titles, c.titles[i]), append(out.matters, c.matters[i])
-			out.ordinals, out.first = append(out.ordinals, c.ordinals[i]), append(out.first, c.first[i])
-			out.total, out.digests = append(out.total, c.total[i]), append(out.digests, c.digests[i])
-		}
-	}
-	return out
-}
-
-func (w *planWriter) countReused(ctx context.Context, ids []string) error {
-	rows, err := w.tx.Query(ctx, w.s.q.Get("CountReused"), ids)
+// complete checks that every block is there: a planner that was thought dead may
+// have dropped some.
+func (w *blockWriter) complete(ctx context.Context, tx pgx.Tx, open map[int64]bool) error {
+	rows, err := tx.Query(ctx, w.s.q.Get("CountBlocks"), w.nums)
 	if err != nil {
 		return err
 	}
-	var id job.ID
-	var segments int
-	var predicted, audio float64
-	_, err = pgx.ForEachRow(rows, []any{&id, &segments, &predicted, &audio}, func() error {
-		t := w.totals[id]
-		t.reused, t.reusedPredicted, t.reusedAudio = segments, predicted, audio
-		return nil
-	})
-	return err
+	there := make(map[int64]int, len(open))
+	var num int64
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&num, &n}, func() error { there[num] = n; return nil }); err != nil {
+		return err
+	}
+	for id, t := range w.totals {
+		if num := w.numOf[id]; open[num] && there[num] != t.blocks {
+			return &job.Error{Op: "store.CommitPlans", JobID: id, Kind: job.Unavailable, Err: errBlocksGone}
+		}
+	}
+	return nil
 }
 
 // queue moves the jobs from planning to queued. A job that is all reused will
 // never be released, so its callback for the start is stored here.
-func (w *planWriter) queue(ctx context.Context, plans []Plan, mine map[job.ID]bool) error {
-	var ids, titles, languages []string
+func (w *blockWriter) queue(ctx context.Context, tx pgx.Tx, plans []Plan, open map[int64]bool) error {
+	var ids, titles, languages, pools []string
+	var queued []int64
+	var waiting []float32
 	var segments, chapters, reused []int32
 	var characters []int64
 	var predicted, done, audio []float64
@@ -257,8 +199,11 @@ func (w *planWriter) queue(ctx context.Context, plans []Plan, mine map[job.ID]bo
 	var notices []Notice
 	for i := range plans {
 		p, t := &plans[i], w.totals[plans[i].ID]
-		if !mine[p.ID] {
+		if !open[p.Num] {
 			continue
+		}
+		for pool, seconds := range t.waiting {
+			queued, pools, waiting = append(queued, p.Num), append(pools, pool), append(waiting, float32(seconds))
 		}
 		ids, titles, languages = append(ids, string(p.ID)), append(titles, p.Title), append(languages, p.Language)
 		segments, chapters = append(segments, int32(t.segments)), append(chapters, int32(t.chapters)) //nolint:gosec // bounded by job.Limits
@@ -269,9 +214,20 @@ func (w *planWriter) queue(ctx context.Context, plans []Plan, mine map[job.ID]bo
 			notices = append(notices, n)
 		}
 	}
-	_, err := w.tx.Exec(ctx, w.s.q.Get("QueueJobs"), ids, titles, languages, segments, chapters, characters, predicted, digests, reused, done, audio)
+	if _, err := tx.Exec(ctx, w.s.q.Get("InsertQueues"), queued, pools, waiting); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, w.s.q.Get("QueueJobs"), ids, titles, languages, segments, chapters, characters, predicted, digests, reused, done, audio)
 	if err != nil {
 		return err
 	}
-	return w.s.sendNotices(ctx, w.tx, notices)
+	return w.s.sendNotices(ctx, tx, notices)
+}
+
+func keyBytes(key string) ([]byte, error) {
+	raw, err := hex.DecodeString(key)
+	if err != nil || len(raw) != keySize {
+		return nil, &job.Error{Op: "store.CommitPlans", Kind: job.Internal, Err: fmt.Errorf("rendition key %q is not %d bytes in hex", key, keySize)}
+	}
+	return raw, nil
 }

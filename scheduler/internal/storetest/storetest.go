@@ -130,7 +130,8 @@ func (b *Base) Queue(tb testing.TB, tenant job.Tenant, spec job.Spec, seconds ..
 	tb.Helper()
 	spec.Input = job.Input{Text: "unused"}
 	id := b.Accept(tb, tenant, spec)
-	b.Exec(tb, `update jobs set state = 'planning' where id = $1`, id)
+	var num int64
+	b.One(tb, `update jobs set state = 'planning', plan_attempts = 1 where id = $1 returning num`, []any{id}, &num)
 	ch := store.Chapter{Ordinal: 1, Matter: "body", FirstSegment: 1}
 	digest := job.NewOrderDigest()
 	for i, s := range seconds {
@@ -145,7 +146,7 @@ func (b *Base) Queue(tb testing.TB, tenant job.Tenant, spec job.Spec, seconds ..
 	}
 	ch.Digest = digest.Sum()
 	done, err := b.Store.CommitPlans(tb.Context(), []store.Plan{{
-		ID: id, Tenant: tenant, Title: "A job", Language: "en", Callback: spec.Callback,
+		ID: id, Num: num, Attempt: 1, Tenant: tenant, Class: spec.Class, Title: "A job", Language: "en", Callback: spec.Callback,
 		Chapters: func(yield func(*store.Chapter, error) bool) { yield(&ch, nil) },
 	}})
 	if err != nil || len(done) != 1 {
@@ -155,20 +156,28 @@ func (b *Base) Queue(tb testing.TB, tenant job.Tenant, spec job.Spec, seconds ..
 }
 
 // Done commits a segment as a worker does: the audio is as long as predicted.
-// It reports whether the segment was released with this attempt.
+// It reports whether the segment was out with this attempt.
 func (b *Base) Done(tb testing.TB, id job.ID, n, attempt int) bool {
 	tb.Helper()
 	tag, err := b.DB.Exec(tb.Context(), `
-with locked as (select id from jobs where id = $1 for update),
-done as (
-    update segments s set state = 'done', done_at = now(), sample_rate = $4::int, audio_samples = greatest(1, (predicted_seconds * $4::int)::bigint)
-    from locked
-    where s.job_id = locked.id and s.n = $2 and s.state = 'released' and s.attempt = $3
-    returning s.chapter, s.predicted_seconds),
-counted as (update chapters c set segments_done = segments_done + 1 from done where c.job_id = $1 and c.ordinal = done.chapter)
-update jobs j set segments_done = segments_done + 1, done_seconds = done_seconds + done.predicted_seconds,
-    audio_seconds = audio_seconds + done.predicted_seconds, version = version + 1
-from done where j.id = $1`, id, n, attempt, SampleRate)
+with j as (select num from jobs where id = $1 and finished_at is null for update),
+bit as (select 1::bigint << (($2::int - 1) % 64) as bit),
+o as (
+    select o.job, o.n, o.attempt, o.mask from outstanding o join j on o.job = j.num cross join bit
+    where o.attempt = $3 and (o.n - 1) / 64 = ($2 - 1) / 64 and o.mask & bit.bit <> 0
+    for update of o),
+gone as (delete from outstanding d using o, bit where d.job = o.job and d.n = o.n and d.attempt = o.attempt and o.mask = bit.bit),
+less as (update outstanding u set mask = o.mask & ~bit.bit from o, bit where u.job = o.job and u.n = o.n and u.attempt = o.attempt and o.mask <> bit.bit),
+g as (select g.* from o cross join lateral segments_between(o.job, $2, $2) g),
+r as (
+    insert into renditions (key, tenant, sample_rate, samples, bytes, sha256)
+    select g.rendition_key, t.num, $4::int, greatest(1, (g.predicted_seconds * $4)::int), 100, sha256('x')
+    from g, tenants t join jobs on jobs.tenant_id = t.id where jobs.id = $1
+    on conflict (key) do nothing),
+c as (update chapters c set segments_done = segments_done + 1 from g where c.job_id = $1 and c.ordinal = g.chapter)
+update jobs set segments_done = segments_done + 1, done_seconds = done_seconds + g.predicted_seconds,
+    audio_seconds = audio_seconds + g.predicted_seconds, version = version + 1
+from g where jobs.id = $1`, id, n, attempt, SampleRate)
 	if err != nil {
 		tb.Fatalf("commit segment %d of %s: %v", n, id, err)
 	}
@@ -180,7 +189,7 @@ from done where j.id = $1`, id, n, attempt, SampleRate)
 func (b *Base) Cancel(tb testing.TB, id job.ID) {
 	tb.Helper()
 	b.Exec(tb, `
-with cancelled as (
-    update jobs set state = 'cancelled', finished_at = clock_timestamp(), version = version + 1 where id = $1 and finished_at is null returning id)
-update segments s set state = 'cancelled' from cancelled c where s.job_id = c.id and s.state in ('pending', 'released')`, id)
+with j as (select num from jobs where id = $1 and finished_at is null for update),
+dropped as (select num, drop_work(num) from j)
+update jobs set state = 'cancelled', finished_at = clock_timestamp(), version = version + 1 from dropped where jobs.num = dropped.num`, id)
 }

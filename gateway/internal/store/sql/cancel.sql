@@ -1,5 +1,5 @@
 -- name: LockJob
-select state, class, coalesce(spec -> 'callback', 'null'::jsonb) from jobs where id = $1 and tenant_id = $2 for update;
+select num, state, class, coalesce(spec -> 'callback', 'null'::jsonb) from jobs where id = $1 and tenant_id = $2 for update;
 
 -- name: BoundWaits
 -- Whoever stores jobs of the same bucket queues behind a cancel that waits: a
@@ -13,19 +13,13 @@ select lock_arrival($1);
 -- name: CancelEarly
 insert into cancellations (job_id, tenant_id) values ($1, $2) on conflict (job_id) do nothing;
 
--- name: ReleasedSegments
-select n, pool from segments where job_id = $1 and state = 'released' order by n limit $2;
-
--- name: CancelSegments
-update segments set state = 'cancelled' where job_id = $1 and state in ('pending', 'released');
+-- name: DropWork
+select drop_work($1);
 
 -- name: CancelJob
 update jobs set state = 'cancelled', version = version + 1, finished_at = clock_timestamp()
 where id = $1 and finished_at is null
 returning version;
-
--- name: DropOutbox
-delete from outbox where job_id = $1;
 
 -- name: InsertDelivery
 insert into deliveries (id, tenant_id, job_id, event, url, payload) values ($1, $2, $3, $4, $5, '')

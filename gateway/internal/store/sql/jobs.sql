@@ -26,14 +26,20 @@ where j.tenant_id = $1
 order by j.accepted_at desc, j.id desc
 limit $9;
 
+-- name: SegmentRange
+-- The segments that a list may look at: those of one chapter, or all.
+select j.num, coalesce(c.first_segment, 1), coalesce(c.first_segment + c.segments_total - 1, j.segments_total)
+from jobs j
+         left join chapters c on c.job_id = j.id and c.ordinal = $2
+where j.id = $1 and ($2 = 0 or c.ordinal is not null);
+
 -- name: ListSegments
 select s.n, s.chapter, s.text, s.voice, s.language, s.state, s.attempt, s.predicted_seconds,
-       coalesce(s.audio_samples::double precision / nullif(s.sample_rate, 0), 0), coalesce(s.verdict, ''),
+       coalesce(r.samples::double precision / r.sample_rate, 0), coalesce(r.verdict, ''),
        coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), s.source_document, s.source_start, s.source_end
-from segments s
-where s.job_id = $1 and s.n > $2
-  and (cardinality($3::text[]) = 0 or s.state = any ($3::text[]))
-  and ($4::int = 0 or s.chapter = $4::int)
+from segments_between($1, $2, $3) s
+         left join renditions r on r.key = s.rendition_key and s.state in ('done', 'reused')
+where cardinality($4::text[]) = 0 or s.state = any ($4::text[])
 order by s.n
 limit $5;
 
@@ -46,10 +52,10 @@ where a.job_id = $1 and a.name = $2 and j.tenant_id = $3;
 -- if there are none.
 select j.version, j.state, j.segments_total, coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.error_kind, ''), coalesce(j.error_detail, ''),
        coalesce(s.n, 0), coalesce(s.chapter, 0), coalesce(s.state, ''), coalesce(s.break_after, ''), coalesce(s.error_detail, ''),
-       coalesce(r.object_key, ''), coalesce(r.sample_rate, 0), coalesce(r.samples, 0), coalesce(r.bytes, 0)
+       coalesce(rendition_object(j.tenant_id, r.key, r.suffix), ''), coalesce(r.sample_rate, 0), coalesce(r.samples, 0), coalesce(r.bytes, 0)
 from jobs j
-         left join lateral (select n, chapter, state, break_after, error_detail, rendition_key from segments
-                            where job_id = j.id and n > $3 order by n limit $4) s on true
+         left join lateral (select n, chapter, state, break_after, error_detail, rendition_key
+                            from segments_between(j.num, $3::int + 1, least($3::int + $4::int, j.segments_total))) s on true
          left join renditions r on r.key = s.rendition_key and s.state in ('done', 'reused')
 where j.id = $1 and j.tenant_id = $2
 order by s.n;

@@ -45,9 +45,8 @@ order by j.id
 limit $1
 for no key update of j;
 
--- name: CancelSegments
-update segments set state = 'cancelled'
-where job_id = any ($1::text[]) and state in ('pending', 'released');
+-- name: DropWork
+select count(drop_work(num)) from jobs where id = any ($1::text[]);
 
 -- name: CancelJobs
 update jobs set state = 'cancelled', finished_at = clock_timestamp(), version = version + 1

@@ -19,7 +19,7 @@ update jobs j
 set state = 'planning', plan_attempts = j.plan_attempts + 1, version = j.version + 1
 from picked p
 where j.id = p.id
-returning j.id, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
+returning j.id, j.num, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
 
 -- name: ClaimDocuments
 with waiting as (
@@ -40,12 +40,12 @@ update jobs j
 set state = 'planning', plan_attempts = j.plan_attempts + 1, version = j.version + 1
 from picked p
 where j.id = p.id
-returning j.id, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
+returning j.id, j.num, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
 
 -- name: ClaimAgain
 update jobs j set plan_attempts = j.plan_attempts + 1
 where j.id = $1 and j.state = 'planning'
-returning j.id, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
+returning j.id, j.num, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
 
 -- name: RefundPlanAttempt
 update jobs set plan_attempts = greatest(plan_attempts - 1, 0) where id = any ($1::text[]) and state = 'planning';
@@ -64,63 +64,49 @@ set state = 'failed', finished_at = clock_timestamp(), error_kind = $2, error_de
 where id = $1 and state = 'planning'
 returning id, version;
 
+-- name: DropBlocksOf
+delete from blocks where job = (select num from jobs where id = $1);
+
 -- name: Voices
 select name, pool, language, engine, sample_rate, is_default from voices order by name;
 
--- name: StageTable
-create temporary table if not exists plan_segments (
-    job_id            text             not null,
-    n                 int              not null,
-    chapter           int              not null,
-    text              text             not null,
-    voice             text             not null,
-    language          text             not null,
-    pool              text             not null,
-    pronunciations    jsonb,
-    source_document   text             not null,
-    source_start      bigint           not null,
-    source_end        bigint           not null,
-    break_after       text             not null,
-    predicted_seconds double precision not null,
-    rendition_key     text             not null,
-    sample_rate       int              not null
-) on commit delete rows;
+-- name: RenditionsOf
+-- Audio that need not be made again.
+select key, samples::double precision / sample_rate from renditions where key = any ($1::bytea[]);
+
+-- name: FencePlans
+-- The jobs that are still planned under these attempts; they stay so until the transaction ends.
+select j.num
+from unnest($1::bigint[], $2::int[]) as p (num, attempt)
+         join jobs j on j.num = p.num
+where j.state = 'planning' and j.plan_attempts = p.attempt
+order by j.id
+for share of j;
 
 -- name: LockPlans
-select id from jobs where id = any ($1::text[]) and state = 'planning' order by id for update;
+select j.num
+from unnest($1::bigint[], $2::int[]) as p (num, attempt)
+         join jobs j on j.num = p.num
+where j.state = 'planning' and j.plan_attempts = p.attempt
+order by j.id
+for update of j;
+
+-- name: DropBlocks
+-- What an attempt that came to nothing has left.
+delete from blocks where job = any ($1::bigint[]);
+
+-- name: CountBlocks
+select job, count(*) from blocks where job = any ($1::bigint[]) group by job;
 
 -- name: InsertChapters
-insert into chapters (job_id, ordinal, title, matter, state, first_segment, segments_total, plan_digest)
-select c.job_id, c.ordinal, c.title, c.matter, 'pending', c.first_segment, c.segments_total, c.plan_digest
-from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[], $7::bytea[])
-         as c (job_id, ordinal, title, matter, first_segment, segments_total, plan_digest);
+insert into chapters (job_id, ordinal, title, matter, state, first_segment, segments_total, segments_done, plan_digest)
+select c.job_id, c.ordinal, c.title, c.matter, 'pending', c.first_segment, c.segments_total, c.segments_done, c.plan_digest
+from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[], $7::int[], $8::bytea[])
+         as c (job_id, ordinal, title, matter, first_segment, segments_total, segments_done, plan_digest);
 
--- name: InsertSegments
--- A rendition that exists is audio that need not be made again. The lateral
--- limit keeps the look-up on the key's index whatever the statistics say.
-insert into segments (job_id, n, chapter, text, voice, language, pool, pronunciations, source_document, source_start,
-                      source_end, break_after, predicted_seconds, rendition_key, state, done_at, sample_rate, audio_samples)
-select p.job_id, p.n, p.chapter, p.text, p.voice, p.language, p.pool, p.pronunciations, p.source_document, p.source_start,
-       p.source_end, p.break_after, p.predicted_seconds, p.rendition_key,
-       case when r.samples is null then 'pending' else 'reused' end,
-       case when r.samples is null then null else now() end,
-       coalesce(r.sample_rate, p.sample_rate), r.samples
-from plan_segments p
-         left join lateral (select samples, sample_rate from renditions where key = p.rendition_key limit 1) r on true
-where p.job_id = any ($1::text[]);
-
--- name: CountReused
-with reused as (
-    select job_id, chapter, count(*) as segments, sum(predicted_seconds) as predicted,
-           sum(audio_samples::double precision / sample_rate) as audio
-    from segments
-    where job_id = any ($1::text[]) and state = 'reused'
-    group by job_id, chapter),
-counted as (
-    update chapters c set segments_done = r.segments
-    from reused r
-    where c.job_id = r.job_id and c.ordinal = r.chapter)
-select job_id, sum(segments)::int, sum(predicted), sum(audio) from reused group by job_id;
+-- name: InsertQueues
+insert into queues (job, pool, seconds)
+select q.job, q.pool, q.seconds from unnest($1::bigint[], $2::text[], $3::real[]) as q (job, pool, seconds);
 
 -- name: QueueJobs
 update jobs j
