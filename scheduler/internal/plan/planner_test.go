@@ -40,7 +40,7 @@ func TestAnInlineTextBecomesSegments(t *testing.T) {
 	require.Equal(t, o.Segments, segments)
 	require.Positive(t, predicted)
 	require.Positive(t, characters)
-	b.One(t, `select text, voice, pool, rendition_key, sample_rate, break_after from segments where job_id = $1 order by n desc limit 1`, []any{id},
+	b.One(t, `select text, voice, pool, encode(rendition_key, 'hex'), sample_rate, break_after from segments where job_id = $1 order by n desc limit 1`, []any{id},
 		&text, &voice, &pool, &key, &rate, &brk)
 	require.Equal(t, storetest.Voice, voice)
 	require.Equal(t, storetest.Pool, pool)
@@ -61,7 +61,7 @@ func TestDigestsProveTheOrder(t *testing.T) {
 	id := b.upload(t, job.MediaEPUB, epub(t, 5, 12, sentence))
 	require.True(t, b.outcome(t, id).Queued)
 	rows, err := b.DB.Query(t.Context(), `
-select c.ordinal, c.plan_digest, c.first_segment, c.segments_total, array_agg(s.rendition_key order by s.n), min(s.n)
+select c.ordinal, c.plan_digest, c.first_segment, c.segments_total, array_agg(encode(s.rendition_key, 'hex') order by s.n), min(s.n)
 from chapters c join segments s on s.job_id = c.job_id and s.chapter = c.ordinal
 where c.job_id = $1 group by 1, 2, 3, 4 order by 1`, id)
 	require.NoError(t, err)
@@ -176,7 +176,7 @@ func TestFaultsFailTheJobWithASentence(t *testing.T) {
 			require.Contains(t, detail, c.says)
 			require.Equal(t, 1, b.Count(t, `select count(*) from deliveries where job_id = $1 and event = 'job.failed'`, a.ID))
 			require.Zero(t, b.Count(t, `select count(*) from chapters where job_id = $1`, a.ID))
-			require.Zero(t, b.Count(t, `select count(*) from segments where job_id = $1`, a.ID))
+			require.Zero(t, b.Count(t, `select count(*) from blocks join jobs on num = job where id = $1`, a.ID))
 		})
 	}
 }
@@ -292,8 +292,8 @@ func TestWhatWasSpokenBeforeIsReused(t *testing.T) {
 	first := b.upload(t, job.MediaEPUB, book)
 	require.Zero(t, b.outcome(t, first).Reused)
 	// Half of it is rendered; the audio is two seconds a segment.
-	b.Exec(t, `insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, engine)
-select distinct rendition_key, 'default', 'renditions/' || rendition_key, 22050, 44100, 88244, sha256('x'), 'espeak-1' from segments where chapter = 1 on conflict do nothing`)
+	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256)
+select distinct rendition_key, (select num from tenants where id = 'default'), 22050, 44100, 88244, sha256('x') from segments where chapter = 1 on conflict do nothing`)
 	second := b.upload(t, job.MediaEPUB, book)
 	o := b.outcome(t, second)
 	require.Positive(t, o.Reused)
@@ -308,8 +308,8 @@ select distinct rendition_key, 'default', 'renditions/' || rendition_key, 22050,
 	require.Positive(t, doneSeconds)
 	require.Equal(t, 1, b.Count(t, `select count(*) from outbox where job_id = $1 and ordinal = 1 and kind = 'assemble'`, second))
 
-	b.Exec(t, `insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, engine)
-select distinct rendition_key, 'default', 'renditions/' || rendition_key, 22050, 44100, 88244, sha256('x'), 'espeak-1' from segments on conflict do nothing`)
+	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256)
+select distinct rendition_key, (select num from tenants where id = 'default'), 22050, 44100, 88244, sha256('x') from segments on conflict do nothing`)
 	third := b.upload(t, job.MediaEPUB, book)
 	o = b.outcome(t, third)
 	require.Equal(t, o.Segments, o.Reused)
@@ -404,7 +404,81 @@ func TestACancelWhilePlanningWins(t *testing.T) {
 	require.True(t, b.outcome(t, other).Queued)
 	state, _, _ := b.State(t, id)
 	require.Equal(t, job.StateCancelled, state)
-	require.Zero(t, b.Count(t, `select count(*) from segments where job_id = $1`, id))
+	require.Zero(t, b.Count(t, `select count(*) from blocks join jobs on num = job where id = $1`, id))
+}
+
+// A bucket that stands still must not hold up vacuum for the whole database.
+func TestReadingADocumentHoldsNoTransactionOpen(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	reading, finish := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.bucket.onRead = func() {
+		once.Do(func() { close(reading); <-finish })
+	}
+	b.run(t)
+	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	<-reading
+	require.Zero(t, b.Count(t, `select count(*) from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid() and (backend_xmin is not null or state like 'idle in transaction%')`))
+	close(finish)
+	require.True(t, b.outcome(t, id).Queued)
+}
+
+// What a planner that died has stored does not show, and the next one replaces it.
+func TestAPlanShowsAtOnceOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	claims, err := b.Store.ClaimDocuments(t.Context(), 1)
+	require.NoError(t, err)
+	plan := store.Plan{ID: id, Num: claims[0].Num, Attempt: claims[0].Attempt, Tenant: storetest.Tenant}
+	died := errors.New("the planner died")
+	plan.Chapters = func(yield func(*store.Chapter, error) bool) {
+		_ = yield(chapterOf(1, 5000), nil) && yield(nil, died)
+	}
+	_, err = b.Store.CommitPlans(t.Context(), []store.Plan{plan})
+	require.ErrorIs(t, err, died)
+	require.Positive(t, b.Count(t, `select count(*) from blocks`), "a long document is stored while it is read")
+	require.Zero(t, b.Count(t, `select count(*) from segments`))
+	require.Zero(t, b.Count(t, `select count(*) from chapters`))
+
+	b.run(t)
+	o := b.outcome(t, id)
+	require.True(t, o.Queued)
+	require.Equal(t, o.Segments, b.Count(t, `select sum(cardinality(texts)) from blocks`))
+	require.Equal(t, o.Segments, b.Count(t, `select count(*) from segments where state = 'pending'`))
+
+	plan.Chapters = func(yield func(*store.Chapter, error) bool) { yield(chapterOf(1, 5000), nil) }
+	late, err := b.Store.CommitPlans(t.Context(), []store.Plan{plan})
+	require.NoError(t, err)
+	require.Empty(t, late, "the claim was made again since")
+	require.Equal(t, o.Segments, b.Count(t, `select sum(cardinality(texts)) from blocks`))
+}
+
+func chapterOf(ordinal, segments int) *store.Chapter {
+	ch := &store.Chapter{Ordinal: ordinal, Matter: "body", FirstSegment: 1}
+	for n := range segments {
+		text := fmt.Sprintf("Sentence %d.", n)
+		ch.Segments = append(ch.Segments, store.PlannedSegment{
+			N: n + 1, Chapter: ordinal, Text: text, Voice: storetest.Voice, Language: "en", Pool: storetest.Pool, Break: "sentence",
+			Seconds: 1 + float64(n%7), SampleRate: storetest.SampleRate, Characters: len(text), RenditionKey: job.Rendition{Text: text}.Key(),
+		})
+	}
+	return ch
+}
+
+// Bundles are of like length where nobody listens, and in reading order where somebody does.
+func TestTheOrderOfReleaseIsByLengthUnlessSomebodyListens(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	lengths := []float64{3, 9, 5, 9, 1}
+	for class, want := range map[job.Class][]byte{job.Bulk: {3, 0, 2, 1, 4}, job.Interactive: {0, 1, 2, 3, 4}} {
+		id := b.Queue(t, storetest.Tenant, job.Spec{Class: class}, lengths...)
+		var turns []byte
+		b.One(t, `select turns from blocks join jobs on num = job where id = $1`, []any{id}, &turns)
+		require.Equal(t, want, turns, class)
+	}
 }
 
 func TestInteractiveJobsAndOtherTenantsGoFirst(t *testing.T) {
