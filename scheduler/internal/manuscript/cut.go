@@ -303,9 +303,28 @@ func (c *cutter) characters(text string, at int, m meter, emit func(int, float64
 			emit(at+g.Start(), sum)
 			sum = 0
 		}
+		if s > room { // a letter under more marks than a segment holds
+			s = pile(g.Value(), at+g.Start(), m, room, emit)
+		}
 		sum += s
 	}
 	return len(text), sum
+}
+
+// pile emits parts of one cluster that no segment can hold; it returns the
+// seconds of the last one, which is not emitted. No rune of it but its letter
+// weighs more than one letter or syllable.
+func pile(cluster string, at int, m meter, room float64, emit func(int, float64)) (rest float64) {
+	most := max(1, int(room/max(m.perLetter, m.perSyllable))-digitWeight)
+	start, runes := 0, 0
+	for i := range cluster {
+		if runes == most {
+			emit(at+i, m.weigh(cluster[start:i]))
+			start, runes = i, 0
+		}
+		runes++
+	}
+	return m.weigh(cluster[start:])
 }
 
 // pack fills c.best with the cheapest way to join the atoms into segments.

@@ -62,6 +62,28 @@ func TestSentencesArePackedNearTheAim(t *testing.T) {
 	}
 }
 
+// One letter under 700,000 marks was one segment of 1.4 MB, which no message carries.
+func TestNoHeapOfMarksMakesASegmentThatCannotTravel(t *testing.T) {
+	t.Parallel()
+	text := "Say o" + strings.Repeat("\u0308", 700_000) + "h."
+	_, chapters := read(t, []byte(text), manuscript.TypePlain)
+	var all strings.Builder
+	for _, s := range chapters[0].Segments {
+		require.LessOrEqual(t, s.Seconds, 18.0)
+		require.Less(t, len(s.Text), 2048)
+		all.WriteString(s.Text)
+	}
+	require.Contains(t, all.String(), "Say")
+	require.True(t, strings.HasSuffix(all.String(), "h."), "marks that no letter bears are left out, what follows is not")
+	require.InDelta(t, 0.2+9/15.2, weigh(t, "שָׁלוֹם שָׁ"), 0.6, "marks that are read aloud weigh nothing")
+}
+
+func weigh(t *testing.T, text string) float64 {
+	t.Helper()
+	_, chapters := read(t, []byte(text), manuscript.TypePlain)
+	return chapters[0].Segments[0].Seconds
+}
+
 func TestLongSentencesAreCutAtClauses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ unit, ends string }{

@@ -11,7 +11,12 @@ const leadSeconds = 0.2
 
 // digitWeight is how many characters a digit stands for when it is spoken:
 // "1984" is 21 characters in words, "12" is 6.
-const digitWeight = 4.0
+const digitWeight = 4
+
+// freeMarks is how many combining marks sound with their letter. Scripts that
+// are read aloud need three; what is piled higher weighs like letters, so that
+// no text is without weight.
+const freeMarks = 4
 
 // Characters a second by language, measured for English (LJ Speech: 1,308,678
 // characters in 23:55:17) and set from it by syllables a character elsewhere.
@@ -64,21 +69,28 @@ func newMeter(lang string, charsPerSecond func(string) float64) meter {
 
 // weigh returns the seconds of text without the lead.
 func (m meter) weigh(text string) float64 {
-	letters, syllables := 0.0, 0.0
+	letters, syllables, marks := 0.0, 0.0, 0
 	for i := 0; i < len(text); {
 		if c := text[i]; c < utf8.RuneSelf {
 			letters += asciiWeight[c]
 			i++
+			marks = 0
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(text[i:])
 		i += n
+		if r >= 0x300 && unicode.Is(unicode.Mn, r) {
+			if marks++; marks > freeMarks {
+				letters++
+			}
+			continue
+		}
+		marks = 0
 		switch {
 		case r < 0x300:
 			letters++
 		case syllabic(r):
 			syllables++
-		case unicode.Is(unicode.Mn, r): // marks sound with their letter
 		case unicode.IsDigit(r):
 			letters += digitWeight
 		default:
