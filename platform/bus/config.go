@@ -23,7 +23,7 @@ const (
 // The zero value of every field means its default.
 type Config struct {
 	URL         string        `help:"NATS servers, separated by commas." default:"nats://127.0.0.1:4222"`
-	Credentials string        `help:"File with NATS credentials." type:"path" placeholder:"FILE"`
+	Credentials string        `help:"File with NATS credentials." placeholder:"FILE"`
 	Replicas    int           `help:"Copies of each stream: 1, 3 or 5." default:"1"`
 	JobsBytes   int64         `help:"Bytes that JOBS may hold before new jobs are refused." default:"1073741824"`
 	WorkBytes   int64         `help:"Bytes that WORK may hold." default:"536870912"`
