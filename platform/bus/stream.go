@@ -28,8 +28,6 @@ const (
 	intakeConsumer   = "intake"
 	assembleConsumer = "assemble"
 
-	setupTimeout = 60 * time.Second // a cluster needs some ten seconds to elect a leader
-	setupPause   = 250 * time.Millisecond
 	// An unacknowledged message holds one slot; more than the window of released work ever needs.
 	maxAckPending  = 20_000
 	maxWaiting     = 2_048                  // pull requests of one consumer, one or two a worker
@@ -37,88 +35,23 @@ const (
 	shortestDup    = 100 * time.Millisecond // we send no message ids, so nothing needs remembering
 )
 
-var errSetupTimeout = errors.New("JetStream was not ready in time")
-
-// Setup creates the streams and the two consumers that always exist, or
-// brings them in line with the Config. Any number of processes may call it. It
-// tries again while the servers have no leader yet.
-func (b *Bus) Setup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, setupTimeout, errSetupTimeout)
-	defer cancel()
-	for {
-		err := b.setupOnce(ctx)
-		if err == nil || job.KindOf(err) != job.Unavailable || permanent(err) {
-			return err
-		}
-		if wait(ctx, setupPause) != nil {
-			return classify("bus.Setup", errors.Join(context.Cause(ctx), err))
-		}
-	}
-}
-
-// permanent reports an answer that says the request itself is wrong.
-func permanent(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 404 && api.Code != 408 && api.Code != tooManyRequests
-}
-
-func (b *Bus) setupOnce(ctx context.Context) error {
-	for _, s := range []struct {
-		name  string
-		shape func(*jetstream.StreamConfig)
-	}{{StreamJobs, b.shapeJobs}, {StreamWork, b.shapeWork}} {
-		if err := b.ensure(ctx, s.name, s.shape); err != nil {
-			return classify("bus.Setup", fmt.Errorf("stream %s: %w", s.name, err))
-		}
-	}
-	for _, c := range []route{intakeRoute(), assembleRoute()} {
-		if _, err := b.consumer(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
-	b.shape(c)
+	shape(c)
 	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
 	c.MaxBytes = b.cfg.JobsBytes
 }
 
 func (b *Bus) shapeWork(c *jetstream.StreamConfig) {
-	b.shape(c)
+	shape(c)
 	c.Subjects, c.Description = []string{workPrefix + ".>"}, "the released window of work"
 	c.MaxMsgsPerSubject, c.DiscardNewPerSubject = 1, true
 	c.MaxBytes, c.MaxMsgs = b.cfg.WorkBytes, b.cfg.WorkMsgs
 }
 
-// shape sets what both streams share.
-func (b *Bus) shape(c *jetstream.StreamConfig) {
+// shape sets what both streams share; how many copies there are is replicate's to say.
+func shape(c *jetstream.StreamConfig) {
 	c.Retention, c.Discard, c.Storage = jetstream.WorkQueuePolicy, jetstream.DiscardNew, jetstream.FileStorage
-	c.MaxMsgSize, c.Replicas, c.Duplicates = MaxMessageBytes, b.cfg.Replicas, shortestDup
-}
-
-// ensure makes the stream what shape says. It asks first: an update that changes
-// nothing costs the server several fsyncs all the same, which a start would wait
-// for. What shape does not set stays as an operator made it.
-func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig)) error {
-	have, err := b.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		want := jetstream.StreamConfig{Name: name}
-		shape(&want)
-		_, err = b.js.CreateOrUpdateStream(ctx, want) // another process may be as fast
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	want := have.CachedInfo().Config
-	shape(&want)
-	if reflect.DeepEqual(want, have.CachedInfo().Config) {
-		return nil
-	}
-	_, err = b.js.UpdateStream(ctx, want)
-	return err
+	c.MaxMsgSize, c.Duplicates = MaxMessageBytes, shortestDup
 }
 
 // route names a durable consumer and what it takes.
@@ -170,10 +103,10 @@ func (b *Bus) consumer(ctx context.Context, r route) (jetstream.Consumer, error)
 	return c, nil
 }
 
-// ensureConsumer is [Bus.ensure] for the consumer of r.
+// ensureConsumer makes the consumer of r what this package wants, as ensure does a stream.
 func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{Durable: r.name}
-	have, err := b.js.Consumer(ctx, r.stream, r.name)
+	have, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
 	if err == nil {
 		want = have.CachedInfo().Config
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -184,7 +117,9 @@ func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, 
 	if err == nil && reflect.DeepEqual(want, have.CachedInfo().Config) {
 		return have, nil
 	}
-	return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
+	return ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
+	})
 }
 
 // forget makes the next use of r ask the server again, if err says that the consumer is gone.
