@@ -11,7 +11,7 @@ import (
 // Bounds are what connections and requests may take up.
 type Bounds struct {
 	AcceptRate    int           `help:"New connections a second, and at once; the rest waits in the kernel's queue. 0 is no limit." default:"10000"`
-	MaxBuffered   int           `help:"Bytes that all connections may hold together, above 64 KiB each." default:"268435456"`
+	MaxBuffered   int           `help:"Bytes that all connections may hold together, above 64 KiB each." unit:"bytes" default:"268435456"`
 	HeadBytes     int           `help:"Largest head of a request in bytes." default:"16384"`
 	BodyBytes     int           `help:"Largest body of a request, or line of a batch, in bytes, unpacked." default:"1048576"`
 	TextBytes     int           `help:"Largest text of a job that is not uploaded, in bytes." default:"262144"`

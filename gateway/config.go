@@ -20,33 +20,33 @@ import (
 // Config says where the gateway listens and what it tolerates. Start from
 // [DefaultConfig], or from the defaults in the tags.
 type Config struct {
-	Listen          string         `help:"Address for clients." default:"127.0.0.1:7860"`
-	MaxConns        int            `help:"Open connections at most." default:"20000"`
-	Readers         int            `help:"Requests that may ask Postgres at the same time; 0 means twice its connections." default:"0"`
-	ReadQueue       int            `help:"Requests that may wait for that before more are refused." default:"4096"`
-	CallbackPrivate bool           `help:"Allow callbacks to private and loopback addresses."`
-	CallbackAllow   []netip.Prefix `help:"Private networks that callbacks may go to." placeholder:"CIDR"`
-	KeyCache        time.Duration  `help:"How long a known API key is believed." default:"30s"`
-	MaxWait         time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
-	InFlight        int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
-	PublishTimeout  time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
-	ShedBulk        time.Duration  `help:"Intake latency from which bulk submits are turned away; all of them at three times that." default:"1s"`
-	ShedInteractive time.Duration  `help:"Intake latency from which interactive submits are; all of them at twice that." default:"3s"`
-	Bounds          Bounds         `embed:""`
-	UploadBytes     int64          `help:"Largest upload in bytes." default:"536870912"`
-	UploadExpiry    time.Duration  `help:"How long an upload URL works." default:"1h"`
-	KeyRate         limit.Rate     `help:"Requests of one API key as count/period:burst, or off." default:"2000/1s:10000"`
-	TenantRate      limit.Rate     `help:"Requests of one tenant." default:"4000/1s:20000"`
-	KeyText         limit.Rate     `help:"Characters of text that one API key hands in." default:"1000000/1s:120000000"`
-	TenantText      limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
-	KeyWaits        int            `help:"Requests and watches of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
-	TenantWaits     int            `help:"Requests and watches of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
+	Listen                string         `help:"Address for clients." default:"127.0.0.1:7860"`
+	MaxConns              int            `help:"Open connections at most." default:"20000"`
+	Readers               int            `help:"Requests that may ask Postgres at the same time; 0 means twice its connections." default:"0"`
+	ReadQueue             int            `help:"Requests that may wait for that before more are refused." default:"4096"`
+	CallbackAllowPrivate  bool           `help:"Allow callbacks to any address, private ones included. For trusted clients only."`
+	CallbackAllowPrefixes []netip.Prefix `help:"Private networks that callbacks may be sent to." placeholder:"CIDR,..."`
+	KeyCache              time.Duration  `help:"How long a known API key is believed." default:"30s"`
+	MaxWait               time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
+	InFlight              int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
+	PublishTimeout        time.Duration  `help:"How long the bus may take to acknowledge an envelope." default:"5s"`
+	ShedBulk              time.Duration  `help:"Intake latency from which bulk submits are turned away; all of them at three times that." default:"1s"`
+	ShedInteractive       time.Duration  `help:"Intake latency from which interactive submits are; all of them at twice that." default:"3s"`
+	Bounds                Bounds         `embed:""`
+	UploadBytes           int64          `help:"Largest upload in bytes." default:"536870912"`
+	UploadExpiry          time.Duration  `help:"How long an upload URL works." default:"1h"`
+	KeyRate               limit.Rate     `help:"Requests of one API key as count/period:burst, or off." default:"2000/1s:10000"`
+	TenantRate            limit.Rate     `help:"Requests of one tenant." default:"4000/1s:20000"`
+	KeyText               limit.Rate     `help:"Characters of text that one API key hands in." default:"1000000/1s:120000000"`
+	TenantText            limit.Rate     `help:"Characters of text that one tenant hands in." default:"2000000/1s:240000000"`
+	KeyWaits              int            `help:"Requests and watches of one API key that wait for jobs at the same time; 0 is no limit." default:"10000"`
+	TenantWaits           int            `help:"Requests and watches of one tenant that wait for jobs at the same time; 0 is no limit." default:"20000"`
 
 	KeyConnections    int            `help:"WebSockets and connections of frames of one API key; 0 is no limit." default:"20000"`
 	TenantConnections int            `help:"WebSockets and connections of frames of one tenant; 0 is no limit." default:"40000"`
 	Origins           Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
-	Proxies           []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR"`
-	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR"`
+	Proxies           []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR,..."`
+	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR,..."`
 	TLS               TLS            `embed:"" prefix:"tls-"`
 	JWT               JWT            `embed:"" prefix:"jwt-"`
 	DocumentAge       time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
@@ -123,7 +123,7 @@ func (c Config) api() api.Config {
 	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
 	a.Limits.TextBytes, a.BodyBytes, a.BatchLines = c.Bounds.TextBytes, c.Bounds.BodyBytes, c.Bounds.BatchLines
 	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
-	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackPrivate, c.CallbackAllow
+	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
 	return a
 }
 

@@ -19,8 +19,8 @@ type Config struct {
 	Outbox       outbox.Config       `embed:"" prefix:"outbox-"`
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
-	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"10s"`
-	Limits       job.Limits          `kong:"-"` // the zero value means job.DefaultLimits
+	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"20s"`
+	Limits       job.Limits          `config:"-"` // the zero value means job.DefaultLimits
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name, with
@@ -29,7 +29,7 @@ func DefaultConfig() Config {
 	return Config{
 		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(), Outbox: outbox.DefaultConfig(),
 		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(),
-		Grace: 10 * time.Second, Limits: job.DefaultLimits(),
+		Grace: 20 * time.Second, Limits: job.DefaultLimits(),
 	}
 }
 

@@ -213,7 +213,8 @@ func TestAWrongSettingIsNamed(t *testing.T) {
 func TestTheTagsNameTheDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg scheduler.Config
-	require.NoError(t, config.Parse(&cfg, config.Source{Name: "scheduler", Stdout: io.Discard, Stderr: io.Discard}))
+	_, err := config.Parse(&cfg, config.Source{Name: "scheduler"})
+	require.NoError(t, err)
 	cfg.Limits = job.DefaultLimits()
 	require.Equal(t, scheduler.DefaultConfig(), cfg)
 }

@@ -38,13 +38,13 @@ func DefaultPools() []Pool { return engineset.Default() }
 // Config is everything that can be set. Start from [DefaultConfig].
 type Config struct {
 	PoolsFile string `help:"JSON file that describes the pools of engines; without one, a pool of espeak-ng." placeholder:"FILE"`
-	Pools     []Pool `kong:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools
+	Pools     []Pool `config:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools
 
 	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
 	Assemblies int           `help:"Chapters joined at once." default:"2"`
 	BulkShare  int           `help:"Of so many engine calls, one is led by bulk work if any waits." default:"5"`
 	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
-	Heartbeat  time.Duration `help:"Between two signs of life for what is in hand; a third of the bus's ack wait." default:"5s"`
+	Heartbeat  time.Duration `help:"Between two signs of life for what is in hand; a third of the bus's ack wait." default:"5s" name:"lease-heartbeat"`
 	LeaseLimit time.Duration `help:"How long one message may be held at all." default:"15m"`
 	Hold       time.Duration `help:"How long a database or bucket that is away is waited for with work in hand." default:"1m"`
 	Linger     time.Duration `help:"How long an outcome waits for others to be committed with." default:"10ms"`

@@ -22,7 +22,7 @@ const testLimit = 3 * time.Minute
 func TestEveryClientIsServed(t *testing.T) {
 	t.Parallel()
 	origin := pages(t)
-	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--gateway-origins=" + origin}})
+	solo := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{"--origins=" + origin}})
 	for client, tests := range map[string]map[string]func(*testing.T){
 		"curl": curlTests(solo), "a page": pageTests(solo, origin), "frames": frameTests(solo), "openai-go": openAITests(solo),
 	} {

@@ -102,7 +102,7 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	ctx := limited(t)
 	disk := newSmallDisk(t)
 	s := stage.NewSolo(t, bin, stage.SoloConfig{
-		Data: filepath.Join(disk.dir, "data"), Wrap: disk.wrap, Args: []string{"--gateway-publish-timeout=5s"},
+		Data: filepath.Join(disk.dir, "data"), Wrap: disk.wrap, Args: []string{"--publish-timeout=5s"},
 	})
 	c := caller.New(t, s)
 	requireSucceeded(t, perform(ctx, t, c, "", line("There is room yet.")))

@@ -87,7 +87,7 @@ func refusals() map[string]refusal {
 func TestARefusedRequestNamesItsFaultsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
-	s := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{fmt.Sprintf("--gateway-upload-bytes=%d", uploadBytes)}})
+	s := stage.NewSolo(t, bin, stage.SoloConfig{Args: []string{fmt.Sprintf("--upload-bytes=%d", uploadBytes)}})
 	c := caller.New(t, s)
 	db := open(ctx, t, s)
 	wantRows, wantObjects := rows(ctx, t, db), objects(t, s)

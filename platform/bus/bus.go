@@ -37,6 +37,9 @@ type Bus struct {
 	closed    chan struct{} // closed by the client when the connection is gone for good
 	closeOnce sync.Once
 
+	viewMu sync.Mutex
+	last   view // guarded by viewMu
+
 	malformed, duplicates, reconnects atomic.Uint64
 }
 

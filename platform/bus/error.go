@@ -21,6 +21,8 @@ const (
 	codeInsufficient    jetstream.ErrorCode = 10023
 	codeStorageExceeded jetstream.ErrorCode = 10047
 	codeAccountExceeded jetstream.ErrorCode = 10002
+	codeNoPeers         jetstream.ErrorCode = 10005 // too few servers are there to hold the copies
+	codeNotClustered    jetstream.ErrorCode = 10074 // more than one copy, and one server
 
 	tooManyRequests = 429
 

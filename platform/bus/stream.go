@@ -26,8 +26,6 @@ const (
 
 	intakeConsumer = "intake"
 
-	setupTimeout = 60 * time.Second // a cluster needs some ten seconds to elect a leader
-	setupPause   = 250 * time.Millisecond
 	// An unacknowledged message holds one slot; more than what is released ever needs.
 	maxAckPending  = 20_000
 	maxWaiting     = 2_048                  // pull requests of one consumer, one or two a worker
@@ -35,44 +33,8 @@ const (
 	shortestDup    = 100 * time.Millisecond // we send no message ids, so nothing needs remembering
 )
 
-var errSetupTimeout = errors.New("JetStream was not ready in time")
-
-// Setup creates the streams and the consumer of JOBS, or
-// brings them in line with the Config. Any number of processes may call it. It
-// tries again while the servers have no leader yet.
-func (b *Bus) Setup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, setupTimeout, errSetupTimeout)
-	defer cancel()
-	for {
-		err := b.setupOnce(ctx)
-		if err == nil || job.KindOf(err) != job.Unavailable || permanent(err) {
-			return err
-		}
-		if wait(ctx, setupPause) != nil {
-			return classify("bus.Setup", errors.Join(context.Cause(ctx), err))
-		}
-	}
-}
-
-// permanent reports an answer that says the request itself is wrong.
-func permanent(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 404 && api.Code != 408 && api.Code != tooManyRequests
-}
-
-func (b *Bus) setupOnce(ctx context.Context) error {
-	if _, err := b.ensure(ctx, StreamJobs, b.shapeJobs); err != nil {
-		return classify("bus.Setup", fmt.Errorf("stream %s: %w", StreamJobs, err))
-	}
-	if _, err := b.ensure(ctx, StreamWork, b.shapeWork); err != nil {
-		return classify("bus.Setup", fmt.Errorf("stream %s: %w", StreamWork, err))
-	}
-	_, err := b.consumer(ctx, intakeRoute())
-	return err
-}
-
 func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
-	b.shape(c)
+	shape(c)
 	c.Storage = jetstream.FileStorage
 	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
 	c.MaxBytes = b.cfg.JobsBytes
@@ -81,51 +43,17 @@ func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 // shapeWork keeps WORK in memory: all that it holds can be released again out of
 // Postgres, and a release that waits for no disk is thirty times as fast.
 func (b *Bus) shapeWork(c *jetstream.StreamConfig) {
-	b.shape(c)
+	shape(c)
 	c.Storage = jetstream.MemoryStorage
 	c.Subjects, c.Description = []string{workPrefix + ".>"}, "released work; Postgres can fill it again"
 	c.MaxMsgsPerSubject, c.DiscardNewPerSubject = 1, true
 	c.MaxBytes, c.MaxMsgs = b.cfg.WorkBytes, b.cfg.WorkMsgs
 }
 
-// shape sets what both streams share.
-func (b *Bus) shape(c *jetstream.StreamConfig) {
+// shape sets what both streams share; how many copies there are is ensure's to say.
+func shape(c *jetstream.StreamConfig) {
 	c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
-	c.MaxMsgSize, c.Replicas, c.Duplicates = MaxMessageBytes, b.cfg.Replicas, shortestDup
-}
-
-// ensure makes the stream what shape says. It asks first: an update that changes
-// nothing costs the server several fsyncs all the same, which a start would wait
-// for. What shape does not set stays as an operator made it.
-func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig)) (*jetstream.StreamInfo, error) {
-	have, err := b.js.Stream(ctx, name)
-	if err == nil {
-		want := have.CachedInfo().Config
-		shape(&want)
-		if reflect.DeepEqual(want, have.CachedInfo().Config) {
-			return have.CachedInfo(), nil
-		}
-		if want.Storage == have.CachedInfo().Config.Storage {
-			have, err = b.js.UpdateStream(ctx, want)
-			return info(have, err)
-		}
-		// Only WORK ever changed its storage, and what it holds is released again.
-		err = errors.Join(b.js.DeleteStream(ctx, name), jetstream.ErrStreamNotFound)
-	}
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, err
-	}
-	want := jetstream.StreamConfig{Name: name}
-	shape(&want)
-	have, err = b.js.CreateOrUpdateStream(ctx, want) // another process may be as fast
-	return info(have, err)
-}
-
-func info(s jetstream.Stream, err error) (*jetstream.StreamInfo, error) {
-	if err != nil {
-		return nil, err
-	}
-	return s.CachedInfo(), nil
+	c.MaxMsgSize, c.Duplicates = MaxMessageBytes, shortestDup
 }
 
 // Mark tells one life of WORK from another.
@@ -143,7 +71,13 @@ func (m Mark) LostSince(before Mark) bool {
 // MarkWork returns the mark that WORK has now, and makes WORK anew if it is not
 // there: a server that ends takes it along. It costs one request.
 func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
-	i, err := b.ensure(ctx, StreamWork, b.shapeWork)
+	var i *jetstream.StreamInfo
+	have, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, StreamWork) })
+	if err == nil {
+		i = have.CachedInfo()
+	} else if errors.Is(err, jetstream.ErrStreamNotFound) {
+		i, err = b.create(ctx, StreamWork, b.shapeWork, thirdServerWait)
+	}
 	if err != nil {
 		return Mark{}, classify("bus.MarkWork", fmt.Errorf("stream %s: %w", StreamWork, err))
 	}
@@ -207,10 +141,10 @@ func (b *Bus) consumer(ctx context.Context, r route) (jetstream.Consumer, error)
 	return c, nil
 }
 
-// ensureConsumer is [Bus.ensure] for the consumer of r.
+// ensureConsumer makes the consumer of r what this package wants, as ensure does a stream.
 func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{Durable: r.name}
-	have, err := b.js.Consumer(ctx, r.stream, r.name)
+	have, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
 	if err == nil {
 		want = have.CachedInfo().Config
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -221,7 +155,9 @@ func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, 
 	if err == nil && reflect.DeepEqual(want, have.CachedInfo().Config) {
 		return have, nil
 	}
-	return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
+	return ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
+	})
 }
 
 // forget makes the next use of r ask the server again, if err says that the consumer is gone.

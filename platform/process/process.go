@@ -26,13 +26,23 @@ const stopGrace = 60 * time.Second
 
 // Settings are the flags that every service's command has.
 type Settings struct {
-	LogLevel  string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
-	LogFormat string      `default:"json" enum:"json,text" help:"Form of the log on standard error: ${enum}."`
-	Admin     string      `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
+	LogLevel  string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
+	LogFormat string      `default:"json" enum:"json,text" help:"Form of the log on standard error."`
+	Admin     string      `default:"127.0.0.1:7863" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
 	Migrate   bool        `default:"true" negatable:"" help:"Bring the database to the newest schema at the start."`
 	Bus       bus.Config  `embed:"" prefix:"bus-"`
 	DB        pg.Config   `embed:"" prefix:"db-"`
 	Blob      blob.Config `embed:"" prefix:"blob-"`
+}
+
+// Validate reports the first setting that makes no sense.
+func (s Settings) Validate() error {
+	for _, part := range []interface{ Validate() error }{s.Bus, s.DB, s.Blob} {
+		if err := part.Validate(); err != nil {
+			return err //nolint:wrapcheck // says whose it is
+		}
+	}
+	return nil
 }
 
 // Conns are the open connections that a service is handed. They are closed
@@ -51,28 +61,29 @@ type Conns struct {
 type Service func(ctx context.Context, conns Conns) error
 
 // Main runs a service's command and returns its exit code: 0 after a clean end,
-// 1 after a failure, 2 for settings that cannot be used. cfg is the struct that
+// 1 after a failure or for settings that cannot be used. cfg is the struct that
 // the flags fill; settings points into it. SIGINT and SIGTERM drain; a second
 // one ends the process at once.
-func Main(name, description string, cfg any, settings *Settings, run Service) int {
-	err := config.Parse(cfg, config.Source{
-		Name: name, Description: description, Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr,
+func Main(name, description string, cfg config.Validator, settings *Settings, run Service) int {
+	unread, err := config.Parse(cfg, config.Source{
+		Name: name, Description: description, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout,
 	})
-	if errors.Is(err, config.ErrHelp) {
+	if errors.Is(err, config.ErrDone) {
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
 	}
 	log, err := telemetry.NewLogger(os.Stderr, settings.LogLevel, settings.LogFormat)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
 	}
 	log = log.With(slog.String("process", name))
 	ctx, stop := Signals(context.Background())
 	defer stop()
+	config.WarnUnread(ctx, log, unread)
 	if err := Run(ctx, *settings, log, run); err != nil {
 		log.Error("ended with an error", slog.Any("error", err))
 		return 1

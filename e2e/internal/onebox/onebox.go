@@ -44,7 +44,7 @@ func Run(ctx context.Context, bin string, use func(*Box) error) (err error) {
 
 func (b *Box) start(ctx context.Context, bin string) error {
 	b.cmd = exec.CommandContext(ctx, filepath.Join(bin, "voicemill"), "up", "--json", "--data", filepath.Join(b.Dir, "data"), //nolint:gosec // built by make
-		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-gateway-access-log")
+		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-access-log")
 	b.cmd.Stderr = os.Stderr
 	out, err := b.cmd.StdoutPipe()
 	if err != nil {

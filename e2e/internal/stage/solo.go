@@ -64,8 +64,8 @@ func PrepareSolo(t *testing.T, bin string, cfg SoloConfig) *Solo {
 	}
 	args := append([]string{
 		"up", "--json", "--data", cfg.Data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		"--s3-listen", "127.0.0.1:0", "--log-level", "info", "--no-gateway-access-log",
-		"--gateway-shed-bulk=" + patience, "--gateway-shed-interactive=" + patience, "--gateway-publish-timeout=" + patience,
+		"--s3-listen", "127.0.0.1:0", "--log-level", "info", "--no-access-log",
+		"--shed-bulk=" + patience, "--shed-interactive=" + patience, "--publish-timeout=" + patience,
 	}, cfg.Args...)
 	argv := append(append([]string{}, cfg.Wrap...), append([]string{filepath.Join(bin, "voicemill")}, args...)...)
 	s := &Solo{Data: cfg.Data, bin: bin}

@@ -24,7 +24,7 @@ const (
 // doors are the listening sockets: inherited ones, else new ones.
 type doors struct{ clients, admin net.Listener }
 
-func open(ctx context.Context, cfg settings, in *takeover.Inherited) (*doors, error) {
+func open(ctx context.Context, cfg gateway.Settings, in *takeover.Inherited) (*doors, error) {
 	d := &doors{clients: in.Listener(clientsName), admin: in.Listener(adminName)}
 	var lc net.ListenConfig
 	var err error

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/gateway/internal/takeover"
 )
 
@@ -31,7 +32,7 @@ func TestAnAddressThatIsTakenIsSaidAndFreesTheOther(t *testing.T) {
 	t.Parallel()
 	none, err := takeover.Inherit(func(string) (string, bool) { return "", false })
 	require.NoError(t, err)
-	var cfg settings
+	var cfg gateway.Settings
 	cfg.Gateway.Listen, cfg.Admin = "127.0.0.1:0", "127.0.0.1:0"
 	first, err := open(t.Context(), cfg, none)
 	require.NoError(t, err)

@@ -11,26 +11,14 @@ import (
 	"os"
 
 	"github.com/voicemill/voicemill/gateway"
-	"github.com/voicemill/voicemill/gateway/internal/flags"
 	"github.com/voicemill/voicemill/gateway/internal/takeover"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
 )
-
-type settings struct {
-	Gateway gateway.Config `embed:""`
-	DB      pg.Config      `embed:"" prefix:"db-"`
-	Bus     bus.Config     `embed:"" prefix:"bus-"`
-	Blob    blob.Config    `embed:"" prefix:"blob-"`
-
-	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7861"`
-	PIDFile   string `help:"File to write the process id to when clients are served." placeholder:"FILE"`
-	LogLevel  string `help:"debug, info, warn or error." default:"info"`
-	LogFormat string `help:"json or text." default:"json"`
-}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -41,15 +29,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	defer in.Close()
-	var cfg settings
-	err = flags.Parse(&cfg, flags.Source{
-		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Env: os.LookupEnv, Stdout: stdout,
+	var cfg gateway.Settings
+	unread, err := config.Parse(&cfg, config.Source{
+		Name: "gateway", Description: "Serves the voicemill API to clients.", Args: args, Env: os.Environ(), Stdout: stdout,
 	})
-	if errors.Is(err, flags.ErrHelp) {
+	if errors.Is(err, config.ErrDone) {
 		return 0
 	}
 	if err == nil {
-		err = serve(context.Background(), cfg, in, stdout)
+		err = serve(context.Background(), cfg, unread, in, stdout)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "gateway:", err)
@@ -58,16 +46,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func serve(ctx context.Context, cfg settings, in *takeover.Inherited, stdout io.Writer) error {
+func serve(ctx context.Context, cfg gateway.Settings, unread []string, in *takeover.Inherited, stdout io.Writer) error {
 	lines, err := telemetry.NewLines(stdout, cfg.LogLevel, cfg.LogFormat) // event loops write to it
 	if err != nil {
 		return err
 	}
 	defer lines.Close()
 	log := lines.Logger()
-	if err := cfg.Gateway.Validate(); err != nil { // before anything is bound or connected
-		return err
-	}
+	config.WarnUnread(ctx, log, unread)
 	doors, err := open(ctx, cfg, in)
 	if err != nil {
 		return err

@@ -126,6 +126,22 @@ func awaitReady(ctx context.Context, ns *server.Server, lines *logger) error {
 	if !ns.JetStreamEnabled() {
 		return fmt.Errorf("%w: JetStream is off", errNotReady)
 	}
+	return tellOfItself(ns)
+}
+
+// serverInfo is what package bus asks to see whether messages are synced.
+const serverInfo = "$SYS.REQ.SERVER.PING.JSZ"
+
+// tellOfItself lets every client ask what otherwise the system account may.
+func tellOfItself(ns *server.Server) error {
+	system, clients := ns.SystemAccount(), ns.GlobalAccount()
+	err := system.AddServiceExportWithResponse(serverInfo, server.Streamed, []*server.Account{clients})
+	if err == nil {
+		err = clients.AddServiceImport(system, serverInfo, serverInfo)
+	}
+	if err != nil {
+		return fmt.Errorf("natsd: let clients ask for %s: %w", serverInfo, err)
+	}
 	return nil
 }
 

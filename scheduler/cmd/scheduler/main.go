@@ -20,32 +20,20 @@ import (
 	"github.com/voicemill/voicemill/scheduler"
 )
 
-type settings struct {
-	Scheduler scheduler.Config `embed:""`
-	DB        pg.Config        `embed:"" prefix:"db-"`
-	Bus       bus.Config       `embed:"" prefix:"bus-"`
-	Blob      blob.Config      `embed:"" prefix:"blob-"`
-
-	Admin     string `help:"Address for health, readiness, metrics and profiles." default:"127.0.0.1:7862"`
-	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true" negatable:""`
-	LogLevel  string `help:"debug, info, warn or error." default:"info"`
-	LogFormat string `help:"json or text." default:"json"`
-}
-
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	var cfg settings
-	err := config.Parse(&cfg, config.Source{
-		Name: "scheduler", Description: "Plans jobs, lets out work and sends callbacks.", Args: args, Stdout: stdout, Stderr: stderr,
+	var cfg scheduler.Settings
+	unread, err := config.Parse(&cfg, config.Source{
+		Name: "scheduler", Description: "Plans jobs, lets out work and sends callbacks.", Args: args, Env: os.Environ(), Stdout: stdout,
 	})
-	if errors.Is(err, config.ErrHelp) {
+	if errors.Is(err, config.ErrDone) {
 		return 0
 	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		err = serve(ctx, cfg, stdout)
+		err = serve(ctx, cfg, unread, stdout)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "scheduler:", err)
@@ -54,11 +42,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func serve(ctx context.Context, cfg settings, stdout io.Writer) error {
+func serve(ctx context.Context, cfg scheduler.Settings, unread []string, stdout io.Writer) error {
 	log, err := telemetry.NewLogger(stdout, cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
 		return err
 	}
+	config.WarnUnread(ctx, log, unread)
 	db, err := pg.Connect(ctx, cfg.DB, log)
 	if err != nil {
 		return err

@@ -14,9 +14,9 @@ type Config struct {
 	Lease         time.Duration  `help:"Time until a callback is sent again whose sender died." default:"60s"`
 	Tick          time.Duration  `help:"How often due callbacks are looked for when nothing happens." default:"500ms"`
 	Grace         time.Duration  `help:"How long callbacks on their way may take after stop." default:"5s"`
-	AllowPrivate  bool           `help:"Send callbacks to any address, private ones included. For trusted clients only."`
-	AllowPrefixes []netip.Prefix `help:"Private networks that callbacks may be sent to." placeholder:"CIDR"`
-	AllowPorts    []uint16       `help:"Ports that callbacks may be sent to beside 80 and 443." placeholder:"PORT"`
+	AllowPrivate  bool           `help:"Allow callbacks to any address, private ones included. For trusted clients only."`
+	AllowPrefixes []netip.Prefix `help:"Private networks that callbacks may be sent to." placeholder:"CIDR,..."`
+	AllowPorts    []uint16       `help:"Ports that callbacks may be sent to beside 80 and 443." placeholder:"PORT,..."`
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name.

@@ -23,6 +23,6 @@ func run() int {
 	// The second Ctrl-C ends the process at once, whatever it waits for.
 	context.AfterFunc(ctx, stop)
 	return cli.Run(ctx, os.Args[1:], &console.Console{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version, Getenv: os.Getenv,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version, Getenv: os.Getenv, Environ: os.Environ(),
 	})
 }

@@ -12,7 +12,7 @@ import (
 type Grammar struct {
 	Globals
 
-	Up     UpCommand     `cmd:"" group:"Run" help:"Run everything in one process."`
+	Up     UpCommand     `cmd:"" passthrough:"" group:"Run" help:"Run everything in one process."`
 	Demo   DemoCommand   `cmd:"" group:"Run" help:"Turn a book into audio and show it happening."`
 	Doctor DoctorCommand `cmd:"" group:"Run" help:"Check that this machine has what voicemill needs."`
 	Init   InitCommand   `cmd:"" group:"Run" help:"Prepare the database of services that run apart and print a first key."`

@@ -17,20 +17,44 @@ import (
 	"github.com/voicemill/voicemill/voicemill/internal/up"
 )
 
-// UpCommand runs everything in one process.
+// UpCommand runs everything in one process. It reads its flags as the services
+// read theirs when they run apart.
 type UpCommand struct {
-	up.Config `embed:""`
+	Args []string `arg:"" optional:"" help:"Settings; voicemill up --help lists them."`
 }
+
+// upSettings are what `voicemill up` can be told.
+type upSettings struct {
+	JSON bool      `name:"json" flag:"only" help:"Write what is known once everything serves as one line of JSON."`
+	Up   up.Config `embed:""`
+}
+
+// Validate reports the first setting that makes no sense.
+func (s *upSettings) Validate() error { return s.Up.Validate() }
 
 // Run serves until it is told to stop.
 func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
-	lines, err := telemetry.NewLines(con.Err, c.LogLevel, c.LogFormat)
+	var cfg upSettings
+	unread, err := config.Parse(&cfg, config.Source{
+		Name: "voicemill up", Description: "Runs everything in one process.", Args: c.Args, Env: con.Environ, Stdout: con.Out,
+	})
+	switch {
+	case errors.Is(err, config.ErrDone):
+		return nil
+	case errors.Is(err, config.ErrUsage):
+		return usagef("%w.\nSee `voicemill up --help`", err)
+	case err != nil:
+		return ownFault(err)
+	}
+	con.JSON = con.JSON || cfg.JSON
+	lines, err := telemetry.NewLines(con.Err, cfg.Up.LogLevel, cfg.Up.LogFormat)
 	if err != nil {
 		return usagef("%w", err)
 	}
 	defer lines.Close()
 	telemetry.SurviveReaders()
-	return ownFault(up.Run(ctx, c.Config, up.Deps{Log: lines.Logger(), Lost: lines.Lost, Ready: func(r up.Running) {
+	config.WarnUnread(ctx, lines.Logger(), unread)
+	return ownFault(up.Run(ctx, cfg.Up, up.Deps{Log: lines.Logger(), Lost: lines.Lost, Ready: func(r up.Running) {
 		if con.JSON {
 			_ = con.Document(r)
 			return

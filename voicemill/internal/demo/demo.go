@@ -52,8 +52,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 	settings := up.DefaultConfig()
 	settings.Data = filepath.Join(dir, "data")
-	settings.Listen, settings.Admin, settings.S3Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	settings.Gateway.CallbackPrivate, settings.Scheduler.Callback.AllowPrivate = true, true // the receiver is on this machine
+	settings.Gateway.Listen, settings.Admin, settings.S3Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	settings.Gateway.CallbackAllowPrivate, settings.Scheduler.Callback.AllowPrivate = true, true // the receiver is on this machine
 	settings.Gateway.AccessLog = false
 
 	ready := make(chan up.Running, 1)

@@ -41,25 +41,34 @@ const (
 
 // Config is what `voicemill up` can be told.
 type Config struct {
-	Data      string `default:"voicemill-data" type:"path" help:"Folder that holds all state."`
-	Listen    string `default:"127.0.0.1:7860" help:"Where clients connect."`
+	Data      string `default:"voicemill-data" help:"Folder that holds all state."`
 	Admin     string `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
-	S3Listen  string `default:"127.0.0.1:7862" name:"s3-listen" help:"Where the embedded S3 serves uploads and downloads."`
-	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
-	LogFormat string `default:"text" enum:"json,text" help:"Form of the log on standard error: ${enum}."`
+	S3Listen  string `default:"127.0.0.1:7862" help:"Where the embedded S3 serves uploads and downloads."`
+	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged."`
+	LogFormat string `default:"text" enum:"json,text" help:"Form of the log on standard error."`
 
-	Gateway   gateway.Config   `embed:"" prefix:"gateway-"`
-	Scheduler scheduler.Config `embed:"" prefix:"scheduler-"`
-	Worker    worker.Config    `embed:"" prefix:"worker-"`
+	Gateway   gateway.Config   `embed:""`
+	Scheduler scheduler.Config `embed:""`
+	Worker    worker.Config    `embed:""`
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		Data: "voicemill-data", Listen: "127.0.0.1:7860", Admin: "127.0.0.1:7861", S3Listen: "127.0.0.1:7862",
+		Data: "voicemill-data", Admin: "127.0.0.1:7861", S3Listen: "127.0.0.1:7862",
 		LogLevel: "warn", LogFormat: "text",
 		Gateway: gateway.DefaultConfig(), Scheduler: scheduler.DefaultConfig(), Worker: worker.DefaultConfig(),
 	}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c *Config) Validate() error {
+	for _, part := range []interface{ Validate() error }{c.Gateway, c.Scheduler, c.Worker} {
+		if err := part.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Running is what is known once everything serves.
@@ -115,7 +124,6 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
 	})
 	stack.Add("gateway", func(ctx context.Context) error {
-		cfg.Gateway.Listen = cfg.Listen
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
 			Log: log, LogLost: deps.Lost, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
 			Ready:  func(addr net.Addr) { running.URL = "http://" + addr.String(); late.Reset(voicesWait) },

@@ -13,16 +13,11 @@ import (
 	"github.com/voicemill/voicemill/worker"
 )
 
-type settings struct {
-	process.Settings `embed:""`
-	Worker           worker.Config `embed:""`
-}
-
 func main() { os.Exit(run()) }
 
 func run() int {
-	var s settings
-	return process.Main("worker", "Speaks segments, joins chapters and ends jobs.", &s, &s.Settings,
+	var s worker.Settings
+	return process.Main("worker", "Speaks segments, joins chapters and ends jobs.", &s, &s.Process,
 		func(ctx context.Context, c process.Conns) error {
 			return worker.Run(ctx, s.Worker, worker.Deps{
 				Log: c.Log, Registry: c.Registry, Bus: c.Bus, DB: c.DB, Blob: c.Blob, Random: rand.Reader,

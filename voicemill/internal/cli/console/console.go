@@ -18,6 +18,7 @@ type Console struct {
 	JSON    bool      // whether results are machine-readable
 	Version string
 	Getenv  func(string) string
+	Environ []string // name=value, for the commands that serve
 }
 
 // Printf writes one or more lines of a result; the caller ends them. An error

@@ -1,0 +1,30 @@
+package scheduler
+
+import (
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// Settings are everything that the command scheduler can be told.
+type Settings struct {
+	Scheduler Config      `embed:""`
+	DB        pg.Config   `embed:"" prefix:"db-"`
+	Bus       bus.Config  `embed:"" prefix:"bus-"`
+	Blob      blob.Config `embed:"" prefix:"blob-"`
+
+	Admin     string `help:"Where health, readiness, metrics and profiles are served. Not for clients." default:"127.0.0.1:7862"`
+	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true"`
+	LogLevel  string `help:"Least level that is logged." default:"info" enum:"debug,info,warn,error"`
+	LogFormat string `help:"Form of the log on standard output." default:"json" enum:"json,text"`
+}
+
+// Validate reports the first setting that makes no sense.
+func (s *Settings) Validate() error {
+	for _, part := range []interface{ Validate() error }{s.Scheduler, s.DB, s.Bus, s.Blob} {
+		if err := part.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
