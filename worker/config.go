@@ -41,7 +41,7 @@ type Config struct {
 	Pools     []Pool `config:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools
 
 	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
-	Assemblies int           `help:"Chapters joined at once." default:"2"`
+	Assemblies int           `help:"Chapters of one class joined at once." default:"2"`
 	BulkShare  int           `help:"Of so many engine calls, one is led by bulk work if any waits." default:"5"`
 	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
 	Heartbeat  time.Duration `help:"Between two signs of life for what is in hand; a third of the bus's ack wait." default:"5s" name:"lease-heartbeat"`
@@ -116,7 +116,7 @@ func (c Config) deliver() deliver.Config {
 
 func (c Config) assemble() assemble.Config {
 	return assemble.Config{
-		Workers: c.Assemblies, Attempts: c.Attempts, Prefetch: 4, Page: 250, // a page of the manifest has texts: about 200 KB
+		Workers: c.Assemblies, Attempts: c.Attempts, Tries: assemblyTries, Delay: c.RetryDelay, Prefetch: 4, Page: 250,
 		Hold: c.Hold, Poll: poll, Grace: c.Grace,
 	}
 }
@@ -124,6 +124,8 @@ func (c Config) assemble() assemble.Config {
 const (
 	// One wait of a pull; a stop ends it within a second.
 	poll = 5 * time.Second
+	// An assembly that was tried so often in vain is parked.
+	assemblyTries = 5
 	// So many times the predicted audio is what an engine may take for it:
 	// drivers give up sooner, and nothing that is worth running is slower.
 	callFactor = 20

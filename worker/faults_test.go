@@ -194,14 +194,9 @@ func TestCancelledWorkNeverReachesAnEngine(t *testing.T) {
 	p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(60)...))
 	<-begun
 	<-begun
-	_, err := w.db.Exec(t.Context(), `with j as (update jobs set state = 'cancelled', finished_at = now() where id = $1)
-		update segments set state = 'cancelled' where job_id = $1 and state in ('pending', 'released')`, p.ID)
-	require.NoError(t, err)
+	require.NoError(t, plantest.Cancel(t.Context(), w.db, p))
 	close(hold)
-	require.Eventually(t, func() bool {
-		pending, acks, err := w.bus.WorkPending(t.Context(), "test", job.Bulk)
-		return err == nil && pending+acks == 0
-	}, within, 20*time.Millisecond, "the messages of a cancelled job stay")
+	w.drained(t, "the messages of a cancelled job stay")
 	require.Equal(t, 2, e.callCount(), "cancelled work reached the engine")
 	require.Zero(t, w.number(t, `select segments_done from jobs where id = $1`, p.ID))
 }
@@ -341,8 +336,8 @@ type mortalQueue struct {
 	g *grave
 }
 
-func (s mortalQueue) Fetch(ctx context.Context, limit int, wait time.Duration) ([]assemble.Message, error) {
-	msgs, err := s.Source.Fetch(ctx, limit, wait)
+func (s mortalQueue) Fetch(ctx context.Context, class job.Class, limit int, wait time.Duration) ([]assemble.Message, error) {
+	msgs, err := s.Source.Fetch(ctx, class, limit, wait)
 	for i := range msgs {
 		msgs[i].Message = buried{msgs[i].Message, s.g}
 	}
@@ -447,12 +442,12 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 func (w *world) requireOnce(t *testing.T, id job.ID, segments, chapters int) {
 	t.Helper()
 	var done, counted, ready, artifacts, attempt int
-	require.NoError(t, w.db.QueryRow(t.Context(), `select segments_done, (select sum(segments_done)::int from chapters where job_id = id), chapters_ready,
-		(select count(*) from artifacts where job_id = id), (select max(attempt) from segments where job_id = id) from jobs where id = $1`, id).
+	require.NoError(t, w.db.QueryRow(t.Context(), `select segments_done, (select sum(segments_done)::int from chapters where job_id = jobs.id), chapters_ready,
+		(select count(*) from artifacts where job_id = jobs.id), (select max(attempt) from segments where job_id = jobs.id) from jobs where id = $1`, id).
 		Scan(&done, &counted, &ready, &artifacts, &attempt))
 	require.Equal(t, []int{segments, segments, chapters, chapters + 1, 1}, []int{done, counted, ready, artifacts, attempt})
 	var audio, sum float64
-	require.NoError(t, w.db.QueryRow(t.Context(), `select audio_seconds, (select sum(audio_samples::float8 / sample_rate) from segments where job_id = id)
+	require.NoError(t, w.db.QueryRow(t.Context(), `select audio_seconds, (select sum(audio_samples::float8 / sample_rate) from segments where job_id = jobs.id)
 		from jobs where id = $1`, id).Scan(&audio, &sum))
 	require.InDelta(t, sum, audio, 1e-6)
 }
@@ -517,8 +512,8 @@ func TestLostAudioIsMadeAgain(t *testing.T) {
 			w.start(t, quickConfig(), e, func(p *parts) { p.blob = g })
 			p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(6)...))
 			require.Eventually(t, func() bool { return w.number(t, `select segments_done from jobs where id = $1`, p.ID) == 6 }, within, 20*time.Millisecond)
-			damage(t, w, w.objectKey(t, p.Works[1].RenditionKey))
-			damage(t, w, w.objectKey(t, p.Works[4].RenditionKey))
+			damage(t, w, w.objectKey(t, p.Segments[1].RenditionKey))
+			damage(t, w, w.objectKey(t, p.Segments[4].RenditionKey))
 			close(g.open)
 			require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
 			w.checkBook(t, p.ID)
@@ -568,17 +563,31 @@ func TestAudioThatIsLostAgainAndAgainEndsTheJob(t *testing.T) {
 	require.Equal(t, "1 of 1 chapters failed. Chapter 1: Stored audio was missing or damaged 3 times.", m.Error.Detail)
 }
 
-func TestAMessageWithAnOldAttemptIsStillTheSegments(t *testing.T) {
+func TestAMessageOfAnOldAttemptIsDropped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.start(t, quickConfig(), &scripted{}, nil)
-	p := plantest.Insert(t, w.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "A b c.")}})
-	works, err := plantest.Release(t.Context(), w.db, p)
+	e := &scripted{}
+	w.start(t, quickConfig(), e, nil)
+	p := plantest.Insert(t, w.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "A b c.", "D e f.")}})
+	bundles, err := plantest.Release(t.Context(), w.db, p)
 	require.NoError(t, err)
-	_, err = w.db.Exec(t.Context(), `update segments set attempt = 2 where job_id = $1`, p.ID)
+	_, err = w.db.Exec(t.Context(), `update outstanding set attempt = 2 where job = $1`, p.Num)
 	require.NoError(t, err)
-	require.NoError(t, errors.Join(w.bus.PublishWork(t.Context(), works)...))
-	require.Eventually(t, func() bool { return w.number(t, `select segments_done from jobs where id = $1`, p.ID) == 1 }, within, 20*time.Millisecond)
+	require.NoError(t, errors.Join(w.bus.PublishWork(t.Context(), bundles)...))
+	w.drained(t, "an old message stays")
+	require.Zero(t, e.callCount())
+	bundles[0].Attempt = 2
+	require.NoError(t, errors.Join(w.bus.PublishWork(t.Context(), bundles)...))
+	require.Eventually(t, func() bool { return w.number(t, `select segments_done from jobs where id = $1`, p.ID) == 2 }, within, 20*time.Millisecond)
+}
+
+// drained waits until WORK has nothing for the engines.
+func (w *world) drained(t *testing.T, otherwise string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		pending, acks, err := w.bus.WorkPending(t.Context(), "test", job.Bulk)
+		return err == nil && pending+acks == 0
+	}, within, 20*time.Millisecond, otherwise)
 }
 
 func TestAnAssemblyOfADeletedJobIsDropped(t *testing.T) {
@@ -586,10 +595,10 @@ func TestAnAssemblyOfADeletedJobIsDropped(t *testing.T) {
 	w := newWorld(t)
 	w.start(t, quickConfig(), &scripted{}, nil)
 	var drained atomic.Bool
-	errs := w.bus.PublishAssembly(t.Context(), []bus.Assembly{{JobID: "job_gone", Ordinal: 1}, {JobID: "job_gone"}})
+	errs := w.bus.PublishAssembly(t.Context(), []bus.Assembly{{JobID: "job_gone", Ordinal: 1, Attempt: 1, Class: job.Bulk}, {JobID: "job_gone", Attempt: 1, Class: job.Bulk}})
 	require.NoError(t, errors.Join(errs...))
 	require.Eventually(t, func() bool {
-		msgs, err := w.bus.FetchAssembly(t.Context(), 1, 0)
+		msgs, err := w.bus.FetchAssembly(t.Context(), job.Bulk, 1, 0)
 		drained.Store(err == nil && len(msgs) == 0)
 		for _, m := range msgs {
 			_ = m.Nak()

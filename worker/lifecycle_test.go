@@ -56,9 +56,11 @@ func TestAStopGivesBackWhatHasNotBegun(t *testing.T) {
 	require.Less(t, took, cfg.Grace+lastGroup+poll, "the stop took %s", took)
 	done := w.number(t, `select segments_done from jobs where id = $1`, p.ID)
 	require.Positive(t, done, "what ran was not finished")
+	require.Equal(t, 30-done, w.number(t, `select sum(bit_count(mask::bit(64))) from outstanding where job = $1`, p.Num))
+	require.Zero(t, w.number(t, `select sum(started) from outstanding where job = $1`, p.Num), "what was given back counts as died")
 	free, err := w.bus.FetchWork(t.Context(), "test", job.Bulk, 100, 0)
 	require.NoError(t, err)
-	require.Len(t, free, 30-done, "messages are still with a worker that has ended")
+	require.Len(t, free, w.number(t, `select count(*) from outstanding where job = $1`, p.Num), "messages are still with a worker that has ended")
 	for _, m := range free {
 		require.NoError(t, m.Nak())
 	}

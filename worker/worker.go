@@ -86,6 +86,7 @@ type parts struct {
 	assemblies assemble.Source
 	blob       assemble.Blob
 	settle     func(*store.Store) commit.Store
+	claims     func(*store.Store) consume.Claims
 }
 
 // connected returns the parts over the connections of deps.
@@ -95,6 +96,7 @@ func connected(deps Deps) parts {
 		assemblies: assemble.Queue{Bus: deps.Bus},
 		blob:       deps.Blob,
 		settle:     func(s *store.Store) commit.Store { return s },
+		claims:     func(s *store.Store) consume.Claims { return s },
 	}
 }
 
@@ -107,6 +109,7 @@ type service struct {
 	voices    []store.Voice
 	keeper    *lease.Keeper
 	committer *commit.Committer
+	reports   []func() bus.Capacity
 	takers    []func(context.Context) error // what pulls from the bus
 }
 
@@ -123,25 +126,37 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 		m = meter.New(deps.Registry)
 	}
 	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease"))}
-	s.committer = commit.New(cfg.commit(), p.settle(st), part("commit"), func(group int, done store.Settled) {
-		m.Group(group)
-		for id, version := range done.Versions {
-			deps.Bus.Hint(id, version)
+	assembler := assemble.New(cfg.assemble(), assemble.Deps{
+		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
+		Hint: deps.Bus.Hint, Tell: func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }, Meter: m, Log: part("assemble"),
+	})
+	s.committer = commit.New(cfg.commit(), p.settle(st), part("commit"), func(group []store.Outcome, done store.Settled) {
+		m.Group(len(group))
+		deps.Bus.TellSettled(settledNotes(group, done))
+		for _, c := range done.Changes {
+			deps.Bus.Hint(c.ID, c.Version)
+			if c.Whole {
+				assembler.Whole(c.ID)
+			}
 		}
 	})
 	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Random: deps.Random, Log: part("deliver")})
+	suspects := make(chan struct{}, 1)
 	for i, pool := range pools {
 		cc, sc := cfg.consume(pool, engines[i].Info()), cfg.synth(pool)
 		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
-		caller := synth.New(sc, synth.Deps{Engine: engines[i], Store: st, Deliver: deliverer, Meter: m, Log: part("synth")})
-		s.takers = append(s.takers, consume.New(cc, p.work(pool.Name), caller, s.keeper, part("consume")).Run)
+		caller := synth.New(sc, synth.Deps{Engine: engines[i], Store: st, Deliver: deliverer, Meter: m, Suspects: suspects, Log: part("synth")})
+		taker := consume.New(cc, p.work(pool.Name), p.claims(st), caller, s.keeper, part("consume"))
+		s.takers = append(s.takers, taker.Run)
+		s.reports = append(s.reports, func() bus.Capacity {
+			c := taker.Capacity()
+			return bus.Capacity{Pool: pool.Name, Slots: c.Slots, Batch: c.Batch, Static: c.Batch > 1, Goodput: c.Goodput}
+		})
 	}
-	s.takers = append(s.takers, assemble.New(cfg.assemble(), assemble.Deps{
-		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
-		Hint: deps.Bus.Hint, Meter: m, Log: part("assemble"),
-	}).Run)
+	s.takers = append(s.takers, assembler.Run)
+	s.reports = append(s.reports, func() bus.Capacity { return bus.Capacity{Pool: bus.PoolAssemble, Slots: 2 * cfg.Assemblies, Batch: 1} })
 	return s, nil
 }
 
@@ -154,6 +169,7 @@ func (s *service) run(ctx context.Context) error {
 	stack.Add("leases", s.keeper.Run)
 	stack.Add("commit", s.committer.Run)
 	stack.Add("intake", s.take)
+	stack.Add("report", s.report)
 	if s.deps.Ready != nil {
 		s.deps.Ready()
 	}

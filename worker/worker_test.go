@@ -26,6 +26,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/assemble"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/plantest"
+	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -188,8 +189,11 @@ func (w *world) checkBook(t *testing.T, id job.ID) assemble.Manifest {
 
 func (w *world) objectKey(t *testing.T, rendition string) (key string) {
 	t.Helper()
-	require.NoError(t, w.db.QueryRow(t.Context(), `select object_key from renditions where key = $1`, rendition).Scan(&key))
-	return key
+	var tenant job.Tenant
+	var suffix string
+	require.NoError(t, w.db.QueryRow(t.Context(), `select t.id, r.suffix from renditions r join tenants t on t.num = r.tenant
+		where encode(r.key, 'hex') = $1`, rendition).Scan(&tenant, &suffix))
+	return store.ObjectKey(tenant, rendition, suffix)
 }
 
 func requireSilence(t *testing.T, samples []int16, format string, args ...any) {

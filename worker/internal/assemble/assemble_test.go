@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,7 @@ func newBench(tb testing.TB) *bench {
 	var err error
 	b.store, err = store.New(b.db, rand.Reader)
 	require.NoError(tb, err)
-	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
+	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Tries: 3, Delay: 10 * time.Millisecond, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
 		assemble.Deps{
 			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Log: testkit.Log(tb),
 			Hint: func(_ job.ID, version int64) {
@@ -71,7 +72,7 @@ func newBench(tb testing.TB) *bench {
 }
 
 // Fetch hands over what do asks for.
-func (b *bench) Fetch(ctx context.Context, _ int, wait time.Duration) ([]assemble.Message, error) {
+func (b *bench) Fetch(ctx context.Context, _ job.Class, _ int, wait time.Duration) ([]assemble.Message, error) {
 	select {
 	case m := <-b.msgs:
 		return []assemble.Message{m}, nil
@@ -93,42 +94,65 @@ func (n note) InProgress() error         { return nil }
 func (b *bench) do(tb testing.TB, id job.ID, ordinal int) {
 	tb.Helper()
 	n := make(note, 1)
-	b.msgs <- assemble.Message{Work: bus.Assembly{JobID: id, Ordinal: ordinal}, Message: n}
+	b.msgs <- assemble.Message{Work: b.released(tb, id, ordinal), Message: n}
 	require.Equal(tb, "ack", <-n)
 }
 
+// released releases what is due, and returns the message that is wanted: of what
+// is not due any more, an old one.
+func (b *bench) released(tb testing.TB, id job.ID, ordinal int) bus.Assembly {
+	tb.Helper()
+	_, err := plantest.Due(tb.Context(), b.db)
+	require.NoError(tb, err)
+	a := bus.Assembly{JobID: id, Ordinal: ordinal, Attempt: 1}
+	require.NoError(tb, b.db.QueryRow(tb.Context(), `select coalesce(max(attempt), 1) from outbox where job_id = $1 and ordinal = $2`, id, ordinal).Scan(&a.Attempt))
+	return a
+}
+
 // render stores audio for every segment of p and settles it.
-func (b *bench) render(t *testing.T, p plantest.Plan, audio func(w bus.Work) (hz int, samples []int16)) {
+func (b *bench) render(t *testing.T, p plantest.Plan, audio func(g bus.Segment) (hz int, samples []int16)) {
 	t.Helper()
-	works, err := plantest.Release(t.Context(), b.db, p)
+	bundles, err := plantest.Release(t.Context(), b.db, p)
 	require.NoError(t, err)
-	var outcomes []store.Outcome
-	for _, w := range works {
-		hz, samples := audio(w)
-		o := store.Outcome{Ref: store.Ref{JobID: w.JobID, N: w.N}, Attempt: w.Attempt, State: job.SegmentFailed, ErrorKind: job.Engine, ErrorDetail: "It would not."}
-		if samples != nil {
-			o.State, o.Rendition = job.SegmentDone, b.keep(t, w, hz, samples)
+	b.settle(t, bundles, func(g bus.Segment) *store.Rendition {
+		hz, samples := audio(g)
+		if samples == nil {
+			return nil
 		}
-		outcomes = append(outcomes, o)
+		return b.keep(t, p.Tenant, g, hz, samples)
+	})
+}
+
+// settle settles bundles with renditions; without one a segment has failed.
+func (b *bench) settle(tb testing.TB, bundles []bus.Bundle, rendition func(g bus.Segment) *store.Rendition) {
+	tb.Helper()
+	var outcomes []store.Outcome
+	for _, bundle := range bundles {
+		for _, g := range bundle.Segments {
+			o := store.Outcome{
+				Ref: store.RefOf(bundle), Segment: g.N, Chapter: g.Chapter, Key: g.RenditionKey, Seconds: g.PredictedSeconds,
+				State: job.SegmentDone, Rendition: rendition(g),
+			}
+			if o.Rendition == nil {
+				o.State, o.ErrorKind, o.ErrorDetail = job.SegmentFailed, job.Engine, "It would not."
+			}
+			outcomes = append(outcomes, o)
+		}
 	}
-	for len(outcomes) > 0 {
-		n := min(len(outcomes), store.MaxGroup)
-		_, err = b.store.Settle(t.Context(), outcomes[:n])
-		require.NoError(t, err)
-		outcomes = outcomes[n:]
+	for group := range slices.Chunk(outcomes, store.MaxGroup) {
+		_, err := b.store.Settle(tb.Context(), group)
+		require.NoError(tb, err)
 	}
 }
 
-func (b *bench) keep(tb testing.TB, w bus.Work, hz int, samples []int16) *store.Rendition {
+func (b *bench) keep(tb testing.TB, tenant job.Tenant, g bus.Segment, hz int, samples []int16) *store.Rendition {
 	tb.Helper()
 	data := wav.Encode(hz, samples)
 	sum := sha256.Sum256(data)
-	key := "renditions/default/" + w.RenditionKey + ".wav"
-	_, err := b.blob.Put(tb.Context(), key, bytes.NewReader(data), int64(len(data)), blob.PutOptions{IfAbsent: true})
+	_, err := b.blob.Put(tb.Context(), store.ObjectKey(tenant, g.RenditionKey, ""), bytes.NewReader(data), int64(len(data)), blob.PutOptions{IfAbsent: true})
 	require.NoError(tb, err)
 	return &store.Rendition{
-		Key: w.RenditionKey, Tenant: w.Tenant, ObjectKey: key, SampleRate: hz, Samples: int64(len(samples)),
-		Bytes: int64(len(data)), SHA256: sum[:], Engine: "test",
+		Key: g.RenditionKey, Tenant: tenant, SampleRate: hz, Samples: int64(len(samples)), Bytes: int64(len(data)), SHA256: sum[:],
 	}
 }
 
@@ -164,7 +188,7 @@ func TestAChapterWithGapsIsJoinedAroundThem(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p := plantest.Insert(t, b.db, plantest.Book{OnFailure: job.AllowPartial, Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "bad", "c", "bad too", "e")}})
-	b.render(t, p, func(w bus.Work) (int, []int16) {
+	b.render(t, p, func(w bus.Segment) (int, []int16) {
 		if strings.HasPrefix(w.Text, "bad") {
 			return 0, nil
 		}
@@ -198,7 +222,7 @@ func TestWhatCannotBeJoinedFailsClearly(t *testing.T) {
 			b := newBench(t)
 			p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "b")}})
 			damage(t, b, p)
-			b.render(t, p, func(w bus.Work) (int, []int16) {
+			b.render(t, p, func(w bus.Segment) (int, []int16) {
 				if w.N == 2 && strings.HasPrefix(detail, "Segments at") {
 					return 24000, ramp(100)
 				}
@@ -220,7 +244,7 @@ func TestTwoWorkersOnOneChapterMakeOneFile(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "b", "c")}})
-	b.render(t, p, func(bus.Work) (int, []int16) { return rate, ramp(50_000) })
+	b.render(t, p, func(bus.Segment) (int, []int16) { return rate, ramp(50_000) })
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() { b.do(t, p.ID, 1) })
@@ -240,9 +264,9 @@ func TestWatchersAreToldBeforeTheMessageIsSettled(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p := plantest.Insert(t, b.db, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a")}})
-	b.render(t, p, func(bus.Work) (int, []int16) { return rate, ramp(1000) })
+	b.render(t, p, func(bus.Segment) (int, []int16) { return rate, ramp(1000) })
 	n := make(note)
-	b.msgs <- assemble.Message{Work: bus.Assembly{JobID: p.ID, Ordinal: 1}, Message: n}
+	b.msgs <- assemble.Message{Work: b.released(t, p.ID, 1), Message: n}
 	var told, version int64
 	select {
 	case told = <-b.hints:
@@ -263,19 +287,10 @@ func (b *bench) long(tb testing.TB, segments int) plantest.Plan {
 		c.Segments = append(c.Segments, plantest.Segment{Text: "The same words again.", Seconds: seconds})
 	}
 	p := plantest.Insert(tb, b.db, plantest.Book{Chapters: []plantest.Chapter{c}})
-	works, err := plantest.Release(tb.Context(), b.db, p)
+	bundles, err := plantest.Release(tb.Context(), b.db, p)
 	require.NoError(tb, err)
-	r := b.keep(tb, works[0], rate, ramp(seconds*rate))
-	for len(works) > 0 {
-		n := min(len(works), store.MaxGroup)
-		outcomes := make([]store.Outcome, n)
-		for i, w := range works[:n] {
-			outcomes[i] = store.Outcome{Ref: store.Ref{JobID: w.JobID, N: w.N}, Attempt: w.Attempt, State: job.SegmentDone, Rendition: r}
-		}
-		_, err := b.store.Settle(tb.Context(), outcomes)
-		require.NoError(tb, err)
-		works = works[n:]
-	}
+	r := b.keep(tb, p.Tenant, p.Segments[0], rate, ramp(seconds*rate))
+	b.settle(tb, bundles, func(bus.Segment) *store.Rendition { return r })
 	return p
 }
 

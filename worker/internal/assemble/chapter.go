@@ -8,12 +8,13 @@ import (
 	"log/slog"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
 // chapter joins one chapter, unless that is not due any more.
-func (a *Assembler) chapter(ctx context.Context, id job.ID, ordinal int) error {
-	c, err := a.deps.Store.Chapter(ctx, id, ordinal)
+func (a *Assembler) chapter(ctx context.Context, d store.Due) error {
+	c, err := a.deps.Store.Chapter(ctx, d.JobID, d.Ordinal)
 	if job.KindOf(err) == job.NotFound {
 		return nil // the job was deleted
 	}
@@ -21,7 +22,7 @@ func (a *Assembler) chapter(ctx context.Context, id job.ID, ordinal int) error {
 		return err
 	}
 	if c.JobFinal || c.State != job.ChapterAssembling {
-		return a.deps.Store.DropStale(ctx, id, ordinal)
+		return a.deps.Store.DropStale(ctx, d.JobID, d.Ordinal)
 	}
 	plan, err := a.survey(ctx, c)
 	if err != nil {
@@ -41,9 +42,11 @@ func (a *Assembler) chapter(ctx context.Context, id job.ID, ordinal int) error {
 		return a.heal(ctx, c, broken)
 	}
 	if _, err := a.deps.Store.ReadyChapter(ctx, c, joined); err != nil {
-		return fmt.Errorf("record chapter %d: %w", ordinal, err)
+		return fmt.Errorf("record chapter %d: %w", d.Ordinal, err)
 	}
-	return nil // if it did not count, another worker was faster
+	// If it did not count, another worker was faster.
+	a.deps.Tell(bus.Settled{Job: c.Job, N: d.Ordinal, Attempt: max(d.Attempt, 1), Tenant: c.Tenant, Class: c.Class, Pool: bus.PoolAssemble, Actual: *joined.File.AudioSeconds})
+	return nil
 }
 
 // plan is what the first reading of a chapter's rows found.
@@ -70,6 +73,10 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 			}
 			continue
 		}
+		if !g.Rendered {
+			p.broken = append(p.broken, store.Broken{RenditionKey: g.RenditionKey, Detail: "The stored audio was gone and is made again."})
+			continue
+		}
 		if layout == nil {
 			p.rate = g.SampleRate
 			layout = NewLayout(g.SampleRate, c.Pauses)
@@ -78,11 +85,11 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 			p.fault = fmt.Sprintf("Segments at %d Hz and at %d Hz cannot be one chapter.", p.rate, g.SampleRate)
 			return p, nil
 		}
-		if g.ObjectKey == "" || g.RenditionSamples != g.Samples {
-			p.broken = append(p.broken, store.Broken{RenditionKey: g.RenditionKey, Detail: "The stored audio was gone and is made again."})
-		}
 		layout.Place(g.Samples, g.BreakAfter)
 		digest.Add(g.RenditionKey)
+	}
+	if len(p.broken) > 0 {
+		return p, nil
 	}
 	if layout == nil {
 		p.fault = "No segment of this chapter has audio."
@@ -100,8 +107,11 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 // that is not final ends it with an error: the job was cancelled meanwhile.
 func (a *Assembler) segments(ctx context.Context, c store.Chapter) iter.Seq2[store.Segment, error] {
 	return func(yield func(store.Segment, error) bool) {
-		for after := 0; ; {
-			page, err := a.deps.Store.Segments(ctx, c.JobID, c.Ordinal, after, a.cfg.Page)
+		for from, to := range pages(c.First, c.SegmentsTotal) {
+			page, err := a.deps.Store.Segments(ctx, c, from, to)
+			if err == nil && len(page) != to-from+1 {
+				err = &job.Error{Op: "assemble.segments", JobID: c.JobID, Kind: job.Internal, Err: fmt.Errorf("%d of segments %d to %d", len(page), from, to)}
+			}
 			if err != nil {
 				yield(store.Segment{}, err)
 				return
@@ -116,11 +126,24 @@ func (a *Assembler) segments(ctx context.Context, c store.Chapter) iter.Seq2[sto
 				if !yield(g, nil) {
 					return
 				}
-				after = g.N
 			}
-			if len(page) < a.cfg.Page {
+		}
+	}
+}
+
+// pageBlocks is how many blocks of segments are read at once.
+const pageBlocks = 2
+
+// pages divides total segments from first on at the borders of blocks.
+func pages(first, total int) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		const page = pageBlocks * bus.BlockSegments
+		for from := first; from < first+total; {
+			to := min((from-1)/page*page+page, first+total-1)
+			if !yield(from, to) {
 				return
 			}
+			from = to + 1
 		}
 	}
 }

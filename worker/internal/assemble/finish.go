@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
@@ -17,7 +19,8 @@ import (
 const ManifestName = "manifest.json"
 
 // finish ends a job whose chapters are all final, unless that is not due any more.
-func (a *Assembler) finish(ctx context.Context, id job.ID) error {
+func (a *Assembler) finish(ctx context.Context, d store.Due) error {
+	id := d.JobID
 	j, err := a.deps.Store.Job(ctx, id)
 	if job.KindOf(err) == job.NotFound {
 		return nil // the job was deleted
@@ -25,28 +28,26 @@ func (a *Assembler) finish(ctx context.Context, id job.ID) error {
 	if err != nil {
 		return err
 	}
-	if j.Final {
-		return a.deps.Store.DropStale(ctx, id, 0)
-	}
-	if j.State != job.StateAssembling || j.ChaptersReady+j.ChaptersFailed != j.ChaptersTotal {
-		return nil // a chapter is being made again; its end makes this due again
+	if j.Final || j.State != job.StateAssembling || j.ChaptersReady+j.ChaptersFailed != j.ChaptersTotal {
+		return a.deps.Store.DropStale(ctx, id, 0) // if a chapter is being made again, its end makes this due again
 	}
 	end, err := a.verdict(ctx, j)
 	if err != nil {
 		return err
 	}
 	end.Manifest, err = a.manifest(ctx, j, end)
-	if err != nil && job.Retryable(err) {
-		return err
+	if stale, ok := errors.AsType[*staleError](err); ok {
+		a.deps.Log.WarnContext(ctx, "a chapter is joined again", slog.String("job_id", string(id)), slog.String("error", err.Error()))
+		return a.deps.Store.RejoinChapter(ctx, id, stale.ordinal)
 	}
-	if err != nil { // what is stored contradicts itself: the job must end, and say so
-		a.deps.Log.ErrorContext(ctx, "a manifest cannot be written", slog.String("job_id", string(id)), slog.String("error", err.Error()))
-		end = store.End{State: job.StateFailed, Proof: end.Proof, ErrorKind: job.Internal.String(), ErrorDetail: "The description of the audio could not be made."}
+	if err != nil {
+		return err
 	}
 	ok, err := a.deps.Store.FinishJob(ctx, j, end)
 	if err != nil {
 		return fmt.Errorf("end job %s: %w", id, err)
 	}
+	a.deps.Tell(bus.Settled{Job: j.Num, Attempt: max(d.Attempt, 1), Tenant: j.Tenant, Class: j.Class, Pool: bus.PoolAssemble})
 	if ok {
 		a.deps.Log.InfoContext(ctx, "job ended", slog.String("job_id", string(id)), slog.String("state", string(end.State)))
 	}
@@ -57,7 +58,7 @@ func (a *Assembler) finish(ctx context.Context, id job.ID) error {
 // was really joined.
 func (a *Assembler) verdict(ctx context.Context, j store.Job) (store.End, error) {
 	digest := job.NewOrderDigest()
-	fault := "" // of the first chapter that failed although its segments did not
+	fault, kind := "", job.Engine.String() // of the first chapter that failed although its segments did not
 	for c, err := range a.chapters(ctx, j.ID) {
 		if err != nil {
 			return store.End{}, err
@@ -65,7 +66,7 @@ func (a *Assembler) verdict(ctx context.Context, j store.Job) (store.End, error)
 		if c.State == job.ChapterReady {
 			digest.Add(hex.EncodeToString(c.Proof))
 		} else if fault == "" && c.SegmentsFailed == 0 {
-			fault = fmt.Sprintf("Chapter %d: %s", c.Ordinal, c.ErrorDetail)
+			fault, kind = fmt.Sprintf("Chapter %d: %s", c.Ordinal, c.ErrorDetail), c.ErrorKind
 		}
 	}
 	end := store.End{Proof: digest.Sum(), State: job.StateFailed, ErrorKind: job.Engine.String()}
@@ -77,13 +78,14 @@ func (a *Assembler) verdict(ctx context.Context, j store.Job) (store.End, error)
 		end.ErrorKind, end.ErrorDetail = job.Internal.String(), "The chapters that were joined are not the ones that were planned."
 		return end, nil
 	case j.SegmentsFailed == 0:
+		end.ErrorKind = kind
 		end.ErrorDetail = fmt.Sprintf("%d of %d chapters failed. %s", j.ChaptersFailed, j.ChaptersTotal, fault)
 		return end, nil
 	case j.OnFailure == job.AllowPartial && j.ChaptersReady > 0:
 		end.State = job.StatePartial
 	}
 	end.ErrorDetail = fmt.Sprintf("%d of %d segments failed.", j.SegmentsFailed, j.SegmentsTotal)
-	first, ok, err := a.deps.Store.FirstFailure(ctx, j.ID)
+	first, ok, err := a.deps.Store.FirstFailure(ctx, j.Num)
 	if err != nil {
 		return end, err
 	}

@@ -96,7 +96,7 @@ func (a *Assembler) write(ctx context.Context, w io.Writer, c store.Chapter, p p
 	layout := NewLayout(p.rate, c.Pauses)
 	digest := job.NewOrderDigest()
 	err := a.each(ctx, c, func(g store.Segment, body io.Reader, info blob.Info) error {
-		if body == nil {
+		if g.State == job.SegmentFailed {
 			layout.Pass(g.BreakAfter)
 			return nil
 		}
@@ -251,6 +251,9 @@ func closeBody(body io.Closer) {
 }
 
 func (a *Assembler) open(ctx context.Context, g store.Segment) (io.ReadCloser, blob.Info, error) {
+	if !g.Rendered {
+		return nil, blob.Info{}, fmt.Errorf("rendition %s is gone: %w", g.RenditionKey, errBroken)
+	}
 	body, info, err := a.deps.Blob.Get(ctx, g.ObjectKey, blob.GetOptions{})
 	if job.KindOf(err) == job.NotFound {
 		return nil, info, fmt.Errorf("object %s is gone: %w", g.ObjectKey, errBroken)
@@ -272,6 +275,10 @@ func (a *Assembler) inspect(ctx context.Context, c store.Chapter) ([]store.Broke
 		if g.State == job.SegmentFailed {
 			continue
 		}
+		if !g.Rendered {
+			broken = append(broken, store.Broken{RenditionKey: g.RenditionKey, Detail: "The stored audio was gone and is made again."})
+			continue
+		}
 		body, info, err := a.open(ctx, g)
 		if err == nil {
 			err = copyRendition(io.Discard, g, body, info)
@@ -279,7 +286,7 @@ func (a *Assembler) inspect(ctx context.Context, c store.Chapter) ([]store.Broke
 		}
 		switch {
 		case errors.Is(err, errBroken):
-			broken = append(broken, store.Broken{RenditionKey: g.RenditionKey, ObjectKey: g.ObjectKey, Detail: "The stored audio was missing or damaged and is made again."})
+			broken = append(broken, store.Broken{RenditionKey: g.RenditionKey, Damaged: true, Suffix: g.Suffix, Detail: "The stored audio was missing or damaged and is made again."})
 		case err != nil:
 			return nil, err
 		}

@@ -157,12 +157,15 @@ func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, 
 		return err
 	}
 	layout := NewLayout(c.SampleRate, j.Pauses)
-	for after := 0; ; {
-		page, err := a.deps.Store.FinalSegments(ctx, j.ID, c.Ordinal, after, a.cfg.Page)
+	for from, to := range pages(c.First, c.SegmentsTotal) {
+		page, err := a.deps.Store.FinalSegments(ctx, j.Num, from, to)
 		if err != nil {
 			return err
 		}
 		for _, g := range page {
+			if ready && g.State != job.SegmentFailed && g.SHA256 == nil {
+				return &staleError{c.Ordinal}
+			}
 			p, err := part(g, layout, ready)
 			if err != nil {
 				return err
@@ -170,19 +173,20 @@ func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, 
 			if err := list.add(p); err != nil {
 				return err
 			}
-			after = g.N
-		}
-		if len(page) < a.cfg.Page {
-			break
 		}
 	}
 	if _, total := layout.End(); ready && total != c.Samples {
-		return &job.Error{
-			Op: "assemble.writeChapter", JobID: j.ID, Kind: job.Internal,
-			Err: fmt.Errorf("chapter %d has %d samples; its segments make %d", c.Ordinal, c.Samples, total),
-		}
+		return &staleError{c.Ordinal}
 	}
 	return list.close(nil)
+}
+
+// staleError says that a chapter's file is not what its renditions are now: one
+// was made anew for another job.
+type staleError struct{ ordinal int }
+
+func (e *staleError) Error() string {
+	return fmt.Sprintf("chapter %d was joined from other audio than is stored now", e.ordinal)
 }
 
 // part describes one segment and places it if its chapter has audio.

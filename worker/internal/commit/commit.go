@@ -46,7 +46,7 @@ type Committer struct {
 	cfg     Config
 	store   Store
 	log     *slog.Logger
-	settled func(group int, done store.Settled)
+	settled func(group []store.Outcome, done store.Settled)
 
 	in   chan request  // unbuffered: who submits waits while a transaction runs
 	done chan struct{} // closed when Run has returned
@@ -63,16 +63,16 @@ type reply struct {
 }
 
 // New returns a Committer; run it with [Committer.Run]. Its goroutine calls
-// settled, if that is not nil, after each transaction with the group's size.
-func New(cfg Config, s Store, log *slog.Logger, settled func(group int, done store.Settled)) *Committer {
+// settled, if that is not nil, after each transaction.
+func New(cfg Config, s Store, log *slog.Logger, settled func(group []store.Outcome, done store.Settled)) *Committer {
 	if settled == nil {
-		settled = func(int, store.Settled) {}
+		settled = func([]store.Outcome, store.Settled) {}
 	}
 	return &Committer{cfg: cfg, store: s, log: log, settled: settled, in: make(chan request), done: make(chan struct{})}
 }
 
 // Submit stores o and waits for it; applied is false if the segment was no
-// longer released under o.Attempt. An error is Unavailable if the database
+// longer out under o.Attempt. An error is Unavailable if the database
 // stayed away or ctx is done: o may have been stored; any other kind means that
 // the database refused o by itself, and it was not stored.
 func (c *Committer) Submit(ctx context.Context, o store.Outcome) (applied bool, err error) {
@@ -132,9 +132,13 @@ func (c *Committer) gather(ctx context.Context, first request) []request {
 
 // commit stores group, or if the database refuses it as a whole, each outcome alone.
 func (c *Committer) commit(ctx context.Context, group []request) {
-	done, err := c.settle(ctx, group)
+	outcomes := make([]store.Outcome, len(group))
+	for i, r := range group {
+		outcomes[i] = r.outcome
+	}
+	done, err := c.settle(ctx, outcomes)
 	if err == nil {
-		c.settled(len(group), done)
+		c.settled(outcomes, done)
 		for i, r := range group {
 			r.reply <- reply{applied: done.Applied[i]}
 		}
@@ -152,19 +156,15 @@ func (c *Committer) commit(ctx context.Context, group []request) {
 	}
 }
 
-// settle tries to store group for as long as the database may be away.
-func (c *Committer) settle(ctx context.Context, group []request) (store.Settled, error) {
-	outcomes := make([]store.Outcome, len(group))
-	for i, r := range group {
-		outcomes[i] = r.outcome
-	}
+// settle tries to store outcomes for as long as the database may be away.
+func (c *Committer) settle(ctx context.Context, outcomes []store.Outcome) (store.Settled, error) {
 	begun := time.Now()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		done, err := c.store.Settle(ctx, outcomes)
 		if err == nil || !job.Retryable(err) || time.Since(begun) > c.cfg.Hold {
 			return done, err
 		}
-		c.log.WarnContext(ctx, "outcomes wait for the database", slog.Int("group", len(group)), slog.String("error", err.Error()))
+		c.log.WarnContext(ctx, "outcomes wait for the database", slog.Int("group", len(outcomes)), slog.String("error", err.Error()))
 		timer := time.NewTimer(pause/2 + rand.N(pause))
 		select {
 		case <-timer.C:

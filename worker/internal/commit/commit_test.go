@@ -47,7 +47,7 @@ func (s *table) Settle(ctx context.Context, os []store.Outcome) (store.Settled, 
 	done := store.Settled{Applied: make([]bool, len(os))}
 	var ns []int
 	for i, o := range os {
-		ns = append(ns, o.N)
+		ns = append(ns, o.Segment)
 		done.Applied[i] = o.Attempt == 1
 	}
 	s.groups = append(s.groups, ns)
@@ -55,7 +55,7 @@ func (s *table) Settle(ctx context.Context, os []store.Outcome) (store.Settled, 
 }
 
 func outcome(n int) store.Outcome {
-	return store.Outcome{Ref: store.Ref{JobID: "job_1", N: n}, Attempt: 1, State: job.SegmentDone}
+	return store.Outcome{Ref: store.Ref{Job: 1, N: 1, Attempt: 1}, Segment: n, State: job.SegmentDone}
 }
 
 func away() error { return &job.Error{Op: "table", Kind: job.Unavailable} }
@@ -99,7 +99,7 @@ func TestALateOutcomeIsToldSo(t *testing.T) {
 		c, stop := start(t, &table{})
 		defer stop()
 		late := outcome(1)
-		late.Attempt = 0
+		late.Ref.Attempt = 0
 		if ok, err := c.Submit(t.Context(), late); ok || err != nil {
 			t.Errorf("Submit = %t, %v; want false and no error", ok, err)
 		}
@@ -138,7 +138,7 @@ func TestOneRefusedOutcomeHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &table{fail: func(_ int, os []store.Outcome) error {
 			for _, o := range os {
-				if o.N == 3 {
+				if o.Segment == 3 {
 					return &job.Error{Op: "table", Kind: job.Internal}
 				}
 			}

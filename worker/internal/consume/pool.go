@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -13,13 +14,28 @@ import (
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/batch"
 	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
-// Item is one segment in hand. Whoever has it settles its lease.
+// Bundle is one message in hand.
+type Bundle struct {
+	bus.Bundle
+	Claim store.Claimed // what is left of it, and who died with it
+
+	lease *lease.Lease
+	begun atomic.Bool // the database knows that this delivery began
+}
+
+// Begun notes that the database knows that the delivery of b began: whoever
+// gives b back says so there first.
+func (b *Bundle) Begun() { b.begun.Store(true) }
+
+// Item is one segment in hand. Whoever has it settles its part of the lease.
 type Item struct {
-	Work  bus.Work
-	Lease *lease.Lease
-	Since time.Time // when it was pulled
+	Bundle  *Bundle
+	Segment bus.Segment
+	Lease   *lease.Part
+	Since   time.Time // when it was pulled
 }
 
 // Caller carries out engine calls. It is safe for concurrent use.
@@ -29,17 +45,27 @@ type Caller interface {
 	// another call. An error of kind Unavailable or Overloaded means that
 	// something the pool needs is away, and that pulling more is no use yet.
 	Call(ctx context.Context, items []*Item, free func()) error
+
+	// Bury settles the items of one bundle whose workers died, without a call.
+	Bury(ctx context.Context, items []*Item) error
 }
 
-// Message is one segment as it was pulled.
+// Claims is what the database knows of the bundles that are out; package store has it.
+type Claims interface {
+	Claim(ctx context.Context, claims []store.Claim) ([]store.Claimed, error)
+	Return(ctx context.Context, refs []store.Ref) error
+}
+
+// Message is one bundle as it was pulled.
 type Message struct {
-	Work bus.Work
+	Bundle bus.Bundle
+	Again  bool // it was delivered before
 	lease.Message
 }
 
 // Source is where the work of one pool comes from.
 type Source interface {
-	// Fetch returns up to limit messages of a class as soon as there are any, or
+	// Fetch returns up to limit bundles of a class as soon as there are any, or
 	// none after wait. When ctx ends it gives back what it has.
 	Fetch(ctx context.Context, class job.Class, limit int, wait time.Duration) ([]Message, error)
 }
@@ -49,7 +75,7 @@ type Config struct {
 	Pool      string
 	Calls     int          // engine calls at once
 	Batch     batch.Limits // of one call
-	InHand    int          // items of one class in hand, those being stored included
+	InHand    int          // segments of one class in hand, those being stored included; one more bundle may exceed it
 	BulkShare int          // every so many calls, bulk leads if any waits
 	Poll      time.Duration
 	Backoff   Backoff
@@ -81,15 +107,17 @@ func (c Config) Validate() error {
 // lane is one class of a pool.
 type lane struct {
 	class   job.Class
-	ask     chan int // unbuffered, owner to puller: bring up to so many
-	granted int      // asked for and not brought yet; the owner's
-	inHand  int      // pulled and not settled; under Pool.mu
+	ask     chan int // unbuffered, owner to puller: bring bundles of about so many segments
+	granted int      // segments asked for and not brought yet; the owner's
+	size    int      // segments of a bundle, as the last ones were; the puller's
+	inHand  int      // segments pulled and not settled; under Pool.mu
 }
 
 // Pool moves the work of one pool of engines.
 type Pool struct {
 	cfg    Config
 	source Source
+	claims Claims
 	caller Caller
 	keeper *lease.Keeper
 	log    *slog.Logger
@@ -97,24 +125,27 @@ type Pool struct {
 	lanes   [2]*lane      // interactive, bulk
 	got     chan arrival  // closed when both pullers have returned
 	nudge   chan struct{} // capacity 1: something under mu has changed
+	back    returns
 	calls   sync.WaitGroup
 	waiting []*Item // the owner's
 	passed  int     // calls in a row that interactive led while bulk waited; the owner's
 
 	mu      sync.Mutex
-	running int     // calls that keep the engine busy; under mu
-	circuit circuit // under mu
+	held    map[store.Ref]*Bundle // in hand; under mu
+	running int                   // calls that keep the engine busy; under mu
+	circuit circuit               // under mu
+	pace    pace                  // under mu
 }
 
 // New returns a Pool; run it with [Pool.Run].
-func New(cfg Config, source Source, caller Caller, keeper *lease.Keeper, log *slog.Logger) *Pool {
+func New(cfg Config, source Source, claims Claims, caller Caller, keeper *lease.Keeper, log *slog.Logger) *Pool {
 	return &Pool{
-		cfg: cfg, source: source, caller: caller, keeper: keeper, log: log.With(slog.String("pool", cfg.Pool)),
+		cfg: cfg, source: source, claims: claims, caller: caller, keeper: keeper, log: log.With(slog.String("pool", cfg.Pool)),
 		lanes: [2]*lane{
-			{class: job.Interactive, ask: make(chan int)},
-			{class: job.Bulk, ask: make(chan int)},
+			{class: job.Interactive, ask: make(chan int), size: 1},
+			{class: job.Bulk, ask: make(chan int), size: 1},
 		},
-		got: make(chan arrival), nudge: make(chan struct{}, 1),
+		got: make(chan arrival), nudge: make(chan struct{}, 1), back: newReturns(), held: map[store.Ref]*Bundle{},
 	}
 }
 
@@ -125,9 +156,11 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer cancel()
 	var pullers sync.WaitGroup
 	for _, l := range p.lanes {
-		pullers.Go(func() { p.pull(ctx, l) })
+		pullers.Go(func() { p.pull(ctx, work, l) })
 	}
 	go func() { pullers.Wait(); close(p.got) }() // ends with the pullers, before Run does
+	returned := make(chan struct{})
+	go func() { defer close(returned); p.returnAll(work) }() // ends when back is closed, before Run does
 
 	p.loop(ctx, work)
 
@@ -137,6 +170,8 @@ func (p *Pool) Run(ctx context.Context) error {
 		p.giveBack()
 	}
 	p.calls.Wait()
+	p.back.close()
+	<-returned
 	return nil
 }
 
@@ -155,15 +190,35 @@ func (p *Pool) loop(ctx, work context.Context) {
 			p.lanes[1].granted = rooms[1]
 		case a := <-p.got:
 			a.lane.granted = 0
-			p.waiting = append(p.waiting, a.items...)
+			p.arrive(work, a.items)
 		case <-p.nudge:
 		case <-timer.C:
 		}
 	}
 }
 
-// room returns for each lane how many items may be asked for, and where to ask;
-// a nil channel if none.
+// arrive takes items that were pulled; those whose workers died too often need no engine.
+func (p *Pool) arrive(work context.Context, items []*Item) {
+	buried := map[*Bundle][]*Item{}
+	for _, it := range items {
+		if c := it.Bundle.Claim; c.Isolate() || c.Guilty() {
+			buried[it.Bundle] = append(buried[it.Bundle], it)
+		} else {
+			p.waiting = append(p.waiting, it)
+		}
+	}
+	for _, dead := range buried {
+		p.calls.Go(func() {
+			if err := p.caller.Bury(work, dead); err != nil {
+				p.report(work, err)
+			}
+			letGo(dead)
+		})
+	}
+}
+
+// room returns for each lane how many segments may be asked for, and where to
+// ask; a nil channel if none.
 func (p *Pool) room(now time.Time) (asks [2]chan int, rooms [2]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +227,7 @@ func (p *Pool) room(now time.Time) (asks [2]chan int, rooms [2]int) {
 	}
 	for i, l := range p.lanes {
 		room := p.cfg.InHand - l.inHand
-		if p.circuit.probing() { // one item of each class shows whether what failed is back
+		if p.circuit.probing() { // one bundle shows whether what failed is back
 			room = 1 - p.lanes[0].inHand - p.lanes[1].inHand
 		}
 		if room > 0 && l.granted == 0 {
@@ -189,14 +244,18 @@ func (p *Pool) dispatch(work context.Context, now time.Time) time.Duration {
 		return left
 	}
 	for {
-		d := batch.Decide(p.views(), now, p.state(), p.cfg.Batch)
+		views, state := p.views(), p.state()
+		if p.isProbing() {
+			views, state.Free = views[:min(1, len(views))], min(state.Free, 1-(p.cfg.Calls-state.Free))
+		}
+		d := batch.Decide(views, now, state, p.cfg.Batch)
 		if len(d.Take) == 0 {
 			if d.Wait > 0 {
 				return d.Wait
 			}
 			return time.Hour
 		}
-		p.start(work, p.take(d.Take))
+		p.start(work, p.pick(d.Take))
 	}
 }
 
@@ -206,10 +265,17 @@ func (p *Pool) isOpen(now time.Time) (bool, time.Duration) {
 	return p.circuit.open(now)
 }
 
+func (p *Pool) isProbing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.circuit.probing()
+}
+
 func (p *Pool) views() []batch.Item {
 	views := make([]batch.Item, len(p.waiting))
 	for i, it := range p.waiting {
-		views[i] = batch.Item{Class: it.Work.Class, Seconds: it.Work.PredictedSeconds, Since: it.Since, Solo: it.Work.Solo}
+		solo := it.Bundle.Solo || it.Bundle.Claim.Suspect()
+		views[i] = batch.Item{Class: it.Bundle.Class, Seconds: it.Segment.PredictedSeconds, Since: it.Since, Solo: solo}
 	}
 	return views
 }
@@ -220,8 +286,8 @@ func (p *Pool) state() batch.State {
 	return batch.State{Free: p.cfg.Calls - p.running, Idle: p.running == 0, BulkTurn: p.passed+1 >= p.cfg.BulkShare}
 }
 
-// take removes the items of a call from waiting and keeps account of whose turn it was.
-func (p *Pool) take(indexes []int) []*Item {
+// pick removes the items of a call from waiting and keeps account of whose turn it was.
+func (p *Pool) pick(indexes []int) []*Item {
 	items := make([]*Item, len(indexes))
 	taken := make(map[int]bool, len(indexes))
 	for i, at := range indexes {
@@ -233,12 +299,12 @@ func (p *Pool) take(indexes []int) []*Item {
 	for i, it := range p.waiting {
 		if !taken[i] {
 			rest = append(rest, it)
-			bulkWaits = bulkWaits || it.Work.Class != job.Interactive
+			bulkWaits = bulkWaits || it.Bundle.Class != job.Interactive
 		}
 	}
 	clear(p.waiting[len(rest):])
 	p.waiting = rest
-	if items[0].Work.Class == job.Interactive && bulkWaits {
+	if items[0].Bundle.Class == job.Interactive && bulkWaits {
 		p.passed++
 	} else {
 		p.passed = 0
@@ -249,33 +315,52 @@ func (p *Pool) take(indexes []int) []*Item {
 // start runs one call. There are never more than items in hand.
 func (p *Pool) start(work context.Context, items []*Item) {
 	p.change(func() { p.running++ })
-	free := sync.OnceFunc(func() { p.change(func() { p.running-- }) })
+	begun, seconds := time.Now(), 0.0
+	for _, it := range items {
+		seconds += it.Segment.PredictedSeconds
+	}
+	var took time.Duration
+	free := sync.OnceFunc(func() {
+		took = time.Since(begun)
+		p.change(func() { p.running-- })
+	})
 	p.calls.Go(func() {
 		err := p.caller.Call(work, items, free)
 		free()
 		p.report(work, err)
-		for _, it := range items {
-			_ = it.Lease.Nak() // nothing, if the call has settled it
+		if err == nil {
+			p.change(func() { p.pace.add(seconds, took) })
 		}
+		letGo(items) // nothing, for what the call has settled
 	})
 }
 
-// report opens or closes the circuit after a call.
+func letGo(items []*Item) {
+	for _, it := range items {
+		_ = it.Lease.Nak() // if the bus is away, it comes back after the ack wait
+	}
+}
+
+// report opens or closes the circuit after a call or a claim. Whatever is wrong,
+// asking again at once would not help.
 func (p *Pool) report(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		p.change(p.circuit.succeed)
+		return
 	case ctx.Err() != nil: // the stop was the reason
-	case job.KindOf(err) == job.Unavailable || job.KindOf(err) == job.Overloaded:
-		var after time.Duration
-		if p.cfg.RetryAfter != nil {
-			after, _ = p.cfg.RetryAfter(err)
-		}
-		p.change(func() { p.circuit.fail(time.Now(), after, p.cfg.Backoff) })
-		p.log.WarnContext(ctx, "the pool pauses", slog.String("kind", job.KindOf(err).String()), slog.String("error", err.Error()))
-	default:
-		p.log.ErrorContext(ctx, "a call went wrong", slog.String("error", err.Error()))
+		return
 	}
+	var after time.Duration
+	if p.cfg.RetryAfter != nil {
+		after, _ = p.cfg.RetryAfter(err)
+	}
+	p.change(func() { p.circuit.fail(time.Now(), after, p.cfg.Backoff) })
+	level := slog.LevelWarn
+	if !job.Retryable(err) {
+		level = slog.LevelError
+	}
+	p.log.Log(ctx, level, "the pool pauses", slog.String("kind", job.KindOf(err).String()), slog.String("error", err.Error()))
 }
 
 // change does f under the lock and wakes the owner.
@@ -291,9 +376,7 @@ func (p *Pool) change(f func()) {
 
 // giveBack lets somebody else have everything that waits.
 func (p *Pool) giveBack() {
-	for _, it := range p.waiting {
-		_ = it.Lease.Nak() // if the bus is away, it comes back after the ack wait
-	}
+	letGo(p.waiting)
 	clear(p.waiting)
 	p.waiting = p.waiting[:0]
 }

@@ -18,33 +18,64 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/batch"
 	"github.com/voicemill/voicemill/worker/internal/consume"
 	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// queue is a bus in memory with the semantics that matter here: what is given
-// back is there again. The tests with a real bus are in package worker.
+// queue is a bus in memory, and the claims beside it, with the semantics that
+// matter here: what is given back is there again, if what began with it was taken
+// back before. The tests with a real bus and database are in package worker.
 type queue struct {
 	mu      sync.Mutex
-	ready   map[job.Class][]bus.Work
-	out     int // pulled and not settled
+	ready   map[job.Class][]bus.Bundle
+	left    map[store.Ref]map[int]bool // segments that are not done
+	begun   map[store.Ref]int          // deliveries that began and were not given back
+	deaths  map[store.Ref]int
+	out     int // segments pulled and not settled
 	mostOut int
 	acked   []int
-	naks    int
-	err     error
+	returns int
+	pulls   int
+	claimed int
+	err     error         // of a fetch
+	refuse  error         // of a claim
 	arrived chan struct{} // closed and replaced when something is there
 }
 
 func newQueue() *queue {
-	return &queue{ready: map[job.Class][]bus.Work{}, arrived: make(chan struct{})}
+	return &queue{
+		ready: map[job.Class][]bus.Bundle{}, left: map[store.Ref]map[int]bool{}, begun: map[store.Ref]int{},
+		deaths: map[store.Ref]int{}, arrived: make(chan struct{}),
+	}
 }
 
+// put makes a bundle of one segment of each of ns ready.
 func (q *queue) put(class job.Class, ns ...int) {
+	for _, n := range ns {
+		q.bundle(class, n)
+	}
+}
+
+// bundle makes one bundle of ns ready.
+func (q *queue) bundle(class job.Class, ns ...int) bus.Bundle {
+	b := bus.Bundle{JobID: "job_1", Job: 1, Attempt: 1, Class: class}
+	left := map[int]bool{}
+	for _, n := range ns {
+		b.Segments = append(b.Segments, bus.Segment{N: n, PredictedSeconds: 5})
+		left[n] = true
+	}
+	q.mu.Lock()
+	q.left[store.RefOf(b)] = left
+	q.mu.Unlock()
+	q.publish(b)
+	return b
+}
+
+func (q *queue) publish(b bus.Bundle) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, n := range ns {
-		q.ready[class] = append(q.ready[class], bus.Work{JobID: "job_1", N: n, Class: class, PredictedSeconds: 5})
-	}
+	q.ready[b.Class] = append(q.ready[b.Class], b)
 	close(q.arrived)
 	q.arrived = make(chan struct{})
 }
@@ -53,15 +84,14 @@ func (q *queue) Fetch(ctx context.Context, class job.Class, limit int, wait time
 	timeout := time.After(wait)
 	for {
 		q.mu.Lock()
+		q.pulls++
 		arrived, err := q.arrived, q.err
 		var got []consume.Message
 		for err == nil && len(q.ready[class]) > 0 && len(got) < limit {
-			w := q.ready[class][0]
+			b := q.ready[class][0]
 			q.ready[class] = q.ready[class][1:]
-			got = append(got, consume.Message{Work: w, Message: &message{q, w}})
+			got = append(got, consume.Message{Bundle: b, Again: true, Message: &message{q: q, b: b}})
 		}
-		q.out += len(got)
-		q.mostOut = max(q.mostOut, q.out)
 		q.mu.Unlock()
 		if err != nil || len(got) > 0 {
 			return got, err
@@ -76,10 +106,62 @@ func (q *queue) Fetch(ctx context.Context, class job.Class, limit int, wait time
 	}
 }
 
-func (q *queue) left() (n int) {
+func (q *queue) Claim(_ context.Context, claims []store.Claim) ([]store.Claimed, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.ready[job.Interactive]) + len(q.ready[job.Bulk])
+	q.claimed++
+	var found []store.Claimed
+	for _, c := range claims {
+		if q.refuse != nil {
+			return nil, q.refuse
+		}
+		got := store.Claimed{Ref: c.Ref, Deaths: q.deaths[c.Ref], Died: q.begun[c.Ref]}
+		for n := range q.left[c.Ref] {
+			got.Mask |= 1 << ((n - 1) % 64)
+		}
+		if got.Mask == 0 {
+			continue
+		}
+		q.begun[c.Ref]++
+		q.out += len(q.left[c.Ref])
+		q.mostOut = max(q.mostOut, q.out)
+		found = append(found, got)
+	}
+	return found, nil
+}
+
+func (q *queue) Return(_ context.Context, refs []store.Ref) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range refs {
+		q.returns++
+		q.begun[r]--
+		q.out -= len(q.left[r])
+	}
+	return nil
+}
+
+// settle notes that a segment is done.
+func (q *queue) settle(b bus.Bundle, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if ref := store.RefOf(b); q.left[ref][n] {
+		delete(q.left[ref], n)
+		q.out--
+		q.acked = append(q.acked, n)
+	}
+}
+
+// waits returns how many segments are with the bus.
+func (q *queue) waits() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, bundles := range q.ready {
+		for _, b := range bundles {
+			n += len(q.left[store.RefOf(b)])
+		}
+	}
+	return n
 }
 
 func (q *queue) done() []int {
@@ -89,24 +171,17 @@ func (q *queue) done() []int {
 }
 
 type message struct {
-	q *queue
-	w bus.Work
+	q    *queue
+	b    bus.Bundle
+	lost bool // the bus has forgotten it
 }
 
-func (m *message) Ack(context.Context) error {
-	m.q.mu.Lock()
-	defer m.q.mu.Unlock()
-	m.q.acked = append(m.q.acked, m.w.N)
-	m.q.out--
-	return nil
-}
+func (m *message) Ack(context.Context) error { return nil }
 
 func (m *message) Nak() error {
-	m.q.mu.Lock()
-	m.q.naks++
-	m.q.out--
-	m.q.mu.Unlock()
-	m.q.put(m.w.Class, m.w.N)
+	if !m.lost {
+		m.q.publish(m.b)
+	}
 	return nil
 }
 
@@ -120,20 +195,39 @@ type engine struct {
 	most  int
 	speak func(ctx context.Context, call int) error // nil: a second
 	store time.Duration                             // after the engine is free again
+	queue *queue
+	dead  [][]int // buried
+}
+
+func (e *engine) Bury(ctx context.Context, items []*consume.Item) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ns []int
+	for _, it := range items {
+		ns = append(ns, it.Segment.N)
+		e.queue.settle(it.Bundle.Bundle, it.Segment.N)
+		if err := it.Lease.Ack(ctx); err != nil {
+			return err
+		}
+	}
+	e.dead = append(e.dead, ns)
+	return nil
 }
 
 func (e *engine) Call(ctx context.Context, items []*consume.Item, free func()) error {
 	e.mu.Lock()
 	var ns []int
 	for _, it := range items {
-		ns = append(ns, it.Work.N)
+		ns = append(ns, it.Segment.N)
 	}
 	e.calls = append(e.calls, ns)
 	call := len(e.calls)
 	e.busy++
 	e.most = max(e.most, e.busy)
 	e.mu.Unlock()
+	e.mu.Lock()
 	speak := e.speak
+	e.mu.Unlock()
 	if speak == nil {
 		speak = func(ctx context.Context, _ int) error { return sleep(ctx, time.Second) }
 	}
@@ -149,6 +243,7 @@ func (e *engine) Call(ctx context.Context, items []*consume.Item, free func()) e
 		return err
 	}
 	for _, it := range items {
+		e.queue.settle(it.Bundle.Bundle, it.Segment.N)
 		if err := it.Lease.Ack(ctx); err != nil {
 			return err
 		}
@@ -186,7 +281,8 @@ func start(t *testing.T, cfg consume.Config, q *queue, e *engine) (stop func()) 
 	}
 	log := slog.New(slog.DiscardHandler)
 	keeper := lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log)
-	p := consume.New(cfg, q, e, keeper, log)
+	e.queue = q
+	p := consume.New(cfg, q, q, e, keeper, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -196,7 +292,7 @@ func start(t *testing.T, cfg consume.Config, q *queue, e *engine) (stop func()) 
 			t.Errorf("Run: %v", err)
 		}
 		if q.out != 0 || keeper.Held() != 0 {
-			t.Errorf("%d messages and %d leases are still in hand after the stop", q.out, keeper.Held())
+			t.Errorf("%d segments and %d leases are still in hand after the stop", q.out, keeper.Held())
 		}
 	}
 }
@@ -285,8 +381,8 @@ func TestWhatIsAwayIsLeftAloneAndTriedWithOneItem(t *testing.T) {
 				t.Errorf("call %d of an outage has %d items; want 1", i+3, len(call))
 			}
 		}
-		if q.left() != 40 {
-			t.Errorf("%d items are with the bus during an outage; want all 40", q.left())
+		if q.waits() != 40 {
+			t.Errorf("%d items are with the bus during an outage; want all 40", q.waits())
 		}
 		time.Sleep(3 * time.Minute)
 		stop()
@@ -329,7 +425,7 @@ func TestAStopGivesBackAtOnceAndFinishesWhatRuns(t *testing.T) {
 		begun := time.Now()
 		go func() { stop(); done <- time.Since(begun) }()
 		time.Sleep(time.Second)
-		if n := q.left(); n != 32 {
+		if n := q.waits(); n != 32 {
 			t.Errorf("a second after the stop %d items are with the bus; want 32, all but two calls", n)
 		}
 		if took := <-done; took > 6*time.Second {
@@ -353,8 +449,8 @@ func TestAStopEndsAfterTheGrace(t *testing.T) {
 		if took := time.Since(begun); took > 21*time.Second {
 			t.Errorf("the stop took %s; want the grace of 20 s", took)
 		}
-		if q.left() != 8 {
-			t.Errorf("%d of 8 items were given back", q.left())
+		if q.waits() != 8 {
+			t.Errorf("%d of 8 items were given back", q.waits())
 		}
 	})
 }
@@ -373,6 +469,154 @@ func TestABusThatIsAwayIsAskedAgain(t *testing.T) {
 		stop()
 		if len(q.acked) != 1 {
 			t.Error("the bus came back and nothing was pulled")
+		}
+	})
+}
+
+func TestBundlesAreSpokenInFullCallsAndBoundedBySegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{store: 300 * time.Millisecond}
+		for b := range 10 {
+			q.bundle(job.Bulk, numbers(64*b+1, 64*b+10)...)
+		}
+		stop := start(t, config(), q, e)
+		time.Sleep(20 * time.Second)
+		stop()
+		if len(q.acked) != 100 {
+			t.Errorf("%d of 100 segments done", len(q.acked))
+		}
+		if len(e.calls) > 26 {
+			t.Errorf("%d calls for 100 segments in calls of 4: bundles are spoken apart", len(e.calls))
+		}
+		if q.mostOut > 12+16 {
+			t.Errorf("%d segments in hand; want 12 and a bundle at most", q.mostOut)
+		}
+	})
+}
+
+func TestABundleThatIsDeliveredAgainCostsWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		b := q.bundle(job.Bulk, 1, 2, 3, 4, 5)
+		for _, n := range []int{1, 3, 5} { // a worker did these and died
+			delete(q.left[store.RefOf(b)], n)
+		}
+		stop := start(t, config(), q, e)
+		time.Sleep(5 * time.Second)
+		stop()
+		if calls := e.made(); len(calls) != 1 || !slices.Equal(calls[0], []int{2, 4}) {
+			t.Errorf("calls %v; want one of segments 2 and 4", calls)
+		}
+	})
+}
+
+func TestWhatIsInHandIsNotSpokenTwiceWhenWORKWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		e := &engine{speak: func(ctx context.Context, _ int) error { return sleep(ctx, 10*time.Second) }}
+		b := q.bundle(job.Bulk, 1, 2, 3)
+		stop := start(t, config(), q, e)
+		time.Sleep(time.Second)
+		q.publish(b)
+		time.Sleep(20 * time.Second)
+		stop()
+		if len(e.made()) != 1 || q.claimed != 1 {
+			t.Errorf("%d calls and %d claims; want one of each", len(e.made()), q.claimed)
+		}
+	})
+}
+
+func TestADatabaseThatRefusesClaimsIsAskedAFewTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, kind := range map[string]job.Kind{"a schema that does not fit": job.Internal, "an outage": job.Unavailable} {
+			q, e := newQueue(), &engine{}
+			q.refuse = &job.Error{Op: "claim", Kind: kind}
+			q.put(job.Bulk, 1, 2, 3)
+			stop := start(t, config(), q, e)
+			time.Sleep(4 * time.Minute)
+			if q.claimed < 4 || q.claimed > 20 {
+				t.Errorf("%s: %d claims in four minutes; want a handful", name, q.claimed)
+			}
+			q.mu.Lock()
+			q.refuse = nil
+			q.mu.Unlock()
+			time.Sleep(time.Minute)
+			stop()
+			if len(q.acked) != 3 {
+				t.Errorf("%s: %d of 3 done afterwards", name, len(q.acked))
+			}
+		}
+	})
+}
+
+func TestWhatIsGivenBackIsNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		e := &engine{speak: func(_ context.Context, call int) error {
+			if call < 6 {
+				return &job.Error{Op: "engine", Kind: job.Overloaded}
+			}
+			return nil
+		}}
+		b := q.bundle(job.Bulk, 1, 2, 3)
+		stop := start(t, config(), q, e)
+		time.Sleep(10 * time.Minute)
+		stop()
+		if len(q.acked) != 3 || len(e.dead) != 0 || q.returns < 3 {
+			t.Errorf("%d done, %v buried after %d returns; want 3 and none", len(q.acked), e.dead, q.returns)
+		}
+		if q.begun[store.RefOf(b)] != 1 {
+			t.Errorf("%d deliveries count as begun; want the last one", q.begun[store.RefOf(b)])
+		}
+	})
+}
+
+func TestWhatWorkersDiedWithReachesNoEngineInCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		b := q.bundle(job.Bulk, 1, 2, 3)
+		q.begun[store.RefOf(b)] = 2
+		q.put(job.Bulk, 65)
+		stop := start(t, config(), q, e)
+		time.Sleep(5 * time.Second)
+		stop()
+		if len(e.dead) != 1 || !slices.Equal(e.dead[0], []int{1, 2, 3}) {
+			t.Errorf("buried %v; want the bundle of 1 to 3", e.dead)
+		}
+		if calls := e.made(); len(calls) != 1 || !slices.Equal(calls[0], []int{65}) {
+			t.Errorf("calls %v; want one of 65", calls)
+		}
+	})
+}
+
+func TestASchedulerHearsWhatAPoolCanTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		e.queue = q
+		log := slog.New(slog.DiscardHandler)
+		p := consume.New(config(), q, q, e, lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log), log)
+		if c := p.Capacity(); c != (consume.Capacity{Slots: 8, Batch: 4}) {
+			t.Errorf("an idle pool has %+v", c)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		q.put(job.Bulk, numbers(1, 40)...)
+		time.Sleep(6 * time.Second)
+		if c := p.Capacity(); c.Goodput < 38 || c.Goodput > 41 {
+			t.Errorf("two calls of 4 × 5 s a second make %.1f s a second; want 40", c.Goodput)
+		}
+		e.mu.Lock()
+		e.speak = func(context.Context, int) error { return &job.Error{Op: "engine", Kind: job.Unavailable} }
+		e.mu.Unlock()
+		q.put(job.Bulk, 100)
+		time.Sleep(100 * time.Millisecond)
+		if c := p.Capacity(); c.Slots != 0 {
+			t.Errorf("a pool whose engine is away has %+v", c)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
 		}
 	})
 }

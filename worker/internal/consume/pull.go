@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
 // Lane is a [Source] over the bus: the two lanes of one pool.
@@ -21,7 +23,7 @@ func (s Lane) Fetch(ctx context.Context, class job.Class, limit int, wait time.D
 	got, err := s.Bus.FetchWork(ctx, s.Pool, class, limit, wait)
 	msgs := make([]Message, len(got))
 	for i, d := range got {
-		msgs[i] = Message{Work: d.Value, Message: d}
+		msgs[i] = Message{Bundle: d.Value, Again: d.Deliveries > 1, Message: d}
 	}
 	return msgs, err
 }
@@ -37,17 +39,17 @@ const pullPause = time.Second
 
 // pull answers the owner's asks until ctx is done. What it pulled it always
 // hands over, so nothing waits for its lease to run out.
-func (p *Pool) pull(ctx context.Context, l *lane) {
+func (p *Pool) pull(ctx, work context.Context, l *lane) {
 	lastErr := ""
 	for {
-		var limit int
+		var room int
 		select {
 		case <-ctx.Done():
 			return
-		case limit = <-l.ask:
+		case room = <-l.ask:
 		}
-		msgs, err := p.source.Fetch(ctx, l.class, limit, p.cfg.Poll)
-		p.got <- arrival{l, p.hold(l, msgs)} // the owner receives until every puller has returned
+		msgs, err := p.source.Fetch(ctx, l.class, max(1, room/l.size), p.cfg.Poll)
+		p.got <- arrival{l, p.take(work, l, l.fit(msgs, room))} // the owner receives until every puller has returned
 		if err == nil || ctx.Err() != nil {
 			lastErr = ""
 			continue
@@ -66,15 +68,109 @@ func (p *Pool) pull(ctx context.Context, l *lane) {
 	}
 }
 
-// hold takes messages into care.
-func (p *Pool) hold(l *lane, msgs []Message) []*Item {
-	now := time.Now()
-	items := make([]*Item, len(msgs))
+// fit gives back what there is no room for: how large bundles are shows only when
+// they are there. The first one always fits.
+func (l *lane) fit(msgs []Message, room int) []Message {
+	segments, fit := 0, 0
 	for i, m := range msgs {
-		m.Work.Class = l.class
-		name := fmt.Sprintf("%s-%d", m.Work.JobID, m.Work.N)
-		items[i] = &Item{Work: m.Work, Since: now, Lease: p.keeper.Hold(m.Message, name, func() { p.change(func() { l.inHand-- }) })}
+		if segments += len(m.Bundle.Segments); i == 0 || segments <= room {
+			fit = i + 1
+		} else {
+			_ = m.Nak() // else it comes again after the ack wait
+		}
 	}
-	p.change(func() { l.inHand += len(items) })
+	if len(msgs) > 0 {
+		l.size = (segments + len(msgs) - 1) / len(msgs)
+	}
+	return msgs[:fit]
+}
+
+// take claims the bundles of messages and takes what is left of them into care.
+func (p *Pool) take(work context.Context, l *lane, msgs []Message) []*Item {
+	msgs = p.adopt(msgs)
+	if len(msgs) == 0 {
+		return nil
+	}
+	claims := make([]store.Claim, len(msgs))
+	for i, m := range msgs {
+		claims[i] = store.Claim{Ref: store.RefOf(m.Bundle), Again: m.Again}
+	}
+	found, err := p.claims.Claim(work, claims)
+	if err != nil {
+		p.report(work, fmt.Errorf("claim bundles: %w", err))
+		for _, m := range msgs {
+			_ = m.Nak() // else it comes again after the ack wait
+		}
+		return nil
+	}
+	claimed := make(map[store.Ref]store.Claimed, len(found))
+	for _, c := range found {
+		claimed[c.Ref] = c
+	}
+	var items []*Item
+	var stale sync.WaitGroup
+	for i, m := range msgs {
+		got := p.hold(l, m, claimed[claims[i].Ref])
+		if got == nil {
+			stale.Go(func() { p.drop(work, m) })
+		}
+		items = append(items, got...)
+	}
+	stale.Wait()
+	return items
+}
+
+// adopt lets the bundles that are in hand already have their newest message, and
+// returns the others: what WORK lost was published again, or a lease ran out.
+func (p *Pool) adopt(msgs []Message) []Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rest := msgs[:0]
+	for _, m := range msgs {
+		b := p.held[store.RefOf(m.Bundle)]
+		if b == nil || !b.lease.Adopt(claimed{m.Message, b, p}) {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+// drop acknowledges a message that nobody waits for: its job was cancelled, or
+// another worker was faster.
+func (p *Pool) drop(ctx context.Context, m Message) {
+	if err := m.Ack(ctx); err != nil {
+		p.log.DebugContext(ctx, "a message that is not wanted will come again", slog.String("error", err.Error()))
+	}
+}
+
+// hold takes what is left of one bundle into care; nil if nothing is.
+func (p *Pool) hold(l *lane, m Message, c store.Claimed) []*Item {
+	b := &Bundle{Bundle: m.Bundle, Claim: c}
+	b.Class = l.class
+	var items []*Item
+	for _, g := range m.Bundle.Segments {
+		if c.Wants(g.N) {
+			items = append(items, &Item{Bundle: b, Segment: g, Since: time.Now()})
+		}
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	b.begun.Store(!c.Suspect())
+	name := fmt.Sprintf("%s-%d", b.JobID, b.N())
+	b.lease = p.keeper.Hold(claimed{m.Message, b, p}, name, func() {
+		p.change(func() {
+			if p.held[c.Ref] == b {
+				delete(p.held, c.Ref)
+			}
+		})
+	})
+	for i, part := range b.lease.Parts(len(items), func() { p.change(func() { l.inHand-- }) }) {
+		items[i].Lease = part
+	}
+	p.change(func() {
+		l.inHand += len(items)
+		p.held[c.Ref] = b
+	})
 	return items
 }

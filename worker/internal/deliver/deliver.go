@@ -73,17 +73,18 @@ func New(cfg Config, deps Deps) *Deliverer {
 	return &Deliverer{cfg: cfg, blob: deps.Blob, commit: deps.Commit, random: deps.Random, log: deps.Log}
 }
 
-// Task is one segment under one attempt.
+// Task is one segment of a bundle.
 type Task struct {
-	Work       bus.Work
-	Attempt    int // that counts in the database
-	Lease      *lease.Lease
+	Bundle     *bus.Bundle
+	Segment    bus.Segment
+	Lease      *lease.Part
 	GPUSeconds float64 // engine time spent on this attempt
 }
 
 func (t Task) outcome(state job.SegmentState) store.Outcome {
 	return store.Outcome{
-		Ref: store.Ref{JobID: t.Work.JobID, N: t.Work.N}, Attempt: t.Attempt, State: state, GPUSeconds: t.GPUSeconds,
+		Ref: store.RefOf(*t.Bundle), Segment: t.Segment.N, Chapter: t.Segment.Chapter, Key: t.Segment.RenditionKey,
+		Seconds: t.Segment.PredictedSeconds, State: state, GPUSeconds: t.GPUSeconds, Tenant: t.Bundle.Tenant, Class: t.Bundle.Class, Pool: t.Bundle.Pool,
 	}
 }
 
@@ -92,20 +93,19 @@ type Speech struct {
 	Audio     engine.Audio
 	Sentences []engine.Mark
 	Words     []engine.Mark
-	Engine    string
 	Verdict   string // what the judge had to remark; empty if nothing
 }
 
 // Speech stores s and settles the task. An error is Unavailable: something it
 // needs stayed away, and the message was given back.
 func (d *Deliverer) Speech(ctx context.Context, t Task, s Speech) error {
-	r, err := d.keep(ctx, t.Work, s)
+	r, err := d.keep(ctx, t, s)
 	if err != nil {
 		_ = t.Lease.Nak() // else it comes again after the ack wait
-		return fmt.Errorf("store rendition %s: %w", t.Work.RenditionKey, err)
+		return fmt.Errorf("store rendition %s: %w", t.Segment.RenditionKey, err)
 	}
 	o := t.outcome(job.SegmentDone)
-	o.Rendition, o.Verdict = &r, s.Verdict
+	o.Rendition = &r
 	return d.settle(ctx, t, o)
 }
 
@@ -120,14 +120,37 @@ func (d *Deliverer) Failure(ctx context.Context, t Task, cause error) error {
 	o := t.outcome(job.SegmentPending)
 	o.ErrorKind = job.KindOf(cause)
 	o.ErrorDetail = job.PublicOf(cause, "The engine could not speak this text.")
-	o.DelaySeconds = d.delay(t.Attempt).Seconds()
-	if t.Attempt >= d.cfg.Attempts || o.ErrorKind == job.Invalid || errors.Is(cause, engine.ErrPoison) {
+	o.DelaySeconds = d.delay(t.Bundle.Attempt).Seconds()
+	if t.Bundle.Attempt >= d.cfg.Attempts || o.ErrorKind == job.Invalid || errors.Is(cause, engine.ErrPoison) {
 		o.State = job.SegmentFailed
 	}
-	d.log.WarnContext(ctx, "an attempt failed", slog.String("job_id", string(t.Work.JobID)), slog.Int("segment", t.Work.N),
-		slog.Int("attempt", t.Attempt), slog.String("state", string(o.State)), slog.String("error", cause.Error()))
+	d.log.WarnContext(ctx, "an attempt failed", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N),
+		slog.Int("attempt", t.Bundle.Attempt), slog.String("state", string(o.State)), slog.String("error", cause.Error()))
 	return d.settle(ctx, t, o)
 }
+
+// Died lets a segment come again alone, uncharged: its workers died.
+func (d *Deliverer) Died(ctx context.Context, t Task) error {
+	o := t.outcome(store.Died)
+	o.ErrorKind, o.ErrorDetail, o.DelaySeconds = job.Engine, sayDied, isolation.Seconds()
+	d.log.WarnContext(ctx, "a segment is to run alone: workers died with its bundle", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N))
+	return d.settle(ctx, t, o)
+}
+
+// Guilty fails a segment that ended its workers while it was alone.
+func (d *Deliverer) Guilty(ctx context.Context, t Task) error {
+	o := t.outcome(job.SegmentFailed)
+	o.ErrorKind, o.ErrorDetail = job.Engine, sayGuilty
+	d.log.ErrorContext(ctx, "a segment ended its worker", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N))
+	return d.settle(ctx, t, o)
+}
+
+const (
+	sayDied   = "The speech worker ended while it had this text."
+	sayGuilty = "The text ended the speech worker twice."
+	// What runs alone has the subject of its old bundle, whose message must be gone by then.
+	isolation = time.Second
+)
 
 // delay is a second times two to the attempt, give or take a quarter.
 func (d *Deliverer) delay(attempt int) time.Duration {
@@ -135,21 +158,23 @@ func (d *Deliverer) delay(attempt int) time.Duration {
 	return pause*3/4 + rand.N(pause/2+1)
 }
 
-// settle commits o, then acknowledges. An outcome that did not count is given
-// back: the segment may have been released again under the same message.
+// settle commits o, then acknowledges. What did not count was settled before,
+// or is not wanted any more; only if it lacks its rendition it is given back.
 func (d *Deliverer) settle(ctx context.Context, t Task, o store.Outcome) error {
 	applied, err := d.commit.Submit(ctx, o)
 	if err != nil && !job.Retryable(err) && o.State != job.SegmentFailed {
-		d.log.ErrorContext(ctx, "the database refused an outcome", slog.String("job_id", string(o.JobID)), slog.Int("segment", o.N), slog.String("error", err.Error()))
+		d.log.ErrorContext(ctx, "the database refused an outcome", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", o.Segment), slog.String("error", err.Error()))
 		o = t.outcome(job.SegmentFailed)
 		o.ErrorKind, o.ErrorDetail = job.Internal, "The result could not be stored."
 		applied, err = d.commit.Submit(ctx, o)
 	}
-	if err != nil || !applied {
-		_ = t.Lease.Nak()
-	}
 	if err != nil {
-		return &job.Error{Op: "deliver.settle", JobID: o.JobID, Kind: job.Unavailable, Err: err}
+		_ = t.Lease.Nak() // else it comes again after the ack wait
+		return &job.Error{Op: "deliver.settle", JobID: t.Bundle.JobID, Kind: job.Unavailable, Err: err}
+	}
+	if !applied && o.State == job.SegmentDone && o.Rendition == nil {
+		_ = t.Lease.Nak() // likewise
+		return nil
 	}
 	if err := t.Lease.Ack(ctx); err != nil {
 		d.log.DebugContext(ctx, "a message that is done will come again", slog.String("error", err.Error()))
@@ -158,30 +183,29 @@ func (d *Deliverer) settle(ctx context.Context, t Task, o store.Outcome) error {
 }
 
 // keep stores the WAV of s and describes it.
-func (d *Deliverer) keep(ctx context.Context, w bus.Work, s Speech) (store.Rendition, error) {
+func (d *Deliverer) keep(ctx context.Context, t Task, s Speech) (store.Rendition, error) {
 	data := wav.Encode(s.Audio.Rate, s.Audio.Samples)
+	r := store.Rendition{
+		Key: t.Segment.RenditionKey, Tenant: t.Bundle.Tenant, SampleRate: s.Audio.Rate,
+		Samples: int64(len(s.Audio.Samples)), Bytes: int64(len(data)), Verdict: s.Verdict,
+	}
 	sum := sha256.Sum256(data)
-	key := fmt.Sprintf("renditions/%s/%s/%s", w.Tenant, w.RenditionKey[:2], w.RenditionKey)
-	object, err := d.put(ctx, key, data, sum)
-	if err != nil {
-		return store.Rendition{}, err
+	r.SHA256 = sum[:]
+	var err error
+	if r.Marks, err = encodeMarks(s); err != nil {
+		return r, err
 	}
-	marks, err := encodeMarks(s)
-	if err != nil {
-		return store.Rendition{}, err
-	}
-	return store.Rendition{
-		Key: w.RenditionKey, Tenant: w.Tenant, ObjectKey: object, SampleRate: s.Audio.Rate,
-		Samples: int64(len(s.Audio.Samples)), Bytes: int64(len(data)), SHA256: sum[:], Marks: marks, Engine: s.Engine,
-	}, nil
+	r.Suffix, err = d.put(ctx, r, data, sum)
+	return r, err
 }
 
-// put stores data and returns the key it is under. Objects never change: if
-// another worker stored other audio for the same rendition and died before it
-// committed, or what it stored is damaged, ours goes beside it.
-func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha256.Size]byte) (object string, err error) {
-	object = key + ".wav"
+// put stores the WAV of r and returns the suffix of its object's name. Objects
+// never change: if another worker stored other audio for the same rendition and
+// died before it committed, or what it stored is damaged, ours goes beside it.
+func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum [sha256.Size]byte) (suffix string, err error) {
 	err = d.waiting(ctx, func() error {
+		suffix = ""
+		object := store.ObjectKey(r.Tenant, r.Key, "")
 		info, err := d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
 		if err != nil || !info.Existed {
 			return err
@@ -190,15 +214,14 @@ func (d *Deliverer) put(ctx context.Context, key string, data []byte, sum [sha25
 		if err != nil || same {
 			return err
 		}
-		unique, err := job.NewToken(key+"-", d.random)
-		if err != nil {
+		if suffix, err = job.NewToken("-", d.random); err != nil {
 			return err
 		}
-		object = unique + ".wav"
+		object = store.ObjectKey(r.Tenant, r.Key, suffix)
 		_, err = d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav"})
 		return err
 	})
-	return object, err
+	return suffix, err
 }
 
 // holds reports whether the object of info has the digest sum.

@@ -91,9 +91,10 @@ func newBench(t *testing.T) *bench {
 func (b *bench) task(t *testing.T, attempt int) deliver.Task {
 	t.Helper()
 	keeper := lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Minute}, testkit.Log(t))
+	g := bus.Segment{N: 1, Chapter: 1, RenditionKey: strings.Repeat("ab", 32)}
 	return deliver.Task{
-		Work:    bus.Work{JobID: "job_1", N: 1, Tenant: "default", RenditionKey: strings.Repeat("ab", 32)},
-		Attempt: attempt, Lease: keeper.Hold(message{&b.events}, "job_1-1", nil), GPUSeconds: 0.5,
+		Bundle:  &bus.Bundle{JobID: "job_1", Job: 1, Attempt: attempt, Tenant: "default", Segments: []bus.Segment{g}},
+		Segment: g, Lease: keeper.Hold(message{&b.events}, "job_1-1", nil).Parts(1, func() {})[0], GPUSeconds: 0.5,
 	}
 }
 
@@ -103,8 +104,12 @@ func speech(level int16) deliver.Speech {
 		samples[i] = level
 	}
 	return deliver.Speech{
-		Audio: engine.Audio{Rate: 22050, Samples: samples}, Words: []engine.Mark{{Start: 0, End: 3, Sample: 7}}, Engine: "test 1",
+		Audio: engine.Audio{Rate: 22050, Samples: samples}, Words: []engine.Mark{{Start: 0, End: 3, Sample: 7}},
 	}
+}
+
+func objectKey(o store.Outcome) string {
+	return store.ObjectKey(o.Rendition.Tenant, o.Rendition.Key, o.Rendition.Suffix)
 }
 
 func (b *bench) stored(t *testing.T, key string) []byte {
@@ -123,9 +128,9 @@ func TestStoredThenCommittedThenAcknowledged(t *testing.T) {
 	require.Equal(t, []string{"put", "commit done", "ack"}, b.events)
 	o := b.ledger.got[0]
 	require.Equal(t, 2, o.Attempt)
-	require.Equal(t, "renditions/default/ab/"+strings.Repeat("ab", 32)+".wav", o.Rendition.ObjectKey)
+	require.Equal(t, "renditions/default/ab/"+strings.Repeat("ab", 32)+".wav", objectKey(o))
 	require.JSONEq(t, `{"sentences":[],"words":[[0,3,7]]}`, string(o.Rendition.Marks))
-	require.Equal(t, wav.Encode(22050, speech(100).Audio.Samples), b.stored(t, o.Rendition.ObjectKey))
+	require.Equal(t, wav.Encode(22050, speech(100).Audio.Samples), b.stored(t, objectKey(o)))
 }
 
 func TestTheSameAudioAgainIsTheSameObject(t *testing.T) {
@@ -134,7 +139,7 @@ func TestTheSameAudioAgainIsTheSameObject(t *testing.T) {
 	for range 2 {
 		require.NoError(t, b.Speech(t.Context(), b.task(t, 1), speech(100)))
 	}
-	require.Equal(t, b.ledger.got[0].Rendition.ObjectKey, b.ledger.got[1].Rendition.ObjectKey)
+	require.Equal(t, objectKey(b.ledger.got[0]), objectKey(b.ledger.got[1]))
 }
 
 func TestOtherAudioGoesBesideAndNothingChanges(t *testing.T) {
@@ -145,20 +150,33 @@ func TestOtherAudioGoesBesideAndNothingChanges(t *testing.T) {
 	}
 	keys := map[string]bool{}
 	for i, level := range []int16{100, 200, 300} {
-		key := b.ledger.got[i].Rendition.ObjectKey
+		key := objectKey(b.ledger.got[i])
 		keys[key] = true
 		require.True(t, bytes.Equal(wav.Encode(22050, speech(level).Audio.Samples), b.stored(t, key)))
 	}
 	require.Len(t, keys, 3)
 }
 
-func TestAnOutcomeThatDidNotCountIsGivenBack(t *testing.T) {
+func TestOnlyWhatLacksItsRenditionIsGivenBackIfItDidNotCount(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.ledger.late = true
 	require.NoError(t, b.Existing(t.Context(), b.task(t, 1)))
 	require.Equal(t, []string{"commit done", "nak"}, b.events)
 	require.Nil(t, b.ledger.got[0].Rendition)
+	b.events = nil
+	require.NoError(t, b.Speech(t.Context(), b.task(t, 1), speech(100)))
+	require.Equal(t, []string{"put", "commit done", "ack"}, b.events)
+}
+
+func TestADeathIsNotChargedUnlessTheTextWasAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	require.NoError(t, b.Died(t.Context(), b.task(t, 1)))
+	require.NoError(t, b.Guilty(t.Context(), b.task(t, 1)))
+	require.Equal(t, []string{"commit died", "ack", "commit failed", "ack"}, b.events)
+	require.Equal(t, "The text ended the speech worker twice.", b.ledger.got[1].ErrorDetail)
+	require.Equal(t, job.Engine, b.ledger.got[1].ErrorKind)
 }
 
 func TestABucketThatStaysAwayIsNotCharged(t *testing.T) {

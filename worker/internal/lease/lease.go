@@ -70,7 +70,7 @@ func (k *Keeper) renew(ctx context.Context, now time.Time) {
 			k.expire(ctx, l)
 			continue
 		}
-		if err := l.msg.InProgress(); err != nil {
+		if err := l.inProgress(); err != nil {
 			last = err
 			failed++
 		}
@@ -120,31 +120,52 @@ func (k *Keeper) Held() int {
 // Lease is one message in hand. It is safe for concurrent use.
 type Lease struct {
 	keeper  *Keeper
-	msg     Message
 	name    string
 	settled func()
 	until   time.Time
 	once    sync.Once
+
+	mu   sync.Mutex
+	msg  Message // under mu
+	open int     // parts that are not settled; under mu
+	back bool    // a part was given back; under mu
+	over bool    // the lease is settled; under mu
 }
 
 // Ack tells the bus that the message is done with and waits until that is
 // recorded. An error means that the message will come again, which does no
 // harm. After the first Ack or Nak it does nothing.
 func (l *Lease) Ack(ctx context.Context) (err error) {
-	l.settle(func() { err = l.msg.Ack(ctx) })
+	l.settle(func(m Message) { err = m.Ack(ctx) })
 	return err
 }
 
 // Nak gives the message to somebody else at once. An error means that it comes
 // again only after the ack wait. After the first Ack or Nak it does nothing.
 func (l *Lease) Nak() (err error) {
-	l.settle(func() { err = l.msg.Nak() })
+	l.settle(func(m Message) { err = m.Nak() })
 	return err
 }
 
-func (l *Lease) settle(tell func()) {
+// Adopt makes msg the message of the lease: the bus delivered it again, or
+// published it anew, while it was in hand. False means that the lease is settled.
+func (l *Lease) Adopt(msg Message) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
+	l.msg = msg
+	return true
+}
+
+func (l *Lease) settle(tell func(Message)) {
 	l.once.Do(func() {
-		tell()
+		l.mu.Lock()
+		l.over = true
+		msg := l.msg
+		l.mu.Unlock()
+		tell(msg)
 		l.keeper.mu.Lock()
 		delete(l.keeper.held, l)
 		l.keeper.mu.Unlock()
@@ -152,4 +173,66 @@ func (l *Lease) settle(tell func()) {
 			l.settled()
 		}
 	})
+}
+
+func (l *Lease) inProgress() error {
+	l.mu.Lock()
+	msg := l.msg
+	l.mu.Unlock()
+	return msg.InProgress()
+}
+
+// Part is one of several things that a message asks for. When all parts are
+// settled, so is the message: it is given back if one of its parts was.
+type Part struct {
+	lease   *Lease
+	settled func()
+	once    sync.Once
+}
+
+// Parts divides the lease into n parts, n at least 1. It may be called once.
+// When a part is settled, settled is called.
+func (l *Lease) Parts(n int, settled func()) []*Part {
+	parts := make([]*Part, n)
+	for i := range parts {
+		parts[i] = &Part{lease: l, settled: settled}
+	}
+	l.mu.Lock()
+	l.open = n
+	l.mu.Unlock()
+	return parts
+}
+
+// Ack notes that p is done with; for the last part it is [Lease.Ack].
+func (p *Part) Ack(ctx context.Context) (err error) {
+	p.once.Do(func() {
+		err = p.lease.close(ctx, false)
+		p.settled()
+	})
+	return err
+}
+
+// Nak notes that somebody else is to have p; with the last part the message goes.
+func (p *Part) Nak() (err error) {
+	p.once.Do(func() {
+		err = p.lease.close(context.Background(), true)
+		p.settled()
+	})
+	return err
+}
+
+func (l *Lease) close(ctx context.Context, back bool) error {
+	l.mu.Lock()
+	l.open--
+	l.back = l.back || back
+	open, back := l.open, l.back
+	l.mu.Unlock()
+	switch {
+	case open > 0:
+		return nil
+	case back:
+		return l.Nak()
+	default:
+		return l.Ack(ctx)
+	}
 }

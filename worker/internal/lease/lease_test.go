@@ -107,6 +107,51 @@ func TestABusThatIsAwayLosesNoLease(t *testing.T) {
 	})
 }
 
+func TestAMessageIsSettledWithItsLastPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := keeper(t)
+		for name, back := range map[string]bool{"done": false, "one given back": true} {
+			var m message
+			settled := 0
+			parts := k.Hold(&m, "job-1", nil).Parts(3, func() { settled++ })
+			for i, p := range parts {
+				if m.acks.Load()+m.naks.Load() != 0 {
+					t.Errorf("%s: settled before part %d", name, i)
+				}
+				err := p.Ack(t.Context())
+				if i == 0 && back {
+					p = parts[1]
+					err = p.Nak()
+				}
+				if err := errors.Join(err, p.Ack(t.Context()), p.Nak()); err != nil { // once is enough
+					t.Fatalf("settle: %v", err)
+				}
+			}
+			if acks, naks := m.acks.Load(), m.naks.Load(); settled != 3 || back != (naks == 1) || back == (acks == 1) {
+				t.Errorf("%s: %d acks, %d naks, %d parts settled", name, acks, naks, settled)
+			}
+		}
+	})
+}
+
+func TestALeaseTakesTheNewestMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := keeper(t)
+		var lost, anew message
+		l := k.Hold(&lost, "job-1", nil)
+		if !l.Adopt(&anew) {
+			t.Error("a lease in hand did not take a message")
+		}
+		time.Sleep(6 * time.Second)
+		if err := l.Ack(t.Context()); err != nil || anew.acks.Load() != 1 || anew.signs.Load() != 1 || lost.acks.Load()+lost.signs.Load() != 0 {
+			t.Errorf("Ack = %v; the lost message got %d acks and %d signs, the new one %d and %d", err, lost.acks.Load(), lost.signs.Load(), anew.acks.Load(), anew.signs.Load())
+		}
+		if l.Adopt(&lost) {
+			t.Error("a settled lease took a message")
+		}
+	})
+}
+
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]lease.Config{

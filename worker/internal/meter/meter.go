@@ -16,6 +16,7 @@ const (
 	Reused   Outcome = "reused"   // its rendition was there already
 	Failed   Outcome = "failed"   // an attempt failed
 	Unwanted Outcome = "unwanted" // cancelled, or done by another worker
+	Died     Outcome = "died"     // workers died with it
 )
 
 // What an assembly does.

@@ -1,11 +1,9 @@
 package plantest
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -53,9 +51,22 @@ func Sentences(title string, texts ...string) Chapter {
 
 // Plan is a job in the database.
 type Plan struct {
-	ID     job.ID
-	Tenant job.Tenant
-	Works  []bus.Work // of every segment, in order; the attempt is 1
+	ID       job.ID
+	Num      int64 // how the database names it
+	Tenant   job.Tenant
+	Segments []bus.Segment // in reading order
+	bundle   bus.Bundle    // what all its bundles share
+	solo     map[int]bool
+}
+
+// Bundle returns the bundle of segments ns under an attempt.
+func (p Plan) Bundle(attempt int, solo bool, ns ...int) bus.Bundle {
+	b := p.bundle
+	b.Attempt, b.Solo = attempt, solo
+	for _, n := range ns {
+		b.Segments = append(b.Segments, p.Segments[n-1])
+	}
+	return b
 }
 
 func (b *Book) defaults() {
@@ -93,7 +104,7 @@ func (b *Book) defaults() {
 	}
 }
 
-// Insert plans b: the job is queued, its segments are pending.
+// Insert plans b: the job is queued, none of its segments is released.
 func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	tb.Helper()
 	b.defaults()
@@ -103,109 +114,87 @@ func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	require.NoError(tb, err)
 	id, err := minter.Mint(b.Tenant, time.Now())
 	require.NoError(tb, err)
-	p := Plan{ID: id, Tenant: b.Tenant}
+	p := Plan{ID: id, Tenant: b.Tenant, solo: map[int]bool{}}
 	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback}
 	spec.Normalize()
 	raw, err := json.Marshal(spec)
 	require.NoError(tb, err)
 
-	total, seconds, characters := 0, 0.0, 0
+	seconds, characters := 0.0, 0
 	book := job.NewOrderDigest()
-	type row struct {
-		first, segments int
-		digest          []byte
-	}
-	rows := make([]row, len(b.Chapters))
+	digests := make([][]byte, len(b.Chapters))
 	for i, c := range b.Chapters {
 		digest := job.NewOrderDigest()
-		rows[i].first = total + 1
 		for _, g := range c.Segments {
-			total++
+			n := len(p.Segments) + 1
 			seconds += g.Seconds
 			characters += len(g.Text)
-			w := b.work(id, total, i+1, g)
-			digest.Add(w.RenditionKey)
-			p.Works = append(p.Works, w)
+			p.Segments = append(p.Segments, b.segment(n, i+1, g))
+			p.solo[n] = g.Solo
+			digest.Add(p.Segments[n-1].RenditionKey)
 		}
-		rows[i].segments, rows[i].digest = len(c.Segments), digest.Sum()
-		book.Add(hex.EncodeToString(rows[i].digest))
+		digests[i] = digest.Sum()
+		book.Add(hex.EncodeToString(digests[i]))
 	}
-	exec(tb, pool, `insert into jobs (id, tenant_id, class, state, spec, on_failure, title, language, segments_total, chapters_total,
-		characters, predicted_seconds, plan_digest, accepted_at) values ($1,$2,$3,'queued',$4,$5,'A book','en',$6,$7,$8,$9,$10,now())`,
-		id, b.Tenant, b.Class, raw, b.OnFailure, total, len(b.Chapters), characters, seconds, book.Sum())
-	n := 0
+	require.NoError(tb, pool.QueryRow(ctx, `insert into jobs (id, tenant_id, class, state, spec, on_failure, title, language, segments_total, chapters_total,
+		characters, predicted_seconds, plan_digest, accepted_at) values ($1,$2,$3,'queued',$4,$5,'A book','en',$6,$7,$8,$9,$10,now()) returning num`,
+		id, b.Tenant, b.Class, raw, b.OnFailure, len(p.Segments), len(b.Chapters), characters, seconds, book.Sum()).Scan(&p.Num))
+	p.bundle = bus.Bundle{JobID: id, Job: p.Num, Tenant: b.Tenant, Class: b.Class, Pool: b.Pool, Speed: 1}
+	first := 1
 	for i, c := range b.Chapters {
 		exec(tb, pool, `insert into chapters (job_id, ordinal, title, state, first_segment, segments_total, plan_digest)
-			values ($1,$2,$3,'pending',$4,$5,$6)`, id, i+1, c.Title, rows[i].first, rows[i].segments, rows[i].digest)
-		for _, g := range c.Segments {
-			w := p.Works[n]
-			n++
-			exec(tb, pool, `insert into segments (job_id, n, chapter, text, voice, language, pool, break_after, predicted_seconds,
-				rendition_key, state, sample_rate, source_document, source_start, source_end)
-				values ($1,$2,$3,$4,$5,'en',$6,$7,$8,$9,'pending',$10,'text',$11,$12)`,
-				id, n, i+1, g.Text, b.Voice, b.Pool, g.Break, g.Seconds, w.RenditionKey, nil, n*1000, n*1000+len(g.Text))
-		}
+			values ($1,$2,$3,'pending',$4,$5,$6)`, id, i+1, c.Title, first, len(c.Segments), digests[i])
+		first += len(c.Segments)
 	}
+	b.blocks(tb, pool, p)
+	exec(tb, pool, `insert into queues (job, pool, seconds) values ($1,$2,$3)`, p.Num, b.Pool, seconds)
 	return p
 }
 
-func (b *Book) work(id job.ID, n, chapter int, g Segment) bus.Work {
-	w := bus.Work{
-		JobID: id, N: n, Chapter: chapter, Attempt: 1, Tenant: b.Tenant, Pool: b.Pool, Voice: b.Voice, Language: "en",
-		Text: g.Text, Speed: 1, PredictedSeconds: g.Seconds, SampleRate: b.Rate, Class: b.Class, Solo: g.Solo,
+// blocks writes the blocks of p; segments are released in reading order.
+func (b *Book) blocks(tb testing.TB, pool *pg.Pool, p Plan) {
+	tb.Helper()
+	var breaks []string
+	for _, c := range b.Chapters {
+		for _, g := range c.Segments {
+			breaks = append(breaks, g.Break)
+		}
 	}
-	w.RenditionKey = job.Rendition{
-		Tenant: b.Tenant, Pool: b.Pool, Voice: b.Voice, Language: "en", Text: g.Text, Speed: 1, SampleRate: b.Rate,
-	}.Key()
-	return w
+	for from := 0; from < len(p.Segments); from += bus.BlockSegments {
+		to := min(from+bus.BlockSegments, len(p.Segments))
+		var c struct {
+			chapters, rates                       []int32
+			texts, voices, languages, pools, docs []string
+			starts, ends                          []int64
+			seconds                               []float32
+			keys, turns                           []byte
+		}
+		for i, g := range p.Segments[from:to] {
+			key, err := hex.DecodeString(g.RenditionKey)
+			require.NoError(tb, err)
+			c.chapters, c.rates = append(c.chapters, int32(g.Chapter)), append(c.rates, int32(g.SampleRate)) //nolint:gosec // small
+			c.texts, c.voices, c.languages = append(c.texts, g.Text), append(c.voices, g.Voice), append(c.languages, g.Language)
+			c.pools, c.docs = append(c.pools, b.Pool), append(c.docs, "text")
+			c.starts, c.ends = append(c.starts, int64(g.N)*1000), append(c.ends, int64(g.N)*1000+int64(len(g.Text)))
+			c.seconds, c.keys, c.turns = append(c.seconds, float32(g.PredictedSeconds)), append(c.keys, key...), append(c.turns, byte(i)) //nolint:gosec // below 64
+		}
+		exec(tb, pool, `insert into blocks (job, b, chapters, texts, voices, languages, pools, documents, starts, ends, breaks, seconds, rates, keys, turns)
+			values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)`, p.Num, from/bus.BlockSegments, c.chapters, c.texts, c.voices, c.languages,
+			c.pools, c.docs, c.starts, c.ends, breaks[from:to], c.seconds, c.rates, c.keys, c.turns)
+	}
+}
+
+func (b *Book) segment(n, chapter int, g Segment) bus.Segment {
+	return bus.Segment{
+		N: n, Chapter: chapter, Voice: b.Voice, Language: "en", Text: g.Text, PredictedSeconds: g.Seconds, SampleRate: b.Rate,
+		RenditionKey: job.Rendition{
+			Tenant: b.Tenant, Pool: b.Pool, Voice: b.Voice, Language: "en", Text: g.Text, Speed: 1, SampleRate: b.Rate,
+		}.Key(),
+	}
 }
 
 func exec(tb testing.TB, pool *pg.Pool, sql string, args ...any) {
 	tb.Helper()
 	_, err := pool.Exec(tb.Context(), sql, args...)
 	require.NoError(tb, err)
-}
-
-// Release makes every pending segment of p that may be released now released,
-// with one attempt more, and returns their messages.
-func Release(ctx context.Context, pool *pg.Pool, p Plan) ([]bus.Work, error) {
-	if _, err := pool.Exec(ctx, `update jobs set state = 'running', started_at = coalesce(started_at, clock_timestamp()), version = version + 1
-		where id = $1 and state = 'queued'`, p.ID); err != nil {
-		return nil, fmt.Errorf("start job: %w", err)
-	}
-	rows, err := pool.Query(ctx, `update segments set state = 'released', attempt = attempt + 1, released_at = now(), not_before = null
-		where job_id = $1 and state = 'pending' and (not_before is null or not_before <= now()) returning n, attempt`, p.ID)
-	if err != nil {
-		return nil, fmt.Errorf("release: %w", err)
-	}
-	defer rows.Close()
-	var works []bus.Work
-	for rows.Next() {
-		var n, attempt int
-		if err := rows.Scan(&n, &attempt); err != nil {
-			return nil, err
-		}
-		w := p.Works[n-1]
-		w.Attempt = attempt
-		works = append(works, w)
-	}
-	return works, rows.Err()
-}
-
-// Due takes what is due for assembly from the outbox.
-func Due(ctx context.Context, pool *pg.Pool) ([]bus.Assembly, error) {
-	rows, err := pool.Query(ctx, `update outbox set released_at = now() where released_at is null returning job_id, ordinal, attempt`)
-	if err != nil {
-		return nil, fmt.Errorf("read the outbox: %w", err)
-	}
-	defer rows.Close()
-	var due []bus.Assembly
-	for rows.Next() {
-		var a bus.Assembly
-		if err := rows.Scan(&a.JobID, &a.Ordinal, &a.Attempt); err != nil {
-			return nil, err
-		}
-		due = append(due, a)
-	}
-	return due, rows.Err()
 }

@@ -31,8 +31,8 @@ func Schedule(tb testing.TB, pool *pg.Pool, b *bus.Bus, plans ...Plan) {
 		defer ticker.Stop()
 		for round := 1; ; round++ {
 			for _, p := range plans {
-				if works, err := Release(ctx, pool, p); err == nil {
-					b.PublishWork(ctx, works)
+				if bundles, err := Release(ctx, pool, p); err == nil {
+					b.PublishWork(ctx, bundles)
 				}
 			}
 			if due, err := Due(ctx, pool); err == nil {
@@ -54,24 +54,16 @@ func Schedule(tb testing.TB, pool *pg.Pool, b *bus.Bus, plans ...Plan) {
 // republish is the scheduler's sweep: what was released and is not done.
 func republish(ctx context.Context, pool *pg.Pool, b *bus.Bus, plans []Plan) {
 	for _, p := range plans {
-		rows, err := pool.Query(ctx, `select n, attempt from segments where job_id = $1 and state = 'released'`, p.ID)
+		bundles, err := Outstanding(ctx, pool, p)
 		if err != nil {
 			return
 		}
-		var works []bus.Work
-		for rows.Next() {
-			var n, attempt int
-			if rows.Scan(&n, &attempt) == nil {
-				w := p.Works[n-1]
-				w.Attempt = attempt
-				works = append(works, w)
-			}
-		}
-		rows.Close()
-		b.PublishWork(ctx, works)
+		b.PublishWork(ctx, bundles)
 	}
-	if _, err := pool.Exec(ctx, `update outbox set released_at = null`); err != nil {
-		return
+	due, err := assemblies(ctx, pool, `select o.job_id, o.ordinal, o.attempt, j.class from outbox o join jobs j on j.id = o.job_id
+		where o.released_at is not null and o.parked_at is null`)
+	if err == nil {
+		b.PublishAssembly(ctx, due)
 	}
 }
 
@@ -93,7 +85,7 @@ func AwaitEnd(tb testing.TB, pool *pg.Pool, p Plan, within time.Duration) job.St
 		case <-ticker.C:
 		case <-ctx.Done():
 			var progress string
-			_ = pool.QueryRow(tb.Context(), `select string_agg(format('%s:%s', n, state), ' ' order by n) from segments where job_id = $1`, p.ID).Scan(&progress)
+			_ = pool.QueryRow(tb.Context(), `select string_agg(format('%s:%s/%s', n, state, attempt), ' ' order by n) from segments where job_id = $1`, p.ID).Scan(&progress)
 			require.FailNow(tb, "the job did not end in time", "state %s, segments %s, last error %v", state, progress, err)
 		}
 	}

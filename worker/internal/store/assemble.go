@@ -14,14 +14,17 @@ import (
 // Chapter is what joining one chapter needs to know.
 type Chapter struct {
 	JobID          job.ID
+	Job            int64 // how the database names it
 	Ordinal        int
 	State          job.ChapterState
 	Attempts       int // how often joining it went wrong
+	First          int // number of its first segment
 	SegmentsTotal  int
 	SegmentsDone   int // done and reused
 	SegmentsFailed int
 	PlanDigest     []byte
 	Tenant         job.Tenant
+	Class          job.Class
 	JobFinal       bool
 	OnFailure      job.OnFailure
 	Pauses         job.Pauses
@@ -32,8 +35,8 @@ type Chapter struct {
 func (s *Store) Chapter(ctx context.Context, id job.ID, ordinal int) (Chapter, error) {
 	c := Chapter{JobID: id, Ordinal: ordinal}
 	var pauses, callback []byte
-	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.State, &c.Attempts, &c.SegmentsTotal,
-		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.JobFinal, &c.OnFailure, &pauses, &callback)
+	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.Job, &c.State, &c.Attempts, &c.First, &c.SegmentsTotal,
+		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.Class, &c.JobFinal, &c.OnFailure, &pauses, &callback)
 	if err != nil {
 		return Chapter{}, fmt.Errorf("read chapter %d of %s: %w", ordinal, id, pg.Classify(err))
 	}
@@ -55,29 +58,29 @@ func decodeSpec(pauses, callback []byte) (p job.Pauses, c *job.Callback, err err
 	return p, c, nil
 }
 
-// Segment is one segment of a chapter that is to be joined.
+// Segment is one segment of a chapter that is to be joined. What follows Rendered
+// is of its rendition.
 type Segment struct {
 	N            int
 	State        job.SegmentState
 	BreakAfter   string
 	RenditionKey string
-	SampleRate   int   // of the audio that was counted for it; 0 unless it is done or reused
-	Samples      int64 // likewise
-
-	ObjectKey        string // empty if the rendition is gone
-	Bytes            int64
-	RenditionSamples int64
-	SHA256           []byte
+	Rendered     bool // its rendition is there
+	SampleRate   int
+	Samples      int64
+	Suffix       string
+	ObjectKey    string
+	Bytes        int64
+	SHA256       []byte
 }
 
-// Segments returns up to limit segments of a chapter in reading order, those
-// after segment number after.
-func (s *Store) Segments(ctx context.Context, id job.ID, ordinal, after, limit int) ([]Segment, error) {
+// Segments returns the segments from to to of a chapter, in reading order.
+func (s *Store) Segments(ctx context.Context, c Chapter, from, to int) ([]Segment, error) {
 	return collect(ctx, s, "ChapterSegments", func(row pgx.CollectableRow) (g Segment, err error) {
-		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples,
-			&g.ObjectKey, &g.Bytes, &g.RenditionSamples, &g.SHA256)
+		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.Rendered, &g.SampleRate, &g.Samples, &g.Suffix, &g.Bytes, &g.SHA256)
+		g.ObjectKey = ObjectKey(c.Tenant, g.RenditionKey, g.Suffix)
 		return g, err
-	}, id, ordinal, after, limit)
+	}, c.Job, from, to)
 }
 
 // Artifact is one finished file of a job, stored whole.
@@ -130,6 +133,32 @@ func (s *Store) FailChapter(ctx context.Context, c Chapter, kind job.Kind, detai
 	})
 }
 
+// ParkChapter is FailChapter for a join that was tried in vain too often: what
+// is noted as due stays, parked with its reason.
+func (s *Store) ParkChapter(ctx context.Context, c Chapter, kind job.Kind, detail string) (ok bool, err error) {
+	err = s.tx(ctx, func(tx pgx.Tx) error {
+		ok = false
+		final, err := s.lockJob(ctx, tx, c.JobID)
+		if err != nil || final {
+			return err
+		}
+		n, err := s.exec(ctx, tx, "FailChapter", c.JobID, c.Ordinal, c.Attempts, kind.String(), detail)
+		if err != nil || n == 0 {
+			return err
+		}
+		ok = true
+		if _, err := s.exec(ctx, tx, "CountFailed", c.JobID); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, tx, "ParkDue", dueJoin, c.JobID, c.Ordinal, kind.String(), detail); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "AdvanceJob", c.JobID)
+		return err
+	})
+	return ok && err == nil, err
+}
+
 // changeChapter runs change with the job locked. If it changed something, the
 // chapter's outbox row goes and the job moves on.
 func (s *Store) changeChapter(ctx context.Context, c Chapter, change func(pgx.Tx) (bool, error)) (ok bool, err error) {
@@ -142,7 +171,7 @@ func (s *Store) changeChapter(ctx context.Context, c Chapter, change func(pgx.Tx
 		if ok, err = change(tx); err != nil || !ok {
 			return err
 		}
-		if _, err := s.exec(ctx, tx, "DropOutbox", "assemble", c.JobID, c.Ordinal); err != nil {
+		if _, err := s.exec(ctx, tx, "DropOutbox", dueJoin, c.JobID, c.Ordinal); err != nil {
 			return err
 		}
 		_, err = s.exec(ctx, tx, "AdvanceJob", c.JobID)
@@ -188,35 +217,64 @@ func (s *Store) addDelivery(ctx context.Context, tx pgx.Tx, d delivery) error {
 // Broken is a segment whose rendition cannot be joined as it is.
 type Broken struct {
 	RenditionKey string
-	ObjectKey    string // the object that is missing or damaged; empty if the rendition itself is fine
+	Damaged      bool   // its object is missing or damaged; else the rendition is gone already
+	Suffix       string // of that object
 	Detail       string // kept with the segment
 }
 
 // ReopenChapter makes the broken segments of c work again and lets c wait for
 // them. The rows of damaged renditions go, so that they are rendered anew.
 func (s *Store) ReopenChapter(ctx context.Context, c Chapter, broken []Broken) (ok bool, err error) {
+	keys, details := make([][]byte, 0, len(broken)), make([]string, 0, len(broken))
+	var damaged [][]byte
+	var suffixes []string
+	seen := map[string]bool{}
+	for _, b := range broken {
+		if seen[b.RenditionKey] {
+			continue // the same words again
+		}
+		seen[b.RenditionKey] = true
+		key, err := decodeKey(b.RenditionKey)
+		if err != nil {
+			return false, err
+		}
+		keys, details = append(keys, key), append(details, b.Detail)
+		if b.Damaged {
+			damaged, suffixes = append(damaged, key), append(suffixes, b.Suffix)
+		}
+	}
 	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
 		n, err := s.exec(ctx, tx, "ReopenChapter", c.JobID, c.Ordinal, c.Attempts)
 		if err != nil || n == 0 {
 			return false, err
 		}
-		for _, b := range broken {
-			if b.ObjectKey != "" {
-				if _, err := s.exec(ctx, tx, "DropRendition", b.RenditionKey, b.ObjectKey); err != nil {
-					return false, err
-				}
-			}
-			if _, err := s.exec(ctx, tx, "ReopenSegments", c.JobID, c.Ordinal, b.RenditionKey, job.Engine.String(), b.Detail); err != nil {
-				return false, err
-			}
+		if _, err := s.exec(ctx, tx, "ReopenSegments", c.JobID, c.Job, c.Ordinal, keys, job.Engine.String(), details); err != nil {
+			return false, err
 		}
-		return true, nil
+		_, err = s.exec(ctx, tx, "DropRenditions", damaged, suffixes)
+		return true, err
+	})
+}
+
+// RejoinChapter has a ready chapter joined again: its renditions were made anew
+// for somebody else, and are not what its file holds.
+func (s *Store) RejoinChapter(ctx context.Context, id job.ID, ordinal int) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if final, err := s.lockJob(ctx, tx, id); err != nil || final {
+			return err
+		}
+		n, err := s.exec(ctx, tx, "RejoinChapter", id, ordinal)
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "DropOutbox", dueEnd, id, 0)
+		return err
 	})
 }
 
 // Version returns the version of a job, for hints to watchers.
 func (s *Store) Version(ctx context.Context, id job.ID) (version int64, err error) {
-	if err := s.pool.QueryRow(ctx, s.q.Get("JobVersions"), []string{string(id)}).Scan(&id, &version); err != nil {
+	if err := s.pool.QueryRow(ctx, s.q.Get("JobVersion"), id).Scan(&version); err != nil {
 		return 0, fmt.Errorf("read the version of %s: %w", id, pg.Classify(err))
 	}
 	return version, nil
@@ -226,6 +284,9 @@ func (s *Store) Version(ctx context.Context, id job.ID) (version int64, err erro
 // the job, if it is not due: it was done before, or is not wanted any more.
 func (s *Store) DropStale(ctx context.Context, id job.ID, ordinal int) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := s.lockJob(ctx, tx, id); err != nil {
+			return err
+		}
 		if ordinal == 0 {
 			_, err := s.exec(ctx, tx, "DropStaleFinish", id)
 			return err

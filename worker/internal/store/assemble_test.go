@@ -71,7 +71,7 @@ func TestAChapterBecomesReadyOnce(t *testing.T) {
 	require.Equal(t, 1, rows(t, pool, `select count(*) from artifacts where job_id = $1`, p.ID))
 	require.Equal(t, 1, rows(t, pool, `select count(*) from deliveries where job_id = $1 and event = 'chapter.ready' and ordinal = 1`, p.ID))
 	require.Equal(t, 0, rows(t, pool, `select count(*) from outbox where kind = 'assemble'`))
-	require.Equal(t, []bus.Assembly{{JobID: p.ID}}, outbox(t, pool), "the job is due")
+	require.Equal(t, []bus.Assembly{{JobID: p.ID, Attempt: 1, Class: job.Bulk}}, outbox(t, pool), "the job is due")
 }
 
 func TestAChapterWithoutAProofIsNotReady(t *testing.T) {
@@ -91,16 +91,16 @@ func TestABrokenRenditionIsWorkAgain(t *testing.T) {
 	t.Parallel()
 	s, pool := open(t)
 	p, c := rendered(t, s, pool)
-	gs, err := s.Segments(t.Context(), p.ID, 1, 0, 10)
+	gs, err := s.Segments(t.Context(), c, 1, 2)
 	require.NoError(t, err)
-	ok, err := s.ReopenChapter(t.Context(), c, []store.Broken{{RenditionKey: gs[1].RenditionKey, ObjectKey: gs[1].ObjectKey, Detail: "It was gone."}})
+	ok, err := s.ReopenChapter(t.Context(), c, []store.Broken{{RenditionKey: gs[1].RenditionKey, Damaged: true, Detail: "It was gone."}})
 	require.NoError(t, err)
 	require.True(t, ok)
 	n := count(t, pool, p.ID)
 	require.Equal(t, job.StateRunning, n.state)
 	require.Equal(t, []int{1, 1}, []int{n.done, n.chapterDone})
 	require.InDelta(t, 2.0, n.audio, 1e-9)
-	require.Equal(t, 0, rows(t, pool, `select count(*) from renditions where key = $1`, gs[1].RenditionKey))
+	require.Equal(t, 0, rows(t, pool, `select count(*) from renditions where encode(key, 'hex') = $1`, gs[1].RenditionKey))
 	require.Equal(t, 0, rows(t, pool, `select count(*) from outbox`))
 
 	late, err := s.ReadyChapter(t.Context(), c, joined(c))
@@ -111,7 +111,7 @@ func TestABrokenRenditionIsWorkAgain(t *testing.T) {
 	require.Len(t, works, 1)
 	require.Equal(t, 2, works[0].Attempt)
 	require.Equal(t, []bool{true}, settle(t, s, done(works[0])))
-	require.Equal(t, []bus.Assembly{{JobID: p.ID, Ordinal: 1}}, outbox(t, pool))
+	require.Equal(t, []bus.Assembly{{JobID: p.ID, Ordinal: 1, Attempt: 1, Class: job.Bulk}}, outbox(t, pool))
 	c, err = s.Chapter(t.Context(), p.ID, 1)
 	require.NoError(t, err)
 	require.Equal(t, 1, c.Attempts)
@@ -128,7 +128,7 @@ func TestAChapterGivenUpEndsTheJob(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, 1, count(t, pool, p.ID).lost)
-	require.Equal(t, []bus.Assembly{{JobID: p.ID}}, outbox(t, pool))
+	require.Equal(t, []bus.Assembly{{JobID: p.ID, Attempt: 1, Class: job.Bulk}}, outbox(t, pool))
 }
 
 func TestAStaleAssemblyDropsOnlyWhatIsNotDue(t *testing.T) {
@@ -138,6 +138,7 @@ func TestAStaleAssemblyDropsOnlyWhatIsNotDue(t *testing.T) {
 	require.NoError(t, s.DropStale(t.Context(), p.ID, 1))
 	require.Equal(t, 1, rows(t, pool, `select count(*) from outbox`), "the chapter is due")
 	require.NoError(t, s.DropStale(t.Context(), p.ID, 0))
+	require.Equal(t, 1, rows(t, pool, `select count(*) from outbox`), "the chapter is due")
 	_, err := pool.Exec(t.Context(), `update jobs set state = 'cancelled', finished_at = now() where id = $1`, p.ID)
 	require.NoError(t, err)
 	ok, err := s.ReadyChapter(t.Context(), c, joined(c))

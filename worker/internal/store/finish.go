@@ -15,9 +15,11 @@ import (
 // Job is what ending a job needs to know.
 type Job struct {
 	ID             job.ID
+	Num            int64 // how the database names it
 	State          job.State
 	Final          bool
 	Tenant         job.Tenant
+	Class          job.Class
 	Title          string
 	Language       string
 	Voice          string
@@ -38,7 +40,7 @@ type Job struct {
 func (s *Store) Job(ctx context.Context, id job.ID) (Job, error) {
 	j := Job{ID: id}
 	var pauses, callback []byte
-	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.State, &j.Final, &j.Tenant, &j.Title, &j.Language,
+	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.Num, &j.State, &j.Final, &j.Tenant, &j.Class, &j.Title, &j.Language,
 		&j.OnFailure, &j.Voice, &j.SegmentsTotal, &j.SegmentsDone, &j.SegmentsReused, &j.SegmentsFailed,
 		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback)
 	if err != nil {
@@ -54,6 +56,7 @@ type FinalChapter struct {
 	Title          string
 	Matter         string
 	State          job.ChapterState
+	First          int // number of its first segment
 	SegmentsTotal  int
 	SegmentsFailed int
 	SampleRate     int
@@ -69,7 +72,7 @@ type FinalChapter struct {
 // Chapters returns up to limit chapters of a job in order, those after ordinal after.
 func (s *Store) Chapters(ctx context.Context, id job.ID, after, limit int) ([]FinalChapter, error) {
 	return collect(ctx, s, "Chapters", func(row pgx.CollectableRow) (c FinalChapter, err error) {
-		err = row.Scan(&c.Ordinal, &c.Title, &c.Matter, &c.State, &c.SegmentsTotal, &c.SegmentsFailed, &c.SampleRate,
+		err = row.Scan(&c.Ordinal, &c.Title, &c.Matter, &c.State, &c.First, &c.SegmentsTotal, &c.SegmentsFailed, &c.SampleRate,
 			&c.Samples, &c.Artifact, &c.Bytes, &c.SHA256, &c.Proof, &c.ErrorKind, &c.ErrorDetail)
 		return c, err
 	}, id, after, limit)
@@ -89,22 +92,21 @@ type FinalSegment struct {
 	SourceDocument string
 	SourceStart    int64
 	SourceEnd      int64
-	SHA256         []byte          // nil if the rendition that was joined is gone
+	SHA256         []byte          // nil if the rendition is gone
 	Marks          json.RawMessage // nil if the engine told no times, or the rendition is gone
 	ErrorKind      string
 	ErrorDetail    string
 }
 
-// FinalSegments returns up to limit segments of a chapter in reading order, those
-// after segment number after.
-func (s *Store) FinalSegments(ctx context.Context, id job.ID, ordinal, after, limit int) ([]FinalSegment, error) {
+// FinalSegments returns the segments from to to of a job, in reading order.
+func (s *Store) FinalSegments(ctx context.Context, num int64, from, to int) ([]FinalSegment, error) {
 	return collect(ctx, s, "ManifestSegments", func(row pgx.CollectableRow) (g FinalSegment, err error) {
 		var marks []byte
 		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples, &g.Text, &g.Voice,
 			&g.Language, &g.SourceDocument, &g.SourceStart, &g.SourceEnd, &g.SHA256, &marks, &g.ErrorKind, &g.ErrorDetail)
 		g.Marks = marks
 		return g, err
-	}, id, ordinal, after, limit)
+	}, num, from, to)
 }
 
 // Failure is why one segment failed.
@@ -115,13 +117,13 @@ type Failure struct {
 }
 
 // FirstFailure returns the first failed segment of a job; ok is false if there is none.
-func (s *Store) FirstFailure(ctx context.Context, id job.ID) (f Failure, ok bool, err error) {
-	err = s.pool.QueryRow(ctx, s.q.Get("FirstFailure"), id).Scan(&f.N, &f.Kind, &f.Detail)
+func (s *Store) FirstFailure(ctx context.Context, num int64) (f Failure, ok bool, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Get("FirstFailure"), num).Scan(&f.N, &f.Kind, &f.Detail)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Failure{}, false, nil
 	}
 	if err != nil {
-		return Failure{}, false, fmt.Errorf("read the first failure of %s: %w", id, pg.Classify(err))
+		return Failure{}, false, fmt.Errorf("read the first failure of job %d: %w", num, pg.Classify(err))
 	}
 	return f, true, nil
 }
@@ -133,6 +135,7 @@ type End struct {
 	ErrorKind   string // of a job that is partial or failed
 	ErrorDetail string
 	Manifest    *Artifact // nil if none could be written
+	Park        bool      // what is noted as due stays, parked with the reason
 }
 
 // FinishJob ends j: its state, its manifest, its final event, and its outbox row
@@ -157,7 +160,11 @@ func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error
 		if err := s.addDelivery(ctx, tx, delivery{j.Tenant, j.ID, job.FinalEvent(e.State), 0, j.Callback}); err != nil {
 			return err
 		}
-		_, err = s.exec(ctx, tx, "DropOutbox", "finish", j.ID, 0)
+		if e.Park {
+			_, err = s.exec(ctx, tx, "ParkDue", dueEnd, j.ID, 0, e.ErrorKind, e.ErrorDetail)
+			return err
+		}
+		_, err = s.exec(ctx, tx, "DropOutbox", dueEnd, j.ID, 0)
 		return err
 	})
 	return ok && err == nil, err

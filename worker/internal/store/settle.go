@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -10,76 +11,69 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// Claim asks whether the segment of a message is still to be worked on.
-type Claim struct {
-	Ref
-	RenditionKey string // as the message has it; a segment that was changed since is not the same work
-}
-
-// Wanted is a segment that is to be worked on.
-type Wanted struct {
-	Ref
-	Attempt    int  // the attempt that counts now; a message that was released again carries an older one
-	Rendered   bool // its rendition is stored already: no engine is needed
-	ObjectKey  string
-	SampleRate int
-	Samples    int64
-}
-
-// Wanted returns those of claims whose segment is released, whose job is not
-// final and whose rendition key is still the same, in no particular order.
-func (s *Store) Wanted(ctx context.Context, claims []Claim) ([]Wanted, error) {
-	ids := make([]string, len(claims))
-	ns := make([]int32, len(claims))
-	keys := make([]string, len(claims))
-	for i, c := range claims {
-		ids[i], ns[i], keys[i] = string(c.JobID), int32(c.N), c.RenditionKey //nolint:gosec // at most 200,000 segments
-	}
-	return collect(ctx, s, "Wanted", func(row pgx.CollectableRow) (w Wanted, err error) {
-		err = row.Scan(&w.JobID, &w.N, &w.Attempt, &w.Rendered, &w.ObjectKey, &w.SampleRate, &w.Samples)
-		return w, err
-	}, ids, ns, keys)
-}
-
 // Rendition is one stored WAV.
 type Rendition struct {
 	Key        string
 	Tenant     job.Tenant
-	ObjectKey  string
+	Suffix     string // of its object's name, see [ObjectKey]
 	SampleRate int
 	Samples    int64
 	Bytes      int64
 	SHA256     []byte
+	Verdict    string          // what the check of the audio had to remark
 	Marks      json.RawMessage // nil when the engine told no times
-	Engine     string
 }
 
+// ObjectKey returns where the WAV of a rendition is stored.
+func ObjectKey(tenant job.Tenant, key, suffix string) string {
+	return fmt.Sprintf("renditions/%s/%s/%s%s.wav", tenant, key[:2], key, suffix)
+}
+
+// Died is the state of an Outcome whose workers died: the segment comes again,
+// alone, and is not charged.
+const Died job.SegmentState = "died"
+
 // Outcome is what became of one segment under one attempt. State is one of
-// job.SegmentDone, job.SegmentPending (to be tried again after Delay) and
-// job.SegmentFailed.
+// job.SegmentDone, job.SegmentPending (to be tried again after the delay),
+// job.SegmentFailed and Died.
 type Outcome struct {
 	Ref
-	Attempt      int
+	Segment      int
+	Chapter      int
+	Key          string  // of its rendition
+	Seconds      float64 // predicted
 	State        job.SegmentState
 	Rendition    *Rendition // of a segment that is done; nil if its row exists already
-	Verdict      string     // what the check of the audio said
 	GPUSeconds   float64    // engine time spent on this attempt
-	DelaySeconds float64    // before a pending segment may be released again
+	DelaySeconds float64    // before the segment may be released again
 	ErrorKind    job.Kind
 	ErrorDetail  string // shown to the owner of the job
+
+	Tenant job.Tenant // these are for the note only
+	Class  job.Class
+	Pool   string
+}
+
+// Change tells of a job that outcomes changed.
+type Change struct {
+	ID      job.ID
+	Version int64
+	Whole   bool // its only segment is final: it can be joined and ended at once
 }
 
 // Settled is what became of outcomes.
 type Settled struct {
-	Applied  []bool           // for each outcome; false: the segment was no longer released under that attempt
-	Versions map[job.ID]int64 // of the jobs that changed
+	Applied []bool    // for each outcome; false: its segment was not wanted any more, or its rendition was gone
+	Audio   []float64 // for each outcome, the seconds of audio
+	Changes []Change
 }
 
 // MaxGroup is how many outcomes one Settle takes at most.
 const MaxGroup = 500
 
 // Settle stores outcomes in one transaction: the renditions, the segments, the
-// counters of chapters and jobs, and whatever becomes due because of them.
+// counters of chapters and jobs, and whatever becomes due because of them. It
+// takes three round trips.
 func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error) {
 	var done Settled
 	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
@@ -92,65 +86,78 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error)
 	return done, nil
 }
 
-func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome) (Settled, error) {
-	done := Settled{Applied: make([]bool, len(outcomes))}
+func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome) (done Settled, err error) {
 	jobs := jobsOf(outcomes)
-	if _, err := s.exec(ctx, tx, "LockJobs", jobs); err != nil {
+	done = Settled{Applied: make([]bool, len(outcomes)), Audio: make([]float64, len(outcomes))}
+	var b pgx.Batch
+	b.Queue(s.q.Get("LockJobs"), jobs)
+	if err := s.addRenditions(&b, outcomes); err != nil {
 		return done, err
 	}
-	if err := s.addRenditions(ctx, tx, outcomes); err != nil {
+	if err := s.queueSettle(&b, outcomes, &done); err != nil {
 		return done, err
 	}
-	for _, step := range settleSteps() {
-		if err := s.settleStep(ctx, tx, step, outcomes, done.Applied); err != nil {
-			return done, err
+	touched, chapters := make([]int64, len(outcomes)), make([]int32, len(outcomes))
+	for i, o := range outcomes {
+		touched[i], chapters[i] = o.Job, int32(o.Chapter) //nolint:gosec // at most 200,000 chapters
+	}
+	b.Queue(s.q.Get("AdvanceJobs"), touched, chapters)
+	changes := map[int64]Change{}
+	b.Queue(s.q.Get("JobVersions"), jobs).Query(func(rows pgx.Rows) error {
+		var num int64
+		var c Change
+		_, err := pgx.ForEachRow(rows, []any{&num, &c.ID, &c.Version, &c.Whole}, func() error {
+			changes[num] = c
+			return nil
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return done, fmt.Errorf("settle %d outcomes: %w", len(outcomes), err)
+	}
+	for i, ok := range done.Applied {
+		if c, there := changes[outcomes[i].Job]; ok && there {
+			done.Changes = append(done.Changes, c)
+			delete(changes, outcomes[i].Job)
 		}
 	}
-	if !slices.Contains(done.Applied, true) {
-		return done, nil
-	}
-	if _, err := s.exec(ctx, tx, "AdvanceJobs", jobs); err != nil {
-		return done, err
-	}
-	var err error
-	done.Versions, err = s.versions(ctx, tx, jobs)
-	return done, err
+	return done, nil
 }
 
-func jobsOf(outcomes []Outcome) []string {
-	ids := make([]string, len(outcomes))
+func jobsOf(outcomes []Outcome) []int64 {
+	nums := make([]int64, len(outcomes))
 	for i, o := range outcomes {
-		ids[i] = string(o.JobID)
+		nums[i] = o.Job
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	slices.Sort(nums)
+	return slices.Compact(nums)
 }
 
-func (s *Store) addRenditions(ctx context.Context, tx pgx.Tx, outcomes []Outcome) error {
+func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome) error {
 	var c struct {
-		keys, tenants, objects, engines []string
-		rates                           []int32
-		samples, bytes                  []int64
-		sums                            [][]byte
-		marks                           []*string
+		keys, sums                  [][]byte
+		tenants, suffixes, verdicts []string
+		rates, samples, bytes       []int32
+		marks                       []*string
 	}
 	for _, o := range outcomes {
 		r := o.Rendition
 		if r == nil || o.State != job.SegmentDone {
 			continue
 		}
-		c.keys, c.tenants = append(c.keys, r.Key), append(c.tenants, string(r.Tenant))
-		c.objects, c.engines = append(c.objects, r.ObjectKey), append(c.engines, r.Engine)
-		c.rates = append(c.rates, int32(r.SampleRate)) //nolint:gosec // at most 192 kHz
-		c.samples, c.bytes = append(c.samples, r.Samples), append(c.bytes, r.Bytes)
-		c.sums = append(c.sums, r.SHA256)
+		key, err := decodeKey(r.Key)
+		if err != nil {
+			return err
+		}
+		c.keys, c.sums = append(c.keys, key), append(c.sums, r.SHA256)
+		c.tenants, c.suffixes, c.verdicts = append(c.tenants, string(r.Tenant)), append(c.suffixes, r.Suffix), append(c.verdicts, r.Verdict)
+		c.rates, c.samples, c.bytes = append(c.rates, int32(r.SampleRate)), append(c.samples, int32(r.Samples)), append(c.bytes, int32(r.Bytes)) //nolint:gosec // a segment is minutes, not hours
 		c.marks = append(c.marks, textOrNil(r.Marks))
 	}
-	if len(c.keys) == 0 {
-		return nil
+	if len(c.keys) > 0 {
+		b.Queue(s.q.Get("AddRenditions"), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks)
 	}
-	_, err := s.exec(ctx, tx, "AddRenditions", c.keys, c.tenants, c.objects, c.rates, c.samples, c.bytes, c.sums, c.marks, c.engines)
-	return err
+	return nil
 }
 
 func textOrNil(raw json.RawMessage) *string {
@@ -161,29 +168,45 @@ func textOrNil(raw json.RawMessage) *string {
 	return &text
 }
 
-// A settleStep is one statement and the outcomes it is for.
-type settleStep struct {
-	query string
-	state job.SegmentState
-	extra func([]Outcome) []any // the columns after job, n, attempt, GPU-seconds
-}
-
-func settleSteps() []settleStep {
-	return []settleStep{
-		{"SettleDone", job.SegmentDone, func(os []Outcome) []any {
-			return []any{column(os, func(o Outcome) string { return o.Verdict })}
-		}},
-		{"SettleRetry", job.SegmentPending, func(os []Outcome) []any {
-			return []any{column(os, func(o Outcome) float64 { return o.DelaySeconds }), column(os, kindOf), column(os, detailOf)}
-		}},
-		{"SettleFailed", job.SegmentFailed, func(os []Outcome) []any {
-			return []any{column(os, kindOf), column(os, detailOf)}
-		}},
+func (s *Store) queueSettle(b *pgx.Batch, outcomes []Outcome, done *Settled) error {
+	refs, keys := make([]Ref, len(outcomes)), make([][]byte, len(outcomes))
+	for i, o := range outcomes {
+		var err error
+		if keys[i], err = decodeKey(o.Key); err != nil {
+			return err
+		}
+		refs[i] = o.Ref
 	}
+	jobs, bundles, attempts := columns(refs)
+	b.Queue(s.q.Get("Settle"), jobs, bundles, attempts,
+		column(outcomes, func(o Outcome) int32 { return int32(o.Segment) }), //nolint:gosec // at most 200,000 segments
+		column(outcomes, func(o Outcome) int32 { return int32(o.Chapter) }), //nolint:gosec // likewise
+		column(outcomes, func(o Outcome) string { return string(o.State) }),
+		keys,
+		column(outcomes, func(o Outcome) float64 { return o.Seconds }),
+		column(outcomes, func(o Outcome) float64 { return o.GPUSeconds }),
+		column(outcomes, func(o Outcome) float64 { return o.DelaySeconds }),
+		column(outcomes, kindOf),
+		column(outcomes, func(o Outcome) string { return o.ErrorDetail }),
+	).Query(func(rows pgx.Rows) error {
+		var at int
+		var audio float64
+		_, err := pgx.ForEachRow(rows, []any{&at, &audio}, func() error {
+			done.Applied[at-1], done.Audio[at-1] = true, audio
+			return nil
+		})
+		return err
+	})
+	return nil
 }
 
-func kindOf(o Outcome) string   { return o.ErrorKind.String() }
-func detailOf(o Outcome) string { return o.ErrorDetail }
+// kindOf is what is stored beside an outcome; a segment that is done has none.
+func kindOf(o Outcome) string {
+	if o.State == job.SegmentDone {
+		return ""
+	}
+	return o.ErrorKind.String()
+}
 
 func column[T any](outcomes []Outcome, field func(Outcome) T) []T {
 	out := make([]T, len(outcomes))
@@ -191,57 +214,4 @@ func column[T any](outcomes []Outcome, field func(Outcome) T) []T {
 		out[i] = field(o)
 	}
 	return out
-}
-
-// try is one attempt at one segment.
-type try struct {
-	Ref
-	attempt int
-}
-
-func (s *Store) settleStep(ctx context.Context, tx pgx.Tx, step settleStep, outcomes []Outcome, applied []bool) error {
-	var mine []Outcome
-	index := map[try][]int{}
-	for i, o := range outcomes {
-		if o.State == step.state {
-			mine = append(mine, o)
-			index[try{o.Ref, o.Attempt}] = append(index[try{o.Ref, o.Attempt}], i)
-		}
-	}
-	if len(mine) == 0 {
-		return nil
-	}
-	args := append([]any{
-		column(mine, func(o Outcome) string { return string(o.JobID) }),
-		column(mine, func(o Outcome) int32 { return int32(o.N) }),       //nolint:gosec // at most 200,000 segments
-		column(mine, func(o Outcome) int32 { return int32(o.Attempt) }), //nolint:gosec // a handful
-		column(mine, func(o Outcome) float64 { return o.GPUSeconds }),
-	}, step.extra(mine)...)
-	rows, err := tx.Query(ctx, s.q.Get(step.query), args...)
-	if err != nil {
-		return err
-	}
-	var t try
-	_, err = pgx.ForEachRow(rows, []any{&t.JobID, &t.N, &t.attempt}, func() error {
-		for _, i := range index[t] {
-			applied[i] = true
-		}
-		return nil
-	})
-	return err
-}
-
-func (s *Store) versions(ctx context.Context, tx pgx.Tx, jobs []string) (map[job.ID]int64, error) {
-	rows, err := tx.Query(ctx, s.q.Get("JobVersions"), jobs)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[job.ID]int64, len(jobs))
-	var id job.ID
-	var version int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &version}, func() error {
-		out[id] = version
-		return nil
-	})
-	return out, err
 }

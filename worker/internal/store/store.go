@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
@@ -88,10 +87,4 @@ func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
 		}
 		return nil
 	})
-}
-
-// Ref names one segment of one job.
-type Ref struct {
-	JobID job.ID
-	N     int
 }

@@ -19,17 +19,17 @@ const unspeakableSeconds = 0.1
 
 // judge turns an engine's answer into what is stored, or says what is wrong with it.
 func (r *run) judge(ctx context.Context, t deliver.Task, res engine.Result) (deliver.Speech, error) {
-	s := deliver.Speech{Audio: res.Audio, Sentences: res.Sentences, Words: res.Words, Engine: r.engines[t.Work.Voice]}
+	s := deliver.Speech{Audio: res.Audio, Sentences: res.Sentences, Words: res.Words}
 	if s.Audio.Rate <= 0 {
-		return s, &job.Error{Op: "synth.judge", JobID: t.Work.JobID, Kind: job.Internal, Err: fmt.Errorf("audio at %d Hz", s.Audio.Rate)}
+		return s, &job.Error{Op: "synth.judge", JobID: t.Bundle.JobID, Kind: job.Internal, Err: fmt.Errorf("audio at %d Hz", s.Audio.Rate)}
 	}
-	v := check.Judge(r.cfg.Check, s.Audio.Samples, s.Audio.Rate, t.Work.PredictedSeconds)
+	v := check.Judge(r.cfg.Check, s.Audio.Samples, s.Audio.Rate, t.Segment.PredictedSeconds)
 	if !v.OK {
-		if speakable := (engine.Request{Text: t.Work.Text}).Speakable(); speakable {
-			r.deps.Log.WarnContext(ctx, "audio was refused", slog.String("job_id", string(t.Work.JobID)), slog.Int("segment", t.Work.N),
+		if speakable := (engine.Request{Text: t.Segment.Text}).Speakable(); speakable {
+			r.deps.Log.WarnContext(ctx, "audio was refused", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N),
 				slog.String("reason", string(v.Reason)), slog.String("detail", v.Detail))
 			return s, &job.Error{
-				Op: "synth.judge", JobID: t.Work.JobID, Kind: job.Engine,
+				Op: "synth.judge", JobID: t.Bundle.JobID, Kind: job.Engine,
 				Public: fmt.Sprintf("The audio was not usable: %s.", explain(v.Reason)), Err: fmt.Errorf("%s: %s", v.Reason, v.Detail),
 			}
 		}
@@ -38,7 +38,7 @@ func (r *run) judge(ctx context.Context, t deliver.Task, res engine.Result) (del
 			s.Audio.Samples = make([]int16, int(unspeakableSeconds*float64(s.Audio.Rate)))
 		}
 	}
-	return r.rates.convert(s, t.Work.SampleRate)
+	return r.rates.convert(s, t.Segment.SampleRate)
 }
 
 // explain says for the owner of a job what a judge's reason means.

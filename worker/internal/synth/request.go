@@ -26,17 +26,17 @@ type said struct {
 // request is what the engine is asked for t; the spelling leads from the text that
 // it is asked to speak back to the segment's.
 func request(t deliver.Task) (engine.Request, spelling, error) {
-	w := t.Work
+	w, b := t.Segment, t.Bundle
 	req := engine.Request{
-		ID: fmt.Sprintf("%s-%d", w.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: w.Speed,
+		ID: fmt.Sprintf("%s-%d", b.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: b.Speed,
 		// The same seed would meet the same failure again.
-		Seed: w.Seed + int64(t.Attempt-1)*seedStep, Seconds: w.PredictedSeconds,
+		Seed: b.Seed + int64(b.Attempt-1)*seedStep, Seconds: w.PredictedSeconds,
 	}
 	if len(w.Pronunciations) == 0 || string(w.Pronunciations) == "null" {
 		return req, nil, nil
 	}
 	fault := func(err error) (engine.Request, spelling, error) {
-		return req, nil, &job.Error{Op: "synth.request", JobID: w.JobID, Kind: job.Internal, Err: fmt.Errorf("pronunciations of segment %d: %w", w.N, err)}
+		return req, nil, &job.Error{Op: "synth.request", JobID: b.JobID, Kind: job.Internal, Err: fmt.Errorf("pronunciations of segment %d: %w", w.N, err)}
 	}
 	var list []said
 	if err := json.Unmarshal(w.Pronunciations, &list); err != nil {

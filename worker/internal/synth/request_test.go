@@ -15,11 +15,15 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
+func speechTask(g bus.Segment, attempt int) deliver.Task {
+	return deliver.Task{Bundle: &bus.Bundle{Seed: 5, Attempt: attempt}, Segment: g}
+}
+
 func TestAliasesAreSpokenAndMarksPointIntoTheBook(t *testing.T) {
 	t.Parallel()
-	work := bus.Work{Text: "Dr. Who met St. Ann.", Seed: 5, Pronunciations: json.RawMessage(
+	work := bus.Segment{Text: "Dr. Who met St. Ann.", Pronunciations: json.RawMessage(
 		`[{"start":0,"end":3,"alias":"Doctor"},{"start":8,"end":11,"alphabet":"ipa","phonemes":"mɛt"},{"start":12,"end":15,"alias":"Saint"}]`)}
-	req, s, err := request(deliver.Task{Work: work, Attempt: 1})
+	req, s, err := request(speechTask(work, 1))
 	require.NoError(t, err)
 	require.Equal(t, "Doctor Who met Saint Ann.", req.Text)
 	require.Equal(t, int64(5), req.Seed)
@@ -37,9 +41,9 @@ func TestAliasesAreSpokenAndMarksPointIntoTheBook(t *testing.T) {
 
 func TestEachAttemptHasASeedOfItsOwn(t *testing.T) {
 	t.Parallel()
-	first, _, err := request(deliver.Task{Work: bus.Work{Text: "a", Seed: 5}, Attempt: 1})
+	first, _, err := request(speechTask(bus.Segment{Text: "a"}, 1))
 	require.NoError(t, err)
-	second, _, err := request(deliver.Task{Work: bus.Work{Text: "a", Seed: 5}, Attempt: 2})
+	second, _, err := request(speechTask(bus.Segment{Text: "a"}, 2))
 	require.NoError(t, err)
 	require.NotEqual(t, first.Seed, second.Seed)
 }
@@ -52,7 +56,7 @@ func TestPronunciationsThatDoNotFitAreOurBug(t *testing.T) {
 		"overlapping": `[{"start":0,"end":2,"alias":"x"},{"start":1,"end":3,"alias":"y"}]`,
 		"empty":       `[{"start":1,"end":1,"alias":"x"}]`,
 	} {
-		_, _, err := request(deliver.Task{Work: bus.Work{Text: "abcd", Pronunciations: json.RawMessage(raw)}, Attempt: 1})
+		_, _, err := request(speechTask(bus.Segment{Text: "abcd", Pronunciations: json.RawMessage(raw)}, 1))
 		require.Error(t, err, name)
 		require.Equal(t, job.Internal, job.KindOf(err), name)
 	}

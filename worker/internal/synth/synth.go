@@ -22,8 +22,8 @@ var errCallTimeout = errors.New("the engine gave no answer in the time that its 
 
 // Store tells what is still wanted.
 type Store interface {
-	// Wanted returns the claims whose segment is still to be worked on.
-	Wanted(ctx context.Context, claims []store.Claim) ([]store.Wanted, error)
+	// Begin tells of each segment whether it is still to be worked on.
+	Begin(ctx context.Context, asks []store.Ask) ([]store.Answer, error)
 }
 
 // Deliverer makes outcomes durable; package deliver has the one.
@@ -34,6 +34,9 @@ type Deliverer interface {
 	Existing(ctx context.Context, t deliver.Task) error
 	// Failure charges a failed attempt.
 	Failure(ctx context.Context, t deliver.Task, cause error) error
+	// Died lets a task come again alone, Guilty fails it: workers died with it.
+	Died(ctx context.Context, t deliver.Task) error
+	Guilty(ctx context.Context, t deliver.Task) error
 }
 
 // Config says how one pool's engine is used.
@@ -64,26 +67,23 @@ type Deps struct {
 	Store   Store
 	Deliver Deliverer
 	Meter   *meter.Meter
-	Log     *slog.Logger
+	// Suspects has room for one: of the texts that workers died with, a process
+	// has one at a time with its engines, so that the next death tells which it is.
+	Suspects chan struct{}
+	Log      *slog.Logger
 }
 
 // Caller speaks the calls of one pool. It is safe for concurrent use.
 type Caller struct {
-	cfg     Config
-	deps    Deps
-	engines map[string]string // voice to how the engine is named in its renditions
-	rates   *rates
+	cfg   Config
+	deps  Deps
+	rates *rates
 }
 
 // New returns a Caller. The engine stays the owner's to close.
 func New(cfg Config, deps Deps) *Caller {
 	deps.Log = deps.Log.With(slog.String("pool", cfg.Pool))
-	info := deps.Engine.Info()
-	engines := make(map[string]string, len(info.Voices))
-	for _, v := range info.Voices {
-		engines[v.Name] = EngineName(info, v)
-	}
-	return &Caller{cfg: cfg, deps: deps, engines: engines, rates: newRates()}
+	return &Caller{cfg: cfg, deps: deps, rates: newRates()}
 }
 
 // EngineName returns how an engine is named in its voices and renditions. It
@@ -97,6 +97,14 @@ func EngineName(i engine.Info, v engine.Voice) string {
 
 // Call does all of one call; see [consume.Caller].
 func (c *Caller) Call(ctx context.Context, items []*consume.Item, free func()) error {
+	if len(items) > 0 && items[0].Bundle.Claim.Suspect() {
+		select {
+		case c.deps.Suspects <- struct{}{}:
+			defer func() { <-c.deps.Suspects }()
+		case <-ctx.Done():
+			return nil // the items are given back
+		}
+	}
 	r := &run{Caller: c}
 	tasks, err := r.sift(ctx, items)
 	if err == nil && len(tasks) > 0 {
@@ -105,6 +113,25 @@ func (c *Caller) Call(ctx context.Context, items []*consume.Item, free func()) e
 	free()
 	r.delivering.Wait()
 	return errors.Join(err, r.away)
+}
+
+// Bury settles the items of one bundle whose workers died; see [consume.Caller].
+func (c *Caller) Bury(ctx context.Context, items []*consume.Item) error {
+	r := &run{Caller: c}
+	for _, it := range items {
+		bury := c.deps.Deliver.Died
+		if it.Bundle.Claim.Guilty() {
+			bury = c.deps.Deliver.Guilty
+		}
+		r.deps.Meter.Segment(r.cfg.Pool, meter.Died)
+		r.delivering.Go(func() { r.note(bury(ctx, task(it))) })
+	}
+	r.delivering.Wait()
+	return r.away
+}
+
+func task(it *consume.Item) deliver.Task {
+	return deliver.Task{Bundle: &it.Bundle.Bundle, Segment: it.Segment, Lease: it.Lease}
 }
 
 // run is one call.
@@ -135,39 +162,32 @@ func (r *run) isAway() bool {
 
 // sift settles what needs no engine and returns the rest.
 func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, error) {
-	claims := make([]store.Claim, len(items))
+	asks := make([]store.Ask, len(items))
 	for i, it := range items {
-		claims[i] = store.Claim{Ref: store.Ref{JobID: it.Work.JobID, N: it.Work.N}, RenditionKey: it.Work.RenditionKey}
+		asks[i] = store.Ask{Ref: it.Bundle.Claim.Ref, Segment: it.Segment.N, Key: it.Segment.RenditionKey}
 	}
-	found, err := r.wanted(ctx, claims)
+	answers, err := r.begin(ctx, asks)
 	if err != nil {
 		return nil, fmt.Errorf("ask what is wanted: %w", err)
 	}
-	wanted := make(map[store.Ref]store.Wanted, len(found))
-	for _, w := range found {
-		wanted[w.Ref] = w
-	}
 	var tasks []deliver.Task
 	for i, it := range items {
-		w, ok := wanted[claims[i].Ref]
-		// A message may carry an older attempt if its segment was released again
-		// before it was acknowledged; the database's attempt is the one that counts.
-		task := deliver.Task{Work: it.Work, Attempt: w.Attempt, Lease: it.Lease}
+		it.Bundle.Begun()
 		switch {
-		case !ok:
+		case !answers[i].Wanted:
 			r.deps.Meter.Segment(r.cfg.Pool, meter.Unwanted)
 			r.delivering.Go(func() { r.drop(ctx, it) })
-		case w.Rendered:
+		case answers[i].Rendered:
 			r.deps.Meter.Segment(r.cfg.Pool, meter.Reused)
-			r.delivering.Go(func() { r.note(r.deps.Deliver.Existing(ctx, task)) })
+			r.delivering.Go(func() { r.note(r.deps.Deliver.Existing(ctx, task(it))) })
 		default:
-			tasks = append(tasks, task)
+			tasks = append(tasks, task(it))
 		}
 	}
 	return tasks, nil
 }
 
-// drop acknowledges a message that nobody waits for: its job was cancelled, or
+// drop settles a segment that nobody waits for: its job was cancelled, or
 // another worker was faster.
 func (r *run) drop(ctx context.Context, it *consume.Item) {
 	if err := it.Lease.Ack(ctx); err != nil {
@@ -175,13 +195,13 @@ func (r *run) drop(ctx context.Context, it *consume.Item) {
 	}
 }
 
-// wanted asks until the database answers or the hold is over.
-func (r *run) wanted(ctx context.Context, claims []store.Claim) ([]store.Wanted, error) {
+// begin asks until the database answers or the hold is over.
+func (r *run) begin(ctx context.Context, asks []store.Ask) ([]store.Answer, error) {
 	begun := time.Now()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		found, err := r.deps.Store.Wanted(ctx, claims)
+		answers, err := r.deps.Store.Begin(ctx, asks)
 		if err == nil || !job.Retryable(err) || time.Since(begun) > r.cfg.Hold {
-			return found, err
+			return answers, err
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))
 		select {
@@ -238,7 +258,7 @@ func (r *run) synthesize(ctx context.Context, tasks []deliver.Task) ([]engine.Re
 		if requests[i], spellings[i], err = request(t); err != nil {
 			return nil, err
 		}
-		seconds += t.Work.PredictedSeconds
+		seconds += t.Segment.PredictedSeconds
 	}
 	limit := r.cfg.CallMin + time.Duration(r.cfg.CallFactor*seconds*float64(time.Second))
 	call, cancel := context.WithTimeoutCause(ctx, limit, errCallTimeout)
@@ -313,10 +333,10 @@ func giveBack(tasks []deliver.Task) {
 func share(tasks []deliver.Task, i int) float64 {
 	sum := 0.0
 	for _, t := range tasks {
-		sum += t.Work.PredictedSeconds
+		sum += t.Segment.PredictedSeconds
 	}
 	if sum <= 0 {
 		return 1 / float64(len(tasks))
 	}
-	return tasks[i].Work.PredictedSeconds / sum
+	return tasks[i].Segment.PredictedSeconds / sum
 }

@@ -87,7 +87,7 @@ type clerk struct {
 func (c *clerk) Speech(ctx context.Context, t deliver.Task, s deliver.Speech) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.speeches[t.Work.Text], c.attempts[t.Work.Text] = s, t.Attempt
+	c.speeches[t.Segment.Text], c.attempts[t.Segment.Text] = s, t.Bundle.Attempt
 	return errors.Join(c.err, t.Lease.Ack(ctx))
 }
 
@@ -101,24 +101,32 @@ func (c *clerk) Existing(ctx context.Context, t deliver.Task) error {
 func (c *clerk) Failure(ctx context.Context, t deliver.Task, cause error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failures[t.Work.Text] = cause
+	c.failures[t.Segment.Text] = cause
 	return t.Lease.Ack(ctx)
 }
+
+func (c *clerk) Died(ctx context.Context, t deliver.Task) error {
+	return c.Failure(ctx, t, errDied)
+}
+
+func (c *clerk) Guilty(ctx context.Context, t deliver.Task) error {
+	return c.Failure(ctx, t, errGuilty)
+}
+
+var errDied, errGuilty = errors.New("died"), errors.New("guilty")
 
 // wishes says what is wanted: everything, unless told otherwise.
 type wishes struct {
 	err  error
-	each func(c store.Claim) (store.Wanted, bool)
+	each func(a store.Ask) store.Answer
 }
 
-func (w *wishes) Wanted(_ context.Context, claims []store.Claim) (out []store.Wanted, err error) {
-	for _, c := range claims {
-		want, ok := store.Wanted{Ref: c.Ref, Attempt: 1}, true
+func (w *wishes) Begin(_ context.Context, asks []store.Ask) ([]store.Answer, error) {
+	out := make([]store.Answer, len(asks))
+	for i, a := range asks {
+		out[i].Wanted = true
 		if w.each != nil {
-			want, ok = w.each(c)
-		}
-		if ok {
-			out = append(out, want)
+			out[i] = w.each(a)
 		}
 	}
 	return out, w.err
@@ -154,34 +162,44 @@ type bench struct {
 	acks   int
 	naks   int
 	freed  int
+	items  []*consume.Item // of the last call
+
+	suspects chan struct{}
 }
 
 func newBench() *bench {
 	return &bench{
-		engine: &speaker{}, wishes: &wishes{},
+		engine: &speaker{}, wishes: &wishes{}, suspects: make(chan struct{}, 1),
 		clerk: &clerk{speeches: map[string]deliver.Speech{}, failures: map[string]error{}, attempts: map[string]int{}},
 	}
 }
 
-func (b *bench) call(t *testing.T, works ...bus.Work) error {
+// call speaks segments of one bundle, which came with the claim.
+func (b *bench) call(t *testing.T, segments ...bus.Segment) error {
+	t.Helper()
+	return b.claimed(t, store.Claimed{}, segments).Call(t.Context(), b.items, func() { b.freed++ })
+}
+
+func (b *bench) claimed(t *testing.T, c store.Claimed, segments []bus.Segment) *synth.Caller {
 	t.Helper()
 	keeper := lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(t))
-	var items []*consume.Item
-	for i, w := range works {
-		w.JobID, w.N, w.Voice, w.PredictedSeconds = "job_1", i+1, "v", 1
-		items = append(items, &consume.Item{Work: w, Lease: keeper.Hold(message{&b.mu, &b.acks, &b.naks}, w.Text, nil)})
+	bundle := &consume.Bundle{Bundle: bus.Bundle{JobID: "job_1", Job: 1, Attempt: 2}, Claim: c}
+	b.items = nil
+	for i, g := range segments {
+		g.N, g.Voice, g.PredictedSeconds = i+1, "v", 1
+		l := keeper.Hold(message{&b.mu, &b.acks, &b.naks}, g.Text, nil)
+		b.items = append(b.items, &consume.Item{Bundle: bundle, Segment: g, Lease: l.Parts(1, func() {})[0]})
 	}
 	cfg := synth.Config{Pool: "p", Check: check.Default(), CallMin: time.Minute, CallFactor: 10, Hold: 10 * time.Second}
 	require.NoError(t, cfg.Validate())
-	c := synth.New(cfg, synth.Deps{Engine: b.engine, Store: b.wishes, Deliver: b.clerk, Log: testkit.Log(t)})
-	return c.Call(t.Context(), items, func() { b.freed++ })
+	return synth.New(cfg, synth.Deps{Engine: b.engine, Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
 }
 
-func works(n int) (ws []bus.Work) {
+func works(n int) (segments []bus.Segment) {
 	for i := range n {
-		ws = append(ws, bus.Work{Text: fmt.Sprintf("text %d", i)})
+		segments = append(segments, bus.Segment{Text: fmt.Sprintf("text %d", i)})
 	}
-	return ws
+	return segments
 }
 
 func TestOnePoisonInSixteenCostsFewCallsAndNobodyElse(t *testing.T) {
@@ -244,7 +262,6 @@ func TestItemsThatFailByThemselvesAreCharged(t *testing.T) {
 	require.Len(t, b.clerk.speeches, 2)
 	require.Equal(t, "The audio was not usable: it is silent.", job.PublicOf(b.clerk.failures["text 2"], ""))
 	require.Equal(t, "The audio was not usable: it is much longer than the text.", job.PublicOf(b.clerk.failures["text 3"], ""))
-	require.Equal(t, "speaker 1 f", b.clerk.speeches["text 0"].Engine)
 }
 
 func TestAnEngineThatIsFullHalfwayKeepsWhatItSaid(t *testing.T) {
@@ -269,25 +286,51 @@ func TestAnEngineThatIsFullHalfwayKeepsWhatItSaid(t *testing.T) {
 func TestWhatIsNotWantedReachesNoEngine(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	b.wishes.each = func(c store.Claim) (store.Wanted, bool) {
-		w := store.Wanted{Ref: c.Ref, Attempt: 2}
-		switch c.N {
-		case 1:
-			return w, false // cancelled
-		case 2:
-			w.Rendered = true
-		}
-		return w, true
+	b.wishes.each = func(a store.Ask) store.Answer {
+		return store.Answer{Wanted: a.Segment != 1, Rendered: a.Segment == 2} // the first was cancelled
 	}
 	require.NoError(t, b.call(t, works(3)...))
 	require.Equal(t, [][]string{{"text 2"}}, b.engine.calls)
 	require.Equal(t, 1, b.clerk.existing)
-	require.Equal(t, 2, b.clerk.attempts["text 2"], "the database's attempt counts")
+	require.Equal(t, 2, b.clerk.attempts["text 2"])
 	require.Equal(t, 3, b.acks)
 
-	b.wishes.each = func(c store.Claim) (store.Wanted, bool) { return store.Wanted{}, false }
+	b.wishes.each = func(store.Ask) store.Answer { return store.Answer{} }
 	require.NoError(t, b.call(t, works(3)...))
 	require.Len(t, b.engine.calls, 1)
+}
+
+func TestOneSuspectAtATimeIsWithTheEngines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		caller := b.claimed(t, store.Claimed{Deaths: 2}, works(1))
+		b.suspects <- struct{}{} // another pool of this worker has one
+		done := make(chan error, 1)
+		go func() { done <- caller.Call(t.Context(), b.items, func() { b.freed++ }) }()
+		synctest.Wait()
+		require.Empty(t, b.engine.calls)
+		<-b.suspects
+		require.NoError(t, <-done)
+		require.Len(t, b.engine.calls, 1)
+		require.NoError(t, b.call(t, works(1)...), "its place is free again")
+	})
+}
+
+func TestWhatWorkersDiedWithIsSettledWithoutAnEngine(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		claim store.Claimed
+		want  error
+	}{
+		"in company": {store.Claimed{Died: 2}, errDied},
+		"alone":      {store.Claimed{Deaths: 2, Died: 2}, errGuilty},
+	} {
+		b := newBench()
+		require.NoError(t, b.claimed(t, tt.claim, works(2)).Bury(t.Context(), b.items))
+		require.Equal(t, map[string]error{"text 0": tt.want, "text 1": tt.want}, b.clerk.failures, name)
+		require.Equal(t, 2, b.acks)
+		require.Empty(t, b.engine.calls)
+	}
 }
 
 func TestADatabaseThatIsAwayIsWaitedForBeforeTheEngine(t *testing.T) {
@@ -313,14 +356,14 @@ func TestAFailedDeliveryIsReported(t *testing.T) {
 func TestAudioComesAtTheRateThatWasPlanned(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	require.NoError(t, b.call(t, bus.Work{Text: "resampled", SampleRate: 24000}, bus.Work{Text: "as it is", SampleRate: 22050}))
+	require.NoError(t, b.call(t, bus.Segment{Text: "resampled", SampleRate: 24000}, bus.Segment{Text: "as it is", SampleRate: 22050}))
 	s := b.clerk.speeches["resampled"]
 	require.Equal(t, 24000, s.Audio.Rate)
 	require.InDelta(t, 24000, len(s.Audio.Samples), 1)
 	require.Equal(t, int64(2400), s.Words[0].Sample)
 	require.Equal(t, 22050, b.clerk.speeches["as it is"].Audio.Rate)
 
-	require.NoError(t, b.call(t, bus.Work{Text: "impossible", SampleRate: 23999}))
+	require.NoError(t, b.call(t, bus.Segment{Text: "impossible", SampleRate: 23999}))
 	require.Equal(t, job.Internal, job.KindOf(b.clerk.failures["impossible"]))
 }
 
@@ -328,7 +371,7 @@ func TestATextWithoutWordsMayBeSilent(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.engine.say = func(engine.Request) engine.Result { return engine.Result{Audio: engine.Audio{Rate: 22050}} }
-	require.NoError(t, b.call(t, bus.Work{Text: "* * *"}))
+	require.NoError(t, b.call(t, bus.Segment{Text: "* * *"}))
 	require.Len(t, b.clerk.speeches["* * *"].Audio.Samples, 2205)
 	require.Equal(t, "empty", b.clerk.speeches["* * *"].Verdict)
 }

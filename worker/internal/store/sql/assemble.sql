@@ -2,18 +2,18 @@
 -- state and attempts, or by the job's state.
 
 -- name: Chapter
-select c.state, c.attempts, c.segments_total, c.segments_done, c.segments_failed, c.plan_digest,
-    j.tenant_id, j.finished_at is not null, j.on_failure,
+select j.num, c.state, c.attempts, c.first_segment, c.segments_total, c.segments_done, c.segments_failed, c.plan_digest,
+    j.tenant_id, j.class, j.finished_at is not null, j.on_failure,
     coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.spec -> 'callback', 'null')
 from chapters c join jobs j on j.id = c.job_id
 where c.job_id = $1 and c.ordinal = $2;
 
 -- name: ChapterSegments
-select s.n, s.state, s.break_after, s.rendition_key, coalesce(s.sample_rate, 0), coalesce(s.audio_samples, 0),
-    coalesce(r.object_key, ''), coalesce(r.bytes, 0), coalesce(r.samples, 0), r.sha256
-from segments s left join renditions r on r.key = s.rendition_key
-where s.job_id = $1 and s.chapter = $2 and s.n > $3
-order by s.n limit $4;
+select s.n, s.state, s.break_after, encode(s.rendition_key, 'hex'), r.key is not null, coalesce(r.sample_rate, 0), coalesce(r.samples, 0),
+    coalesce(r.suffix, ''), coalesce(r.bytes, 0), r.sha256
+from segments_between($1, $2, $3) s
+         left join lateral (select * from renditions r where r.key = s.rendition_key and s.state in ('done', 'reused') offset 0) r on true
+order by s.n;
 
 -- name: LockJob
 select state, finished_at is not null from jobs where id = $1 for update;
@@ -36,31 +36,45 @@ where job_id = $1 and ordinal = $2 and state = 'assembling' and attempts = $3;
 -- name: CountFailed
 update jobs set chapters_failed = chapters_failed + 1, version = version + 1 where id = $1;
 
--- name: DropRendition
-delete from renditions where key = $1 and object_key = $2;
+-- name: DropRenditions
+delete from renditions r using unnest($1::bytea[], $2::text[]) as d (key, suffix)
+where r.key = d.key and r.suffix = d.suffix;
 
 -- name: ReopenSegments
 -- Segments of one chapter whose rendition turned out unusable become work again.
-with u as (
-    update segments s
-    set state = 'pending', done_at = null, audio_samples = null, verdict = null,
-        released_at = null, not_before = null, error_kind = $4, error_detail = $5
-    from (select n, state, sample_rate, audio_samples from segments
-          where job_id = $1 and chapter = $2 and rendition_key = $3 and state in ('done', 'reused')) o
-    where s.job_id = $1 and s.n = o.n
-    returning s.n, o.state as was, s.predicted_seconds, o.audio_samples::float8 / o.sample_rate as audio_seconds),
+-- What they counted is taken back; where the rendition is gone, by its prediction.
+with d as (
+    select * from unnest($4::bytea[], $6::text[]) as d (key, detail)),
+s as materialized (
+    select s.n, s.state, s.pool, s.attempt, s.predicted_seconds::float8 as seconds, d.detail,
+        coalesce(r.samples::float8 / r.sample_rate, s.predicted_seconds) as audio
+    from chapters c
+             cross join lateral segments_between($2, c.first_segment, c.first_segment + c.segments_total - 1) s
+             join d on d.key = s.rendition_key
+             left join lateral (select r.samples, r.sample_rate from renditions r where r.key = s.rendition_key offset 0) r on true
+    where c.job_id = $1 and c.ordinal = $3 and s.state in ('done', 'reused')),
+again as (
+    insert into retries (job, n, pool, attempts, error_kind, error_detail)
+    select $2, n, pool, attempt, $5, detail from s
+    on conflict (job, n) do nothing),
+forgotten as (
+    delete from exceptions e using s where e.job = $2 and e.n = s.n),
+unused as (
+    update blocks b set reused = b.reused & ~x.bits
+    from (select (n - 1) / 64 as b, bit_or(1::bigint << ((n - 1) % 64)) as bits from s where state = 'reused' group by 1) x
+    where b.job = $2 and b.b = x.b),
 x as (
     select count(*)::int as segments,
-        (count(*) filter (where was = 'done'))::int as done,
-        (count(*) filter (where was = 'reused'))::int as reused,
-        coalesce(sum(predicted_seconds), 0) as predicted,
-        coalesce(sum(audio_seconds), 0) as audio,
-        coalesce(sum(audio_seconds) filter (where was = 'reused'), 0) as reused_audio
-    from u),
+        (count(*) filter (where state = 'done'))::int as done,
+        (count(*) filter (where state = 'reused'))::int as reused,
+        coalesce(sum(seconds), 0) as seconds,
+        coalesce(sum(audio), 0) as audio,
+        coalesce(sum(audio) filter (where state = 'reused'), 0) as reused_audio
+    from s),
 j as (
     update jobs j
     set segments_done = j.segments_done - x.done, segments_reused = j.segments_reused - x.reused,
-        done_seconds = greatest(0, j.done_seconds - x.predicted),
+        done_seconds = greatest(0, j.done_seconds - x.seconds),
         audio_seconds = greatest(0, j.audio_seconds - x.audio),
         reused_seconds = greatest(0, j.reused_seconds - x.reused_audio),
         state = case when j.state = 'assembling' then 'running' else j.state end,
@@ -68,12 +82,24 @@ j as (
     from x where j.id = $1 and x.segments > 0),
 c as (
     update chapters c set segments_done = c.segments_done - x.segments
-    from x where c.job_id = $1 and c.ordinal = $2)
+    from x where c.job_id = $1 and c.ordinal = $3)
 select segments from x;
 
 -- name: ReopenChapter
 update chapters set state = 'pending', attempts = attempts + 1
 where job_id = $1 and ordinal = $2 and state = 'assembling' and attempts = $3;
+
+-- name: RejoinChapter
+-- A chapter whose audio is not what its segments have now is joined again.
+with c as (
+    update chapters
+    set state = 'assembling', attempts = attempts + 1, proof_digest = null, object_key = null, ready_at = null
+    where job_id = $1 and ordinal = $2 and state = 'ready'
+    returning ordinal),
+j as (
+    update jobs j set chapters_ready = j.chapters_ready - 1, version = j.version + 1 from c where j.id = $1)
+insert into outbox (kind, job_id, ordinal) select 'assemble', $1, ordinal from c
+on conflict (kind, job_id, ordinal) do nothing;
 
 -- name: AddArtifact
 insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds)
@@ -90,6 +116,26 @@ on conflict (job_id, event, ordinal) do nothing;
 -- name: DropOutbox
 delete from outbox where kind = $1 and job_id = $2 and ordinal = $3;
 
+-- name: BeginDue
+-- A first delivery of an attempt that began already is what was published again
+-- because WORK was lost: nobody died with it.
+update outbox
+set started = case when $5::boolean or started < attempt then started + 1 else started end
+where kind = $1 and job_id = $2 and ordinal = $3 and attempt = $4 and parked_at is null
+returning started;
+
+-- name: ReturnDue
+update outbox set started = greatest(started - 1, 0) where kind = $1 and job_id = $2 and ordinal = $3 and attempt = $4;
+
+-- name: PostponeDue
+update outbox
+set released_at = null, not_before = clock_timestamp() + make_interval(secs => $5), started = greatest(started - $6::int, 0),
+    error_kind = $7, error_detail = $8
+where kind = $1 and job_id = $2 and ordinal = $3 and attempt = $4 and parked_at is null;
+
+-- name: ParkDue
+update outbox set parked_at = clock_timestamp(), error_kind = $4, error_detail = $5 where kind = $1 and job_id = $2 and ordinal = $3;
+
 -- name: DropStaleAssembly
 -- Only what is not due: a chapter that became due again has a row of its own.
 delete from outbox o using chapters c, jobs j
@@ -99,37 +145,36 @@ where o.kind = 'assemble' and o.job_id = $1 and o.ordinal = $2
 
 -- name: DropStaleFinish
 delete from outbox o using jobs j
-where o.kind = 'finish' and o.job_id = $1 and j.id = o.job_id and j.finished_at is not null;
+where o.kind = 'finish' and o.job_id = $1 and j.id = o.job_id
+    and (j.finished_at is not null or j.chapters_ready + j.chapters_failed < j.chapters_total);
 
 -- name: AdvanceJob
 select advance_job($1);
 
 -- name: Job
-select state, finished_at is not null, tenant_id, title, language, on_failure, coalesce(spec ->> 'voice', ''),
+select num, state, finished_at is not null, tenant_id, class, title, language, on_failure, coalesce(spec ->> 'voice', ''),
     segments_total, segments_done, segments_reused, segments_failed,
     chapters_total, chapters_ready, chapters_failed, coalesce(plan_digest, ''),
     coalesce(spec -> 'output' -> 'pauses', 'null'), coalesce(spec -> 'callback', 'null')
 from jobs where id = $1;
 
 -- name: Chapters
-select ordinal, title, matter, state, segments_total, segments_failed, coalesce(sample_rate, 0),
+select ordinal, title, matter, state, first_segment, segments_total, segments_failed, coalesce(sample_rate, 0),
     coalesce(audio_samples, 0), coalesce(artifact, ''), coalesce(bytes, 0), coalesce(sha256, ''),
     coalesce(proof_digest, ''), coalesce(error_kind, ''), coalesce(error_detail, '')
 from chapters where job_id = $1 and ordinal > $2 order by ordinal limit $3;
 
 -- name: ManifestSegments
-select s.n, s.state, s.break_after, s.rendition_key, coalesce(s.sample_rate, 0), coalesce(s.audio_samples, 0),
-    s.text, s.voice, s.language, s.source_document, s.source_start, s.source_end,
-    case when r.samples = s.audio_samples then r.sha256 end,
-    case when r.samples = s.audio_samples then r.marks end,
+select s.n, s.state, s.break_after, encode(s.rendition_key, 'hex'), coalesce(r.sample_rate, 0), coalesce(r.samples, 0),
+    s.text, s.voice, s.language, s.source_document, s.source_start, s.source_end, r.sha256, r.marks,
     coalesce(s.error_kind, ''), coalesce(s.error_detail, '')
-from segments s left join renditions r on r.key = s.rendition_key
-where s.job_id = $1 and s.chapter = $2 and s.n > $3
-order by s.n limit $4;
+from segments_between($1, $2, $3) s
+         left join lateral (select * from renditions r where r.key = s.rendition_key and s.state in ('done', 'reused') offset 0) r on true
+order by s.n;
 
 -- name: FirstFailure
-select n, coalesce(error_kind, ''), coalesce(error_detail, '') from segments
-where job_id = $1 and state = 'failed' order by n limit 1;
+select n, coalesce(error_kind, ''), coalesce(error_detail, '') from exceptions
+where job = $1 and state = 'failed' order by n limit 1;
 
 -- name: FinishJob
 update jobs

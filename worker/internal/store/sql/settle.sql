@@ -1,97 +1,126 @@
--- What becomes of segments that were in a worker's hands. Every statement is
--- fenced by (state, attempt), so whoever comes late changes nothing.
+-- Bundles that a worker takes, and what becomes of their segments. A bundle is
+-- named by (job, n, attempt), which is the fence of every write: whoever comes
+-- late finds no row, or no bit, and changes nothing.
 
--- name: Wanted
--- The released segments among those asked for, with the attempt that counts and
--- the rendition if somebody stored it meanwhile.
-select s.job_id, s.n, s.attempt,
-    r.key is not null, coalesce(r.object_key, ''), coalesce(r.sample_rate, 0), coalesce(r.samples, 0)
-from unnest($1::text[], $2::int[], $3::text[]) as a (job_id, n, rendition_key)
-    join segments s on s.job_id = a.job_id and s.n = a.n and s.rendition_key = a.rendition_key
-    join jobs j on j.id = s.job_id
-    left join renditions r on r.key = s.rendition_key
-where s.state = 'released' and j.finished_at is null;
+-- name: Claim
+-- Notes that deliveries begin, and tells what is left of each bundle. A message
+-- that WORK delivers for the first time is no sign that somebody died with it,
+-- whatever began before WORK was lost. Suspects begin with their engine call.
+with a as (
+    select * from unnest($1::bigint[], $2::int[], $3::int[], $4::boolean[]) as a (job, n, attempt, again)),
+l as materialized (
+    select o.job, o.n, o.attempt, a.again
+    from (select * from a order by job, n, attempt) a
+             cross join lateral (select * from outstanding o
+                                 where o.job = a.job and o.n = a.n and o.attempt = a.attempt for update) o)
+update outstanding o
+set started = case when l.again then o.started else 0 end + case when o.deaths < 2 then 1 else 0 end
+from l
+where o.job = l.job and o.n = l.n and o.attempt = l.attempt
+returning o.job, o.n, o.attempt, o.mask, o.deaths, o.started - case when o.deaths < 2 then 1 else 0 end;
+
+-- name: Return
+-- Takes back what Claim or Begin noted: the deliveries ended in good order.
+update outstanding o set started = greatest(o.started - 1, 0)
+from (select distinct job, n, attempt from unnest($1::bigint[], $2::int[], $3::int[]) as a (job, n, attempt) order by 1, 2, 3) a
+where o.job = a.job and o.n = a.n and o.attempt = a.attempt;
+
+-- name: Begin
+-- Which of the segments of an engine call are still wanted, and which of those
+-- have a rendition already. The delivery of a suspect begins here.
+with a as (
+    select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bytea[]) with ordinality as a (job, b, attempt, n, key, i)),
+s as (
+    update outstanding o set started = o.started + 1
+    from (select distinct job, b, attempt from a) k
+    where o.job = k.job and o.n = k.b and o.attempt = k.attempt and o.deaths >= 2)
+select a.i::int, r.key is not null
+from a join outstanding o on o.job = a.job and o.n = a.b and o.attempt = a.attempt
+       left join lateral (select r.key from renditions r where r.key = a.key offset 0) r on true
+where o.mask >> ((a.n - 1) % 64) & 1 = 1;
 
 -- name: LockJobs
-select id from jobs where id = any ($1::text[]) order by id for update;
+select from jobs where num = any ($1::bigint[]) order by id for update;
 
 -- name: AddRenditions
-insert into renditions (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, marks, engine)
-select key, tenant_id, object_key, sample_rate, samples, bytes, sha256, marks::jsonb, engine
-from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::text[], $9::text[])
-    as r (key, tenant_id, object_key, sample_rate, samples, bytes, sha256, marks, engine)
-order by key
+insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
+select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
+from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
+    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks) join tenants t on t.id = r.tenant
+order by r.key
 on conflict (key) do nothing;
 
--- name: SettleDone
+-- name: Settle
+-- What became of segments, all in one: their bits go, what comes again and what
+-- is to be remembered gets its row, chapters and jobs count. The jobs are locked.
 with o as (
-    select * from unnest($1::text[], $2::int[], $3::int[], $4::float8[], $5::text[])
-        as o (job_id, n, attempt, gpu_seconds, verdict)),
-u as (
-    update segments s
-    set state = 'done', done_at = now(), sample_rate = r.sample_rate, audio_samples = r.samples,
-        verdict = nullif(o.verdict, ''), error_kind = null, error_detail = null, not_before = null
-    from o, jobs j, renditions r
-    where s.job_id = o.job_id and s.n = o.n and s.attempt = o.attempt and s.state = 'released'
-        and j.id = s.job_id and j.finished_at is null and r.key = s.rendition_key
-    returning s.job_id, s.n, s.attempt, s.chapter, s.predicted_seconds, o.gpu_seconds,
-        r.samples::float8 / r.sample_rate as audio_seconds),
+    select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[], $6::text[], $7::bytea[], $8::float8[],
+            $9::float8[], $10::float8[], $11::text[], $12::text[])
+        with ordinality as o (job, b, attempt, n, chapter, state, key, seconds, gpu_seconds, delay, kind, detail, i)),
+held as materialized (
+    select t.*
+    from (select distinct job, b, attempt from o order by 1, 2, 3) k
+             cross join lateral (select t.job, t.n as b, t.attempt, t.mask, t.pool, t.solo, t.deaths + greatest(t.started - 1, 0) as deaths
+                                 from outstanding t
+                                 where t.job = k.job and t.n = k.b and t.attempt = k.attempt for update) t),
+a as materialized ( -- what counts: the first outcome of each segment whose bit is set
+    select distinct on (o.job, o.n) o.*, h.pool, h.deaths, r.samples, r.sample_rate, r.samples::float8 / r.sample_rate as audio
+    from o
+             join held h on h.job = o.job and h.b = o.b and h.attempt = o.attempt
+             left join lateral (select r.key, r.samples, r.sample_rate from renditions r where r.key = o.key offset 0) r on true
+    where h.mask >> ((o.n - 1) % 64) & 1 = 1 and (o.state <> 'done' or r.key is not null)
+    order by o.job, o.n, o.i),
+bits as (
+    select job, b, attempt, bit_or(1::bigint << ((n - 1) % 64)) as bits from a group by job, b, attempt),
+cleared as (
+    update outstanding t set mask = t.mask & ~x.bits from bits x
+    where t.job = x.job and t.n = x.b and t.attempt = x.attempt and t.mask & ~x.bits <> 0),
+emptied as (
+    delete from outstanding t using bits x
+    where t.job = x.job and t.n = x.b and t.attempt = x.attempt and t.mask & ~x.bits = 0),
+again as ( -- an attempt that failed is charged, one that its worker did not survive is not
+    insert into retries (job, n, pool, attempts, deaths, solo, not_before, error_kind, error_detail)
+    select job, n, pool, case when state = 'died' then attempt - 1 else attempt end, deaths, true,
+        clock_timestamp() + make_interval(secs => delay), kind, detail
+    from a where state in ('pending', 'died')
+    on conflict (job, n) do nothing),
+remembered as (
+    insert into exceptions (job, n, state, attempts, error_kind, error_detail)
+    select job, n, state, attempt, nullif(kind, ''), nullif(detail, '')
+    from a where state = 'failed' or state = 'done' and attempt > 1
+    on conflict (job, n) do update
+    set state = excluded.state, attempts = excluded.attempts, error_kind = excluded.error_kind, error_detail = excluded.error_detail),
 c as (
-    update chapters c set segments_done = c.segments_done + x.segments
-    from (select job_id, chapter, count(*)::int as segments from u group by job_id, chapter) x
-    where c.job_id = x.job_id and c.ordinal = x.chapter),
+    update chapters c set segments_done = c.segments_done + x.done, segments_failed = c.segments_failed + x.failed
+    from (select job, chapter, (count(*) filter (where state = 'done'))::int as done, (count(*) filter (where state = 'failed'))::int as failed
+          from a group by job, chapter) x
+             cross join lateral (select id from jobs where num = x.job offset 0) j
+    where c.job_id = j.id and c.ordinal = x.chapter and x.done + x.failed > 0),
 j as (
     update jobs j
-    set segments_done = j.segments_done + x.segments, done_seconds = j.done_seconds + x.predicted,
-        audio_seconds = j.audio_seconds + x.audio, gpu_seconds = j.gpu_seconds + x.gpu, version = j.version + 1
-    from (select job_id, count(*)::int as segments, sum(predicted_seconds) as predicted,
-              sum(audio_seconds) as audio, sum(gpu_seconds) as gpu from u group by job_id) x
-    where j.id = x.job_id)
-select job_id, n, attempt from u;
-
--- name: SettleRetry
-with o as (
-    select * from unnest($1::text[], $2::int[], $3::int[], $4::float8[], $5::float8[], $6::text[], $7::text[])
-        as o (job_id, n, attempt, gpu_seconds, delay_seconds, error_kind, error_detail)),
-u as (
-    update segments s
-    set state = 'pending', released_at = null, not_before = now() + make_interval(secs => o.delay_seconds),
-        error_kind = o.error_kind, error_detail = o.error_detail
-    from o, jobs j
-    where s.job_id = o.job_id and s.n = o.n and s.attempt = o.attempt and s.state = 'released'
-        and j.id = s.job_id and j.finished_at is null
-    returning s.job_id, s.n, s.attempt, o.gpu_seconds),
-j as (
-    update jobs j set gpu_seconds = j.gpu_seconds + x.gpu, version = j.version + 1
-    from (select job_id, sum(gpu_seconds) as gpu from u group by job_id) x
-    where j.id = x.job_id)
-select job_id, n, attempt from u;
-
--- name: SettleFailed
-with o as (
-    select * from unnest($1::text[], $2::int[], $3::int[], $4::float8[], $5::text[], $6::text[])
-        as o (job_id, n, attempt, gpu_seconds, error_kind, error_detail)),
-u as (
-    update segments s set state = 'failed', error_kind = o.error_kind, error_detail = o.error_detail, not_before = null
-    from o, jobs j
-    where s.job_id = o.job_id and s.n = o.n and s.attempt = o.attempt and s.state = 'released'
-        and j.id = s.job_id and j.finished_at is null
-    returning s.job_id, s.n, s.attempt, s.chapter, s.predicted_seconds, o.gpu_seconds),
-c as (
-    update chapters c set segments_failed = c.segments_failed + x.segments
-    from (select job_id, chapter, count(*)::int as segments from u group by job_id, chapter) x
-    where c.job_id = x.job_id and c.ordinal = x.chapter),
-j as (
-    update jobs j
-    set segments_failed = j.segments_failed + x.segments, done_seconds = j.done_seconds + x.predicted,
-        gpu_seconds = j.gpu_seconds + x.gpu, version = j.version + 1
-    from (select job_id, count(*)::int as segments, sum(predicted_seconds) as predicted,
-              sum(gpu_seconds) as gpu from u group by job_id) x
-    where j.id = x.job_id)
-select job_id, n, attempt from u;
+    set segments_done = j.segments_done + x.done, segments_failed = j.segments_failed + x.failed, done_seconds = j.done_seconds + x.seconds,
+        audio_seconds = j.audio_seconds + x.audio, gpu_seconds = j.gpu_seconds + x.gpu_seconds, version = j.version + 1
+    from (select job, (count(*) filter (where state = 'done'))::int as done, (count(*) filter (where state = 'failed'))::int as failed,
+              coalesce(sum(seconds) filter (where state in ('done', 'failed')), 0) as seconds,
+              coalesce(sum(audio) filter (where state = 'done'), 0) as audio, sum(gpu_seconds) as gpu_seconds
+          from a group by job) x
+    where j.num = x.job)
+select i::int, coalesce(audio, 0) from a;
 
 -- name: AdvanceJobs
-select advance_job(id) from unnest($1::text[]) as id order by id;
+-- Only jobs with a chapter that has become complete, among those that were touched.
+select advance_job(j.id)
+from (select distinct k.job
+      from unnest($1::bigint[], $2::int[]) as k (job, chapter)
+               cross join lateral (select id from jobs where num = k.job offset 0) i
+               cross join lateral (select from chapters c
+                                   where c.job_id = i.id and c.ordinal = k.chapter and c.state = 'pending'
+                                       and c.segments_done + c.segments_failed = c.segments_total offset 0) c) k
+         join jobs j on j.num = k.job
+order by j.id;
 
 -- name: JobVersions
-select id, version from jobs where id = any ($1::text[]);
+select num, id, version, segments_total = 1 and state = 'assembling' from jobs where num = any ($1::bigint[]);
+
+-- name: JobVersion
+select version from jobs where id = $1;
