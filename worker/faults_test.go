@@ -397,6 +397,7 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 		before, after func(key string) bool
 		commit        bool
 		noise         bool // the second worker's engine speaks otherwise than the first
+		sentence      bool // the job is one segment, which its worker ends without queueing
 	}{
 		"before a rendition is stored":                {before: nth(3, "renditions/"), after: never},
 		"between storing and committing":              {before: never, after: nth(3, "renditions/")},
@@ -405,6 +406,8 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 		"before a chapter is stored":                  {before: nth(1, "chapter-"), after: never},
 		"after a chapter is stored":                   {before: never, after: nth(1, "chapter-")},
 		"after the manifest is stored":                {before: never, after: nth(1, "manifest")},
+		"after a sentence's file is stored":           {before: never, after: nth(1, "chapter-"), sentence: true},
+		"after a sentence's manifest is stored":       {before: never, after: nth(1, "manifest"), sentence: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -419,7 +422,11 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 				p.blob = mortalBlob{w.blob, g, point.before, point.after}
 				p.settle = func(s *store.Store) commit.Store { return mortalTable{s, g, point.commit} }
 			})
-			p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(8)...), plantest.Sentences("Two", "One more."))
+			book := []plantest.Chapter{plantest.Sentences("One", texts(8)...), plantest.Sentences("Two", "One more.")}
+			if point.sentence {
+				book = book[1:]
+			}
+			p := w.insert(t, job.FailJob, book...)
 			select {
 			case <-g.died:
 			case <-time.After(within):
@@ -433,7 +440,7 @@ func TestAWorkerMayDieAtAnyPoint(t *testing.T) {
 			w.start(t, quickConfig(), e, nil)
 			require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
 			w.checkBook(t, p.ID)
-			w.requireOnce(t, p.ID, 9, 2)
+			w.requireOnce(t, p.ID, len(p.Segments), len(book))
 		})
 	}
 }

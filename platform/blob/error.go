@@ -43,6 +43,8 @@ func judge(err error) (job.Kind, string) {
 		return job.Overloaded, sayFull
 	case "EntityTooLarge":
 		return job.TooLarge, ""
+	case "ExpiredToken", "InvalidToken":
+		return job.Unavailable, sayAway
 	}
 	switch r.StatusCode {
 	case http.StatusNotFound:
@@ -55,11 +57,13 @@ func judge(err error) (job.Kind, string) {
 		return job.Overloaded, sayFull
 	case 0, http.StatusTooManyRequests, http.StatusRequestTimeout:
 		return job.Unavailable, sayAway
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return job.Unavailable, sayAway // keys that are being rotated, or a clock that is off: it passes, or somebody mends it
 	}
 	if r.StatusCode >= http.StatusInternalServerError {
 		return job.Unavailable, sayAway
 	}
-	return job.Internal, "" // a request that we built wrongly, or keys that do not fit
+	return job.Internal, "" // a request that we built wrongly
 }
 
 // exists reports the answer to a conditional put of an object that is there.
