@@ -7,7 +7,6 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
-	"github.com/voicemill/voicemill/scheduler/internal/outbox"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
 )
@@ -16,7 +15,6 @@ import (
 type Config struct {
 	Plan         plan.Config         `embed:"" prefix:"plan-"`
 	Release      release.Config      `embed:"" prefix:"release-"`
-	Outbox       outbox.Config       `embed:"" prefix:"outbox-"`
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
 	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"20s"`
@@ -27,7 +25,7 @@ type Config struct {
 // [job.DefaultLimits].
 func DefaultConfig() Config {
 	return Config{
-		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(), Outbox: outbox.DefaultConfig(),
+		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(),
 		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(),
 		Grace: 20 * time.Second, Limits: job.DefaultLimits(),
 	}
@@ -43,16 +41,13 @@ func (c Config) withDefaults() Config {
 // Validate reports the first setting, or relation of settings, that makes no sense.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	for _, part := range []interface{ Validate() error }{c.Plan, c.Release, c.Outbox, c.Callback, c.Housekeeping, c.Limits} {
+	for _, part := range []interface{ Validate() error }{c.Plan, c.Release, c.Callback, c.Housekeeping, c.Limits} {
 		if err := part.Validate(); err != nil {
 			return fmt.Errorf("scheduler: %w", err)
 		}
 	}
-	if longest := max(c.Plan.Grace, c.Release.Grace, c.Outbox.Grace, c.Callback.Grace); c.Grace <= longest {
+	if longest := max(c.Plan.Grace, c.Release.Grace, c.Callback.Grace); c.Grace <= longest {
 		return fmt.Errorf("scheduler: grace (%s) must exceed the grace of every part (%s)", c.Grace, longest)
-	}
-	if c.Release.WindowSeconds < c.Limits.SegmentSeconds {
-		return fmt.Errorf("scheduler: release window_seconds (%v) must be at least one segment (%v s)", c.Release.WindowSeconds, c.Limits.SegmentSeconds)
 	}
 	return nil
 }

@@ -16,14 +16,13 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/intake"
-	"github.com/voicemill/voicemill/scheduler/internal/outbox"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
-// leaderKey is the advisory lock of the one scheduler that leads: "vm-sched" in ASCII.
-const leaderKey = 0x766d2d7363686564
+// leaseName is the lease of the one scheduler that leads.
+const leaseName = "scheduler"
 
 // Deps are the connections that a scheduler works with. They stay the
 // caller's to close. Ready may be nil; the others are needed.
@@ -63,6 +62,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	var stack lifecycle.Stack
 	stack.Add("leader", s.lead)
 	stack.Add("hints", s.listen)
+	stack.Add("notes", s.hear)
 	stack.Add("intake", s.intake.Run)
 	if deps.Ready != nil {
 		deps.Ready()
@@ -80,7 +80,6 @@ type service struct {
 	intake   *intake.Intake
 	planner  *plan.Planner
 	releaser *release.Releaser
-	outbox   *outbox.Sender
 	callback *callback.Dispatcher
 	keeper   *housekeeping.Keeper
 }
@@ -97,21 +96,25 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 	s.intake = intake.New(intake.Deps{Store: st, Bus: deps.Bus, Log: log("intake"), Stored: s.stored})
 	s.planner = plan.New(cfg.Plan, plan.Deps{Store: st, Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
 	s.releaser = release.New(cfg.Release, release.Deps{Store: st, Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
-	s.outbox = outbox.New(cfg.Outbox, st, deps.Bus, log("outbox"))
 	s.callback = callback.New(cfg.Callback, callback.Deps{Store: st, Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
 	s.keeper = housekeeping.New(cfg.Housekeeping, st, deps.Blob, log("housekeeping"), s.cancelled)
 	return s, nil
 }
 
-// lead runs the parts of which there is one in a deployment.
+// lead runs the parts of which there is one in a deployment. A process that NATS
+// does not hear gives way to one that it does.
 func (s *service) lead(ctx context.Context) error {
-	return pg.Leader(ctx, s.deps.DB, leaderKey, func(ctx context.Context) error {
+	holder, err := job.NewToken("scheduler_", s.deps.Random)
+	if err != nil {
+		return err
+	}
+	e := pg.Election{Name: leaseName, Holder: holder, Fit: s.deps.Bus.Healthy, Log: s.deps.Log}
+	return pg.Lead(ctx, s.deps.DB, e, func(ctx context.Context, lease pg.Lease) error {
 		s.metrics.leading(true)
 		defer s.metrics.leading(false)
 		var stack lifecycle.Stack
 		stack.Add("callback", s.callback.Run)
-		stack.Add("outbox", s.outbox.Run)
-		stack.Add("release", s.releaser.Run)
+		stack.Add("release", func(ctx context.Context) error { return s.releaser.Run(ctx, lease) })
 		stack.Add("plan", s.planner.Run)
 		stack.Add("housekeeping", s.keeper.Run)
 		stack.Add("backlog", s.watchBacklog)
@@ -119,15 +122,22 @@ func (s *service) lead(ctx context.Context) error {
 	})
 }
 
-// listen passes hints on: whatever changed may have made room, an outbox row or a callback.
+// listen passes hints on: whatever changed may have made something due.
 func (s *service) listen(ctx context.Context) error {
 	err := s.deps.Bus.Hints(ctx, func(job.ID, int64) {
 		s.releaser.Hint()
-		s.outbox.Hint()
 		s.callback.Hint()
 	})
 	if err != nil {
 		return fmt.Errorf("listen to hints: %w", err)
+	}
+	return nil
+}
+
+// hear passes on what workers tell.
+func (s *service) hear(ctx context.Context) error {
+	if err := s.deps.Bus.Notes(ctx, s.releaser.Settled, s.releaser.Capacity); err != nil {
+		return fmt.Errorf("listen to notes: %w", err)
 	}
 	return nil
 }

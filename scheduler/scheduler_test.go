@@ -80,14 +80,17 @@ func (b *bench) speak(t *testing.T, id job.ID, class job.Class) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
+		b.deps.Bus.TellCapacity(bus.Capacity{Worker: "test", Pool: storetest.Pool, Slots: 32, Batch: 16, Static: true, Goodput: 100})
 		got, err := b.deps.Bus.FetchWork(t.Context(), storetest.Pool, class, 16, 50*time.Millisecond)
 		require.NoError(t, err)
 		for _, d := range got {
-			b.Done(t, d.Value.JobID, d.Value.N, d.Value.Attempt)
+			for _, g := range d.Value.Segments {
+				b.Done(t, d.Value.JobID, g.N, d.Value.Attempt)
+			}
 			require.NoError(t, d.Ack(t.Context()))
 			b.deps.Bus.Hint(d.Value.JobID, 1)
 		}
-		joins, err := b.deps.Bus.FetchAssembly(t.Context(), 16, 50*time.Millisecond)
+		joins, err := b.deps.Bus.FetchAssembly(t.Context(), class, 16, 50*time.Millisecond)
 		require.NoError(t, err)
 		for _, d := range joins {
 			b.join(t, d.Value)
@@ -171,7 +174,10 @@ func TestAnotherSchedulerTakesOver(t *testing.T) {
 	b.run(t) // stands by
 	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Text: strings.Repeat("A sentence of the book. ", 200)}})
 	b.accept(t, a)
-	require.Eventually(t, func() bool { return b.Count(t, `select count(*) from segments where state = 'released'`) > 0 }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		b.deps.Bus.TellCapacity(bus.Capacity{Worker: "test", Pool: storetest.Pool, Slots: 4, Batch: 2})
+		return b.Count(t, `select count(*) from outstanding`) > 0
+	}, time.Minute, 20*time.Millisecond)
 	first()
 	b.speak(t, a.ID, job.Bulk)
 }
@@ -189,12 +195,9 @@ func TestStopTwiceIsOneStop(t *testing.T) {
 func TestAWrongSettingIsNamed(t *testing.T) {
 	t.Parallel()
 	for says, change := range map[string]func(*scheduler.Config){
-		"min_segments":      func(c *scheduler.Config) { c.Release.MinSegments = 0 },
-		"max_segments (1)":  func(c *scheduler.Config) { c.Release.MaxSegments = 1 },
-		"interactive_share": func(c *scheduler.Config) { c.Release.InteractiveShare = 1 },
-		"window_seconds":    func(c *scheduler.Config) { c.Release.WindowSeconds = 1 },
+		"bundle_seconds":    func(c *scheduler.Config) { c.Release.BundleSeconds = 0 },
+		"waiting is 1":      func(c *scheduler.Config) { c.Release.Waiting = 1 },
 		"sweep_after (1ms)": func(c *scheduler.Config) { c.Release.SweepAfter = time.Millisecond },
-		"outbox":            func(c *scheduler.Config) { c.Outbox.Window = 0 },
 		"lease (20s)":       func(c *scheduler.Config) { c.Callback.Lease = 20 * time.Second },
 		"crashes (1)":       func(c *scheduler.Config) { c.Plan.Crashes = 1 },
 		"backoff_max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/job"
 )
@@ -171,4 +172,20 @@ func encode(v message) ([]byte, error) {
 		return nil, &job.Error{Op: "bus.encode", Kind: job.Invalid, Err: err}
 	}
 	return data, nil
+}
+
+// Size returns about how many bytes g takes in a message; not fewer.
+func (g Segment) Size() int {
+	size := 256 + len(g.Voice) + len(g.Language) + len(g.RenditionKey) + 2*len(g.Pronunciations)
+	for _, r := range g.Text {
+		switch {
+		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029', r == utf8.RuneError:
+			size += 6
+		case r == '"', r == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(r)
+		}
+	}
+	return size
 }

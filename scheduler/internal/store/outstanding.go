@@ -2,117 +2,67 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/pg"
 )
 
-// Outcome is what became of a released segment.
-type Outcome struct {
-	JobID   job.ID
+// BundleID names a bundle that is out: by its job, the segment that stands first
+// in it, and the attempt.
+type BundleID struct {
+	Job     int64
 	N       int
-	State   job.SegmentState
-	Seconds float64 // of its audio, if it is done
+	Attempt int
 }
 
-// Outstanding returns every released segment, without its text. There are as
-// many as the release window lets out.
-func (s *Store) Outstanding(ctx context.Context) ([]Segment, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("Outstanding"))
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (g Segment, err error) {
-		err = r.Scan(&g.JobID, &g.N, &g.Pool, &g.Tenant, &g.Class, &g.Seconds)
-		return g, err
-	})
-	return out, pg.Classify(err)
+// Out is a bundle that is out.
+type Out struct {
+	BundleID
+	JobID   job.ID
+	Tenant  job.Tenant
+	Weight  float64
+	Class   job.Class
+	Pool    string
+	Mask    uint64 // bit (n-1)%64: segment n is not settled
+	Seconds float64
+	Solo    bool
+	Age     float64 // seconds since it was released
+	Open    bool    // its job has not ended
 }
 
-// Outcomes returns the states of segments. One that does not exist any more is
-// left out.
-func (s *Store) Outcomes(ctx context.Context, segments []Segment) ([]Outcome, error) {
-	ids, ns := make([]string, len(segments)), make([]int32, len(segments))
-	for i := range segments {
-		ids[i], ns[i] = string(segments[i].JobID), int32(segments[i].N) //nolint:gosec // bounded by job.Limits
-	}
-	rows, err := s.pool.Query(ctx, s.q.Get("Outcomes"), ids, ns)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (o Outcome, err error) {
-		err = r.Scan(&o.JobID, &o.N, &o.State, &o.Seconds)
+// Outstanding returns what is left of every bundle that is out.
+func (s *Store) Outstanding(ctx context.Context) (map[BundleID]uint64, error) {
+	rows, err := collect(ctx, s, "Outstanding", nil, func(r pgx.CollectableRow) (o Out, err error) {
+		err = r.Scan(&o.Job, &o.N, &o.Attempt, (*bits)(&o.Mask))
 		return o, err
 	})
-	return out, pg.Classify(err)
-}
-
-// StaleReleases returns segments of open jobs that were released longer ago
-// than age, whole, the oldest first.
-func (s *Store) StaleReleases(ctx context.Context, age time.Duration, limit int) ([]Segment, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("StaleReleases"), age.Seconds(), limit)
 	if err != nil {
-		return nil, pg.Classify(err)
+		return nil, err
 	}
-	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (g Segment, err error) {
-		var pronunciations *string
-		err = r.Scan(&g.JobID, &g.N, &g.Chapter, &g.Attempt, &g.Voice, &g.Language, &g.Text, &g.Seconds, &g.RenditionKey,
-			&pronunciations, &g.SampleRate, &g.Pool, &g.Tenant, &g.Class, &g.Speed, &g.Seed)
-		g.Pronunciations = rawJSON(pronunciations)
-		return g, err
-	})
-	return out, pg.Classify(err)
-}
-
-// Backlog is the predicted audio that is still to be made.
-type Backlog struct {
-	Pool    string
-	Class   job.Class
-	Seconds float64
-}
-
-// Backlog returns the backlog of every pool and class that has one.
-func (s *Store) Backlog(ctx context.Context) ([]Backlog, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("Backlog"))
-	if err != nil {
-		return nil, pg.Classify(err)
+	left := make(map[BundleID]uint64, len(rows))
+	for i := range rows {
+		left[rows[i].BundleID] = rows[i].Mask
 	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (b Backlog, err error) {
-		err = r.Scan(&b.Pool, &b.Class, &b.Seconds)
-		return b, err
+	return left, nil
+}
+
+// OutstandingAfter returns a page of the bundles that are out, by name.
+func (s *Store) OutstandingAfter(ctx context.Context, after BundleID, limit int) ([]Out, error) {
+	args := []any{after.Job, after.N, after.Attempt, limit}
+	return collect(ctx, s, "OutstandingAfter", args, func(r pgx.CollectableRow) (o Out, err error) {
+		err = r.Scan(&o.Job, &o.N, &o.Attempt, &o.Pool, (*bits)(&o.Mask), &o.Seconds, &o.Solo, &o.Age, &o.JobID, &o.Tenant, &o.Weight,
+			&o.Class, &o.Open)
+		return o, err
 	})
-	return list, pg.Classify(err)
 }
 
-// Assembly is an outbox row that is out: the join of a chapter, or the end of
-// a job where Ordinal is 0.
-type Assembly struct {
-	JobID            job.ID
-	Ordinal, Attempt int
-}
+// bits reads a bigint as a set of bits.
+type bits uint64
 
-// ReleaseAssemblies marks due outbox rows as released, so that at most window
-// are out, and returns them.
-func (s *Store) ReleaseAssemblies(ctx context.Context, window int) ([]Assembly, error) {
-	return s.assemblies(ctx, "ReleaseAssemblies", window)
-}
-
-// StaleAssemblies returns outbox rows released longer ago than age.
-func (s *Store) StaleAssemblies(ctx context.Context, age time.Duration, limit int) ([]Assembly, error) {
-	return s.assemblies(ctx, "StaleAssemblies", age.Seconds(), limit)
-}
-
-func (s *Store) assemblies(ctx context.Context, query string, args ...any) ([]Assembly, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get(query), args...)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a Assembly, err error) {
-		err = r.Scan(&a.JobID, &a.Ordinal, &a.Attempt)
-		return a, err
-	})
-	return out, pg.Classify(err)
+// ScanInt64 implements pgtype.Int64Scanner.
+func (b *bits) ScanInt64(v pgtype.Int8) error {
+	*b = bits(v.Int64) //nolint:gosec // a bit set
+	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -9,234 +10,199 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
-// Segment is a segment as the release window handles it.
-type Segment struct {
-	JobID                 job.ID
-	N, Chapter, Attempt   int
-	Tenant                job.Tenant
-	Class                 job.Class
-	Pool, Voice, Language string
-	Text, RenditionKey    string
-	Pronunciations        json.RawMessage // nil for none
-	Speed                 float64
-	Seed                  int64
-	Seconds               float64 // predicted audio
-	SampleRate            int
-	Callback              *job.Callback // of the job; nil for none
-}
-
-// ReadyJob is a job that has segments to release.
-type ReadyJob struct {
+// Owner is what the loop must know of the job that work belongs to.
+type Owner struct {
 	ID         job.ID
+	Num        int64
 	Tenant     job.Tenant
 	Weight     float64 // of the tenant; 1 is normal
 	Class      job.Class
 	Priority   int
 	Deadline   *time.Time
 	AcceptedAt time.Time
-	Speed      float64
-	Seed       int64
-	Callback   *job.Callback
-	Pools      []string // of its pending segments
 }
 
-// ReadyJobs returns the first perTenant jobs of each tenant and class that
-// have a segment to release now.
-func (s *Store) ReadyJobs(ctx context.Context, perTenant int) ([]job.ID, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("ReadyJobs"), perTenant)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[job.ID])
-	return ids, pg.Classify(err)
+// Queue is what of a job has not been released for the first time in one pool.
+type Queue struct {
+	Owner
+	Pool    string
+	Next    int     // the first position that was not released
+	Seconds float64 // predicted audio from there on
+	Total   int     // segments of the job, of all pools
+	Queued  bool    // nothing of the job was released yet
 }
 
-// LoadJobs returns what the release needs to know of the jobs with these ids
-// that are queued or running.
-func (s *Store) LoadJobs(ctx context.Context, ids []job.ID) ([]ReadyJob, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("LoadJobs"), texts(ids))
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	jobs, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (j ReadyJob, err error) {
-		err = r.Scan(&j.ID, &j.Tenant, &j.Weight, &j.Class, &j.Priority, &j.Deadline, &j.AcceptedAt, &j.Speed, &j.Seed, &j.Callback, &j.Pools)
-		return j, err
+// QueuesAfter returns a page of the open queues, by job and pool.
+func (s *Store) QueuesAfter(ctx context.Context, num int64, pool string, limit int) ([]Queue, error) {
+	return s.queues(ctx, "QueuesAfter", num, pool, limit)
+}
+
+// QueuesOf returns the open queues of some jobs.
+func (s *Store) QueuesOf(ctx context.Context, ids []job.ID) ([]Queue, error) {
+	return s.queues(ctx, "QueuesOf", texts(ids))
+}
+
+func (s *Store) queues(ctx context.Context, query string, args ...any) ([]Queue, error) {
+	return collect(ctx, s, query, args, func(r pgx.CollectableRow) (q Queue, err error) {
+		err = r.Scan(&q.Num, &q.Pool, &q.Next, &q.Seconds, &q.ID, &q.Tenant, &q.Weight, &q.Class, &q.Priority, &q.Deadline,
+			&q.AcceptedAt, &q.Total, &q.Queued)
+		return q, err
 	})
-	return jobs, pg.Classify(err)
 }
 
-// Lot names the segments of one job in one pool.
-type Lot struct {
-	JobID job.ID
-	Pool  string
+// Retry is one segment that is due again.
+type Retry struct {
+	Owner
+	Pool             string
+	N                int
+	Attempts, Deaths int
+	Solo             bool
+	NotBefore        time.Time
+	Seconds          float64 // predicted audio
+	Key              [32]byte
 }
 
-// PendingSegments returns the next pending segments of each lot in reading
-// order, at most perLot of each. What belongs to the job is left to the caller, who
-// knows it.
-func (s *Store) PendingSegments(ctx context.Context, lots []Lot, perLot int) ([]Segment, error) {
-	ids, pools := make([]string, len(lots)), make([]string, len(lots))
-	for i, l := range lots {
-		ids[i], pools[i] = string(l.JobID), l.Pool
-	}
-	rows, err := s.pool.Query(ctx, s.q.Get("PendingSegments"), ids, pools, perLot)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	segments, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (g Segment, err error) {
-		var pronunciations *string
-		err = r.Scan(&g.JobID, &g.N, &g.Chapter, &g.Attempt, &g.Voice, &g.Language, &g.Text, &g.Seconds, &g.RenditionKey,
-			&pronunciations, &g.SampleRate, &g.Pool)
-		g.Pronunciations = rawJSON(pronunciations)
-		return g, err
+// RetriesAfter returns a page of the segments that are due again, by
+// (NotBefore, Num, N), from after the given one on; the zero Retry is before all.
+func (s *Store) RetriesAfter(ctx context.Context, after Retry, limit int) ([]Retry, error) {
+	args := []any{after.NotBefore, after.Num, after.N, limit}
+	return collect(ctx, s, "RetriesAfter", args, func(r pgx.CollectableRow) (q Retry, err error) {
+		var key []byte
+		err = r.Scan(&q.Num, &q.N, &q.Pool, &q.Attempts, &q.Deaths, &q.Solo, &q.NotBefore, &q.Seconds, &key, &q.ID, &q.Tenant,
+			&q.Weight, &q.Class, &q.Priority, &q.Deadline, &q.AcceptedAt)
+		copy(q.Key[:], key)
+		return q, err
 	})
-	return segments, pg.Classify(err)
 }
 
-func rawJSON(s *string) json.RawMessage {
-	if s == nil {
-		return nil
+// BlockID names a block of a job: segments 64*B+1 to 64*B+64.
+type BlockID struct {
+	Job int64
+	B   int
+}
+
+// BlockOf returns the block that segment n of a job is in.
+func BlockOf(num int64, n int) BlockID { return BlockID{num, (n - 1) / bus.BlockSegments} }
+
+// Block is up to 64 segments of a job in reading order.
+type Block struct {
+	BlockID
+	Segments []bus.Segment
+	Keys     [][32]byte // of the renditions
+	Pools    []string
+	Turns    []byte // of each segment: its place in the order of release
+	Reused   uint64 // bit i: Segments[i] needs no release
+	Bytes    int    // about how much memory it takes
+}
+
+// Blocks returns the blocks with these names; one that does not exist is left out.
+func (s *Store) Blocks(ctx context.Context, ids []BlockID) ([]*Block, error) {
+	nums, bs := make([]int64, len(ids)), make([]int32, len(ids))
+	for i, id := range ids {
+		nums[i], bs[i] = id.Job, int32(id.B) //nolint:gosec // bounded by job.Limits
 	}
-	return json.RawMessage(*s)
+	return collect(ctx, s, "Blocks", []any{nums, bs}, scanBlock)
 }
 
-// VirtualTime is how far a tenant has been served in a class.
-type VirtualTime struct {
-	Tenant job.Tenant
-	Class  job.Class
-	Value  float64
-}
-
-// VirtualTimes returns the stored virtual times of all tenants.
-func (s *Store) VirtualTimes(ctx context.Context) ([]VirtualTime, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get("VirtualTimes"))
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	times, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (v VirtualTime, err error) {
-		err = r.Scan(&v.Tenant, &v.Class, &v.Value)
-		return v, err
-	})
-	return times, pg.Classify(err)
-}
-
-// Release marks picks as released, starts the jobs that were queued with the
-// callbacks they want, and saves the virtual times, in one transaction. It
-// returns the picks that were still pending in an open job, with their
-// attempt, and the jobs it started.
-func (s *Store) Release(ctx context.Context, picks []Segment, times []VirtualTime) ([]Segment, []Version, error) {
-	var out []Segment
-	var started []Version
-	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		out, started = nil, nil
-		open, err := s.lockOpenJobs(ctx, tx, picks)
-		if err != nil {
-			return err
-		}
-		if out, err = s.releaseSegments(ctx, tx, picks, open); err != nil {
-			return fmt.Errorf("release segments: %w", err)
-		}
-		if started, err = s.startJobs(ctx, tx, out, open); err != nil {
-			return fmt.Errorf("start jobs: %w", err)
-		}
-		return s.saveTimes(ctx, tx, times)
-	})
-	return out, started, err
-}
-
-// lockOpenJobs locks the jobs of picks; the result holds the state of those
-// that are still open.
-func (s *Store) lockOpenJobs(ctx context.Context, tx pgx.Tx, picks []Segment) (map[job.ID]job.State, error) {
-	seen := map[job.ID]bool{}
-	var ids []string
-	for i := range picks {
-		if !seen[picks[i].JobID] {
-			seen[picks[i].JobID] = true
-			ids = append(ids, string(picks[i].JobID))
-		}
-	}
-	rows, err := tx.Query(ctx, s.q.Get("LockOpenJobs"), ids)
+// scanBlock reads a row of blocks.
+func scanBlock(r pgx.CollectableRow) (*Block, error) {
+	b := &Block{}
+	var chapters, rates []int32
+	var words, voices, languages, breaks []string
+	var pronunciations *string
+	var seconds []float32
+	var keys []byte
+	var reused int64
+	err := r.Scan(&b.Job, &b.B, &chapters, &words, &voices, &languages, &b.Pools, &pronunciations, &breaks, &seconds, &rates,
+		&keys, &b.Turns, &reused)
 	if err != nil {
 		return nil, err
 	}
-	open := make(map[job.ID]job.State, len(ids))
-	var id job.ID
-	var state job.State
-	_, err = pgx.ForEachRow(rows, []any{&id, &state}, func() error { open[id] = state; return nil })
-	return open, err
-}
-
-func (s *Store) releaseSegments(ctx context.Context, tx pgx.Tx, picks []Segment, open map[job.ID]job.State) ([]Segment, error) {
-	type key struct {
-		id job.ID
-		n  int
-	}
-	at := make(map[key]int, len(picks))
-	var ids []string
-	var ns []int32
-	for i := range picks {
-		if _, ok := open[picks[i].JobID]; ok {
-			at[key{picks[i].JobID, picks[i].N}] = i
-			ids, ns = append(ids, string(picks[i].JobID)), append(ns, int32(picks[i].N)) //nolint:gosec // bounded by job.Limits
+	said := make([]json.RawMessage, len(words))
+	if pronunciations != nil {
+		if err := json.Unmarshal([]byte(*pronunciations), &said); err != nil || len(said) != len(words) {
+			return nil, fmt.Errorf("pronunciations of block %d of job %d: %d for %d segments: %w", b.B, b.Job, len(said), len(words), err)
 		}
 	}
-	attempts := make([]int, len(picks))
-	rows, err := tx.Query(ctx, s.q.Get("ReleaseSegments"), ids, ns)
+	b.Reused = uint64(reused) //nolint:gosec // a bit set
+	b.Segments, b.Keys = make([]bus.Segment, len(words)), make([][32]byte, len(words))
+	for i := range words {
+		b.Keys[i] = [32]byte(keys[32*i : 32*i+32])
+		if string(said[i]) == "null" {
+			said[i] = nil
+		}
+		b.Segments[i] = bus.Segment{
+			N: bus.BlockSegments*b.B + i + 1, Chapter: int(chapters[i]), Voice: voices[i], Language: languages[i], Text: words[i],
+			Pronunciations: said[i], PredictedSeconds: float64(seconds[i]), SampleRate: int(rates[i]), RenditionKey: hex.EncodeToString(b.Keys[i][:]),
+		}
+		b.Bytes += 400 + len(words[i]) + len(said[i])
+	}
+	return b, nil
+}
+
+// Terms are what all segments of a job have in common.
+type Terms struct {
+	Speed    float64
+	Seed     int64
+	Callback *job.Callback // nil for none
+}
+
+// Terms returns the terms of jobs.
+func (s *Store) Terms(ctx context.Context, nums []int64) (map[int64]Terms, error) {
+	type row struct {
+		num int64
+		Terms
+	}
+	rows, err := collect(ctx, s, "Terms", []any{nums}, func(r pgx.CollectableRow) (t row, err error) {
+		err = r.Scan(&t.num, &t.Speed, &t.Seed, &t.Callback)
+		return t, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	var k key
-	var attempt int
-	if _, err := pgx.ForEachRow(rows, []any{&k.id, &k.n, &attempt}, func() error { attempts[at[k]] = attempt; return nil }); err != nil {
-		return nil, err
-	}
-	out := make([]Segment, 0, len(picks))
-	for i, g := range picks { // in the order of the picks: that is the order of the lane
-		if g.Attempt = attempts[i]; g.Attempt > 0 {
-			out = append(out, g)
-		}
+	out := make(map[int64]Terms, len(rows))
+	for _, r := range rows {
+		out[r.num] = r.Terms
 	}
 	return out, nil
 }
 
-func (s *Store) startJobs(ctx context.Context, tx pgx.Tx, out []Segment, open map[job.ID]job.State) ([]Version, error) {
-	var ids []string
-	var notices []Notice
-	for i := range out {
-		id := out[i].JobID
-		if open[id] != job.StateQueued {
-			continue
-		}
-		open[id] = job.StateRunning
-		ids = append(ids, string(id))
-		if n, wanted := notice(id, out[i].Tenant, out[i].Callback, job.EventStarted); wanted {
-			notices = append(notices, n)
-		}
-	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	started, err := collectVersions(tx.Query(ctx, s.q.Get("StartJobs"), ids))
-	if err != nil {
-		return nil, err
-	}
-	return started, s.sendNotices(ctx, tx, notices)
+// VirtualTime is how far a tenant was served in a pool and class; the one with
+// the empty tenant is the system's.
+type VirtualTime struct {
+	Pool   string
+	Class  job.Class
+	Tenant job.Tenant
+	Value  float64
 }
 
-func (s *Store) saveTimes(ctx context.Context, tx pgx.Tx, times []VirtualTime) error {
-	if len(times) == 0 {
-		return nil
-	}
-	tenants, classes, values := make([]string, len(times)), make([]string, len(times)), make([]float64, len(times))
-	for i, t := range times {
-		tenants[i], classes[i], values[i] = string(t.Tenant), string(t.Class), t.Value
-	}
-	_, err := tx.Exec(ctx, s.q.Get("SaveVirtualTime"), tenants, classes, values)
+// VirtualTimes returns what was saved.
+func (s *Store) VirtualTimes(ctx context.Context) ([]VirtualTime, error) {
+	return collect(ctx, s, "VirtualTimes", nil, pgx.RowToStructByPos[VirtualTime])
+}
+
+// Backlog is the predicted audio that is still to be made.
+type Backlog struct {
+	Pool    string
+	Class   job.Class
+	Seconds float64
+}
+
+// Backlog returns the backlog of every class in every pool that a voice has,
+// of those that have none, too.
+func (s *Store) Backlog(ctx context.Context) ([]Backlog, error) {
+	return collect(ctx, s, "Backlog", nil, pgx.RowToStructByPos[Backlog])
+}
+
+func collect[T any](ctx context.Context, s *Store, query string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
+	rows, err := s.pool.Query(ctx, s.q.Get(query), args...)
 	if err != nil {
-		return fmt.Errorf("save virtual times: %w", err)
+		return nil, pg.Classify(err)
 	}
-	return nil
+	out, err := pgx.CollectRows(rows, scan)
+	return out, pg.Classify(err)
 }

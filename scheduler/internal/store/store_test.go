@@ -143,8 +143,11 @@ func TestTimesAreThoseOfTheChangeNotOfTheWait(t *testing.T) {
 		"a start": func(t *testing.T, b *storetest.Base) (job.ID, func(context.Context) error) {
 			t.Helper()
 			id := b.Queue(t, tenant, job.Spec{Callback: callback}, 1)
+			var num int64
+			b.One(t, `select num from jobs where id = $1`, []any{id}, &num)
+			b.Exec(t, `insert into leases values ('test', 1, 'test', 'infinity')`)
 			return id, func(ctx context.Context) error {
-				_, _, err := b.Store.Release(ctx, []store.Segment{{JobID: id, N: 1, Chapter: 1, Tenant: tenant, Callback: callback}}, nil)
+				_, err := b.Store.Under(pg.Lease{Name: "test", Epoch: 1}).Step(ctx, store.Step{Starts: []store.Start{{Job: num, URL: callback.URL}}})
 				return err
 			}
 		},

@@ -1,20 +1,22 @@
--- name: ReleaseAssemblies
--- At most $1 assemblies are out at any time.
-update outbox o
-set released_at = now(), attempt = o.attempt + 1
-from (select w.id from outbox w
-      where w.released_at is null and w.not_before <= now()
-        and exists (select 1 from jobs j where j.id = w.job_id and j.finished_at is null)
-      order by w.not_before, w.id
-      limit greatest($1 - (select count(*) from outbox where released_at is not null), 0)
-      for update skip locked) due
-where o.id = due.id
-returning o.job_id, o.ordinal, o.attempt;
+-- name: OutboxAfter
+-- A page of what is due for joining or was let out, by primary key.
+select o.id, j.id, j.num, o.ordinal, o.attempt, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
+       o.released_at is not null,
+       case when c.ordinal is null then 1
+            else greatest(j.predicted_seconds * c.segments_total / greatest(j.segments_total, 1), 1) end
+from (select * from outbox where id > $1 and parked_at is null and not_before <= clock_timestamp() order by id limit $2) o
+         join jobs j on j.id = o.job_id
+         join tenants t on t.id = j.tenant_id
+         left join chapters c on c.job_id = o.job_id and c.ordinal = o.ordinal
+where j.finished_at is null
+order by o.id;
 
--- name: StaleAssemblies
-select o.job_id, o.ordinal, o.attempt
-from outbox o
-         join jobs j on j.id = o.job_id and j.finished_at is null
-where o.released_at < now() - make_interval(secs => $1)
-order by o.released_at
-limit $2;
+-- name: ReleaseOutbox
+update outbox o set released_at = clock_timestamp(), attempt = o.attempt + 1
+from unnest($1::bigint[], $2::int[]) as i (id, attempt)
+where o.id = i.id and o.attempt = i.attempt and o.released_at is null and o.parked_at is null
+returning o.id, o.attempt;
+
+-- name: OutboxOut
+-- Which of these are still out.
+select id, attempt from outbox where id = any ($1::bigint[]) and released_at is not null and parked_at is null;

@@ -1,93 +1,188 @@
--- name: ReadyJobs
--- The head of every tenant's queue: jobs with a segment that may be released now.
-select id
-from (select j.id,
-             row_number() over (partition by j.tenant_id, j.class
-                 order by j.priority desc, j.deadline nulls last, j.accepted_at, j.id) as place
-      from jobs j
-      where j.state in ('queued', 'running') and j.finished_at is null
-        and j.segments_done + j.segments_reused + j.segments_failed < j.segments_total
-        and exists (select 1 from segments s
-                    where s.job_id = j.id and s.state = 'pending' and (s.not_before is null or s.not_before <= now()))) as head
-where place <= $1;
+-- What the leader's loop reads and writes. Whatever it writes goes in one batch
+-- that begins with HoldLease.
 
--- name: LoadJobs
-select j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
-       coalesce((j.spec ->> 'speed')::double precision, 1), coalesce((j.spec ->> 'seed')::bigint, 0), j.spec -> 'callback',
-       array(select distinct s.pool from segments s where s.job_id = j.id and s.state = 'pending')
-from jobs j
+-- name: HoldLease
+select hold_lease($1, $2);
+
+-- name: QueuesAfter
+-- A page of what waits to be released for the first time, by primary key.
+select q.job, q.pool, q.next, q.seconds, j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
+       j.segments_total, j.state = 'queued'
+from (select job, pool, next, seconds from queues
+      where not closed and (job, pool) > ($1, $2) order by job, pool limit $3) q
+         join jobs j on j.num = q.job
          join tenants t on t.id = j.tenant_id
-where j.id = any ($1::text[]) and j.state in ('queued', 'running');
+order by q.job, q.pool;
 
--- name: PendingSegments
--- The next segments of some jobs, each in one pool, in reading order.
-select w.id, s.n, s.chapter, s.attempt, s.voice, s.language, s.text, s.predicted_seconds, s.rendition_key,
-       s.pronunciations::text,
-       coalesce(s.sample_rate, (select v.sample_rate from voices v where v.name = s.voice), 0), s.pool
-from unnest($1::text[], $2::text[]) as w (id, pool)
-         cross join lateral (select * from segments
-                             where job_id = w.id and state = 'pending' and pool = w.pool
-                               and (not_before is null or not_before <= now())
-                             order by n limit $3) s
-order by w.id, s.n;
+-- name: QueuesOf
+select q.job, q.pool, q.next, q.seconds, j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
+       j.segments_total, j.state = 'queued'
+from jobs j
+         join queues q on q.job = j.num and not q.closed
+         join tenants t on t.id = j.tenant_id
+where j.id = any ($1::text[]);
 
--- name: LockOpenJobs
-select id, state from jobs
-where id = any ($1::text[]) and state in ('queued', 'running')
-order by id
-for no key update;
+-- name: RetriesAfter
+-- A page of what is due again, by (not_before, job, n).
+select r.job, r.n, r.pool, r.attempts, r.deaths, r.solo, r.not_before, b.seconds[(r.n - 1) % 64 + 1],
+       substr(b.keys, 32 * ((r.n - 1) % 64) + 1, 32), j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at
+from (select * from retries
+      where not_before <= clock_timestamp() and (not_before, job, n) > ($1::timestamptz, $2::bigint, $3::int)
+      order by not_before, job, n limit $4) r
+         join jobs j on j.num = r.job
+         join tenants t on t.id = j.tenant_id
+         join blocks b on b.job = r.job and b.b = (r.n - 1) / 64
+where j.finished_at is null
+order by r.not_before, r.job, r.n;
 
--- name: ReleaseSegments
-update segments s
-set state = 'released', attempt = s.attempt + 1, released_at = now(), not_before = null
-from unnest($1::text[], $2::int[]) as p (job_id, n)
-where s.job_id = p.job_id and s.n = p.n and s.state = 'pending'
-returning s.job_id, s.n, s.attempt;
+-- name: Blocks
+select b.job, b.b, b.chapters, b.texts, b.voices, b.languages, b.pools, b.pronunciations, b.breaks, b.seconds, b.rates,
+       b.keys, b.turns, b.reused
+from unnest($1::bigint[], $2::int[]) as i (job, b)
+         cross join lateral (select * from blocks where blocks.job = i.job and blocks.b = i.b) b;
+
+-- name: Terms
+-- What every segment of a job has in common; read once a job, since the request may be long.
+select num, coalesce((spec ->> 'speed')::double precision, 1), coalesce((spec ->> 'seed')::bigint, 0), spec -> 'callback'
+from jobs where num = any ($1::bigint[]);
 
 -- name: StartJobs
-update jobs set state = 'running', started_at = clock_timestamp(), version = version + 1
-where id = any ($1::text[]) and state = 'queued'
-returning id, version;
+-- Jobs whose first segments go out. Who asked for it is told: $2 to $4 are a
+-- delivery for each that did.
+with locked as materialized (
+    select id, num from jobs where num = any ($1::bigint[]) and state = 'queued' order by id for no key update),
+started as (
+    update jobs j set state = 'running', started_at = coalesce(j.started_at, clock_timestamp()), version = j.version + 1
+    from locked l where j.id = l.id
+    returning j.id, j.num, j.tenant_id, j.version),
+told as (
+    insert into deliveries (id, tenant_id, job_id, event, url, payload)
+    select d.id, s.tenant_id, s.id, $5, d.url, ''
+    from unnest($2::text[], $3::bigint[], $4::text[]) as d (id, job, url) join started s on s.num = d.job
+    on conflict (job_id, event, ordinal) do nothing)
+select id, version from started;
 
--- name: SaveVirtualTime
-insert into tenant_sched (tenant_id, class, vtime)
-select v.tenant_id, v.class, v.vtime from unnest($1::text[], $2::text[], $3::double precision[]) as v (tenant_id, class, vtime)
-order by 1, 2
-on conflict (tenant_id, class) do update set vtime = excluded.vtime;
+-- name: ReleaseBundles
+-- Moves the cursors of queues ($1 to $6) and notes the bundles that go out
+-- ($7 to $11) and the segments that come later ($12 to $15), unless the cursor
+-- is not where it was or the job was cancelled. Returns the queues that moved.
+with m as (
+    select * from unnest($1::bigint[], $2::text[], $3::int[], $4::int[], $5::real[], $6::boolean[]) as m (job, pool, prev, next, seconds, ends)),
+moved as (
+    update queues q set next = m.next, seconds = greatest(q.seconds - m.seconds, 0)
+    from m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and not m.ends
+    returning q.job, q.pool),
+ended as (
+    delete from queues q
+    using m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and m.ends
+    returning q.job, q.pool),
+went as (
+    select job, pool from moved union all select job, pool from ended),
+out as (
+    insert into outstanding (job, n, attempt, pool, mask, seconds)
+    select b.job, b.n, 1, b.pool, b.mask, b.seconds
+    from unnest($7::bigint[], $8::text[], $9::int[], $10::bigint[], $11::real[]) as b (job, pool, n, mask, seconds)
+             join went w on w.job = b.job and w.pool = b.pool),
+later as (
+    insert into retries (job, n, pool, not_before)
+    select d.job, d.n, d.pool, clock_timestamp() + make_interval(secs => $15)
+    from unnest($12::bigint[], $13::text[], $14::int[]) as d (job, pool, n)
+             join went w on w.job = d.job and w.pool = d.pool
+    on conflict (job, n) do nothing)
+select job, pool from went;
+
+-- name: ReleaseRetries
+-- Segments that come again go out, each by itself. One whose former bundle is
+-- still out under the same name waits. The jobs are locked against a cancel,
+-- which would not see the new row.
+with open as materialized (
+    select num from jobs where num = any ($1::bigint[]) and finished_at is null order by id for share),
+gone as (
+    delete from retries r
+    using unnest($1::bigint[], $2::int[], $3::smallint[], $4::real[]) as i (job, n, attempts, seconds), open
+    where open.num = r.job and r.job = i.job and r.n = i.n and r.attempts = i.attempts
+      and not exists (select from outstanding o where o.job = r.job and o.n = r.n and o.attempt = r.attempts + 1)
+    returning r.job, r.n, r.pool, r.attempts, r.deaths, r.solo, i.seconds)
+insert into outstanding (job, n, attempt, pool, mask, seconds, solo, deaths)
+select job, n, attempts + 1, pool, 1::bigint << ((n - 1) % 64), seconds, solo, deaths from gone
+returning job, n;
+
+-- name: SaveVirtualTimes
+insert into virtual_times (pool, class, tenant, value)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::double precision[])
+on conflict (pool, class, tenant) do update set value = excluded.value;
 
 -- name: VirtualTimes
-select tenant_id, class, vtime from tenant_sched;
+select pool, class, tenant, value from virtual_times;
+
+-- name: ForgetVirtualTimes
+-- Tenants that are not heard of start at the system's time anyway.
+delete from virtual_times v using unnest($1::text[], $2::text[], $3::text[]) as d (pool, class, tenant)
+where v.pool = d.pool and v.class = d.class and v.tenant = d.tenant;
 
 -- name: Outstanding
-select s.job_id, s.n, s.pool, j.tenant_id, j.class, s.predicted_seconds
-from segments s
-         join jobs j on j.id = s.job_id
-where s.state = 'released';
+-- All that is out, read whole: it is never much.
+select job, n, attempt, mask from outstanding;
 
--- name: Outcomes
-select s.job_id, s.n, s.state, coalesce(s.audio_samples::double precision / nullif(s.sample_rate, 0), 0)
-from unnest($1::text[], $2::int[]) as p (job_id, n)
-         join segments s on s.job_id = p.job_id and s.n = p.n;
+-- name: OutstandingAfter
+-- A page of what is out, by primary key, with all that its messages need.
+select o.job, o.n, o.attempt, o.pool, o.mask, o.seconds, o.solo, extract(epoch from clock_timestamp() - o.released_at)::double precision,
+       coalesce(j.id, ''), coalesce(j.tenant_id, ''), coalesce(t.weight, 1), coalesce(j.class, ''), j.finished_at is null and j.id is not null
+from (select * from outstanding where (job, n, attempt) > ($1, $2, $3::smallint) order by job, n, attempt limit $4) o
+         left join jobs j on j.num = o.job
+         left join tenants t on t.id = j.tenant_id
+order by o.job, o.n, o.attempt;
 
--- name: StaleReleases
-with stale as materialized (
-    select * from segments where state = 'released' and released_at < now() - make_interval(secs => $1)
-    order by released_at limit $2),
-owners as materialized (
-    select j.id, j.tenant_id, j.class, coalesce((j.spec ->> 'speed')::double precision, 1) as speed,
-           coalesce((j.spec ->> 'seed')::bigint, 0) as seed
-    from jobs j where j.id in (select job_id from stale) and j.finished_at is null)
-select s.job_id, s.n, s.chapter, s.attempt, s.voice, s.language, s.text, s.predicted_seconds, s.rendition_key,
-       s.pronunciations::text,
-       coalesce(s.sample_rate, (select v.sample_rate from voices v where v.name = s.voice), 0), s.pool, o.tenant_id, o.class, o.speed, o.seed
-from stale s
-         join owners o on o.id = s.job_id
-order by s.released_at;
+-- name: DropOutstanding
+-- What nobody waits for: its job has ended or is gone.
+delete from outstanding o using unnest($1::bigint[], $2::int[], $3::smallint[]) as d (job, n, attempt)
+where o.job = d.job and o.n = d.n and o.attempt = d.attempt
+  and not exists (select from jobs j where j.num = o.job and j.finished_at is null);
+
+-- name: SplitBundle
+-- A bundle that cannot travel as one message: each of its segments comes by itself.
+with gone as (
+    delete from outstanding where job = $1 and n = $2 and attempt = $3 returning job, n, pool, mask, attempt, deaths)
+insert into retries (job, n, pool, attempts, deaths, solo)
+select g.job, g.n - (g.n - 1) % 64 + i, g.pool, g.attempt - 1, g.deaths, true
+from gone g cross join generate_series(0, 63) as i
+where g.mask >> i & 1 = 1
+on conflict (job, n) do nothing;
+
+-- name: LockOpenJob
+select id, version from jobs where num = $1 and finished_at is null for update;
+
+-- name: FailSegment
+-- A segment that cannot be released whatever is tried.
+with gone as (
+    delete from outstanding where job = $1 and n = $2 and attempt = $3 and exists (select from jobs where num = $1 and finished_at is null)
+    returning job, n, attempt),
+remembered as (
+    insert into exceptions (job, n, state, attempts, error_kind, error_detail)
+    select job, n, 'failed', attempt, $6, $7 from gone
+    on conflict (job, n) do update set state = 'failed', attempts = excluded.attempts, error_kind = excluded.error_kind, error_detail = excluded.error_detail),
+c as (
+    update chapters c set segments_failed = c.segments_failed + 1
+    from gone, jobs j where j.num = gone.job and c.job_id = j.id and c.ordinal = $4)
+update jobs j set segments_failed = j.segments_failed + 1, done_seconds = j.done_seconds + $5, version = j.version + 1
+from gone where j.num = gone.job;
+
+-- name: AdvanceNum
+select advance_job(id) from jobs where num = $1;
+
+-- name: VersionOf
+select id, version from jobs where num = $1;
 
 -- name: Backlog
--- The audio that is still to be made, by pool and class. A job counts for the pool of its next segment.
-select p.pool, j.class, sum(greatest(j.predicted_seconds - j.done_seconds, 0))
-from jobs j
-         cross join lateral (select pool from segments where job_id = j.id and state = 'pending' order by n limit 1) p
-where j.state in ('queued', 'running') and j.finished_at is null
-group by p.pool, j.class;
+-- The audio that is still to be made, for every pool that a voice has.
+select p.pool, c.class, coalesce(sum(w.seconds), 0)
+from (select distinct pool from voices) p
+         cross join (values ('interactive'), ('bulk')) as c (class)
+         left join (select q.pool, j.class, q.seconds from queues q join jobs j on j.num = q.job where not q.closed
+                    union all
+                    select o.pool, j.class, o.seconds from outstanding o join jobs j on j.num = o.job
+                    union all
+                    select r.pool, j.class, b.seconds[(r.n - 1) % 64 + 1]
+                    from retries r join jobs j on j.num = r.job join blocks b on b.job = r.job and b.b = (r.n - 1) / 64) w
+                   on w.pool = p.pool and w.class = c.class
+group by p.pool, c.class;

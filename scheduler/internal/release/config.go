@@ -1,0 +1,58 @@
+package release
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config says how work is let out. Start from [DefaultConfig].
+type Config struct {
+	BundleSeconds float64       `help:"Predicted seconds of audio that one message carries at most, if more than one segment." default:"120"`
+	Joins         int           `help:"Chapters and jobs that may be out for joining while no worker says how many it takes." default:"16"`
+	Tick          time.Duration `help:"How often what is out is looked at when nothing happens." default:"100ms"`
+	SweepAfter    time.Duration `help:"Age at which what is out is published again; twice the bus's ack_wait." default:"30s"`
+	Waiting       int           `help:"Queues of jobs that are kept in memory; the rest waits in the database." default:"200000"`
+	CacheBytes    int           `help:"Text that is kept in memory for the next releases." default:"67108864"`
+	Grace         time.Duration `help:"How long a release in hand may take after stop." default:"5s"`
+}
+
+// DefaultConfig returns the defaults that the tags of [Config] name.
+func DefaultConfig() Config {
+	return Config{
+		BundleSeconds: 120, Joins: 16, Tick: 100 * time.Millisecond, SweepAfter: 30 * time.Second, Waiting: 200_000,
+		CacheBytes: 64 << 20, Grace: 5 * time.Second,
+	}
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case !(c.BundleSeconds > 0) || c.Joins < 1:
+		return fmt.Errorf("release: bundle_seconds is %v and joins %d; both must be positive", c.BundleSeconds, c.Joins)
+	case c.Waiting < 1000 || c.CacheBytes < 1<<20:
+		return fmt.Errorf("release: waiting is %d and cache_bytes %d; at least 1000 and %d are needed", c.Waiting, c.CacheBytes, 1<<20)
+	case c.Tick <= 0 || c.Grace <= 0:
+		return fmt.Errorf("release: tick is %s and grace %s; both must be positive", c.Tick, c.Grace)
+	case c.SweepAfter <= c.Tick:
+		return fmt.Errorf("release: sweep_after (%s) must exceed tick (%s)", c.SweepAfter, c.Tick)
+	}
+	return nil
+}
+
+const (
+	noticeBacklog = 4096                  // jobs announced and not looked at yet; more are found by the scan
+	noteBacklog   = 256                   // messages of notes that wait for the loop; the rest is dropped
+	perTenant     = 4096                  // queues of a tenant, class and pool that are kept in memory
+	page          = 1000                  // rows of one page of what waits
+	sweepPage     = 256                   // bundles of one page of what is out
+	stepBundles   = 32                    // bundles of one step
+	prefetch      = 64                    // blocks of one read ahead
+	settleTime    = 10 * time.Millisecond // between two steps, so that hints and notes are taken together
+	rescan        = time.Second           // after the end of a table is reached
+	saveTimes     = 2 * time.Second
+	laterPause    = time.Second // for a rendition that somebody else is making
+	messageBytes  = 512 << 10   // of one bundle; a segment alone may have more
+	pauseFrom     = 50 * time.Millisecond
+	pauseAway     = 500 * time.Millisecond // at most between tries while the database or the bus is away
+	pauseFault    = 30 * time.Second       // and while a statement is refused for another reason
+)

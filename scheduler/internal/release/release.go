@@ -1,0 +1,178 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/scheduler/internal/store"
+)
+
+// Deps are the parts a Releaser works with; all are needed.
+type Deps struct {
+	Store *store.Store
+	Bus   *bus.Bus
+	Log   *slog.Logger
+	// Observe is told of every change that metrics show.
+	Observe func(Event)
+}
+
+// Event is something that a Releaser did or saw.
+type Event struct {
+	Pool     string // bus.PoolAssemble for joins
+	Class    job.Class
+	Released int // segments or joins let out
+	Swept    int // bundles or joins published again
+	Out      int // change of what is out
+}
+
+// Releaser is the loop. Create it with [New]; Notice, Hint, Settled and Capacity
+// may be called by any goroutine at any time, Run by one at a time.
+type Releaser struct {
+	cfg      Config
+	deps     Deps
+	notices  chan job.ID
+	nudge    chan struct{}
+	settled  chan []bus.Settled
+	capacity chan bus.Capacity
+}
+
+// New returns a Releaser that is not running yet.
+func New(cfg Config, deps Deps) *Releaser {
+	return &Releaser{
+		cfg: cfg, deps: deps, notices: make(chan job.ID, noticeBacklog), nudge: make(chan struct{}, 1),
+		settled: make(chan []bus.Settled, noteBacklog), capacity: make(chan bus.Capacity, noteBacklog),
+	}
+}
+
+// Notice says that jobs have segments to release. It never blocks; what does
+// not fit is found by the scan.
+func (r *Releaser) Notice(ids ...job.ID) {
+	for _, id := range ids {
+		select {
+		case r.notices <- id:
+		default:
+			return
+		}
+	}
+	r.Hint()
+}
+
+// Hint says that something changed: a chapter may be due. It never blocks.
+func (r *Releaser) Hint() {
+	select {
+	case r.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Settled says that segments are settled. It never blocks; what does not fit is
+// seen on the next tick.
+func (r *Releaser) Settled(notes []bus.Settled) {
+	select {
+	case r.settled <- notes:
+	default:
+	}
+	r.Hint()
+}
+
+// Capacity says what a worker can take. It never blocks; the next report comes
+// in a second.
+func (r *Releaser) Capacity(c bus.Capacity) {
+	select {
+	case r.capacity <- c:
+	default:
+	}
+	r.Hint()
+}
+
+// Run releases work under lease until ctx is done or the lease is lost, then
+// finishes the step in hand and returns nil. Faults of the database and the bus
+// are logged and waited out: shortly while they are away, and longer and longer
+// while a statement is refused for a reason that trying does not change.
+func (r *Releaser) Run(ctx context.Context, lease pg.Lease) error {
+	work, cancel := lifecycle.Linger(ctx, r.cfg.Grace)
+	defer cancel()
+	l := newLoop(r, r.deps.Store.Under(lease))
+	defer l.forget()
+	tick := time.NewTicker(r.cfg.Tick)
+	defer tick.Stop()
+	pause, last := pauseFrom, ""
+	for ctx.Err() == nil {
+		more, err := l.step(work)
+		switch {
+		case ctx.Err() != nil || pg.IsLeaseLost(err):
+			return nil //nolint:nilerr // the stop cut it short, or there is another leader
+		case err == nil:
+			pause, last = pauseFrom, ""
+			if more {
+				continue
+			}
+			if sleep(ctx, settleTime) {
+				await(ctx, r.nudge, tick.C)
+			}
+			continue
+		}
+		if err.Error() != last {
+			last = err.Error()
+			r.deps.Log.WarnContext(ctx, "release waits", slog.String("error", last), slog.String("kind", job.KindOf(err).String()))
+		}
+		sleep(ctx, pause)
+		longest := pauseFault
+		if job.Retryable(err) {
+			longest = pauseAway
+		}
+		pause = min(2*pause, longest)
+	}
+	return nil
+}
+
+func await(ctx context.Context, nudge <-chan struct{}, tick <-chan time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-nudge:
+	case <-tick:
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// step brings what is out up to date once. It reports whether another step has
+// something to do at once. An error may leave the outcome of a write unknown;
+// what is in memory is then read again.
+func (l *loop) step(ctx context.Context) (more bool, err error) {
+	l.hear()
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"publish what is out again", l.recover},
+		{"look after what is out", l.look},
+		{"find what waits", l.learn},
+		{"sweep what is out", l.sweep},
+		{"publish", l.publish},
+	} {
+		if err := part.do(ctx); err != nil {
+			return false, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	more, err = l.release(ctx)
+	if err != nil {
+		return false, fmt.Errorf("release: %w", err)
+	}
+	return more, l.publish(ctx)
+}
