@@ -48,6 +48,7 @@ func (a *Assembler) finish(ctx context.Context, id job.ID) error {
 		return fmt.Errorf("end job %s: %w", id, err)
 	}
 	if ok {
+		a.deps.Meter.Ended(end.State)
 		a.deps.Log.InfoContext(ctx, "job ended", slog.String("job_id", string(id)), slog.String("state", string(end.State)))
 	}
 	return nil
