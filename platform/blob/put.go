@@ -142,7 +142,9 @@ func (p *put) source(err error) error {
 }
 
 func (p *put) options() minio.PutObjectOptions {
-	o := minio.PutObjectOptions{ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned()}
+	o := minio.PutObjectOptions{
+		ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned(), ServerSideEncryption: p.s.sse,
+	}
 	if o.ContentType == "" {
 		o.ContentType = "application/octet-stream"
 	}
@@ -165,7 +167,9 @@ func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
 // inParts stores the first part, which is in buf, and the rest through buf.
 func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err error) {
 	start, cancel := context.WithTimeoutCause(ctx, smallTimeout, errStalled)
-	id, err := p.s.core.NewMultipartUpload(start, p.s.cfg.Bucket, p.key, minio.PutObjectOptions{ContentType: p.options().ContentType})
+	id, err := p.s.core.NewMultipartUpload(start, p.s.cfg.Bucket, p.key, minio.PutObjectOptions{
+		ContentType: p.options().ContentType, ServerSideEncryption: p.s.sse,
+	})
 	cancel()
 	if err != nil {
 		return Info{}, err
