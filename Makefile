@@ -121,6 +121,10 @@ restart-under-load: setup-test ## Replace the gateway 20 times and restart it 20
 torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cuts, floods, broken TLS; then look for what is left
 	VOICEMILL_TORTURE_FULL=1 go test -count=1 -v -timeout=40m ./e2e/torture
 
+.PHONY: disk-full
+disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root): no job succeeds with a file that was cut
+	VOICEMILL_DISKFULL_ROUNDS=20 go test -count=1 -v -timeout=60m ./e2e/diskfull
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

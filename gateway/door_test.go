@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,6 +83,34 @@ func TestScopesAreHeld(t *testing.T) {
 		}
 		require.Equal(t, want, w.call("GET", "/v1/voices", "", "Authorization", "Bearer "+key).Status)
 	}
+}
+
+func TestTheLastKeyThatMayAdministerStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	first := w.client(w.key)
+	page, err := first.Keys(t.Context(), 0, "")
+	require.NoError(t, err)
+	require.Len(t, page.Items, 1)
+	own := page.Items[0].ID
+	_, err = first.CreateKey(t.Context(), "reader", []string{"jobs:read"})
+	require.NoError(t, err)
+	err = first.RevokeKey(t.Context(), own)
+	require.Equal(t, job.Conflict, kindOf(t, err))
+	require.ErrorContains(t, err, "Create one with the scope admin first")
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/keys", "").Status, "it still works")
+
+	k, err := first.CreateKey(t.Context(), "second", []string{"admin"})
+	require.NoError(t, err)
+	second := w.client(k.Secret)
+	var ends [2]error // both at once: one of them has to stay
+	var wg sync.WaitGroup
+	wg.Go(func() { ends[0] = first.RevokeKey(t.Context(), k.ID) })
+	wg.Go(func() { ends[1] = second.RevokeKey(t.Context(), own) })
+	wg.Wait()
+	var left int
+	require.NoError(t, w.db.QueryRow(t.Context(), "select count(*) from api_keys where tenant_id = $1 and revoked_at is null and 'admin' = any (scopes)", tenant).Scan(&left))
+	require.Equal(t, 1, left, "%v", ends)
 }
 
 func TestKeysAreMadeListedAndRevoked(t *testing.T) {

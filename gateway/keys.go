@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/store"
@@ -37,6 +38,75 @@ func CreateKey(ctx context.Context, db *pg.Pool, tenant job.Tenant, name string,
 	}
 	_, secret, err = st.CreateKey(ctx, tenant, "", name, allowed)
 	return secret, err
+}
+
+// Tenant is one owner of jobs.
+type Tenant struct {
+	ID        job.Tenant `json:"id"`
+	CreatedAt time.Time  `json:"created_at"`
+	Keys      int        `json:"keys"`   // that work
+	Admins    int        `json:"admins"` // of these, with the scope admin
+}
+
+// Tenants lists all tenants by name. Like [Keyring] it is for whoever has the
+// database: no API key reaches beyond its tenant.
+func Tenants(ctx context.Context, db *pg.Pool) ([]Tenant, error) {
+	st, err := store.New(db, nil)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.Tenants(ctx)
+	list := make([]Tenant, len(rows))
+	for i, r := range rows {
+		list[i] = Tenant(r)
+	}
+	return list, err
+}
+
+// Keyring is the keys of one tenant, for whoever sets up a deployment.
+type Keyring struct {
+	store  *store.Store
+	tenant job.Tenant
+	random io.Reader
+}
+
+// OpenKeyring returns the keys of a tenant, which must exist.
+func OpenKeyring(db *pg.Pool, tenant job.Tenant, random io.Reader) (*Keyring, error) {
+	st, err := store.New(db, random)
+	if err != nil {
+		return nil, err
+	}
+	return &Keyring{store: st, tenant: tenant, random: random}, nil
+}
+
+// Secret returns a new secret, which is no key until it is registered.
+func (k *Keyring) Secret() (string, error) { return job.NewToken("vm_", k.random) }
+
+// Registered reports whether secret is a key of the tenant that works.
+func (k *Keyring) Registered(ctx context.Context, secret string) (bool, error) {
+	id, err := k.store.FindKey(ctx, auth.HashKey(secret))
+	return id != nil && id.Tenant == k.tenant, err
+}
+
+// Register makes secret a key with every scope. The error is Invalid if it has
+// not the shape of one, Conflict if it is or was a key.
+func (k *Keyring) Register(ctx context.Context, name, secret string) error {
+	hash, ok := auth.Bearer([]byte("Bearer " + secret))
+	if !ok {
+		return &job.Error{Op: "gateway.Register", Kind: job.Invalid, Public: "That has not the shape of an API key."}
+	}
+	id, err := k.store.NewKeyID()
+	if err != nil {
+		return err
+	}
+	_, err = k.store.RegisterKey(ctx, k.tenant, store.Key{ID: id, Name: name, Scopes: auth.Scopes()}, hash)
+	return err
+}
+
+// Administered reports whether a key with the scope admin works.
+func (k *Keyring) Administered(ctx context.Context) (bool, error) {
+	n, err := k.store.CountAdmins(ctx, k.tenant)
+	return n > 0, err
 }
 
 // EnsureKey creates a first key with every scope if the tenant has none that

@@ -32,6 +32,15 @@ var kindNames = [...]string{
 // String returns the stable lower-case name used in metrics and the API.
 func (k Kind) String() string { return kindNames[k] }
 
+// Kinds lists every kind.
+func Kinds() []Kind {
+	all := make([]Kind, len(kindNames))
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
 // ParseKind returns the Kind whose String is name; ok is false for any other
 // name. It reads kinds back from the database.
 func ParseKind(name string) (k Kind, ok bool) {

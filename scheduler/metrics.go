@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
@@ -27,7 +29,7 @@ type metrics struct {
 }
 
 func newMetrics(r *telemetry.Registry) *metrics {
-	return &metrics{
+	m := &metrics{
 		leader:       r.Gauge("voicemill_scheduler_leader", "1 while this process leads."),
 		envelopeJobs: r.Histogram("voicemill_scheduler_envelope_jobs", "Jobs that one envelope brought.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}),
 		jobsStored:   r.CounterVec("voicemill_scheduler_jobs_stored_total", "Jobs taken from JOBS into Postgres, by the state they got.", "state"),
@@ -39,7 +41,42 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		backlog:      r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
 		callbacks:    r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 	}
+	m.begin()
+	return m
 }
+
+// begin shows what has not happened yet as zero, so that a rate over it is never
+// without an answer.
+func (m *metrics) begin() {
+	for _, state := range []job.State{job.StateAccepted, job.StateFailed, job.StateCancelled} {
+		m.jobsStored.With(string(state))
+	}
+	m.planDuration.With(queued)
+	for _, kind := range job.Kinds() {
+		m.planDuration.With(kind.String())
+	}
+	for _, kind := range []string{render, reuse} {
+		m.planSegments.With(kind)
+	}
+	for _, outcome := range []string{callback.Delivered, callback.Retrying, callback.Failed} {
+		m.callbacks.With(outcome)
+	}
+}
+
+// The labels of what planning brings.
+const (
+	queued = "queued"
+	render = "render"
+	reuse  = "reuse"
+)
+
+// known shows a lane whose pool exists, whether or not it had work yet.
+func (m *metrics) known(pool string, class job.Class) {
+	m.segmentsOut.With(pool, string(class))
+	m.swept.With(pool, string(class))
+}
+
+func classes() []job.Class { return []job.Class{job.Interactive, job.Bulk} }
 
 func (m *metrics) leading(is bool) {
 	if is {
@@ -57,13 +94,13 @@ func (m *metrics) stored(jobs int, fresh []store.Inserted) {
 }
 
 func (m *metrics) planned(o plan.Outcome) {
-	outcome := "queued"
+	outcome := queued
 	if !o.Queued {
 		outcome = o.Kind.String()
 	}
 	m.planDuration.With(outcome).Observe(o.Duration.Seconds())
-	m.planSegments.With("render").Add(float64(o.Segments - o.Reused))
-	m.planSegments.With("reuse").Add(float64(o.Reused))
+	m.planSegments.With(render).Add(float64(o.Segments - o.Reused))
+	m.planSegments.With(reuse).Add(float64(o.Reused))
 }
 
 func (m *metrics) released(e release.Event) {
@@ -77,10 +114,11 @@ func (m *metrics) delivered(outcome string) { m.callbacks.With(outcome).Inc() }
 // backlogEvery is how often the backlog is counted: autoscalers look every half minute.
 const backlogEvery = 10 * time.Second
 
+type lane struct{ pool, class string }
+
 // watchBacklog keeps the backlog metric until ctx is done. The scan may take one
 // part in twenty of the time.
 func (s *service) watchBacklog(ctx context.Context) error {
-	type lane struct{ pool, class string }
 	shown := map[lane]bool{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -94,22 +132,37 @@ func (s *service) watchBacklog(ctx context.Context) error {
 		case <-timer.C:
 		}
 		start := time.Now()
-		list, err := s.store.Backlog(ctx)
+		now, err := s.backlog(ctx)
 		timer.Reset(max(backlogEvery, 20*time.Since(start)))
 		if err != nil {
 			s.deps.Log.DebugContext(ctx, "backlog not counted", slog.String("error", err.Error()))
 			continue
 		}
-		now := map[lane]bool{}
-		for _, b := range list {
-			l := lane{b.Pool, string(b.Class)}
-			now[l], shown[l] = true, true
-			s.metrics.backlog.With(l.pool, l.class).Set(b.Seconds)
+		for l := range now {
+			shown[l] = true
 		}
 		for l := range shown {
-			if !now[l] {
-				s.metrics.backlog.With(l.pool, l.class).Set(0)
-			}
+			s.metrics.backlog.With(l.pool, l.class).Set(now[l])
 		}
 	}
+}
+
+// backlog returns the seconds of every lane; a pool without work has none.
+func (s *service) backlog(ctx context.Context) (map[lane]float64, error) {
+	pools, err := s.store.Pools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := map[lane]float64{}
+	for _, pool := range pools {
+		for _, class := range classes() {
+			now[lane{pool, string(class)}] = 0
+			s.metrics.known(pool, class)
+		}
+	}
+	list, err := s.store.Backlog(ctx)
+	for _, b := range list {
+		now[lane{b.Pool, string(b.Class)}] = b.Seconds
+	}
+	return now, err
 }

@@ -262,3 +262,34 @@ func TestMetricsAreThere(t *testing.T) {
 		require.Contains(t, out.String(), line)
 	}
 }
+
+func TestWhatHasNotHappenedIsZero(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- scheduler.Run(ctx, b.cfg, b.deps) }()
+	text := func() string {
+		var out bytes.Buffer
+		require.NoError(t, b.deps.Registry.Write(&out))
+		return out.String()
+	}
+	require.Eventually(t, func() bool {
+		return strings.Contains(text(), `voicemill_scheduler_backlog_seconds{class="bulk",pool="espeak"} 0`)
+	},
+		time.Minute, 10*time.Millisecond, "a pool without work has a backlog of nothing")
+	for _, line := range []string{
+		`voicemill_scheduler_leader 1`,
+		`voicemill_scheduler_callback_attempts_total{outcome="failed"} 0`,
+		`voicemill_scheduler_callback_attempts_total{outcome="retrying"} 0`,
+		`voicemill_scheduler_plan_duration_seconds_count{outcome="internal"} 0`,
+		`voicemill_scheduler_plan_duration_seconds_count{outcome="queued"} 0`,
+		`voicemill_scheduler_jobs_stored_total{state="failed"} 0`,
+		`voicemill_scheduler_planned_segments_total{kind="render"} 0`,
+		`voicemill_scheduler_released_segments_total{class="interactive",pool="espeak"} 0`,
+	} {
+		require.Contains(t, text(), line)
+	}
+	cancel()
+	require.NoError(t, <-done)
+}

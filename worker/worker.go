@@ -123,7 +123,7 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
 	var m *meter.Meter
 	if deps.Registry != nil {
-		m = meter.New(deps.Registry)
+		m = meter.New(deps.Registry, names(pools)...)
 	}
 	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease"))}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
@@ -208,6 +208,14 @@ func (s *service) register(ctx context.Context) error {
 			return nil // the stop came first
 		}
 	}
+}
+
+func names(pools []Pool) []string {
+	all := make([]string, len(pools))
+	for i, p := range pools {
+		all[i] = p.Name
+	}
+	return all
 }
 
 // voices lists the voices of all pools. In each language the first one of the

@@ -282,6 +282,7 @@ func TestABookBecomesAudio(t *testing.T) {
 	for _, line := range []string{
 		`voicemill_worker_segments_total{outcome="spoken",pool="test"} 6`, `voicemill_worker_segments_total{outcome="reused",pool="test"} 6`,
 		`voicemill_worker_assembly_duration_seconds_count{kind="join",result="ok"} 4`,
+		`voicemill_worker_jobs_ended_total{state="succeeded"} 2`, `voicemill_worker_segment_errors_total{kind="engine",pool="test"} 0`,
 	} {
 		require.Contains(t, metrics.String(), line)
 	}

@@ -82,7 +82,9 @@ func digest(data []byte) string {
 // open connects to the private Postgres of s.
 func open(ctx context.Context, t *testing.T, s *stage.Solo) *pg.Pool {
 	t.Helper()
-	db, err := pg.Connect(ctx, pg.Config{DSN: config.NewSecret(s.DSN()), MaxConns: 2}, testkit.Log(t))
+	dsn, err := s.DSN()
+	require.NoError(t, err)
+	db, err := pg.Connect(ctx, pg.Config{DSN: config.NewSecret(dsn), MaxConns: 2}, testkit.Log(t))
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	return db

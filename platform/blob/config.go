@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/voicemill/voicemill/platform/config"
@@ -26,6 +27,15 @@ const (
 	idleConns    = 64
 )
 
+const (
+	encryptNone = "none"
+	encryptS3   = "s3"
+	encryptKMS  = "kms"
+)
+
+// encryptions are the values of Config.Encryption; empty is none.
+func encryptions() []string { return []string{"", encryptNone, encryptS3, encryptKMS} }
+
 // Config says where the bucket is. The zero value of TLS, Region,
 // PublicEndpoint and ConnectWait means their default.
 type Config struct {
@@ -34,7 +44,11 @@ type Config struct {
 	AccessKey      string        `help:"Access key." placeholder:"KEY"`
 	SecretKey      config.Secret `help:"Secret key." placeholder:"SECRET"`
 	Region         string        `help:"Region that requests are signed for." default:"us-east-1"`
+	Role           bool          `help:"Take short-lived keys from the role of the machine, container or pod (IAM) instead of the two above."`
 	TLS            bool          `help:"Speak TLS to the S3 server."`
+	CA             string        `help:"File with the certificates that the S3 server is trusted by, beside the machine's." placeholder:"FILE"`
+	Encryption     string        `help:"Encryption at rest that is asked for with each object: none, s3 (SSE-S3) or kms (SSE-KMS)." default:"none" enum:"none,s3,kms"`
+	EncryptionKey  string        `help:"Id of the KMS key; the bucket's own if empty." placeholder:"ID"`
 	PublicEndpoint string        `help:"Base URL under which clients reach the S3 server, if not the same." placeholder:"URL"`
 	ConnectWait    time.Duration `help:"How long a start waits for a server that is away." default:"30s"`
 }
@@ -44,8 +58,14 @@ func (c Config) Validate() error {
 	switch {
 	case c.Endpoint == "" || c.Bucket == "":
 		return fmt.Errorf("blob: endpoint (%q) and bucket (%q) must both be given", c.Endpoint, c.Bucket)
-	case c.AccessKey == "" || c.SecretKey.IsZero():
+	case c.Role && (c.AccessKey != "" || !c.SecretKey.IsZero()):
+		return errors.New("blob: access key and secret key must not be given where the role gives them")
+	case !c.Role && (c.AccessKey == "" || c.SecretKey.IsZero()):
 		return errors.New("blob: access key and secret key must both be given")
+	case !slices.Contains(encryptions(), c.Encryption):
+		return fmt.Errorf("blob: encryption is %q; it must be one of %q", c.Encryption, encryptions())
+	case c.EncryptionKey != "" && c.Encryption != encryptKMS:
+		return fmt.Errorf("blob: encryption_key is given, so encryption must be %s and not %q", encryptKMS, c.Encryption)
 	case c.ConnectWait < 0:
 		return fmt.Errorf("blob: connect_wait is %s; it must be positive", c.ConnectWait)
 	}

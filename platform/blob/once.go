@@ -25,8 +25,12 @@ func (s *Store) PutOnce(ctx context.Context, key string, r io.Reader, size int64
 	if size < 0 || size > onceBytes {
 		return Info{}, &job.Error{Op: "blob.PutOnce", Kind: job.TooLarge, Err: fmt.Errorf("%s: %d bytes; want 0 to %d", key, size, int64(onceBytes))}
 	}
-	p := &put{s: s, key: key, size: size, opts: opts}
-	got, err := p.once(ctx, r)
+	p := newPut(s, key, size, opts)
+	got, err := p.once(ctx, io.TeeReader(r, p.sum))
+	if err == nil {
+		p.read = size
+		err = p.confirm(ctx)
+	}
 	if _, ours := errors.AsType[*job.Error](err); err != nil && !ours && opts.IfAbsent {
 		// A server that has the object may answer before it has read this one, and close.
 		if there, serr := s.Stat(ctx, key); serr == nil {

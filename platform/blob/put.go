@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"time"
 
@@ -28,9 +29,10 @@ const (
 )
 
 // Put stores what r holds, size bytes, or up to r's end if size is -1. The
-// object is there when Put returns nil and never before all of it is. A reader
-// with more or fewer bytes than size is an error. On an error the object may or
-// may not be there; putting the same bytes again is safe. r is not closed.
+// object is there when Put returns nil and never before all of it is; the store
+// was asked, and keeps the size and, where it tells, the checksum of what was sent.
+// A reader with more or fewer bytes than size is an error. On an error the object
+// may or may not be there; putting the same bytes again is safe. r is not closed.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, opts PutOptions) (Info, error) {
 	if err := ValidKey(key); err != nil {
 		return Info{}, err
@@ -38,8 +40,11 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, op
 	if size > int64(partBytes)*maxParts {
 		return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: %d bytes are more than one object may hold", key, size)}
 	}
-	p := &put{s: s, key: key, size: size, opts: opts}
-	got, err := p.run(ctx, r)
+	p := newPut(s, key, size, opts)
+	got, err := p.run(ctx, io.TeeReader(r, p.sum))
+	if err == nil {
+		err = p.confirm(ctx)
+	}
 	if err != nil && opts.IfAbsent && exists(err) {
 		got, err = s.Stat(ctx, key)
 		got.Existed = true
@@ -56,7 +61,12 @@ type put struct {
 	key  string
 	size int64 // -1 if unknown
 	opts PutOptions
-	read int64 // bytes taken from the reader so far
+	read int64     // bytes taken from the reader so far
+	sum  hash.Hash // of them
+}
+
+func newPut(s *Store, key string, size int64, opts PutOptions) *put {
+	return &put{s: s, key: key, size: size, opts: opts, sum: minio.ChecksumCRC64NVME.Hasher()}
 }
 
 func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
@@ -142,7 +152,9 @@ func (p *put) source(err error) error {
 }
 
 func (p *put) options() minio.PutObjectOptions {
-	o := minio.PutObjectOptions{ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned()}
+	o := minio.PutObjectOptions{
+		ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned(), ServerSideEncryption: p.s.sse,
+	}
 	if o.ContentType == "" {
 		o.ContentType = "application/octet-stream"
 	}
@@ -165,7 +177,9 @@ func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
 // inParts stores the first part, which is in buf, and the rest through buf.
 func (p *put) inParts(ctx context.Context, r io.Reader, buf []byte) (_ Info, err error) {
 	start, cancel := context.WithTimeoutCause(ctx, smallTimeout, errStalled)
-	id, err := p.s.core.NewMultipartUpload(start, p.s.cfg.Bucket, p.key, minio.PutObjectOptions{ContentType: p.options().ContentType})
+	id, err := p.s.core.NewMultipartUpload(start, p.s.cfg.Bucket, p.key, minio.PutObjectOptions{
+		ContentType: p.options().ContentType, ServerSideEncryption: p.s.sse,
+	})
 	cancel()
 	if err != nil {
 		return Info{}, err

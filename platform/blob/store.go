@@ -1,17 +1,22 @@
 package blob
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"iter"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
 
 	"github.com/voicemill/voicemill/job"
 )
@@ -23,7 +28,8 @@ type Store struct {
 	public    *minio.Client // signs for the endpoint that clients see
 	transport *http.Transport
 	parts     *parts
-	slow      *parts // for readers that take their time
+	slow      *parts             // for readers that take their time
+	sse       encrypt.ServerSide // nil for none
 }
 
 // Info describes an object.
@@ -44,7 +50,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s, err := newStore(cfg.withDefaults(), newTransport())
+	transport := newTransport()
+	if err := trust(transport, cfg.CA); err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.withDefaults(), transport)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +71,16 @@ func newStore(cfg Config, transport *http.Transport) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, transport: transport, parts: newParts(partsAtOnce), slow: newParts(slowAtOnce)}
+	if s.sse, err = cfg.sse(); err != nil {
+		return nil, err
+	}
+	creds := credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), "")
+	if cfg.Role { // the environment says whose: a web identity, a container's role, or else the machine's
+		creds = credentials.NewIAM("")
+	}
 	options := func(secure bool) *minio.Options {
 		return &minio.Options{
-			Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
+			Creds:  creds,
 			Secure: secure, Region: cfg.Region, Transport: transport, MaxRetries: retries,
 		}
 	}
@@ -88,20 +105,60 @@ func newTransport() *http.Transport {
 	}
 }
 
+// trust adds the certificates in a file, if one is given, to the machine's.
+func trust(t *http.Transport, file string) error {
+	if file == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("blob: read the certificates: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(raw) {
+		return fmt.Errorf("blob: %s has no certificate in PEM", file)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// sse returns the encryption that each object is stored with; nil for none.
+func (c Config) sse() (encrypt.ServerSide, error) {
+	switch c.Encryption {
+	case encryptS3:
+		return encrypt.NewSSE(), nil
+	case encryptKMS:
+		sse, err := encrypt.NewSSEKMS(c.EncryptionKey, nil)
+		if err != nil {
+			return nil, fmt.Errorf("blob: encryption key: %w", err)
+		}
+		return sse, nil
+	default:
+		return nil, nil
+	}
+}
+
 func (s *Store) awaitBucket(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.ConnectWait, errConnectTimeout)
 	defer cancel()
+	var last error // that is not the end of the wait itself
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := s.makeBucket(ctx)
 		if err == nil || !job.Retryable(err) {
 			return err
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return classify("Open", s.cfg.Bucket, errors.Join(context.Cause(ctx), err))
+			return classify("Open", s.cfg.Bucket, errors.Join(context.Cause(ctx), cmp.Or(last, err)))
 		}
 	}
 }

@@ -125,6 +125,12 @@ func (b *Bus) natsOptions(ctx context.Context, connected chan<- struct{}) []nats
 	if b.cfg.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(b.cfg.Credentials))
 	}
+	if b.cfg.CA != "" {
+		opts = append(opts, nats.RootCAs(b.cfg.CA))
+	}
+	if b.cfg.Cert != "" {
+		opts = append(opts, nats.ClientCert(b.cfg.Cert, b.cfg.CertKey))
+	}
 	return opts
 }
 

@@ -33,6 +33,9 @@ const (
 type Config struct {
 	URL         string        `help:"NATS servers, separated by commas." default:"nats://127.0.0.1:4222"`
 	Credentials string        `help:"File with NATS credentials." placeholder:"FILE"`
+	CA          string        `help:"File with the certificates that NATS servers are trusted by; default: the machine's." placeholder:"FILE"`
+	Cert        string        `help:"Client certificate shown to NATS servers; with its key. Read again at each connection." placeholder:"FILE"`
+	CertKey     string        `help:"Key of the client certificate." placeholder:"FILE"`
 	Replicas    int           `help:"Copies of each stream: 1, 3 or 5. 0 makes it 3 in a cluster of three servers or more, else 1, and lowers none that there are." default:"0"`
 	Sync        string        `help:"What to do about NATS servers that do not sync each message to disk, so that a power cut loses accepted jobs: verify refuses to run with one, or if none can be asked; assured refuses only with one; unsafe warns and runs on." default:"verify" enum:"verify,assured,unsafe"`
 	Monitor     string        `help:"Monitoring addresses of all NATS servers, as http://host:8222, separated by commas. They are asked where the account may not ask $SYS.REQ.SERVER.PING.JSZ. Default: port 8222 of each server." placeholder:"URL"`
@@ -73,6 +76,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("bus: sync is %q; it must be %s, %s or %s", c.Sync, SyncVerify, SyncAssured, SyncUnsafe)
 	case c.JobsBytes < 2*MaxMessageBytes || c.WorkBytes < 2*MaxMessageBytes:
 		return fmt.Errorf("bus: jobs_bytes (%d) and work_bytes (%d) must be at least %d", c.JobsBytes, c.WorkBytes, 2*MaxMessageBytes)
+	case (c.Cert == "") != (c.CertKey == ""):
+		return fmt.Errorf("bus: cert (%q) and cert_key (%q) must both be given, or neither", c.Cert, c.CertKey)
 	case c.WorkMsgs < 1:
 		return fmt.Errorf("bus: work_msgs is %d; it must be positive", c.WorkMsgs)
 	case c.AckWait < 0 || c.ConnectWait < 0:

@@ -1440,7 +1440,7 @@ type ClientInterface interface {
 	// RevokeKey Revoke an API key.
 	//
 	// May be called any number of times. Other gateway processes may honour the key for up to 30 seconds more. Needs the
-	// scope `admin`.
+	// scope `admin`. The tenant's last key with that scope is refused with 409, unless an access token asks.
 	//
 	// Corresponds with DELETE /v1/keys/{id} (the `RevokeKey` operationId).
 	RevokeKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1833,7 +1833,7 @@ func (c *Client) CreateKey(ctx context.Context, params *CreateKeyParams, body Cr
 // RevokeKey Revoke an API key.
 //
 // May be called any number of times. Other gateway processes may honour the key for up to 30 seconds more. Needs the
-// scope `admin`.
+// scope `admin`. The tenant's last key with that scope is refused with 409, unless an access token asks.
 //
 // Corresponds with DELETE /v1/keys/{id} (the `RevokeKey` operationId).
 func (c *Client) RevokeKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3506,7 +3506,7 @@ type ClientWithResponsesInterface interface {
 	// RevokeKeyWithResponse Revoke an API key.
 	//
 	// May be called any number of times. Other gateway processes may honour the key for up to 30 seconds more. Needs the
-	// scope `admin`.
+	// scope `admin`. The tenant's last key with that scope is refused with 409, unless an access token asks.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5831,6 +5831,11 @@ type RevokeKeyResponse404Headers struct {
 	XRequestID string
 }
 
+// RevokeKeyResponse409Headers the declared response headers of an HTTP 409 response for RevokeKey
+type RevokeKeyResponse409Headers struct {
+	XRequestID string
+}
+
 // RevokeKeyResponse429Headers the declared response headers of an HTTP 429 response for RevokeKey
 type RevokeKeyResponse429Headers struct {
 	RateLimit       *string
@@ -5859,6 +5864,8 @@ type RevokeKeyResponse struct {
 	ApplicationProblemJSON403 *ProblemResponse
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *ProblemResponse
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *TooMany
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -5873,6 +5880,8 @@ type RevokeKeyResponse struct {
 	Headers403 *RevokeKeyResponse403Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *RevokeKeyResponse404Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *RevokeKeyResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *RevokeKeyResponse429Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
@@ -5894,6 +5903,11 @@ func (r RevokeKeyResponse) GetApplicationProblemJSON403() *ProblemResponse {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r RevokeKeyResponse) GetApplicationProblemJSON404() *ProblemResponse {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RevokeKeyResponse) GetApplicationProblemJSON409() *ProblemResponse {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -6777,7 +6791,7 @@ func (c *ClientWithResponses) CreateKeyWithResponse(ctx context.Context, params 
 // RevokeKeyWithResponse Revoke an API key.
 //
 // May be called any number of times. Other gateway processes may honour the key for up to 30 seconds more. Needs the
-// scope `admin`.
+// scope `admin`. The tenant's last key with that scope is refused with 409, unless an access token asks.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9962,6 +9976,13 @@ func ParseRevokeKeyResponse(rsp *http.Response) (*RevokeKeyResponse, error) {
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest TooMany
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -10033,6 +10054,16 @@ func ParseRevokeKeyResponse(rsp *http.Response) (*RevokeKeyResponse, error) {
 			headers.XRequestID = value
 		}
 		response.Headers404 = &headers
+	case rsp.StatusCode == 409:
+		var headers RevokeKeyResponse409Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers RevokeKeyResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {

@@ -110,7 +110,7 @@ func (b *bench) startBacking(ctx context.Context) (k *backing, err error) {
 // furnish makes the schema, a key and a voice, and takes jobs from the bus as the
 // scheduler would, without writing them: the gateway does not wait for that.
 func (b *bench) furnish(ctx context.Context, k *backing) error {
-	init := exec.CommandContext(ctx, filepath.Join(b.bin, "voicemill"), "init") //nolint:gosec // built by make
+	init := exec.CommandContext(ctx, filepath.Join(b.bin, "voicemill"), "init", "--print-key", "--first-key", filepath.Join(b.dir, "first-key")) //nolint:gosec // built by make
 	init.Env, init.Stderr = append(os.Environ(), k.env...), os.Stderr
 	out, err := init.Output()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/platform/embed/pgd"
 )
 
 // Solo is one `voicemill up`: everything in one process and one data directory.
@@ -155,10 +157,8 @@ func (s *Solo) Key() string { return s.key }
 // KeyFile returns where the first API key is kept.
 func (s *Solo) KeyFile() string { return filepath.Join(s.Data, "first-key") }
 
-// DSN returns the connection string of the private Postgres.
-func (s *Solo) DSN() string {
-	return fmt.Sprintf("host='%s' port=5432 user=voicemill dbname=voicemill sslmode=disable", filepath.Join(s.Data, "postgres", "socket"))
-}
+// DSN returns the connection string of the private Postgres, which must have been started once.
+func (s *Solo) DSN() (string, error) { return pgd.DSN(filepath.Join(s.Data, "postgres")) }
 
 // Log returns everything that was logged so far.
 func (s *Solo) Log() string {

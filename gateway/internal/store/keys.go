@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
 )
 
 // Key is one API key; its secret is not kept.
@@ -76,6 +78,35 @@ func (s *Store) CountKeys(ctx context.Context, tenant job.Tenant) (n int, err er
 	return n, err
 }
 
+// CountAdmins returns how many keys of tenant work and may administer.
+func (s *Store) CountAdmins(ctx context.Context, tenant job.Tenant) (n int, err error) {
+	err = s.call(ctx, "CountAdmins", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("CountAdmins"), tenant).Scan(&n)
+	})
+	return n, err
+}
+
+// Tenant is one tenant and how many of its keys work.
+type Tenant struct {
+	ID        job.Tenant
+	CreatedAt time.Time
+	Keys      int
+	Admins    int
+}
+
+// Tenants returns all tenants by name.
+func (s *Store) Tenants(ctx context.Context) (all []Tenant, err error) {
+	err = s.call(ctx, "Tenants", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListTenants"))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant])
+		return err
+	})
+	return all, err
+}
+
 // ListKeys returns at most limit keys of tenant after the cursor, newest first.
 func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, limit int) (keys []Key, err error) {
 	err = s.call(ctx, "ListKeys", func(ctx context.Context) error {
@@ -93,12 +124,45 @@ func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, l
 	return keys, err
 }
 
-// RevokeKey ends a key of tenant; it may be called again. NotFound if it never was one.
-func (s *Store) RevokeKey(ctx context.Context, tenant job.Tenant, id string) error {
+// RevokeKey ends a key of tenant; it may be called again. NotFound if it never was
+// one. The last key that may administer is kept if keepAdmin says so: then the
+// error is a Conflict.
+func (s *Store) RevokeKey(ctx context.Context, tenant job.Tenant, id string, keepAdmin KeepAdmin) error {
 	return s.call(ctx, "RevokeKey", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("RevokeKey"), tenant, id).Scan(&id)
+		return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+			if keepAdmin {
+				if err := s.othersAdminister(ctx, tx, tenant, id); err != nil {
+					return err
+				}
+			}
+			return tx.QueryRow(ctx, s.queries.Get("RevokeKey"), tenant, id).Scan(&id)
+		})
 	})
 }
+
+// KeepAdmin is whether a tenant must keep a key with the scope admin.
+type KeepAdmin bool
+
+// othersAdminister returns a Conflict if id is the last key of tenant that may
+// administer. Two that are revoked at once wait for each other.
+func (s *Store) othersAdminister(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id string) error {
+	if _, err := tx.Exec(ctx, s.queries.Get("LockTenant"), tenant); err != nil {
+		return err
+	}
+	var admin bool
+	if err := tx.QueryRow(ctx, s.queries.Get("FindKeyOf"), tenant, id).Scan(&admin); err != nil || !admin {
+		return err
+	}
+	var others int
+	if err := tx.QueryRow(ctx, s.queries.Get("CountOtherAdmins"), tenant, id).Scan(&others); err != nil || others > 0 {
+		return err
+	}
+	return &job.Error{Op: "store.RevokeKey", Kind: job.Conflict, Public: sayLastAdmin, Err: errLastAdmin}
+}
+
+const sayLastAdmin = "This is the last key that may administer; without it nobody could make another. Create one with the scope admin first."
+
+var errLastAdmin = errors.New("the tenant's last key with the scope admin")
 
 // CallbackSecret returns the secret that signs the tenant's callbacks.
 func (s *Store) CallbackSecret(ctx context.Context, tenant job.Tenant) (secret string, err error) {

@@ -78,9 +78,9 @@ func TestAKeyIsFoundByItsHashUntilItIsRevoked(t *testing.T) {
 	require.NoError(t, db.QueryRow(ctx, `select string_agg(k::text, ' ') from api_keys k`).Scan(&stored))
 	require.NotContains(t, stored, secret, "a secret is never stored")
 
-	require.Equal(t, job.NotFound, job.KindOf(s.RevokeKey(ctx, "other", k.ID)), "another tenant's key")
-	require.NoError(t, s.RevokeKey(ctx, tenant, k.ID))
-	require.NoError(t, s.RevokeKey(ctx, tenant, k.ID))
+	require.Equal(t, job.NotFound, job.KindOf(s.RevokeKey(ctx, "other", k.ID, false)), "another tenant's key")
+	require.NoError(t, s.RevokeKey(ctx, tenant, k.ID, false))
+	require.NoError(t, s.RevokeKey(ctx, tenant, k.ID, false))
 	none, err = s.FindKey(ctx, auth.HashKey(secret))
 	require.NoError(t, err)
 	require.Nil(t, none)

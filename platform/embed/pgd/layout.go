@@ -12,11 +12,12 @@ import (
 	"syscall"
 )
 
-// layout is where things are: base/lock, base/cluster (Postgres's own), and
-// the socket's folder, which is outside when base's path is too long for one.
+// layout is where things are: base/lock, base/password, base/hba.conf (who is let
+// in), base/cluster (Postgres's own), and the socket's folder, which is outside when base's path is too long for one.
 type layout struct {
 	base, cluster, socketDir string
-	tempSocket               bool // socketDir is ours to remove
+	secret                   string // the password
+	tempSocket               bool   // socketDir is ours to remove
 	lock                     *os.File
 }
 
@@ -45,7 +46,7 @@ func prepare(dataDir string, o owner) (*layout, error) {
 	if l.lock, err = takeLock(filepath.Join(base, "lock"), base); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.chooseSocketDir(o), l.handOver(o)); err != nil {
+	if err := errors.Join(l.makeSocketDir(o), l.handOver(o)); err != nil {
 		l.release()
 		return nil, err
 	}
@@ -102,9 +103,9 @@ func takeLock(path, base string) (*os.File, error) {
 	return f, nil
 }
 
-// chooseSocketDir prefers base/socket; a path too long for a socket moves to a
+// placeSocket prefers base/socket; a path too long for a socket moves to a
 // folder in the temporary directory whose name depends on base alone.
-func (l *layout) chooseSocketDir(o owner) error {
+func (l *layout) placeSocket() {
 	l.socketDir = filepath.Join(l.base, "socket")
 	if len(filepath.Join(l.socketDir, socketName)) > maxSocketLen {
 		sum := sha256.Sum256([]byte(l.base))
@@ -114,6 +115,11 @@ func (l *layout) chooseSocketDir(o owner) error {
 			l.socketDir = filepath.Join("/tmp", name)
 		}
 	}
+}
+
+// makeSocketDir makes the socket's folder, private to the owner.
+func (l *layout) makeSocketDir(o owner) error {
+	l.placeSocket()
 	if err := os.Mkdir(l.socketDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("pgd: make the socket's directory: %w", err)
 	}
@@ -182,5 +188,5 @@ func (l *layout) major() string {
 // dsn quotes the folder, which may hold spaces.
 func (l *layout) dsn() string {
 	dir := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(l.socketDir)
-	return fmt.Sprintf("host='%s' port=5432 user=%s dbname=%s sslmode=disable", dir, superuser, superuser)
+	return fmt.Sprintf("host='%s' port=5432 user=%s password=%s dbname=%s sslmode=disable", dir, superuser, l.secret, superuser)
 }

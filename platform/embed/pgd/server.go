@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -78,6 +79,12 @@ func (s *Server) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.awaitFormer(ctx, time.Now().Add(staleTimeout)); err != nil {
+		return err
+	}
+	if err := s.secure(ctx); err != nil {
+		return err
+	}
 	c, err := s.startChild(ctx)
 	if err != nil {
 		return err
@@ -112,12 +119,7 @@ func (s *Server) makeCluster(ctx context.Context) error {
 	if err := c.wait(ctx); err != nil {
 		return fmt.Errorf("pgd: make the database: %w", err)
 	}
-	single := command(s.owner, s.layout.base, filepath.Join(s.bin, "postgres"), "--single", "-F", "-D", aside, "postgres")
-	single.Stdin = strings.NewReader("create database " + superuser + "\n")
-	if c, err = spawn(single, s.log); err != nil {
-		return err
-	}
-	if err := c.wait(ctx); err != nil {
+	if err := s.single(ctx, aside, "create database "+superuser); err != nil {
 		return fmt.Errorf("pgd: create the database: %w", err)
 	}
 	if !s.cfg.NoSync {
@@ -132,6 +134,28 @@ func (s *Server) makeCluster(ctx context.Context) error {
 		return err
 	}
 	s.log.InfoContext(ctx, "database made", slog.String("directory", s.layout.cluster), slog.Duration("duration", time.Since(begin)))
+	return nil
+}
+
+// single runs one statement in a cluster that no server serves.
+func (s *Server) single(ctx context.Context, cluster, sql string) error {
+	args := []string{"--single", "-D", cluster}
+	if s.cfg.NoSync {
+		args = append(args, "-F")
+	}
+	cmd := command(s.owner, s.layout.base, filepath.Join(s.bin, "postgres"), append(args, "postgres")...)
+	cmd.Stdin = strings.NewReader(sql + "\n")
+	c, err := spawn(cmd, s.log)
+	if err != nil {
+		return err
+	}
+	if err := c.wait(ctx); err != nil {
+		return err
+	}
+	// It ends well whatever becomes of the statement.
+	if said := c.tail.String(); strings.Contains(said, "ERROR:") || strings.Contains(said, "FATAL:") {
+		return errors.New(said)
+	}
 	return nil
 }
 
@@ -157,6 +181,7 @@ func withDir(dir string, do func(*os.File) error) error {
 func (s *Server) args() []string {
 	settings := []string{
 		"listen_addresses=", "unix_socket_permissions=0700", "cluster_name=voicemill",
+		"hba_file=" + filepath.Join(s.layout.base, hbaFile), "password_encryption=scram-sha-256",
 		"max_connections=" + strconv.Itoa(s.cfg.MaxConnections),
 		"shared_buffers=" + strconv.Itoa(s.cfg.SharedBuffersMB) + "MB",
 		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=512MB",
@@ -203,7 +228,10 @@ func (s *Server) startChild(ctx context.Context) (*child, error) {
 func (s *Server) awaitFormer(ctx context.Context, until time.Time) error {
 	for told := false; ; {
 		pid, _ := postmaster(s.layout.cluster)
-		if pid == 0 || !runsIn(pid, s.layout.cluster) {
+		if pid == 0 {
+			return s.dropEmptyPid(ctx)
+		}
+		if !runsIn(pid, s.layout.cluster) {
 			return nil
 		}
 		if !told {
@@ -218,6 +246,30 @@ func (s *Server) awaitFormer(ctx context.Context, until time.Time) error {
 			return err
 		}
 	}
+}
+
+// dropEmptyPid removes a postmaster.pid that names no process, as a power cut or
+// a full disk leaves it: no server would start beside it. We hold the lock, and no
+// process is at work in the cluster.
+func (s *Server) dropEmptyPid(ctx context.Context) error {
+	path := filepath.Join(s.layout.cluster, "postmaster.pid")
+	if _, err := os.Lstat(path); err != nil {
+		return nil //nolint:nilerr // none is what there should be
+	}
+	procs, err := os.ReadDir("/proc")
+	if err != nil {
+		return fmt.Errorf("pgd: look for a former server: %w", err)
+	}
+	for _, p := range procs {
+		if pid, err := strconv.Atoi(p.Name()); err == nil && runsIn(pid, s.layout.cluster) {
+			return nil // it starts or stops; who waits asks again
+		}
+	}
+	s.log.WarnContext(ctx, "a postmaster.pid that names no process is removed", slog.String("path", path))
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pgd: remove an empty postmaster.pid: %w", err)
+	}
+	return nil
 }
 
 // runsIn reports whether process pid is alive with dir as its working
@@ -309,7 +361,7 @@ func (c *crashes) add(now time.Time) int {
 }
 
 // DSN returns the connection string of the server's database. It stays the
-// same over a crash. It holds no secret: the socket's folder is private.
+// same over a crash. It holds the password.
 func (s *Server) DSN() string { return s.layout.dsn() }
 
 // PID returns the process id of the server that runs now.

@@ -195,7 +195,7 @@ func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 	in.Bucket = path
 	out, err := s.files.CreateMultipartUpload(ctx, in)
 	out.Bucket = name
-	return out, err
+	return out, plain(err)
 }
 
 // UploadPart stores one part.
@@ -206,7 +206,8 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 	}
 	abs := *in
 	abs.Bucket, abs.Body = path, announced(in.Body, in.ContentLength)
-	return s.files.UploadPart(ctx, &abs)
+	out, err := s.files.UploadPart(ctx, &abs)
+	return out, plain(err)
 }
 
 // AbortMultipartUpload drops the parts.

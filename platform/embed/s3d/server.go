@@ -109,18 +109,18 @@ func open(dir string, log *slog.Logger) (*store, error) {
 	}
 	opts.SetNewDirPerm(0o700)
 	opts.SetNewFilePerm(0o600)
-	var attributes meta.MetadataStorer = meta.XattrMeta{}
+	var stored meta.MetadataStorer = meta.XattrMeta{}
 	if _, err := os.Stat(sidecar); err == nil || !hasXattr(root) {
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
 			return nil, fmt.Errorf("s3d: make the folder for attributes: %w", err)
 		}
-		if attributes, err = meta.NewSideCar(sidecar); err != nil {
+		if stored, err = meta.NewSideCar(sidecar); err != nil {
 			return nil, fmt.Errorf("s3d: %w", err)
 		}
 		log.Info("files cannot carry attributes here; they are kept beside", slog.String("directory", sidecar))
 	}
 	// "." is where the process is already: the library's change of directory changes nothing.
-	files, err := posix.New(".", attributes, opts)
+	files, err := posix.New(".", attributes{stored}, opts)
 	if err != nil {
 		return nil, fmt.Errorf("s3d: %w", err)
 	}

@@ -3,7 +3,6 @@ package s3d
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
+	"golang.org/x/sync/singleflight"
 )
 
 // store is the backend of the server: the library's file backend with absolute
@@ -26,6 +26,7 @@ type store struct {
 	files *posix.Posix
 	root  string
 	known dirs
+	joins singleflight.Group // by upload
 }
 
 // bucketName is stricter than S3: it is also a safe name of a folder.
@@ -62,40 +63,43 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	}
 	in.Bucket, in.Body = path, announced(in.Body, in.ContentLength)
 	out, err := s.files.PutObjectWithPostFunc(ctx, in, (*os.File).Sync)
-	if err != nil {
-		return out, err
+	if err == nil {
+		err = s.settle(*path, *in.Key)
 	}
-	return out, s.settle(*path, *in.Key)
+	return out, plain(err)
 }
 
 // CompleteMultipartUpload joins the parts into a file that is synced before it
 // gets its name, and then like PutObject. Parts are not synced by themselves:
-// an upload that a power cut interrupts begins anew.
+// an upload that a power cut interrupts begins anew. A request that is repeated
+// while the first is in hand shares its answer; the library would say at once
+// that all is done.
 func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
 	path, err := s.bucket(in.Bucket)
 	if err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
-	abs, name := *in, in.Bucket
+	if in.Key == nil || in.UploadId == nil {
+		return s3response.CompleteMultipartUploadResult{}, "", s3err.GetAPIError(s3err.ErrInvalidRequest)
+	}
+	abs := *in
 	abs.Bucket = path
-	left := 0
-	if in.MultipartUpload != nil {
-		left = len(in.MultipartUpload.Parts)
-	}
-	out, version, err := s.files.CompleteMultipartUploadWithCopy(ctx, &abs, func(part, whole *os.File) (bool, error) {
-		if _, err := io.Copy(whole, part); err != nil {
-			return true, err // the library copies the rest, and meets the error again
+	shared, err, _ := s.joins.Do(*in.UploadId, func() (any, error) {
+		out, version, err := s.files.CompleteMultipartUpload(ctx, &abs)
+		if err == nil {
+			err = s.settle(*path, *in.Key)
 		}
-		if left--; left == 0 {
-			return true, whole.Sync()
-		}
-		return true, nil
+		return joined{out, version}, err
 	})
-	out.Bucket = name
-	if err != nil {
-		return out, version, err
-	}
-	return out, version, s.settle(*path, *in.Key)
+	done, _ := shared.(joined)
+	done.out.Bucket = in.Bucket
+	return done.out, done.version, plain(err)
+}
+
+// joined is what the library says of an object that was made of parts.
+type joined struct {
+	out     s3response.CompleteMultipartUploadResult
+	version string
 }
 
 // settle makes the entries of the folders that lead to an object durable, and

@@ -15,7 +15,9 @@ type Grammar struct {
 	Up     UpCommand     `cmd:"" passthrough:"" group:"Run" help:"Run everything in one process."`
 	Demo   DemoCommand   `cmd:"" group:"Run" help:"Turn a book into audio and show it happening."`
 	Doctor DoctorCommand `cmd:"" group:"Run" help:"Check that this machine has what voicemill needs."`
-	Init   InitCommand   `cmd:"" group:"Run" help:"Prepare the database of services that run apart and print a first key."`
+	Init   InitCommand   `cmd:"" group:"Run" help:"Prepare the database of services that run apart, with a first key; may be repeated."`
+
+	Tenants TenantsCommand `cmd:"" group:"Run" help:"Create and list tenants, in the database."`
 
 	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
 	Watch  WatchCommand  `cmd:"" group:"Jobs" help:"Follow a job until it ends."`

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 
 	"github.com/voicemill/voicemill/api/client"
-	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/platform/config"
-	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/demo"
@@ -132,37 +129,4 @@ func (c *DoctorCommand) Run(ctx context.Context, con *console.Console) error {
 		return &ExitError{Code: ExitUnexpected}
 	}
 	return nil
-}
-
-// InitCommand prepares the database of a deployment whose services run apart.
-type InitCommand struct {
-	DSN config.Secret `name:"db-dsn" env:"VOICEMILL_DB_DSN" required:"" placeholder:"DSN" help:"Postgres connection string."`
-}
-
-// Run brings the schema up, makes the default tenant and prints a new
-// administrator's key.
-func (c *InitCommand) Run(ctx context.Context, con *console.Console) error {
-	log, err := telemetry.NewLogger(con.Err, "warn", "text")
-	if err != nil {
-		return err
-	}
-	db, err := pg.Connect(ctx, pg.Config{DSN: c.DSN}, log)
-	if err != nil {
-		return ownFault(err)
-	}
-	defer db.Close()
-	if err := pg.Migrate(ctx, db, log); err != nil {
-		return err
-	}
-	if err := pg.EnsureTenant(ctx, db, up.DefaultTenant); err != nil {
-		return err
-	}
-	key, err := gateway.CreateKey(ctx, db, up.DefaultTenant, "first key", gateway.Scopes(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	if con.JSON {
-		return con.Document(map[string]string{"key": key})
-	}
-	return con.Printf("%s\n", key)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -19,9 +18,9 @@ import (
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/lifecycle"
-	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler"
+	"github.com/voicemill/voicemill/voicemill/internal/firstkey"
 	"github.com/voicemill/voicemill/worker"
 )
 
@@ -75,8 +74,7 @@ func (c *Config) Validate() error {
 type Running struct {
 	URL     string // of the API
 	Admin   string // of the admin port
-	Key     string // the first API key; empty unless this start created it
-	KeyFile string // where the first key is kept
+	KeyFile string // where the first API key is kept, and nowhere else
 	Took    time.Duration
 }
 
@@ -108,7 +106,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	running := Running{Admin: "http://" + admin.Addr().String(), KeyFile: filepath.Join(cfg.Data, firstKeyFile)}
-	if running.Key, err = firstKey(ctx, b.db, running.KeyFile); err != nil {
+	// Whoever has lost the file's key removes it and starts again.
+	first := firstkey.Request{Tenant: DefaultTenant, Path: running.KeyFile, Another: true, Random: rand.Reader}
+	if _, err := firstkey.Ensure(ctx, b.db, first); err != nil {
 		return errors.Join(err, b.stop(context.WithoutCancel(ctx)))
 	}
 	say := sync.OnceFunc(func() { running.Took = time.Since(began); deps.Ready(running) })
@@ -136,30 +136,6 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 // DefaultTenant owns what is made on one machine.
 const DefaultTenant job.Tenant = "default"
 
-// firstKey makes the default tenant and, if path does not exist, an
-// administrator's key whose secret it writes there for the owner alone. Whoever
-// has lost the file's key removes it and starts again.
-func firstKey(ctx context.Context, db *pg.Pool, path string) (string, error) {
-	if err := pg.EnsureTenant(ctx, db, DefaultTenant); err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	key, err := gateway.CreateKey(ctx, db, DefaultTenant, "first key", gateway.Scopes(), rand.Reader)
-	if err != nil {
-		return "", fmt.Errorf("create the first key: %w", err)
-	}
-	aside := path + ".new"
-	if err := os.WriteFile(aside, []byte(key+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write the first key: %w", err)
-	}
-	if err := os.Rename(aside, path); err != nil {
-		return "", fmt.Errorf("write the first key: %w", err)
-	}
-	return key, nil
-}
-
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
@@ -170,10 +146,6 @@ func absolute(path string) string {
 // Screen writes what a person needs to go on: where, with which key, and the
 // next command.
 func Screen(w io.Writer, r Running) error {
-	key := fmt.Sprintf("export VOICEMILL_KEY=$(cat %s)", r.KeyFile)
-	if r.Key != "" {
-		key = "export VOICEMILL_KEY=" + r.Key
-	}
 	_, err := fmt.Fprintf(w, `voicemill is up (%d ms)
 
   API     %s
@@ -183,11 +155,11 @@ func Screen(w io.Writer, r Running) error {
 Next, in another terminal:
 
   export VOICEMILL_URL=%s
-  %s
+  export VOICEMILL_KEY=$(cat %s)
   voicemill submit book.epub --wait
 
 Ctrl-C drains and ends.
-`, r.Took.Milliseconds(), r.URL, r.Admin, r.KeyFile, r.URL, key)
+`, r.Took.Milliseconds(), r.URL, r.Admin, r.KeyFile, r.URL, r.KeyFile)
 	if err != nil {
 		return fmt.Errorf("print the first screen: %w", err)
 	}

@@ -49,6 +49,7 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 	}
 	a.deps.Tell(bus.Settled{Job: j.Num, Attempt: max(d.Attempt, 1), Tenant: j.Tenant, Class: j.Class, Pool: bus.PoolAssemble})
 	if ok {
+		a.deps.Meter.Ended(end.State)
 		a.deps.Log.InfoContext(ctx, "job ended", slog.String("job_id", string(id)), slog.String("state", string(end.State)))
 	}
 	return nil

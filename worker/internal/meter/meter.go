@@ -26,9 +26,12 @@ const (
 )
 
 // Meter is the worker's metrics. A nil Meter counts nothing. It is safe for
-// concurrent use.
+// concurrent use. Every series is there from the start, so that a rate over it is
+// never without an answer.
 type Meter struct {
 	segments telemetry.CounterVec
+	errors   telemetry.CounterVec
+	ended    telemetry.CounterVec
 	audio    telemetry.CounterVec
 	calls    telemetry.CounterVec
 	engine   telemetry.CounterVec
@@ -37,11 +40,14 @@ type Meter struct {
 	assembly telemetry.HistogramVec
 }
 
-// New registers the worker's metrics. It may be called once for a Registry.
-func New(reg *telemetry.Registry) *Meter {
+// New registers the metrics of a worker that serves pools. It may be called once
+// for a Registry.
+func New(reg *telemetry.Registry, pools ...string) *Meter {
 	sizes := []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 500}
 	durations := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
-	return &Meter{
+	m := &Meter{
+		errors:   reg.CounterVec("voicemill_worker_segment_errors_total", "Tries of segments that brought no speech, by the kind of failure.", "pool", "kind"),
+		ended:    reg.CounterVec("voicemill_worker_jobs_ended_total", "Jobs that this worker ended, by their last state.", "state"),
 		segments: reg.CounterVec("voicemill_worker_segments_total", "Segments by what became of them in this worker.", "pool", "outcome"),
 		audio:    reg.CounterVec("voicemill_worker_audio_seconds_total", "Seconds of audio that engines spoke.", "pool"),
 		calls:    reg.CounterVec("voicemill_worker_engine_calls_total", "Engine calls by how they ended.", "pool", "result"),
@@ -50,12 +56,58 @@ func New(reg *telemetry.Registry) *Meter {
 		groups:   reg.Histogram("voicemill_worker_commit_outcomes", "Outcomes in one database transaction.", sizes),
 		assembly: reg.HistogramVec("voicemill_worker_assembly_duration_seconds", "Time to join a chapter or to end a job.", durations, "kind", "result"),
 	}
+	m.begin(pools)
+	return m
+}
+
+// begin shows what has not happened yet as zero.
+func (m *Meter) begin(pools []string) {
+	results := []string{result(nil)}
+	for _, k := range job.Kinds() {
+		results = append(results, k.String())
+	}
+	for _, pool := range pools {
+		m.audio.With(pool)
+		m.engine.With(pool)
+		m.batches.With(pool)
+		for _, o := range []Outcome{Spoken, Reused, Failed, Unwanted} {
+			m.segments.With(pool, string(o))
+		}
+		for _, r := range results {
+			m.calls.With(pool, r)
+		}
+		for _, r := range results[1:] {
+			m.errors.With(pool, r)
+		}
+	}
+	for _, s := range []job.State{job.StateSucceeded, job.StatePartial, job.StateFailed} {
+		m.ended.With(string(s))
+	}
+	for _, kind := range []string{Join, Finish} {
+		m.assembly.With(kind, result(nil))
+		m.assembly.With(kind, job.Unavailable.String())
+		m.assembly.With(kind, job.Internal.String())
+	}
 }
 
 // Segment counts one segment.
 func (m *Meter) Segment(pool string, o Outcome) {
 	if m != nil {
 		m.segments.With(pool, string(o)).Inc()
+	}
+}
+
+// Error counts one try of so many segments that brought no speech.
+func (m *Meter) Error(pool string, segments int, err error) {
+	if m != nil {
+		m.errors.With(pool, job.KindOf(err).String()).Add(float64(segments))
+	}
+}
+
+// Ended counts one job that has come to its last state.
+func (m *Meter) Ended(s job.State) {
+	if m != nil {
+		m.ended.With(string(s)).Inc()
 	}
 }
 

@@ -39,6 +39,30 @@ func TestWhatIsCountedCanBeRead(t *testing.T) {
 	}
 }
 
+func TestWhatHasNotHappenedIsZero(t *testing.T) {
+	t.Parallel()
+	reg := telemetry.NewRegistry()
+	m := meter.New(reg, "espeak", "gpu")
+	m.Error("gpu", 3, &job.Error{Op: "t", Kind: job.Engine})
+	m.Ended(job.StatePartial)
+	var out bytes.Buffer
+	require.NoError(t, reg.Write(&out))
+	for _, line := range []string{
+		`voicemill_worker_segment_errors_total{kind="engine",pool="gpu"} 3`,
+		`voicemill_worker_segment_errors_total{kind="engine",pool="espeak"} 0`,
+		`voicemill_worker_segments_total{outcome="spoken",pool="espeak"} 0`,
+		`voicemill_worker_audio_seconds_total{pool="espeak"} 0`,
+		`voicemill_worker_engine_calls_total{pool="espeak",result="ok"} 0`,
+		`voicemill_worker_engine_calls_total{pool="espeak",result="unavailable"} 0`,
+		`voicemill_worker_batch_segments_count{pool="gpu"} 0`,
+		`voicemill_worker_jobs_ended_total{state="partial"} 1`,
+		`voicemill_worker_jobs_ended_total{state="succeeded"} 0`,
+		`voicemill_worker_assembly_duration_seconds_count{kind="finish",result="ok"} 0`,
+	} {
+		require.Contains(t, out.String(), line)
+	}
+}
+
 func TestANilMeterCountsNothing(t *testing.T) {
 	t.Parallel()
 	var m *meter.Meter
@@ -46,5 +70,7 @@ func TestANilMeterCountsNothing(t *testing.T) {
 	m.Segment("p", meter.Failed)
 	m.Call("p", 1, time.Second, nil)
 	m.Group(1)
+	m.Error("p", 1, errors.New("x"))
+	m.Ended(job.StateFailed)
 	m.Assembly(meter.Finish, time.Second, nil)
 }

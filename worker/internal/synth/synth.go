@@ -235,6 +235,7 @@ func (r *run) speak(ctx context.Context, tasks []deliver.Task) {
 	case ctx.Err() != nil:
 		giveBack(tasks)
 	case isAway(err):
+		r.deps.Meter.Error(r.cfg.Pool, len(tasks), err)
 		giveBack(tasks)
 		r.note(err)
 	case len(tasks) == 1:
@@ -294,6 +295,7 @@ func (r *run) result(ctx context.Context, t deliver.Task, res engine.Result) {
 	case ctx.Err() != nil:
 		giveBack([]deliver.Task{t})
 	case isAway(res.Err):
+		r.deps.Meter.Error(r.cfg.Pool, 1, res.Err)
 		giveBack([]deliver.Task{t})
 		r.note(res.Err)
 	default:
@@ -303,6 +305,7 @@ func (r *run) result(ctx context.Context, t deliver.Task, res engine.Result) {
 
 func (r *run) failure(ctx context.Context, t deliver.Task, err error) {
 	r.deps.Meter.Segment(r.cfg.Pool, meter.Failed)
+	r.deps.Meter.Error(r.cfg.Pool, 1, err)
 	r.delivering.Go(func() { r.note(r.deps.Deliver.Failure(ctx, t, err)) })
 }
 
