@@ -84,13 +84,11 @@ type rotation struct {
 func (r *rotation) open(t *testing.T, part string) *blob.Store {
 	t.Helper()
 	cfg := testkit.S3Config(t)
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: cfg.Endpoint})
-	direct := proxy.Director
-	proxy.Director = func(req *http.Request) { // the host is part of the signature
-		host := req.Host
-		direct(req)
-		req.Host = host
-	}
+	direct := &url.URL{Scheme: "http", Host: cfg.Endpoint}
+	proxy := &httputil.ReverseProxy{Rewrite: func(req *httputil.ProxyRequest) {
+		req.SetURL(direct)
+		req.Out.Host = req.In.Host // it is part of the signature
+	}}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if !r.wrong.Load() || req.Method == http.MethodGet || !strings.Contains(req.URL.Path, part) {
 			proxy.ServeHTTP(rw, req)

@@ -57,11 +57,10 @@ func (w *world) entomb(g *grave) func(*parts) {
 func (w *world) undertaker(t *testing.T, kills string) (deaths *atomic.Int64, spoken *sync.Map) {
 	t.Helper()
 	deaths, spoken = &atomic.Int64{}, &sync.Map{}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan struct{})
+	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		for ctx.Err() == nil {
+		for alive := true; alive; {
 			g := newGrave()
 			e := &scripted{before: func(ctx context.Context, _ int, batch []engine.Request) error {
 				for _, r := range batch {
@@ -80,12 +79,13 @@ func (w *world) undertaker(t *testing.T, kills string) (deaths *atomic.Int64, sp
 			select {
 			case <-g.died:
 				deaths.Add(1)
-			case <-ctx.Done():
+			case <-over:
+				alive = false
 			}
 			stop()
 		}
 	}()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { close(over); <-done })
 	return deaths, spoken
 }
 

@@ -99,7 +99,7 @@ func TestALateOutcomeIsToldSo(t *testing.T) {
 		c, stop := start(t, &table{})
 		defer stop()
 		late := outcome(1)
-		late.Ref.Attempt = 0
+		late.Attempt = 0
 		if ok, err := c.Submit(t.Context(), late); ok || err != nil {
 			t.Errorf("Submit = %t, %v; want false and no error", ok, err)
 		}

@@ -206,7 +206,11 @@ func (l *Lease) Parts(n int, settled func()) []*Part {
 // Ack notes that p is done with; for the last part it is [Lease.Ack].
 func (p *Part) Ack(ctx context.Context) (err error) {
 	p.once.Do(func() {
-		err = p.lease.close(ctx, false)
+		if last, back := p.lease.close(false); last && back {
+			err = p.lease.Nak()
+		} else if last {
+			err = p.lease.Ack(ctx)
+		}
 		p.settled()
 	})
 	return err
@@ -215,24 +219,20 @@ func (p *Part) Ack(ctx context.Context) (err error) {
 // Nak notes that somebody else is to have p; with the last part the message goes.
 func (p *Part) Nak() (err error) {
 	p.once.Do(func() {
-		err = p.lease.close(context.Background(), true)
+		if last, _ := p.lease.close(true); last {
+			err = p.lease.Nak()
+		}
 		p.settled()
 	})
 	return err
 }
 
-func (l *Lease) close(ctx context.Context, back bool) error {
+// close notes that a part is settled. It tells whether that was the last one, and
+// whether the message is to be given back.
+func (l *Lease) close(given bool) (last, back bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.open--
-	l.back = l.back || back
-	open, back := l.open, l.back
-	l.mu.Unlock()
-	switch {
-	case open > 0:
-		return nil
-	case back:
-		return l.Nak()
-	default:
-		return l.Ack(ctx)
-	}
+	l.back = l.back || given
+	return l.open == 0, l.back
 }

@@ -164,7 +164,7 @@ func TestOneGroupMayHoldALateAndATimelyOutcome(t *testing.T) {
 	p := plantest.Insert(t, pool, plantest.Book{Chapters: []plantest.Chapter{plantest.Sentences("One", "a b")}})
 	w := release(t, pool, p)[0]
 	late := done(w)
-	late.Ref.Attempt = 7
+	late.Attempt = 7
 	require.Equal(t, []bool{false, true, false}, settle(t, s, late, done(w), failed(w)))
 	require.Equal(t, 1, count(t, pool, p.ID).done)
 }
