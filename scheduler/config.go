@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/outbox"
@@ -43,16 +44,26 @@ func (c Config) withDefaults() Config {
 // Validate reports the first setting, or relation of settings, that makes no sense.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	for _, part := range []interface{ Validate() error }{c.Plan, c.Release, c.Outbox, c.Callback, c.Housekeeping, c.Limits} {
-		if err := part.Validate(); err != nil {
-			return fmt.Errorf("scheduler: %w", err)
-		}
+	if err := config.Check("scheduler", c); err != nil {
+		return err
 	}
-	if longest := max(c.Plan.Grace, c.Release.Grace, c.Outbox.Grace, c.Callback.Grace); c.Grace <= longest {
-		return fmt.Errorf("scheduler: grace (%s) must exceed the grace of every part (%s)", c.Grace, longest)
-	}
-	if c.Release.WindowSeconds < c.Limits.SegmentSeconds {
-		return fmt.Errorf("scheduler: release window_seconds (%v) must be at least one segment (%v s)", c.Release.WindowSeconds, c.Limits.SegmentSeconds)
+	if err := c.Limits.Validate(); err != nil {
+		return fmt.Errorf("scheduler: %w", err)
 	}
 	return nil
+}
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	segment := c.withDefaults().Limits.SegmentSeconds
+	return []config.Rule{
+		{
+			Says: "`grace` must exceed `plan-grace`, `release-grace`, `outbox-grace` and `callback-grace`",
+			Kept: c.Grace > max(c.Plan.Grace, c.Release.Grace, c.Outbox.Grace, c.Callback.Grace),
+		},
+		{
+			Says: fmt.Sprintf("`release-window-seconds` must be at least one segment (%v s)", job.DefaultLimits().SegmentSeconds),
+			Kept: c.Release.WindowSeconds >= segment,
+		},
+	}
 }

@@ -197,8 +197,8 @@ func TestAWrongSettingIsNamed(t *testing.T) {
 		"outbox":            func(c *scheduler.Config) { c.Outbox.Window = 0 },
 		"lease (20s)":       func(c *scheduler.Config) { c.Callback.Lease = 20 * time.Second },
 		"crashes (1)":       func(c *scheduler.Config) { c.Plan.Crashes = 1 },
-		"backoff_max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },
-		"promised 24h":      func(c *scheduler.Config) { c.Housekeeping.IdempotencyKeys = time.Hour },
+		"backoff-max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },
+		"promised":          func(c *scheduler.Config) { c.Housekeeping.IdempotencyKeys = time.Hour },
 		"grace (1s)":        func(c *scheduler.Config) { c.Grace = time.Second },
 		"segment_seconds":   func(c *scheduler.Config) { c.Limits = job.DefaultLimits(); c.Limits.SegmentSeconds = 0 },
 	} {
