@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/edge"
@@ -28,34 +27,6 @@ func defaultBounds() Bounds {
 		AcceptRate: 10_000, MaxBuffered: 256 << 20, HeadBytes: 16 << 10, BodyBytes: maxBodyBytes, TextBytes: 256 << 10, BatchLines: maxBatchLines,
 		HeadTimeout: 10 * time.Second, BodyTimeout: time.Minute, IdleTimeout: 75 * time.Second, AnswerTimeout: 2 * time.Minute,
 	}
-}
-
-const (
-	minHeadBytes  = 1 << 10                // what a browser sends
-	maxHeadBytes  = 1<<16 - 1              // offsets into a head have 16 bits
-	minBodyBytes  = 1 << 10                // a small job
-	maxBodyBytes  = 1 << 20                // a job goes to the bus in one message, which has no more
-	maxBatchLines = 10_000                 // the contract's
-	minTimeout    = 100 * time.Millisecond // how exactly the edge keeps time
-)
-
-func (b Bounds) validate() error {
-	switch {
-	case b.AcceptRate < 0 || b.MaxBuffered < 1:
-		return fmt.Errorf("gateway: accept rate (%d) must not be negative and max buffered (%d) must be positive", b.AcceptRate, b.MaxBuffered)
-	case b.HeadBytes < minHeadBytes || b.HeadBytes > maxHeadBytes:
-		return fmt.Errorf("gateway: head bytes is %d; want %d to %d", b.HeadBytes, minHeadBytes, maxHeadBytes)
-	case b.BodyBytes < minBodyBytes || b.BodyBytes > maxBodyBytes:
-		return fmt.Errorf("gateway: body bytes is %d; want %d to %d", b.BodyBytes, minBodyBytes, maxBodyBytes)
-	case b.TextBytes < 1 || b.TextBytes > b.BodyBytes:
-		return fmt.Errorf("gateway: text bytes is %d; want 1 to the %d of a body", b.TextBytes, b.BodyBytes)
-	case b.BatchLines < 1 || b.BatchLines > maxBatchLines:
-		return fmt.Errorf("gateway: batch lines is %d; want 1 to %d", b.BatchLines, maxBatchLines)
-	case min(b.HeadTimeout, b.BodyTimeout, b.IdleTimeout, b.AnswerTimeout) < minTimeout:
-		return fmt.Errorf("gateway: the time-outs of heads (%s), bodies (%s), idle connections (%s) and answers (%s) must be at least %s",
-			b.HeadTimeout, b.BodyTimeout, b.IdleTimeout, b.AnswerTimeout, minTimeout)
-	}
-	return nil
 }
 
 // maxHold is the longest time for which a request may wait for a job. It stays

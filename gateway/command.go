@@ -19,12 +19,5 @@ type Settings struct {
 	LogFormat string `help:"Form of the log on standard output." default:"json" enum:"json,text"`
 }
 
-// Validate reports the first setting that makes no sense.
-func (s *Settings) Validate() error {
-	for _, part := range []interface{ Validate() error }{s.Gateway, s.DB, s.Bus, s.Blob} {
-		if err := part.Validate(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Validate looks at the files that the settings name.
+func (s *Settings) Validate() error { return s.Gateway.CheckFiles() }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -80,42 +79,6 @@ func DefaultConfig() Config {
 		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
 		Ping: carrier.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
 	}
-}
-
-// Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case c.Listen == "":
-		return fmt.Errorf("gateway: no address to listen on")
-	case c.MaxConns < 1 || c.ReadQueue < 1 || c.Readers < 0:
-		return fmt.Errorf("gateway: connections (%d) and read queue (%d) must be positive, readers (%d) not negative", c.MaxConns, c.ReadQueue, c.Readers)
-	case c.MaxWait <= 0 || c.MaxWait > c.Bounds.maxHold():
-		return fmt.Errorf("gateway: max wait is %s; it must be positive and at most %s with an answer time-out of %s", c.MaxWait, c.Bounds.maxHold(), c.Bounds.AnswerTimeout)
-	case c.Watches < 1 || c.KeyWatches < 1 || c.Heartbeat <= 0 || c.Ping <= 0:
-		return fmt.Errorf("gateway: watches (%d), watches of a key (%d), heartbeat (%s) and ping (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat, c.Ping)
-	case c.Transcodes < 0:
-		return fmt.Errorf("gateway: transcodes is %d; it must not be negative", c.Transcodes)
-	case c.AccessLogRate < 0 || c.AccessLogFailures < 0 || c.AccessLogSlow <= 0:
-		return fmt.Errorf("gateway: the access log's rates (%d, %d) must not be negative and its slow (%s) must be positive", c.AccessLogRate, c.AccessLogFailures, c.AccessLogSlow)
-	case c.Grace <= 0:
-		return fmt.Errorf("gateway: grace is %s; it must be positive", c.Grace)
-	}
-	if err := c.Bounds.validate(); err != nil {
-		return err
-	}
-	if err := c.TLS.validate(); err != nil {
-		return err
-	}
-	if err := c.JWT.validate(); err != nil {
-		return fmt.Errorf("gateway: %w", err)
-	}
-	if err := c.load().Validate(); err != nil {
-		return err
-	}
-	if err := c.documents().Validate(); err != nil {
-		return err
-	}
-	return c.limits().Validate()
 }
 
 func (c Config) api() api.Config {

@@ -313,14 +313,14 @@ func TestConnectionsAndTheirMemoryAreBoundedAsConfigured(t *testing.T) {
 func TestBoundsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*gateway.Config){
-		"accept rate (-1)":                            func(c *gateway.Config) { c.Bounds.AcceptRate = -1 },
-		"max buffered (0)":                            func(c *gateway.Config) { c.Bounds.MaxBuffered = 0 },
-		"head bytes is 65536":                         func(c *gateway.Config) { c.Bounds.HeadBytes = 1 << 16 },
-		"body bytes is 1048577":                       func(c *gateway.Config) { c.Bounds.BodyBytes = 1<<20 + 1 },
-		"text bytes is 3000; want 1 to the 2000":      func(c *gateway.Config) { c.Bounds.BodyBytes, c.Bounds.TextBytes = 2000, 3000 },
-		"batch lines is 0":                            func(c *gateway.Config) { c.Bounds.BatchLines = 0 },
-		"idle connections (1ms)":                      func(c *gateway.Config) { c.Bounds.IdleTimeout = time.Millisecond },
-		"at most 55s with an answer time-out of 1m0s": func(c *gateway.Config) { c.Bounds.AnswerTimeout = time.Minute },
+		"accept-rate (-1)":     func(c *gateway.Config) { c.Bounds.AcceptRate = -1 },
+		"max-buffered (0)":     func(c *gateway.Config) { c.Bounds.MaxBuffered = 0 },
+		"head-bytes (65536)":   func(c *gateway.Config) { c.Bounds.HeadBytes = 1 << 16 },
+		"body-bytes (1048577)": func(c *gateway.Config) { c.Bounds.BodyBytes = 1<<20 + 1 },
+		"text-bytes (3000) must be positive and at most body-bytes (2000)": func(c *gateway.Config) { c.Bounds.BodyBytes, c.Bounds.TextBytes = 2000, 3000 },
+		"batch-lines (0)":    func(c *gateway.Config) { c.Bounds.BatchLines = 0 },
+		"idle-timeout (1ms)": func(c *gateway.Config) { c.Bounds.IdleTimeout = time.Millisecond },
+		"max-wait (1m0s) must be positive and at most eleven twelfths of answer-timeout (1m0s)": func(c *gateway.Config) { c.Bounds.AnswerTimeout = time.Minute },
 	} {
 		cfg := gateway.DefaultConfig()
 		change(&cfg)

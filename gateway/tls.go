@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,14 +23,22 @@ type TLS struct {
 	Tickets     string `help:"File with the keys of session tickets; made if it does not exist. Processes that share it resume each other's sessions; without it a process and those that replace it do." placeholder:"FILE"`
 }
 
-func (t TLS) validate() error {
-	switch {
-	case len(t.Cert) != len(t.Key):
-		return fmt.Errorf("gateway: each TLS certificate needs its key: there are %d certificates and %d keys", len(t.Cert), len(t.Key))
-	case len(t.Cert) == 0 && (t.ClientCA != "" || t.RequireCert || t.Tickets != ""):
-		return errors.New("gateway: TLS settings without a TLS certificate")
-	case t.RequireCert && t.ClientCA == "":
-		return errors.New("gateway: client certificates are required, but no authorities for them are given")
+// CheckFiles reports a file of certificates that cannot be used.
+func (c Config) CheckFiles() error {
+	for i, cert := range c.TLS.Cert {
+		if _, err := tls.LoadX509KeyPair(cert, c.TLS.Key[i]); err != nil {
+			return fmt.Errorf("tls-cert and tls-key: %w", err)
+		}
+	}
+	if c.TLS.ClientCA == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.TLS.ClientCA)
+	if err != nil {
+		return fmt.Errorf("tls-client-ca: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return fmt.Errorf("tls-client-ca: %s has no certificate", c.TLS.ClientCA)
 	}
 	return nil
 }

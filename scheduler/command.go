@@ -18,13 +18,3 @@ type Settings struct {
 	LogLevel  string `help:"Least level that is logged." default:"info" enum:"debug,info,warn,error"`
 	LogFormat string `help:"Form of the log on standard output." default:"json" enum:"json,text"`
 }
-
-// Validate reports the first setting that makes no sense.
-func (s *Settings) Validate() error {
-	for _, part := range []interface{ Validate() error }{s.Scheduler, s.DB, s.Bus, s.Blob} {
-		if err := part.Validate(); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
@@ -41,13 +42,19 @@ func (c Config) withDefaults() Config {
 // Validate reports the first setting, or relation of settings, that makes no sense.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	for _, part := range []interface{ Validate() error }{c.Plan, c.Release, c.Callback, c.Housekeeping, c.Limits} {
-		if err := part.Validate(); err != nil {
-			return fmt.Errorf("scheduler: %w", err)
-		}
+	if err := config.Check("scheduler", c); err != nil {
+		return err
 	}
-	if longest := max(c.Plan.Grace, c.Release.Grace, c.Callback.Grace); c.Grace <= longest {
-		return fmt.Errorf("scheduler: grace (%s) must exceed the grace of every part (%s)", c.Grace, longest)
+	if err := c.Limits.Validate(); err != nil {
+		return fmt.Errorf("scheduler: %w", err)
 	}
 	return nil
+}
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	return []config.Rule{{
+		Says: "`grace` must exceed `plan-grace`, `release-grace` and `callback-grace`",
+		Kept: c.Grace > max(c.Plan.Grace, c.Release.Grace, c.Callback.Grace),
+	}}
 }

@@ -97,7 +97,7 @@ func (b *bench) speak(t *testing.T, id job.ID, class job.Class) {
 			require.NoError(t, d.Ack(t.Context()))
 			b.deps.Bus.Hint(d.Value.JobID, 1)
 		}
-		if state, _, _ := b.State(t, id); state.Final() {
+		if b.Count(t, `select count(*) from jobs where id = $1 and finished_at is not null`, id) == 1 {
 			return
 		}
 	}
@@ -200,8 +200,8 @@ func TestAWrongSettingIsNamed(t *testing.T) {
 		"sweep_after (1ms)": func(c *scheduler.Config) { c.Release.SweepAfter = time.Millisecond },
 		"lease (20s)":       func(c *scheduler.Config) { c.Callback.Lease = 20 * time.Second },
 		"crashes (1)":       func(c *scheduler.Config) { c.Plan.Crashes = 1 },
-		"backoff_max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },
-		"promised 24h":      func(c *scheduler.Config) { c.Housekeeping.IdempotencyKeys = time.Hour },
+		"backoff-max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },
+		"promised":          func(c *scheduler.Config) { c.Housekeeping.IdempotencyKeys = time.Hour },
 		"grace (1s)":        func(c *scheduler.Config) { c.Grace = time.Second },
 		"segment_seconds":   func(c *scheduler.Config) { c.Limits = job.DefaultLimits(); c.Limits.SegmentSeconds = 0 },
 	} {

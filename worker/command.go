@@ -1,6 +1,9 @@
 package worker
 
-import "github.com/voicemill/voicemill/platform/process"
+import (
+	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/process"
+)
 
 // Settings are everything that the command worker can be told.
 type Settings struct {
@@ -8,10 +11,13 @@ type Settings struct {
 	Worker  Config           `embed:""`
 }
 
-// Validate reports the first setting that makes no sense.
-func (s *Settings) Validate() error {
-	if err := s.Process.Validate(); err != nil {
-		return err //nolint:wrapcheck // says whose it is
-	}
-	return s.Worker.Validate()
+// Rules are what the settings must keep.
+func (s *Settings) Rules() []config.Rule {
+	return []config.Rule{{
+		Says: "`lease-heartbeat` must be at most a third of `bus-ack-wait`",
+		Kept: 3*s.Worker.Heartbeat <= s.Process.Bus.AckWait,
+	}}
 }
+
+// Validate looks at the files that the settings name.
+func (s *Settings) Validate() error { return s.Worker.CheckFiles() }

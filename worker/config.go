@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/worker/internal/assemble"
 	"github.com/voicemill/voicemill/worker/internal/batch"
 	"github.com/voicemill/voicemill/worker/internal/commit"
@@ -63,25 +64,42 @@ func DefaultConfig() Config {
 // Validate reports the first setting, or relation of settings, that makes no
 // sense. It does not open the pools' file.
 func (c Config) Validate() error {
-	parts := []interface{ Validate() error }{c.lease(), c.commit(), c.deliver(), c.assemble()}
-	for _, p := range parts {
-		if err := p.Validate(); err != nil {
-			return fmt.Errorf("worker: %w", err)
-		}
+	if err := config.Check("worker", c); err != nil {
+		return err
 	}
-	switch {
-	case c.BulkShare < 2:
-		return fmt.Errorf("worker: bulk_share is %d; it must be at least 2", c.BulkShare)
-	case c.CallTime <= 0:
-		return fmt.Errorf("worker: call_time is %s; it must be positive", c.CallTime)
-	case c.LeaseLimit <= c.Hold+c.CallTime:
-		return fmt.Errorf("worker: lease_limit (%s) must exceed hold (%s) and call_time (%s) together", c.LeaseLimit, c.Hold, c.CallTime)
-	case len(c.Pools) > 0:
+	if len(c.Pools) > 0 {
 		if err := engineset.Validate(c.Pools); err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
 	}
 	return nil
+}
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	return []config.Rule{
+		{
+			Says: "`lease-heartbeat` must be positive and at most `lease-limit`",
+			Kept: c.Heartbeat > 0 && c.LeaseLimit >= c.Heartbeat,
+		},
+		{Says: "`linger` must not be negative, `hold`, `grace` and `retry-delay` must be positive", Kept: c.Linger >= 0 && min(c.Hold, c.Grace, c.RetryDelay) > 0},
+		{Says: "`attempts` and `assemblies` must be positive", Kept: c.Attempts > 0 && c.Assemblies > 0},
+		{Says: "`bulk-share` must be at least 2", Kept: c.BulkShare >= 2},
+		{Says: "`call-time` must be positive", Kept: c.CallTime > 0},
+		{Says: "`lease-limit` must exceed `hold` and `call-time` together", Kept: c.LeaseLimit > c.Hold+c.CallTime},
+	}
+}
+
+// CheckFiles reports a file of pools that cannot be used.
+func (c Config) CheckFiles() error {
+	pools, err := c.pools()
+	if err == nil {
+		err = engineset.Validate(pools)
+	}
+	if err != nil && c.PoolsFile != "" {
+		return fmt.Errorf("%s: %w", c.PoolsFile, err)
+	}
+	return err //nolint:wrapcheck // says which pool
 }
 
 // pools returns the pools that the configuration names.

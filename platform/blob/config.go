@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -54,23 +53,22 @@ type Config struct {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case c.Endpoint == "" || c.Bucket == "":
-		return fmt.Errorf("blob: endpoint (%q) and bucket (%q) must both be given", c.Endpoint, c.Bucket)
-	case c.Role && (c.AccessKey != "" || !c.SecretKey.IsZero()):
-		return errors.New("blob: access key and secret key must not be given where the role gives them")
-	case !c.Role && (c.AccessKey == "" || c.SecretKey.IsZero()):
-		return errors.New("blob: access key and secret key must both be given")
-	case !slices.Contains(encryptions(), c.Encryption):
-		return fmt.Errorf("blob: encryption is %q; it must be one of %q", c.Encryption, encryptions())
-	case c.EncryptionKey != "" && c.Encryption != encryptKMS:
-		return fmt.Errorf("blob: encryption_key is given, so encryption must be %s and not %q", encryptKMS, c.Encryption)
-	case c.ConnectWait < 0:
-		return fmt.Errorf("blob: connect_wait is %s; it must be positive", c.ConnectWait)
+func (c Config) Validate() error { return config.Check("blob", c) }
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	_, _, public := c.public()
+	return []config.Rule{
+		{Says: "`endpoint` and `bucket` must be given", Kept: c.Endpoint != "" && c.Bucket != ""},
+		{
+			Says: "`access-key` and `secret-key` must be given unless `role` is, and not with it",
+			Kept: (c.AccessKey != "") != c.Role && !c.SecretKey.IsZero() != c.Role,
+		},
+		{Says: "`encryption` must be none, s3 or kms", Kept: slices.Contains(encryptions(), c.Encryption)},
+		{Says: "`encryption-key` needs `encryption` to be " + encryptKMS, Kept: c.EncryptionKey == "" || c.Encryption == encryptKMS},
+		{Says: "`connect-wait` must not be negative", Kept: c.ConnectWait >= 0},
+		{Says: "`public-endpoint` must be an http or https URL without a path", Kept: public == nil},
 	}
-	_, _, err := c.public()
-	return err
 }
 
 // unsigned reports whether the bytes of an object may travel without a

@@ -164,7 +164,7 @@ func TestPresignedURLsNameThePublicEndpoint(t *testing.T) {
 	require.True(t, strings.HasPrefix(url, "https://audio.example.com/"), url)
 	for _, bad := range []string{"audio.example.com", "ftp://audio.example.com", "https://audio.example.com/path", "https://"} {
 		cfg.PublicEndpoint = bad
-		require.ErrorContains(t, cfg.Validate(), "public_endpoint", bad)
+		require.ErrorContains(t, cfg.Validate(), "public-endpoint", bad)
 	}
 }
 

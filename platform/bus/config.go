@@ -1,11 +1,13 @@
 package bus
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/config"
 )
 
 const (
@@ -67,28 +69,26 @@ func (c Config) withDefaults() Config {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
+func (c Config) Validate() error { return config.Check("bus", c.withDefaults()) }
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
 	c = c.withDefaults()
-	switch {
-	case c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
-		return fmt.Errorf("bus: replicas is %d; it must be 1, 3 or 5, or 0 for what the cluster can hold", c.Replicas)
-	case c.Sync != SyncVerify && c.Sync != SyncAssured && c.Sync != SyncUnsafe:
-		return fmt.Errorf("bus: sync is %q; it must be %s, %s or %s", c.Sync, SyncVerify, SyncAssured, SyncUnsafe)
-	case c.JobsBytes < 2*MaxMessageBytes || c.WorkBytes < 2*MaxMessageBytes:
-		return fmt.Errorf("bus: jobs_bytes (%d) and work_bytes (%d) must be at least %d", c.JobsBytes, c.WorkBytes, 2*MaxMessageBytes)
-	case (c.Cert == "") != (c.CertKey == ""):
-		return fmt.Errorf("bus: cert (%q) and cert_key (%q) must both be given, or neither", c.Cert, c.CertKey)
-	case c.WorkMsgs < 1:
-		return fmt.Errorf("bus: work_msgs is %d; it must be positive", c.WorkMsgs)
-	case c.AckWait < 0 || c.ConnectWait < 0:
-		return errors.New("bus: ack_wait and connect_wait must be positive")
+	return []config.Rule{
+		{Says: "`replicas` must be 1, 3 or 5, or 0 for what the cluster can hold", Kept: slices.Contains([]int{0, 1, 3, 5}, c.Replicas)},
+		{Says: "`sync` must be verify, assured or unsafe", Kept: slices.Contains([]string{SyncVerify, SyncAssured, SyncUnsafe}, c.Sync)},
+		{
+			Says: fmt.Sprintf("`jobs-bytes` and `work-bytes` must be at least %d", 2*MaxMessageBytes),
+			Kept: min(c.JobsBytes, c.WorkBytes) >= 2*MaxMessageBytes,
+		},
+		{Says: "`cert` and `cert-key` must both be given, or neither", Kept: (c.Cert == "") == (c.CertKey == "")},
+		{Says: "`work-msgs` must be positive", Kept: c.WorkMsgs > 0},
+		{Says: "`ack-wait` and `connect-wait` must not be negative", Kept: min(c.AckWait, c.ConnectWait) >= 0},
+		{Says: "`monitor` must be http or https URLs", Kept: !slices.ContainsFunc(c.monitors(), func(m string) bool {
+			u, err := url.Parse(m)
+			return err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"
+		})},
 	}
-	for _, m := range c.monitors() {
-		if u, err := url.Parse(m); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return fmt.Errorf("bus: monitor %q is not an http or https URL", m)
-		}
-	}
-	return nil
 }
 
 // monitors are the addresses that Monitor names.

@@ -19,8 +19,9 @@ var ErrDone = errors.New("what was asked for has been printed")
 // ErrUsage is in errors of [Parse] about the arguments themselves.
 var ErrUsage = errors.New("the arguments make no sense")
 
-// Validator is a struct of settings that knows which of them make no sense.
-type Validator interface{ Validate() error }
+// validator is a struct of settings that looks at more than its rules can, such
+// as the files that it names.
+type validator interface{ Validate() error }
 
 // Source is where a command's settings come from and how it speaks of itself.
 type Source struct {
@@ -43,7 +44,7 @@ var client = []string{
 func NotSettings() []string { return slices.Clone(client) }
 
 // Parse fills cfg, a pointer to a struct that [Describe] understands, and
-// validates it. The flag --max-conns is also VOICEMILL_MAX_CONNS in the
+// holds it against its rules and its method Validate, if it has any. The flag --max-conns is also VOICEMILL_MAX_CONNS in the
 // environment and max-conns in the file that --config or VOICEMILL_CONFIG names;
 // a flag wins over a variable, which wins over the file, which wins over the
 // default. Whatever cannot be read is an error that names it.
@@ -51,7 +52,7 @@ func NotSettings() []string { return slices.Clone(client) }
 // Unread are the variables that look like settings and are none; they deserve a
 // warning. With --print-config they are an error, and without an error the
 // settings are printed and ErrDone is returned.
-func Parse(cfg Validator, src Source) (unread []string, err error) {
+func Parse(cfg any, src Source) (unread []string, err error) {
 	settings, err := Describe(cfg)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func Parse(cfg Validator, src Source) (unread []string, err error) {
 		err = errors.Join(err, given[i].apply(s))
 	}
 	if err == nil {
-		err = cfg.Validate()
+		err = validate(cfg)
 	}
 	if !args.print {
 		return unread, err
@@ -91,6 +92,16 @@ func Parse(cfg Validator, src Source) (unread []string, err error) {
 		return nil, err
 	}
 	return nil, printConfig(src.Stdout, settings, given)
+}
+
+func validate(cfg any) error {
+	if err := Check("", cfg); err != nil {
+		return err
+	}
+	if v, ok := cfg.(validator); ok {
+		return v.Validate() //nolint:wrapcheck // says what is wrong
+	}
+	return nil
 }
 
 const (

@@ -15,10 +15,10 @@ const envPrefix = "VOICEMILL_"
 type Setting struct {
 	Name        string // of the flag, without dashes, and of the key in a file
 	Env         string // the variable; empty if only a flag sets it
-	Type        string // text, list, map, duration, number, yes/no …
+	Type        string // text, list, map, duration, number, yes/no, or the name of a type that reads itself
 	Default     string // as a flag would give it
 	Unit        string // of a number; empty if it counts
-	Help        string
+	Help        string // one or two sentences
 	Placeholder string
 	Enum        []string // the words that it may be, if there are few
 	Secret      bool
@@ -42,7 +42,7 @@ type description struct{ settings []Setting }
 func (d *description) fields(v reflect.Value, prefix string) error {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		if field.Tag.Get("config") == "-" {
+		if !field.IsExported() || field.Tag.Get("config") == "-" {
 			continue
 		}
 		var err error
@@ -91,13 +91,12 @@ func (d *description) add(v reflect.Value, field reflect.StructField, prefix str
 }
 
 func kind(v reflect.Value) string {
-	switch v.Interface().(type) {
-	case time.Duration:
+	if v.Type() == reflect.TypeFor[time.Duration]() {
 		return "duration"
-	case Secret:
-		return "secret"
 	}
 	switch v.Kind() {
+	case reflect.Struct: // a type that reads itself
+		return strings.ToLower(v.Type().Name())
 	case reflect.Bool:
 		return "yes/no"
 	case reflect.Slice:

@@ -36,17 +36,21 @@ type Config struct {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	if c.DSN.IsZero() {
-		return errors.New("pg: no connection string (dsn) given")
+func (c Config) Validate() error { return config.Check("pg", c) }
+
+var errDSN = errors.New("want a URL or key=value pairs, and files that can be read")
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	var unread error
+	if _, err := pgxpool.ParseConfig(c.DSN.Reveal()); err != nil {
+		unread = errDSN // err may quote it
 	}
-	if c.MaxConns < 0 {
-		return fmt.Errorf("pg: max_conns is %d; it must be positive", c.MaxConns)
+	return []config.Rule{
+		{Says: "`dsn` must be given", Kept: !c.DSN.IsZero()},
+		config.ByFault("`dsn` must be a connection string", unread),
+		{Says: "`max-conns` and `connect-wait` must not be negative", Kept: c.MaxConns >= 0 && c.ConnectWait >= 0},
 	}
-	if c.ConnectWait < 0 {
-		return fmt.Errorf("pg: connect_wait is %s; it must be positive", c.ConnectWait)
-	}
-	return nil
 }
 
 // Connect returns a pool whose database has answered once. While the database
@@ -59,7 +63,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	}
 	pc, err := pgxpool.ParseConfig(cfg.DSN.Reveal())
 	if err != nil {
-		return nil, errors.New("pg: the connection string (dsn) cannot be read") // err may quote it
+		return nil, errDSN // as above
 	}
 	pc.MaxConns = defaultMaxConns
 	if cfg.MaxConns > 0 {

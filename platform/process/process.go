@@ -35,16 +35,6 @@ type Settings struct {
 	Blob      blob.Config `embed:"" prefix:"blob-"`
 }
 
-// Validate reports the first setting that makes no sense.
-func (s Settings) Validate() error {
-	for _, part := range []interface{ Validate() error }{s.Bus, s.DB, s.Blob} {
-		if err := part.Validate(); err != nil {
-			return err //nolint:wrapcheck // says whose it is
-		}
-	}
-	return nil
-}
-
 // Conns are the open connections that a service is handed. They are closed
 // after it has returned.
 type Conns struct {
@@ -64,7 +54,7 @@ type Service func(ctx context.Context, conns Conns) error
 // 1 after a failure or for settings that cannot be used. cfg is the struct that
 // the flags fill; settings points into it. SIGINT and SIGTERM drain; a second
 // one ends the process at once.
-func Main(name, description string, cfg config.Validator, settings *Settings, run Service) int {
+func Main(name, description string, cfg any, settings *Settings, run Service) int {
 	unread, err := config.Parse(cfg, config.Source{
 		Name: name, Description: description, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout,
 	})

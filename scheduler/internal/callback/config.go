@@ -1,9 +1,10 @@
 package callback
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/config"
 )
 
 // Config says how callbacks are sent. Start from [DefaultConfig].
@@ -28,14 +29,13 @@ func DefaultConfig() Config {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case c.Concurrency < 1 || c.PerHost < 1:
-		return fmt.Errorf("callback: concurrency is %d and per_host %d; both must be positive", c.Concurrency, c.PerHost)
-	case c.Timeout <= 0 || c.Tick <= 0 || c.Grace <= 0:
-		return fmt.Errorf("callback: timeout is %s, tick %s, grace %s; all must be positive", c.Timeout, c.Tick, c.Grace)
-	case c.Lease < 2*c.Timeout:
-		return fmt.Errorf("callback: lease (%s) must be at least twice timeout (%s)", c.Lease, c.Timeout)
+func (c Config) Validate() error { return config.Check("callback", c) }
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	return []config.Rule{
+		{Says: "`concurrency` and `per-host` must be positive", Kept: c.Concurrency > 0 && c.PerHost > 0},
+		{Says: "`timeout`, `tick` and `grace` must be positive", Kept: min(c.Timeout, c.Tick, c.Grace) > 0},
+		{Says: "`lease` must be at least twice `timeout`", Kept: c.Lease >= 2*c.Timeout},
 	}
-	return nil
 }

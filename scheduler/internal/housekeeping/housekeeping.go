@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -31,16 +32,15 @@ func DefaultConfig() Config {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case c.Every <= 0 || c.CancelEvery <= 0 || c.Rows < 1:
-		return fmt.Errorf("housekeeping: every is %s, cancel_every %s, rows %d; all must be positive", c.Every, c.CancelEvery, c.Rows)
-	case c.IdempotencyKeys < 24*time.Hour:
-		return fmt.Errorf("housekeeping: idempotency_keys is %s; clients are promised 24h", c.IdempotencyKeys)
-	case c.Cancellations <= 0 || c.Deliveries <= 0 || c.Uploads <= 0:
-		return fmt.Errorf("housekeeping: cancellations is %s, deliveries %s, uploads %s; all must be positive", c.Cancellations, c.Deliveries, c.Uploads)
+func (c Config) Validate() error { return config.Check("housekeeping", c) }
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	return []config.Rule{
+		{Says: "`every`, `cancel-every` and `rows` must be positive", Kept: c.Every > 0 && c.CancelEvery > 0 && c.Rows > 0},
+		{Says: "`idempotency-keys` must be at least the 24h that clients are promised", Kept: c.IdempotencyKeys >= 24*time.Hour},
+		{Says: "`cancellations`, `deliveries` and `uploads` must be positive", Kept: min(c.Cancellations, c.Deliveries, c.Uploads) > 0},
 	}
-	return nil
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -36,19 +37,7 @@ func DefaultConfig() Config {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case c.Batch < 1 || c.BatchBytes < 1 || c.Attempts < 1:
-		return fmt.Errorf("plan: batch is %d, batch_bytes %d, attempts %d; all must be positive", c.Batch, c.BatchBytes, c.Attempts)
-	case c.Crashes < c.Attempts:
-		return fmt.Errorf("plan: crashes (%d) must be at least attempts (%d)", c.Crashes, c.Attempts)
-	case c.Poll <= 0 || c.Timeout <= 0 || c.Backoff <= 0 || c.Grace <= 0:
-		return fmt.Errorf("plan: poll is %s, timeout %s, backoff %s, grace %s; all must be positive", c.Poll, c.Timeout, c.Backoff, c.Grace)
-	case c.BackoffMax < c.Backoff:
-		return fmt.Errorf("plan: backoff_max (%s) must be at least backoff (%s)", c.BackoffMax, c.Backoff)
-	}
-	return nil
-}
+func (c Config) Validate() error { return config.Check("plan", c) }
 
 // maxRetries bounds the jobs of a lane that wait to be planned again; at the
 // bound the lane takes no new ones.

@@ -50,8 +50,9 @@ const (
 	settleTime    = 10 * time.Millisecond // between two steps, so that hints and notes are taken together
 	rescan        = time.Second           // after the end of a table is reached
 	saveTimes     = 2 * time.Second
-	laterPause    = time.Second // for a rendition that somebody else is making
-	messageBytes  = 512 << 10   // of one bundle; a segment alone may have more
+	reportFor     = 5 * time.Second // a worker that is silent for so long is gone
+	laterPause    = time.Second     // for a rendition that somebody else is making
+	messageBytes  = 512 << 10       // of one bundle; a segment alone may have more
 	pauseFrom     = 50 * time.Millisecond
 	pauseAway     = 500 * time.Millisecond // at most between tries while the database or the bus is away
 	pauseFault    = 30 * time.Second       // and while a statement is refused for another reason

@@ -6,6 +6,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/scheduler/internal/fair"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -41,7 +42,7 @@ type entry struct {
 	queue *store.Queue
 	retry *store.Retry
 	join  *store.Due
-	place int // in the order of its tenant
+	turn  fair.Turn // the open one
 }
 
 // scan is how far a table was read; it begins anew some time after its end.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/scheduler/internal/fair"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -44,6 +45,7 @@ type segmentID struct {
 // bundle is a bundle that is out.
 type bundle struct {
 	store.BundleID
+	key     fair.Key
 	owner   store.Owner
 	pool    string
 	left    uint64 // bits of the block
@@ -56,7 +58,8 @@ type bundle struct {
 // joining is a row of the outbox that is out.
 type joining struct {
 	store.Due
-	at time.Time
+	key fair.Key
+	at  time.Time
 }
 
 func newLoop(r *Releaser, s *store.Leased) *loop {
@@ -110,7 +113,7 @@ func (l *loop) note(n *bus.Settled) {
 		return
 	}
 	b.noted |= bit
-	l.turns.settle(b, float64(b.seconds[(n.N-1)%bus.BlockSegments]), n.Actual)
+	l.turns.settle(b, n.Actual)
 }
 
 // goes notes a bundle that goes out.
@@ -141,7 +144,7 @@ func (l *loop) gone(b *bundle, left uint64) {
 				delete(l.speaking, b.keys[i])
 			}
 			if b.noted&bit == 0 {
-				l.turns.settle(b, float64(b.seconds[i]), float64(b.seconds[i]))
+				l.turns.settle(b, float64(b.seconds[i]))
 			}
 		}
 	}

@@ -163,7 +163,8 @@ func TestEverySegmentOfAJobGoesOutOnce(t *testing.T) {
 				seen[g.N] = true
 			}
 		}
-		require.LessOrEqual(t, w.Count(t, `select count(*) from outstanding`), 5, "no more is out than the workers take")
+		out := w.Count(t, `select coalesce(sum(bit_count(mask::bit(64))), 0) from outstanding`)
+		require.LessOrEqual(t, out, 32+2*32, "no more is out than the workers take, and two batches for each")
 		w.finish(t, got)
 	}
 	state, _, _ := w.State(t, id)
@@ -216,7 +217,7 @@ func TestANewLeaderPublishesWhatTheOldOneOnlyMarked(t *testing.T) {
 	w.Exec(t, `update queues set next = 16`)
 	w.run(t, 1, 64)
 	got := w.fetch(t, job.Bulk, 20)
-	require.Len(t, got, 2)
+	require.Len(t, got[0].Value.Segments, 16)
 	w.finish(t, got)
 	state, _, _ := w.State(t, id)
 	require.Equal(t, job.StateAssembling, state)
@@ -284,7 +285,6 @@ func TestWhatTwoJobsNeedIsSpokenOnce(t *testing.T) {
 	w.Exec(t, `update blocks set keys = (select keys from blocks order by job limit 1)`)
 	w.run(t, 1, 64)
 	first := w.fetch(t, job.Bulk, 2)
-	require.Len(t, first, 1)
 	require.Eventually(t, func() bool { return w.Count(t, `select count(*) from retries where attempts = 0`) == 2 }, soon, 10*time.Millisecond)
 	w.finish(t, first)
 	rest := w.fetch(t, job.Bulk, 2) // what the worker settles without a call
@@ -300,7 +300,8 @@ func TestASegmentThatFailedComesAgainAlone(t *testing.T) {
 	w.Queue(t, storetest.Tenant, bulk(), seconds(4, 1)...)
 	w.run(t, 1, 64)
 	got := w.fetch(t, job.Bulk, 4)
-	w.Exec(t, `update outstanding set mask = mask & ~2::bigint`)
+	w.Exec(t, `delete from outstanding where mask = 2`)
+	w.Exec(t, `update outstanding set mask = mask & ~2::bigint where mask & 2 <> 0`)
 	w.Exec(t, `insert into retries (job, n, pool, attempts, solo, error_kind) select num, 2, $1, 1, true, 'engine' from jobs`, storetest.Pool)
 	again := w.fetch(t, job.Bulk, 1)
 	require.Len(t, again, 1)
@@ -324,7 +325,7 @@ func TestNothingOfACancelledJobGoesOut(t *testing.T) {
 	for _, d := range w.fetch(t, job.Bulk, 4) {
 		require.Equal(t, other, d.Value.JobID)
 	}
-	require.Equal(t, 1, w.Count(t, `select count(*) from outstanding`))
+	require.Zero(t, w.Count(t, `select count(*) from outstanding o join jobs j on j.num = o.job where j.id = $1`, id))
 }
 
 func TestAListenerDoesNotWaitBehindTheJoinsOfBooks(t *testing.T) {

@@ -18,7 +18,8 @@ type plan struct {
 	queues  []*entry              // of the moves
 	bundles []*bundle             // of the marks
 	again   []*bundle             // of the retries
-	ahead   []store.BlockID       // wanted soon
+	joins   []*joining
+	ahead   []store.BlockID // wanted soon
 }
 
 // release takes turns until there is no room, marks what goes out in one round
@@ -64,8 +65,8 @@ func (w *waiting) unread() bool { return w.hungry || w.queue.next.IsZero() || w.
 func (l *loop) take(ctx context.Context, p *plan, e *entry, lim limits) error {
 	switch {
 	case e.join != nil:
-		p.Joins = append(p.Joins, *e.join)
-		l.turns.took(e, 1, e.join.Seconds)
+		j := &joining{Due: *e.join, key: l.turns.took(e, 1, e.left().Cost), at: time.Now()}
+		p.Joins, p.joins = append(p.Joins, *e.join), append(p.joins, j)
 		l.remove(e)
 		return nil
 	case e.retry != nil:
@@ -77,14 +78,15 @@ func (l *loop) take(ctx context.Context, p *plan, e *entry, lim limits) error {
 
 func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 	r := e.retry
-	l.remove(e)
-	if l.speaking[r.Key] > 0 {
-		return nil // the scan finds it again
-	}
 	id := store.BlockOf(r.Num, r.N)
 	got, err := l.load(ctx, []store.BlockID{id})
-	if err != nil || got[id] == nil {
+	if err != nil {
 		return err
+	}
+	if l.speaking[r.Key] > 0 || got[id] == nil {
+		l.turns.declined(e)
+		l.remove(e) // the scan finds it again
+		return nil
 	}
 	b := &bundle{
 		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo,
@@ -92,8 +94,9 @@ func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 	}
 	b.fill(got[id])
 	p.Retries, p.again = append(p.Retries, *r), append(p.again, b)
-	l.turns.took(e, 1, r.Seconds)
+	b.key = l.turns.took(e, 1, r.Seconds)
 	l.goes(b)
+	l.remove(e)
 	return nil
 }
 
@@ -111,16 +114,20 @@ func (l *loop) takeQueue(ctx context.Context, p *plan, e *entry, lim limits) err
 		b := got[id]
 		if b == nil { // the job is gone, or what was planned is
 			l.r.deps.Log.WarnContext(ctx, "queue without its block", slog.String("job_id", string(q.ID)), slog.Int("block", id.B))
+			l.turns.declined(e)
 			l.remove(e)
 			return nil
 		}
 		c := b.cut(e.pool, q.Next, lim, speaking)
 		l.move(p, e, b, c)
 		if len(c.segments) > 0 {
-			l.turns.took(e, len(c.segments), c.seconds)
-			l.goes(p.mark(e, b, c))
+			o := p.mark(e, b, c)
+			o.key = l.turns.took(e, len(c.segments), c.seconds)
+			l.goes(o)
+			break
 		}
-		if len(c.segments) > 0 || e.queue.Next >= ends(q.Total) {
+		if q.Next >= ends(q.Total) || blocks == prefetch-1 {
+			l.turns.declined(e)
 			break
 		}
 	}
@@ -201,8 +208,7 @@ func (l *loop) settleStep(p *plan, done *store.Stepped) {
 	for _, b := range p.again {
 		l.marked(b, done.Again[b.BundleID])
 	}
-	for i := range p.Joins {
-		j := &joining{Due: p.Joins[i], at: time.Now()}
+	for _, j := range p.joins {
 		var went bool
 		if j.Attempt, went = done.Joins[j.Row]; !went {
 			l.turns.joined(j)

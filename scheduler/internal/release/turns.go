@@ -1,258 +1,185 @@
 package release
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/scheduler/internal/fair"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
-const (
-	reportFor        = 5 * time.Second // a worker that is silent for so long is gone
-	bufferSeconds    = 1.0             // of a pool's work that waits for its engines
-	interactiveShare = 0.8             // of a pool, while bulk work waits
-	leadCap          = 10.0            // seconds of audio that a class may be ahead of its share
-	joinCost         = 0.05            // of the audio that a join handles
-)
+// joinCost is what a join costs of the audio that it handles.
+const joinCost = 0.05
 
-// turns decides whose turn it is. It is pure: what it knows it was told.
-//
-// In each pool and class it is start-time fair queuing by cost: the tenant with
-// the least virtual time goes next, and its virtual time grows by the predicted
-// seconds that it let out, divided by its weight. The pool's system time is that
-// of the tenant served last; it never goes back, and a tenant that comes after a
-// pause starts there, so it neither owes nor is owed for the time it was away.
-// Between the classes interactive work goes first, up to a share while bulk work
-// waits. Within a tenant deadlines go first, then priority, then age.
+// turns asks package fair whose turn it is, in the words of the loop: what
+// waits are entries, what is out are bundles and joins.
 type turns struct {
-	cfg   Config
-	now   func() time.Time
-	pools map[string]*pool
-	names []string // of pools, in the order in which they are asked
-	at    int
+	cfg     Config
+	core    *fair.Core
+	waiting map[job.ID]*entry
+	keys    int64                    // handed out
+	saved   map[fair.Clock]struct{}  // what was saved last
+	reports map[string]fair.Capacity // the last of each worker and pool
 }
 
-type pool struct {
-	name    string
-	classes map[job.Class]*class
-	workers map[string]heard
-	lead    float64 // seconds that interactive work is ahead of its share
-	seconds float64 // out
-	count   int     // segments out
+func newTurns(cfg Config) *turns {
+	return &turns{cfg: cfg, core: fair.New(fairConfig(cfg)), waiting: map[job.ID]*entry{}, saved: map[fair.Clock]struct{}{}, reports: map[string]fair.Capacity{}}
 }
 
-type heard struct {
-	bus.Capacity
-	at time.Time
+func fairConfig(cfg Config) fair.Config {
+	c := fair.DefaultConfig()
+	c.Silence = reportFor
+	c.MaxJobs, c.JobsPerTenant = 2*max(cfg.Waiting, perTenant), 2*perTenant // the loop itself keeps to the half
+	return c
 }
-
-// class is the order of the tenants of one class in one pool.
-type class struct {
-	system  float64
-	tenants map[job.Tenant]*tenant
-	active  tenantHeap
-	dirty   bool // system is to be saved
-}
-
-type tenant struct {
-	name    job.Tenant
-	virtual float64
-	weight  float64
-	entries entryHeap
-	at      int // in active; -1 if nothing waits
-	dirty   bool
-}
-
-func newTurns(cfg Config) *turns { return &turns{cfg: cfg, now: time.Now, pools: map[string]*pool{}} }
-
-func (t *turns) pool(name string) *pool {
-	p := t.pools[name]
-	if p == nil {
-		p = &pool{name: name, workers: map[string]heard{}, classes: map[job.Class]*class{}}
-		for _, c := range []job.Class{job.Interactive, job.Bulk} {
-			p.classes[c] = &class{tenants: map[job.Tenant]*tenant{}}
-		}
-		t.pools[name] = p
-		t.names = append(t.names, name)
-	}
-	return p
-}
-
-func (c *class) tenant(name job.Tenant) *tenant {
-	e := c.tenants[name]
-	if e == nil {
-		e = &tenant{name: name, weight: 1, virtual: c.system, at: -1}
-		c.tenants[name] = e
-	}
-	return e
-}
-
-// report takes in what a worker says that it takes.
-func (t *turns) report(c bus.Capacity) { t.pool(c.Pool).workers[c.Worker] = heard{c, t.now()} }
 
 // forget drops what waits and what is out, and keeps virtual times and reports.
 func (t *turns) forget() {
-	for _, p := range t.pools {
-		p.seconds, p.count = 0, 0
-		for _, c := range p.classes {
-			c.active = nil
-			for _, e := range c.tenants {
-				e.entries, e.at = nil, -1
-			}
+	clocks := t.core.Snapshot()
+	t.core, t.waiting = fair.New(fairConfig(t.cfg)), map[job.ID]*entry{}
+	t.core.Restore(clocks)
+	for key, r := range t.reports {
+		if time.Since(r.At) > reportFor {
+			delete(t.reports, key)
+			continue
 		}
+		t.core.Report(r)
 	}
 }
 
-// add puts an entry into its tenant's order.
+// report takes in what a worker says that it takes.
+func (t *turns) report(c bus.Capacity) {
+	batch := max(1, c.Batch)
+	r := fair.Capacity{
+		Pool: c.Pool, Worker: c.Worker, Backends: max(1, c.Slots/batch), Slots: c.Slots, Rate: c.Goodput, MaxBatch: batch, Static: c.Static, At: time.Now(),
+	}
+	if c.Pool == bus.PoolAssemble {
+		r.Static = true // so many at a time, whatever they cost
+	}
+	t.reports[c.Pool+"/"+c.Worker] = r
+	t.core.Report(r)
+}
+
+// presume lets joins out while no worker says how many it takes.
+func (t *turns) presume() {
+	if t.core.Total(bus.PoolAssemble).Slots == 0 {
+		t.core.Report(fair.Capacity{Pool: bus.PoolAssemble, Worker: "any", Backends: 1, Slots: t.cfg.Joins, MaxBatch: 1, Static: true, At: time.Now()})
+	}
+}
+
+// id names an entry in the core.
+func (e *entry) id() job.ID {
+	switch {
+	case e.queue != nil:
+		return job.ID(fmt.Sprintf("%s@%s", e.owner.ID, e.pool))
+	case e.retry != nil:
+		return job.ID(fmt.Sprintf("%s#%d", e.owner.ID, e.retry.N))
+	default:
+		return job.ID(fmt.Sprintf("%s.%d", e.owner.ID, e.join.Row))
+	}
+}
+
+// left returns what an entry has waiting, as far as it is known.
+func (e *entry) left() fair.Work {
+	switch {
+	case e.queue != nil:
+		return fair.Work{Segments: max(1, e.queue.Total-e.queue.Next), Cost: max(e.queue.Seconds, 0.001)}
+	case e.retry != nil:
+		return fair.Work{Segments: 1, Cost: e.retry.Seconds}
+	default:
+		return fair.Work{Segments: 1, Cost: e.join.Seconds * joinCost}
+	}
+}
+
+// add puts an entry in, or says anew what it has waiting.
 func (t *turns) add(e *entry) {
-	c := t.pool(e.pool).classes[e.class]
-	if c == nil {
-		return // the schema knows no other class
+	id := e.id()
+	var deadline time.Time
+	if e.owner.Deadline != nil {
+		deadline = *e.owner.Deadline
 	}
-	n := c.tenant(e.tenant)
-	n.weight = e.owner.Weight
-	heap.Push(&n.entries, e)
-	if n.at < 0 {
-		n.virtual = max(n.virtual, c.system)
-		heap.Push(&c.active, n)
-	}
+	t.waiting[id] = e
+	t.core.Add(fair.Job{
+		ID: id, Pool: e.pool, Tenant: e.tenant, Class: e.class, Weight: e.owner.Weight, Priority: e.owner.Priority, Deadline: deadline,
+		Accepted: e.owner.AcceptedAt, Left: e.left(),
+	})
 }
 
 // remove takes an entry out; one that is not there is none to remove.
 func (t *turns) remove(e *entry) {
-	c := t.pool(e.pool).classes[e.class]
-	n := c.tenant(e.tenant)
-	if e.place < 0 || e.place >= len(n.entries) || n.entries[e.place] != e {
-		return
-	}
-	heap.Remove(&n.entries, e.place)
-	if len(n.entries) == 0 && n.at >= 0 {
-		heap.Remove(&c.active, n.at)
-	}
+	delete(t.waiting, e.id())
+	t.core.Remove(e.id())
 }
 
-// next returns the entry whose turn it is and how much it may let out.
+// next returns the entry whose turn it is and how much it may let out. The turn
+// is to be answered with took or declined.
 func (t *turns) next() (*entry, limits, bool) {
-	for range t.names {
-		p := t.pools[t.names[t.at]]
-		if lim, ok := p.room(t.now(), t.cfg); ok {
-			if c := p.turn(); c != nil {
-				return c.active[0].entries[0], lim, true
-			}
+	t.presume()
+	for {
+		turn, ok := t.core.Next(time.Now())
+		if !ok {
+			return nil, limits{}, false
 		}
-		t.at = (t.at + 1) % len(t.names)
-	}
-	return nil, limits{}, false
-}
-
-// turn returns the class whose turn it is, nil if nothing waits.
-func (p *pool) turn() *class {
-	now, bulk := p.classes[job.Interactive], p.classes[job.Bulk]
-	switch {
-	case len(now.active) == 0 && len(bulk.active) == 0:
-		return nil
-	case len(bulk.active) == 0, len(now.active) > 0 && p.lead < leadCap:
-		return now
-	}
-	return bulk
-}
-
-// room returns what one turn may let out now. A pool that nobody works for gets nothing.
-func (p *pool) room(now time.Time, cfg Config) (limits, bool) {
-	slots, batch, pace, static := 0, 1, 0.0, false
-	for name, w := range p.workers {
-		if now.Sub(w.at) > reportFor {
-			delete(p.workers, name)
+		e := t.waiting[turn.Job]
+		if e == nil {
+			t.core.Declined(turn.N)
+			t.core.Remove(turn.Job)
 			continue
 		}
-		slots, batch, pace, static = slots+w.Slots, max(batch, w.Batch), pace+w.Goodput, static || w.Static
-	}
-	if p.name == bus.PoolAssemble && len(p.workers) == 0 {
-		slots = cfg.Joins
-	}
-	lim := limits{segments: min(batch, bus.MaxBundleSegments), seconds: cfg.BundleSeconds, bytes: messageBytes}
-	if pace > 0 {
-		lim.seconds = min(lim.seconds, max(bufferSeconds*pace, 1))
-	}
-	switch {
-	case p.name == bus.PoolAssemble:
-		return lim, p.count < 2*slots
-	case p.count < slots:
-		return lim, true
-	case static:
-		return lim, p.count < 2*slots
-	}
-	inside := p.seconds * float64(slots) / float64(max(p.count, 1)) // the engines have this much
-	return lim, slots > 0 && p.seconds-inside < bufferSeconds*pace
-}
-
-// took charges what an entry let out.
-func (t *turns) took(e *entry, segments int, seconds float64) {
-	if e.join != nil {
-		seconds *= joinCost
-	}
-	p := t.pool(e.pool)
-	c := p.classes[e.class]
-	n := c.tenant(e.tenant)
-	c.system, c.dirty = max(c.system, n.virtual), true
-	c.charge(n, seconds)
-	p.seconds, p.count = p.seconds+seconds, p.count+segments
-	switch {
-	case e.class == job.Interactive && len(p.classes[job.Bulk].active) > 0:
-		p.lead = min(leadCap, p.lead+seconds*(1-interactiveShare))
-	case e.class == job.Bulk:
-		p.lead = max(0, p.lead-seconds*interactiveShare)
+		e.turn = turn
+		return e, limits{
+			segments: min(turn.Limit.Segments, bus.MaxBundleSegments), seconds: min(turn.Limit.Cost, t.cfg.BundleSeconds), bytes: messageBytes,
+		}, true
 	}
 }
 
-func (c *class) charge(n *tenant, seconds float64) {
-	n.virtual, n.dirty = n.virtual+seconds/n.weight, true
-	if n.at >= 0 {
-		heap.Fix(&c.active, n.at)
+// took says what an entry lets out in its turn. It returns the key under which
+// that is out.
+func (t *turns) took(e *entry, segments int, cost float64) fair.Key {
+	t.keys++
+	key := fair.Key{Job: e.owner.ID, N: t.keys}
+	t.core.Released(e.turn.N, key, fair.Work{Segments: segments, Cost: cost}, fair.Work{})
+	if e.queue != nil && t.waiting[e.id()] == e {
+		t.add(e) // what is left is known better than by what went
 	}
+	return key
 }
+
+// declined says that nothing of an entry went out in its turn.
+func (t *turns) declined(e *entry) { t.core.Declined(e.turn.N) }
 
 // out notes a bundle that another let out and charged.
 func (t *turns) out(b *bundle) {
-	p := t.pool(b.pool)
+	left := fair.Work{Segments: len(b.keys)}
 	for i := range b.keys {
-		p.count++
-		p.seconds += float64(b.seconds[i])
+		left.Cost += float64(b.seconds[i])
 	}
+	b.key = t.adopt(b.owner, b.pool, left)
+}
+
+// joinOut is out for a join.
+func (t *turns) joinOut(j *joining) {
+	j.key = t.adopt(j.Owner, bus.PoolAssemble, fair.Work{Segments: 1, Cost: j.Seconds * joinCost})
+}
+
+func (t *turns) adopt(o store.Owner, pool string, left fair.Work) fair.Key {
+	t.keys++
+	key := fair.Key{Job: o.ID, N: t.keys}
+	t.core.Adopt(fair.Bundle{Key: key, Pool: pool, Class: o.Class, Tenant: o.Tenant, Weight: o.Weight, Left: left})
+	return key
 }
 
 // settle makes room for a segment that is through, and charges what it cost.
-func (t *turns) settle(b *bundle, predicted, actual float64) {
-	p := t.pool(b.pool)
-	p.seconds, p.count = max(p.seconds-predicted, 0), max(p.count-1, 0)
-	if c := p.classes[b.owner.Class]; c != nil && actual != predicted {
-		c.charge(c.tenant(b.owner.Tenant), actual-predicted)
-	}
-}
+func (t *turns) settle(b *bundle, actual float64) { t.core.Done(b.key, 1, actual) }
 
 // refund takes back a bundle that did not go out.
-func (t *turns) refund(b *bundle) {
-	for i := range b.keys {
-		t.settle(b, float64(b.seconds[i]), 0)
-	}
-}
-
-// joinOut notes a join that goes out without having been charged.
-func (t *turns) joinOut(j *joining) {
-	p := t.pool(bus.PoolAssemble)
-	p.count, p.seconds = p.count+1, p.seconds+j.Seconds*joinCost
-}
+func (t *turns) refund(b *bundle) { t.core.Returned(b.key) }
 
 // joined makes room for a join that is through.
-func (t *turns) joined(j *joining) {
-	p := t.pool(bus.PoolAssemble)
-	p.count, p.seconds = max(p.count-1, 0), max(p.seconds-j.Seconds*joinCost, 0)
-}
+func (t *turns) joined(j *joining) { t.core.Done(j.key, 1, j.Seconds*joinCost) }
 
 // restore takes over the virtual times of the former leader.
 func (t *turns) restore(ctx context.Context, s *store.Store) error {
@@ -260,110 +187,24 @@ func (t *turns) restore(ctx context.Context, s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	for _, v := range times {
-		c := t.pool(v.Pool).classes[v.Class]
-		if v.Tenant == "" {
-			c.system = max(c.system, v.Value)
-		} else {
-			c.tenant(v.Tenant).virtual = v.Value
-		}
+	clocks := make([]fair.Clock, len(times))
+	for i, v := range times {
+		clocks[i] = fair.Clock{Pool: v.Pool, Class: v.Class, Tenant: v.Tenant, Time: v.Value}
 	}
+	t.core.Restore(clocks)
 	return nil
 }
 
-// times returns the virtual times that changed since it was called last. A
-// tenant that is away and no further than the system's time is forgotten: that
-// is where it would start.
+// times returns the virtual times that changed since it was called last.
 func (t *turns) times() (list []store.VirtualTime) {
-	for _, p := range t.pools {
-		for name, c := range p.classes {
-			if c.dirty {
-				list = append(list, store.VirtualTime{Pool: p.name, Class: name, Value: c.system})
-				c.dirty = false
-			}
-			for id, n := range c.tenants {
-				if n.dirty {
-					list = append(list, store.VirtualTime{Pool: p.name, Class: name, Tenant: id, Value: n.virtual})
-					n.dirty = false
-				} else if n.at < 0 && n.virtual <= c.system {
-					delete(c.tenants, id)
-				}
-			}
+	now := t.core.Snapshot()
+	saved := make(map[fair.Clock]struct{}, len(now))
+	for _, c := range now {
+		saved[c] = struct{}{}
+		if _, same := t.saved[c]; !same && c.Time > 0 {
+			list = append(list, store.VirtualTime{Pool: c.Pool, Class: c.Class, Tenant: c.Tenant, Value: c.Time})
 		}
 	}
-	slices.SortFunc(list, func(a, b store.VirtualTime) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Tenant, b.Tenant))
-	})
+	t.saved = saved
 	return list
-}
-
-// before is the order of a tenant's own work.
-func (e *entry) before(o *entry) bool {
-	a, b := &e.owner, &o.owner
-	switch {
-	case a.Deadline != nil && b.Deadline != nil && !a.Deadline.Equal(*b.Deadline):
-		return a.Deadline.Before(*b.Deadline)
-	case (a.Deadline == nil) != (b.Deadline == nil):
-		return a.Deadline != nil
-	case a.Priority != b.Priority:
-		return a.Priority > b.Priority
-	case !a.AcceptedAt.Equal(b.AcceptedAt):
-		return a.AcceptedAt.Before(b.AcceptedAt)
-	case a.Num != b.Num:
-		return a.Num < b.Num
-	}
-	return e.queue == nil && o.queue != nil // what comes again is older
-}
-
-type entryHeap []*entry
-
-func (h entryHeap) Len() int           { return len(h) }
-func (h entryHeap) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h entryHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-func (h *entryHeap) Push(x any) {
-	e := x.(*entry)
-	e.place = len(*h)
-	*h = append(*h, e)
-}
-
-func (h *entryHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	e.place = -1
-	return e
-}
-
-type tenantHeap []*tenant
-
-func (h tenantHeap) Len() int { return len(h) }
-func (h tenantHeap) Less(i, j int) bool {
-	if h[i].virtual != h[j].virtual {
-		return h[i].virtual < h[j].virtual
-	}
-	return h[i].name < h[j].name
-}
-
-func (h tenantHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
-}
-
-func (h *tenantHeap) Push(x any) {
-	n := x.(*tenant)
-	n.at = len(*h)
-	*h = append(*h, n)
-}
-
-func (h *tenantHeap) Pop() any {
-	old := *h
-	n := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	n.at = -1
-	return n
 }

@@ -26,7 +26,7 @@ type upSettings struct {
 	Up   up.Config `embed:""`
 }
 
-// Validate reports the first setting that makes no sense.
+// Validate looks at the files that the settings name.
 func (s *upSettings) Validate() error { return s.Up.Validate() }
 
 // Run serves until it is told to stop.

@@ -60,14 +60,9 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports the first setting that makes no sense.
+// Validate looks at the files that the settings name.
 func (c *Config) Validate() error {
-	for _, part := range []interface{ Validate() error }{c.Gateway, c.Scheduler, c.Worker} {
-		if err := part.Validate(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(c.Gateway.CheckFiles(), c.Worker.CheckFiles())
 }
 
 // Running is what is known once everything serves.
