@@ -45,7 +45,7 @@ type Config struct {
 	TenantConnections int            `help:"WebSockets and connections of frames of one tenant; 0 is no limit." default:"40000"`
 	Origins           Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
 	Proxies           []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR,..."`
-	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR,..."`
+	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 1 or 2." placeholder:"CIDR,..."`
 	TLS               TLS            `embed:"" prefix:"tls-"`
 	JWT               JWT            `embed:"" prefix:"jwt-"`
 	DocumentAge       time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
