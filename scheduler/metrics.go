@@ -25,6 +25,7 @@ type metrics struct {
 	segmentsSwept telemetry.CounterVec
 	backlog       telemetry.GaugeVec
 	callbacks     telemetry.CounterVec
+	callbacksLost telemetry.CounterVec
 }
 
 func newMetrics(r *telemetry.Registry) *metrics {
@@ -38,6 +39,7 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		segmentsSwept: r.CounterVec("voicemill_scheduler_swept_segments_total", "Segments published again because they were out for long.", "pool", "class"),
 		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
+		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
 	}
 	m.begin()
 	return m
@@ -58,6 +60,9 @@ func (m *metrics) begin() {
 	}
 	for _, outcome := range []string{callback.Delivered, callback.Retrying, callback.Failed} {
 		m.callbacks.With(outcome)
+	}
+	for _, cause := range callback.Causes() {
+		m.callbacksLost.With(cause)
 	}
 }
 
@@ -106,7 +111,12 @@ func (m *metrics) released(e release.Event) {
 	m.segmentsSwept.With(e.Pool, string(e.Class)).Add(float64(e.Swept))
 }
 
-func (m *metrics) delivered(outcome string) { m.callbacks.With(outcome).Inc() }
+func (m *metrics) delivered(outcome, cause string) {
+	m.callbacks.With(outcome).Inc()
+	if cause != "" {
+		m.callbacksLost.With(cause).Inc()
+	}
+}
 
 // backlogEvery is how often the backlog is counted: autoscalers look every half minute.
 const backlogEvery = 10 * time.Second
