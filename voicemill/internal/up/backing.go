@@ -82,7 +82,7 @@ func (b *backing) connect(ctx context.Context, log *slog.Logger) error {
 	keys := b.s3.Credentials()
 	b.blob, err = blob.Open(ctx, blob.Config{
 		Endpoint: b.s3.Endpoint(), Bucket: bucket, Region: b.s3.Region(), AccessKey: keys.AccessKey, SecretKey: keys.SecretKey,
-	})
+	}, blob.InProcess(b.s3))
 	return err
 }
 
