@@ -166,7 +166,7 @@ func (h *holder) run(ctx context.Context, fn func(context.Context, Lease) error)
 		case err = <-done:
 			stop()
 			if kept != nil {
-				<-kept
+				_ = <-kept // the work has ended in good order
 			}
 			return lost, err
 		case err := <-kept:

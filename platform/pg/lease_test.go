@@ -29,8 +29,7 @@ func election(t *testing.T, holder string) pg.Election {
 // term is one time of holding the lease.
 type term struct {
 	pg.Lease
-	ctx context.Context
-	end chan error // ends it, with this error
+	over chan error // gets the cause when the term is over
 }
 
 // lead runs for the lease until the test ends; every term comes over the channel.
@@ -41,21 +40,22 @@ func lead(t *testing.T, pool *pg.Pool, e pg.Election) <-chan term {
 	done := make(chan error, 1)
 	go func() {
 		done <- pg.Lead(ctx, pool, e, func(led context.Context, l pg.Lease) error {
-			now := term{Lease: l, ctx: led, end: make(chan error)}
+			now := term{Lease: l, over: make(chan error, 1)}
 			select {
 			case terms <- now:
+				<-led.Done()
 			case <-led.Done():
-				return led.Err()
 			}
-			select {
-			case err := <-now.end:
-				return err
-			case <-led.Done():
-				return led.Err()
-			}
+			now.over <- context.Cause(led)
+			return led.Err()
 		})
 	}()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Lead: %v", err)
+		}
+	})
 	return terms
 }
 
@@ -145,8 +145,8 @@ func TestALeaderThatIsCutOffIsReplacedAndWritesNoMore(t *testing.T) {
 	require.Less(t, time.Since(begin), takeover)
 	require.Equal(t, old.Epoch+1, now.Epoch)
 	select {
-	case <-old.ctx.Done():
-		require.ErrorIs(t, context.Cause(old.ctx), pg.ErrLeaseLost)
+	case err := <-old.over:
+		require.ErrorIs(t, err, pg.ErrLeaseLost)
 	default:
 		t.Error("another leads and the old leader does not know yet")
 	}
@@ -190,8 +190,7 @@ func TestALeaderWhoseConnectionIsKilledStopsAndAnotherLeads(t *testing.T) {
 	_, err := pool.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 where datname = current_database() and query like 'insert into leases%'`)
 	require.NoError(t, err)
-	<-old.ctx.Done()
-	require.ErrorIs(t, context.Cause(old.ctx), pg.ErrLeaseLost)
+	require.ErrorIs(t, <-old.over, pg.ErrLeaseLost)
 	require.Greater(t, next(t, terms).Epoch, old.Epoch)
 }
 

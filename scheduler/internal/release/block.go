@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
@@ -78,9 +79,7 @@ func (l *loop) load(ctx context.Context, ids []store.BlockID) (map[store.BlockID
 		if err != nil {
 			return nil, fmt.Errorf("read the terms of %d jobs: %w", len(nums), err)
 		}
-		for num, t := range terms {
-			l.terms[num] = t
-		}
+		maps.Copy(l.terms, terms)
 	}
 	if len(ask) == 0 {
 		return got, nil

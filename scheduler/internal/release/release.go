@@ -107,7 +107,7 @@ func (r *Releaser) Run(ctx context.Context, lease pg.Lease) error {
 		more, err := l.step(work)
 		switch {
 		case ctx.Err() != nil || pg.IsLeaseLost(err):
-			return nil //nolint:nilerr // the stop cut it short, or there is another leader
+			return nil // the stop cut it short, or there is another leader
 		case err == nil:
 			pause, last = pauseFrom, ""
 			if more {

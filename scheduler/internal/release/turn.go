@@ -25,6 +25,9 @@ type plan struct {
 // release takes turns until there is no room, marks what goes out in one round
 // trip and leaves it to publish. It reports whether there may be more.
 func (l *loop) release(ctx context.Context) (bool, error) {
+	if len(l.terms) > l.r.cfg.Waiting {
+		clear(l.terms) // they are read again
+	}
 	p := &plan{moves: map[store.QueueID]int{}}
 	p.Pause = laterPause.Seconds()
 	full := false
@@ -105,7 +108,7 @@ func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 func (l *loop) takeQueue(ctx context.Context, p *plan, e *entry, lim limits) error {
 	q := e.queue
 	speaking := func(key [32]byte) bool { return l.speaking[key] > 0 }
-	for blocks := 0; blocks < prefetch; blocks++ {
+	for blocks := range prefetch {
 		id := store.BlockID{Job: q.Num, B: q.Next / bus.BlockSegments}
 		got, err := l.load(ctx, []store.BlockID{id})
 		if err != nil {
