@@ -21,6 +21,7 @@ const (
 
 const (
 	intakeSubject  = "jobs.intake"
+	probeSubject   = "jobs.probe" // one message, which nobody takes
 	workPrefix     = "work"
 	assemblePrefix = "work.assemble"
 	hintPrefix     = "hint.job"
@@ -37,8 +38,8 @@ const (
 
 func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 	shape(c)
-	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
-	c.MaxBytes = b.cfg.JobsBytes
+	c.Subjects, c.Description = []string{intakeSubject, probeSubject}, "envelopes of accepted jobs until Postgres has them"
+	c.MaxBytes, c.AllowRollup = b.cfg.JobsBytes, true
 }
 
 func (b *Bus) shapeWork(c *jetstream.StreamConfig) {
