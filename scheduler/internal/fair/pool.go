@@ -1,0 +1,188 @@
+package fair
+
+import (
+	"time"
+
+	"github.com/voicemill/voicemill/job"
+)
+
+// Capacity is what a worker reports of its part in a pool.
+type Capacity struct {
+	Pool     string
+	Worker   string
+	Backends int     // engines that take calls by themselves
+	Slots    int     // segments that they hold at once: windows, or calls in flight times batch
+	Rate     float64 // cost a second while they have work; 0 if not known yet
+	MaxBatch int     // segments of a call; 0 or 1 where an engine takes single ones
+	Static   bool    // a call ends as a whole
+	At       time.Time
+}
+
+// maxRate keeps sums of reports finite.
+const maxRate = 1e9
+
+func (c Capacity) sane() Capacity {
+	c.Backends, c.Slots, c.MaxBatch = max(0, c.Backends), max(0, c.Slots), max(0, c.MaxBatch)
+	if !(c.Rate > 0) { // NaN, too
+		c.Rate = 0
+	}
+	c.Rate = min(c.Rate, maxRate)
+	return c
+}
+
+// pool is one pool: its capacity, its two queues, what is out.
+type pool struct {
+	name    string
+	workers map[string]Capacity
+	total   Capacity // of the workers that were heard of lately
+	oldest  time.Time
+	queues  [2]*queue // interactive, bulk
+	out     [2]Work   // by class
+	lead    float64   // what interactive work took beyond its share
+	urgent  ordered[*entry]
+	keyed   float64 // the greatest rate that due times were made with
+	bundle  float64 // cost of a large bundle
+	most    float64 // cost that one tenant may have out while others wait
+}
+
+const (
+	interactive = 0
+	bulk        = 1
+)
+
+func classOf(c job.Class) int {
+	if c == job.Interactive {
+		return interactive
+	}
+	return bulk
+}
+
+func className(class int) job.Class {
+	if class == interactive {
+		return job.Interactive
+	}
+	return job.Bulk
+}
+
+func newPool(name string) *pool {
+	p := &pool{name: name, workers: map[string]Capacity{}}
+	p.queues = [2]*queue{newQueue(p, interactive), newQueue(p, bulk)}
+	p.urgent = ordered[*entry]{
+		less:  func(a, b *entry) bool { return a.due.Before(b.due) },
+		place: func(e *entry) *int { return &e.urgent },
+	}
+	return p
+}
+
+// report takes a worker's word, newest first.
+func (p *pool) report(c Capacity) {
+	if had, known := p.workers[c.Worker]; known && c.At.Before(had.At) {
+		return
+	}
+	p.workers[c.Worker] = c.sane()
+	p.sum()
+}
+
+// age drops the workers that were silent since before.
+func (p *pool) age(before time.Time) {
+	if len(p.workers) == 0 || !p.oldest.Before(before) {
+		return
+	}
+	for name, c := range p.workers {
+		if c.At.Before(before) {
+			delete(p.workers, name)
+		}
+	}
+	p.sum()
+}
+
+func (p *pool) sum() {
+	t := Capacity{Pool: p.name}
+	p.oldest = time.Time{}
+	for _, c := range p.workers {
+		t.Backends += c.Backends
+		t.Slots += c.Slots
+		t.Rate += c.Rate
+		t.MaxBatch = max(t.MaxBatch, c.MaxBatch)
+		t.Static = t.Static || c.Static
+		if p.oldest.IsZero() || c.At.Before(p.oldest) {
+			p.oldest = c.At
+		}
+	}
+	p.total = t
+}
+
+// counted is what is out as far as a class minds it: workers take interactive
+// messages first, so bulk work is not in their way.
+func (p *pool) counted(class int) Work {
+	if class == interactive {
+		return p.out[interactive]
+	}
+	return p.out[interactive].plus(p.out[bulk])
+}
+
+// room is how much more of a class may go out: into free slots of the engines,
+// and into the buffer behind them.
+type room struct {
+	free   int     // segments that the engines take at once; on static pools the buffer, too
+	buffer float64 // cost that the buffer still takes
+	empty  bool    // nothing is in the buffer, so one segment fits whatever it costs
+}
+
+func (p *pool) room(cfg *Config, class int) room {
+	out, t := p.counted(class), p.total
+	if t.Static && t.Slots > 0 {
+		return room{free: max(0, t.Slots+cfg.BuffersPerBackend*t.Backends*max(1, t.MaxBatch)-out.Segments)}
+	}
+	r := room{free: max(0, t.Slots-out.Segments)}
+	if t.Rate > 0 && t.Slots > 0 {
+		waiting := max(0, out.Cost-out.mean()*float64(t.Slots))
+		r.buffer = max(0, t.Rate*cfg.Buffer.Seconds()-waiting)
+		r.empty = out.Segments <= t.Slots
+	}
+	return r
+}
+
+// limit returns the largest bundle of a job that may go out now, no segments
+// if none fits. A job that waits alone is spread over the backends at its end.
+func (p *pool) limit(cfg *Config, e *entry, r room, alone bool) Work {
+	t, most := p.total, cfg.MaxSegments
+	switch {
+	case t.Rate == 0:
+		most = min(1, r.free)
+	case t.Static:
+		most = min(most, r.free)
+	}
+	if most == 0 {
+		return Work{}
+	}
+	head := e.head(most)
+	mean := head.mean()
+	cost := t.Rate * cfg.BundleWork.Seconds()
+	if !t.Static && t.Rate > 0 {
+		cost = min(cost, r.buffer+float64(r.free)*mean)
+		if r.free == 0 && !r.empty && mean > cost {
+			return Work{}
+		}
+	}
+	if alone && t.Backends > 1 {
+		cost = min(cost, e.Left.Cost/float64(t.Backends))
+	}
+	if mean > 0 && head.Cost > cost {
+		n := max(1, int(cost/mean))
+		head = Work{n, mean * float64(n)}
+	}
+	return head
+}
+
+// measure brings bundle and most up to date.
+func (p *pool) measure(cfg *Config) {
+	mean := p.out[interactive].plus(p.out[bulk]).mean()
+	p.bundle = max(p.total.Rate*cfg.BundleWork.Seconds(), mean)
+	may := float64(p.total.Slots)*mean + p.total.Rate*cfg.Buffer.Seconds()
+	if p.total.Static {
+		p.bundle = max(mean, min(p.bundle, float64(cfg.MaxSegments)*mean))
+		may = float64(p.total.Slots+cfg.BuffersPerBackend*p.total.Backends*max(1, p.total.MaxBatch)) * mean
+	}
+	p.most = max(2*p.bundle, may*cfg.TenantShare)
+}
