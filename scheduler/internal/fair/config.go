@@ -12,7 +12,7 @@ type Config struct {
 	Buffer            time.Duration // of its pool: what is out beyond what the engines hold
 	BuffersPerBackend int           // batches out beyond what the engines hold, static pools
 	InteractiveShare  float64       // of a pool, while bulk work waits; less than 1
-	TenantShare       float64       // of what may be out, for one tenant while others wait
+	TenantShare       float64       // of what may be out, that one tenant may always have while others wait
 	UrgentFactor      float64       // a bulk job is urgent when its slack is less than this times its remaining time
 	Silence           time.Duration // after which a worker that reports nothing does not count
 	JobsPerTenant     int           // of one pool and class

@@ -190,7 +190,7 @@ func (c *Core) begin(q *queue) (Turn, bool) {
 	if q.waiting() == 0 || room.free == 0 && room.buffer == 0 {
 		return Turn{}, false
 	}
-	a := q.next(p.most)
+	a := q.next()
 	e := a.jobs.first()
 	work := p.limit(&c.cfg, e, room, q.waiting() == 1 && len(a.jobs.items) == 1)
 	if work.Segments == 0 {

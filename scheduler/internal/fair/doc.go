@@ -54,8 +54,9 @@
 // everything that is out, interactive work only interactive, for workers take
 // interactive messages first: it never queues behind bulk. A bundle is at most
 // MaxSegments, BundleWork of the pool's rate, and what the buffer has left, but
-// one segment always. A tenant that has half of the pool (or two bundles) out
-// makes room for the others that wait. Reports age out; a pool without a worker
+// one segment always. A tenant that has half of the pool out, or a quarter more
+// than its part by weight, or two bundles, whichever is most, makes room for the
+// others that wait. Reports age out; a pool without a worker
 // gets nothing, one whose rate is not known yet gets single segments, as many as
 // its engines hold.
 //

@@ -1,6 +1,7 @@
 package fair
 
 import (
+	"math"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -42,7 +43,9 @@ type pool struct {
 	urgent  ordered[*entry]
 	keyed   float64 // the greatest rate that due times were made with
 	bundle  float64 // cost of a large bundle
-	most    float64 // cost that one tenant may have out while others wait
+	large   float64 // segments of a large bundle
+	may     float64 // segments that may be out, about
+	share   float64 // of them, for a tenant while others wait
 }
 
 const (
@@ -175,14 +178,19 @@ func (p *pool) limit(cfg *Config, e *entry, r room, alone bool) Work {
 	return head
 }
 
-// measure brings bundle and most up to date.
+// measure brings what a bundle and a tenant's part are up to date, by the mean
+// of what is out.
 func (p *pool) measure(cfg *Config) {
-	mean := p.out[interactive].plus(p.out[bulk]).mean()
-	p.bundle = max(p.total.Rate*cfg.BundleWork.Seconds(), mean)
-	may := float64(p.total.Slots)*mean + p.total.Rate*cfg.Buffer.Seconds()
-	if p.total.Static {
-		p.bundle = max(mean, min(p.bundle, float64(cfg.MaxSegments)*mean))
-		may = float64(p.total.Slots+cfg.BuffersPerBackend*p.total.Backends*max(1, p.total.MaxBatch)) * mean
+	t, mean := p.total, p.out[interactive].plus(p.out[bulk]).mean()
+	p.share = cfg.TenantShare
+	p.bundle = max(t.Rate*cfg.BundleWork.Seconds(), mean)
+	p.large, p.may = 1, math.Inf(1)
+	if mean > 0 {
+		p.large = max(1, min(float64(cfg.MaxSegments), p.bundle/mean))
+		p.may = float64(t.Slots) + t.Rate*cfg.Buffer.Seconds()/mean
 	}
-	p.most = max(2*p.bundle, may*cfg.TenantShare)
+	if t.Static {
+		p.bundle = min(p.bundle, max(1, float64(cfg.MaxSegments))*mean)
+		p.may = float64(t.Slots + cfg.BuffersPerBackend*t.Backends*max(1, t.MaxBatch))
+	}
 }

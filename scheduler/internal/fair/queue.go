@@ -14,6 +14,7 @@ type account struct {
 	q      *queue
 	tenant job.Tenant
 	weight float64
+	part   float64 // its weight while it waits, else 0
 	vtime  float64
 	jobs   ordered[*entry]
 	out    Work
@@ -38,6 +39,7 @@ type queue struct {
 	parked   []*account        // few: each has a good part of the pool out
 	ahead    ordered[*account] // those that are kept only because they are ahead
 	busy     int               // accounts that are not idle
+	weight   float64           // of all that wait
 }
 
 func newQueue(p *pool, class int) *queue {
@@ -102,6 +104,7 @@ func (q *queue) leave(e *entry) {
 
 // settle puts an account where it belongs after a change.
 func (q *queue) settle(a *account) {
+	q.weigh(a)
 	switch {
 	case a.idle:
 		return
@@ -126,6 +129,24 @@ func (q *queue) settle(a *account) {
 	q.forget()
 }
 
+func (q *queue) weigh(a *account) {
+	part := 0.0
+	if a.waits() {
+		part = a.weight
+	}
+	q.weight += part - a.part
+	a.part = part
+}
+
+// full reports whether a tenant has its part out, in segments: in an engine
+// long ones take a slot for longer, not more slots.
+func (q *queue) full(a *account) bool {
+	const margin = 1.25 // what is out follows what is due with a delay
+	p := q.pool
+	share := max(p.share, min(1, margin*a.weight/max(q.weight, a.weight)))
+	return float64(a.out.Segments) >= max(2*p.large, share*p.may)
+}
+
 func (q *queue) retire(a *account) {
 	a.idle = true
 	q.ahead.put(a)
@@ -141,7 +162,7 @@ func (q *queue) forget() {
 }
 
 // next returns the tenant whose turn it is, nil if nobody waits.
-func (q *queue) next(most float64) *account {
+func (q *queue) next() *account {
 	for {
 		a := q.active.first()
 		switch {
@@ -149,7 +170,7 @@ func (q *queue) next(most float64) *account {
 			return slices.MinFunc(q.parked, func(a, b *account) int {
 				return cmp.Or(cmp.Compare(a.vtime, b.vtime), cmp.Compare(a.tenant, b.tenant))
 			})
-		case a == nil || a.out.Cost < most || q.waiting() == 1:
+		case a == nil || q.waiting() == 1 || !q.full(a):
 			return a
 		}
 		q.active.drop(a)
@@ -162,7 +183,7 @@ func (q *queue) next(most float64) *account {
 // meanwhile was its own doing, so it gets at most two bundles of it back.
 func (q *queue) unpark(a *account) {
 	p := q.pool
-	if !a.parked || a.out.Cost >= p.most {
+	if !a.parked || q.full(a) {
 		return
 	}
 	q.take(a)
