@@ -125,6 +125,10 @@ torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cut
 disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root): no job succeeds with a file that was cut
 	VOICEMILL_DISKFULL_ROUNDS=20 go test -count=1 -v -timeout=60m ./e2e/diskfull
 
+.PHONY: start-apart
+start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
+	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

@@ -30,6 +30,7 @@ type Store struct {
 	parts     *parts
 	slow      *parts             // for readers that take their time
 	sse       encrypt.ServerSide // nil for none
+	writes    writes
 }
 
 // Info describes an object.

@@ -40,9 +40,9 @@ type Settings struct {
 type Conns struct {
 	Log      *slog.Logger
 	Registry *telemetry.Registry
-	Admin    *telemetry.Admin
-	Bus      *bus.Bus // set up
-	DB       *pg.Pool // migrated
+	Admin    *telemetry.Admin // the service adds what it needs to be ready
+	Bus      *bus.Bus         // set up
+	DB       *pg.Pool         // migrated
 	Blob     *blob.Store
 }
 
@@ -105,10 +105,6 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, run Service) error {
 			return err
 		}
 		defer conns.close()
-		admin.AddChecks(map[string]telemetry.Check{
-			"bus":      conns.Bus.Ready,
-			"database": func(ctx context.Context) error { return pg.Classify(conns.DB.Ping(ctx)) },
-		})
 		return run(ctx, conns)
 	})
 	return stack.Run(ctx, stopGrace)

@@ -74,6 +74,9 @@ func serve(ctx context.Context, cfg gateway.Settings, unread []string, in *takeo
 		return err
 	}
 	defer db.Close()
+	if err := pg.AwaitSchema(ctx, db, log); err != nil {
+		return err
+	}
 	b, err := bus.Connect(ctx, cfg.Bus, log)
 	if err != nil {
 		return err

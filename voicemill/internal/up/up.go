@@ -113,10 +113,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	stack.Add("servers", b.run)
 	stack.Add("admin", admin.Run)
 	stack.Add("worker", func(ctx context.Context) error {
-		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
 	})
 	stack.Add("scheduler", func(ctx context.Context) error {
-		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
 	})
 	stack.Add("gateway", func(ctx context.Context) error {
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
