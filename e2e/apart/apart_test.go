@@ -73,7 +73,7 @@ func TestEverythingStartsAtOnceOnEmptyServers(t *testing.T) {
 	var took []string
 	for i := range starts {
 		t.Run(strconv.Itoa(i+1), func(t *testing.T) {
-			s := newSite(t)
+			s := newSite(t) //nolint:contextcheck // what it starts lives as long as the test
 			began := time.Now()
 			s.start(t)
 			ready := s.ready(ctx, t).Sub(began)
@@ -96,7 +96,7 @@ func (d deployed) Key() string { return d.key }
 
 func deploy(ctx context.Context, t *testing.T) (*site, *caller.Caller) {
 	t.Helper()
-	s := newSite(t)
+	s := newSite(t) //nolint:contextcheck // what it starts lives as long as the test
 	s.start(t)
 	s.ready(ctx, t)
 	file := filepath.Join(s.dir, "first-key")
@@ -105,7 +105,7 @@ func deploy(ctx context.Context, t *testing.T) (*site, *caller.Caller) {
 	require.Zero(t, code, problem)
 	key, err := os.ReadFile(file)
 	require.NoError(t, err)
-	return s, caller.New(t, deployed{s, strings.TrimSpace(string(key))})
+	return s, caller.New(t, deployed{s, strings.TrimSpace(string(key))}) //nolint:contextcheck // its connections end with the test
 }
 
 // requireCopies checks that any one NATS server may go.

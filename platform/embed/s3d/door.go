@@ -102,8 +102,8 @@ func (d *door) run(l net.Listener) error {
 }
 
 // stop closes the door: requests in hand are finished, within a limit.
-func (d *door) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
+func (d *door) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
 	if d.server.Shutdown(ctx) != nil {
 		_ = d.server.Close() // what is left is cut

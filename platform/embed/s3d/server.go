@@ -171,7 +171,7 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, public ne
 		if err = s.probe(ctx); err != nil {
 			break
 		}
-		go s.supervise(cancel, ended, public, lock) // waited for through done
+		go s.supervise(context.WithoutCancel(ctx), cancel, ended, public, lock) // waited for through done
 		return nil
 	case err = <-ended:
 		cancel()
@@ -188,7 +188,7 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, public ne
 
 // supervise opens the door and keeps it open until [Server.Stop], or until one of
 // the two ends. The door is closed before the server behind it.
-func (s *Server) supervise(cancel func(), ended chan error, public net.Listener, lock *os.File) {
+func (s *Server) supervise(ctx context.Context, cancel func(), ended chan error, public net.Listener, lock *os.File) {
 	shut := make(chan error, 1)
 	go func() { shut <- s.door.run(public) }()
 	var err error
@@ -199,7 +199,7 @@ func (s *Server) supervise(cancel func(), ended chan error, public net.Listener,
 	case err = <-shut:
 		shut <- nil
 	}
-	s.door.stop()
+	s.door.stop(ctx)
 	cancel()
 	if err = errors.Join(err, <-shut, <-ended); err != nil {
 		s.err = fmt.Errorf("s3d: %w", err)

@@ -316,7 +316,7 @@ func TestAFailedAttemptLeavesALineAndItsCause(t *testing.T) {
 			require.Equal(t, cause, <-causes)
 			require.Contains(t, Causes(), cause)
 			stop()
-			var line struct{ Level, Msg, Tenant, Delivery, Job_ID, Host, Cause, Reason string } //nolint:revive,staticcheck // as the log has it
+			var line struct{ Level, Msg, Tenant, Delivery, Job_ID, Host, Cause, Reason string }
 			require.NoError(t, json.Unmarshal(said.Bytes(), &line), said.String())
 			require.Equal(t, []string{"WARN", "callback not taken", string(id), cause}, []string{line.Level, line.Msg, line.Job_ID, line.Cause})
 			require.NotEmpty(t, line.Delivery)
