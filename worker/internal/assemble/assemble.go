@@ -271,10 +271,13 @@ func (a *Assembler) park(ctx context.Context, d store.Due, reason string) error 
 	if err != nil {
 		return err
 	}
-	_, err = a.deps.Store.FinishJob(ctx, j, store.End{
+	ok, err := a.deps.Store.FinishJob(ctx, j, store.End{
 		State: job.StateFailed, ErrorKind: job.Internal.String(), Park: true,
 		ErrorDetail: fmt.Sprintf("The description of the audio could not be made in %d tries. %s", a.cfg.Tries, reason),
 	})
+	if ok {
+		a.deps.Meter.Ended(job.StateFailed)
+	}
 	return err
 }
 

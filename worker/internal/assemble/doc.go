@@ -15,4 +15,10 @@
 // that were really joined, in order, equals the plan's, unless the job allows
 // failed segments to be missing. A rendition that turns out missing or damaged
 // goes back to be rendered, a bounded number of times.
+//
+// Each class has workers of its own. A try that comes to nothing by itself is
+// noted in the outbox, which lets it come again later; after the last one it is
+// parked, and its chapter or job fails with the reason. What is away is waited
+// for, uncharged. A job of one segment does not queue at all: the worker that
+// settled it joins and ends it.
 package assemble

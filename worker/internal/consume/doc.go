@@ -4,9 +4,20 @@
 // bus for as much as may still be in hand; one goroutine owns what waits, asks
 // package batch what forms the next engine call, and starts it. What is in hand
 // is bounded for each class apart, so a bulk backlog never keeps an interactive
-// request out. Every message in hand has a lease that is kept alive.
+// request out.
 //
-//	bus ──pull──▶ waiting ──batch.Decide──▶ Caller.Call ──▶ settled
+// A message is a bundle of segments. What is left of it stands in the database:
+// a pull claims its bundles in one statement, which also notes that their
+// deliveries begin. Calls are made out of the segments of many bundles. A bundle
+// has one lease, which is kept alive and ends with its last segment.
+//
+//	bus ──pull──▶ claim ──▶ waiting ──batch.Decide──▶ Caller.Call ──▶ settled
+//
+// A delivery that began and neither settled nor was given back is a death. After
+// two of them the segments of a bundle run alone, and one that is alone with two
+// more has failed. What is given back is told to the database first, so that it
+// counts as none; a message that WORK lost and got again is adopted by the bundle
+// that is in hand already.
 //
 // When a call reports that something it depends on is away, the pool opens its
 // circuit: it gives back what waits, pulls nothing for a while, then tries with

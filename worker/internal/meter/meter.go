@@ -70,7 +70,7 @@ func (m *Meter) begin(pools []string) {
 		m.audio.With(pool)
 		m.engine.With(pool)
 		m.batches.With(pool)
-		for _, o := range []Outcome{Spoken, Reused, Failed, Unwanted} {
+		for _, o := range []Outcome{Spoken, Reused, Failed, Unwanted, Died} {
 			m.segments.With(pool, string(o))
 		}
 		for _, r := range results {
