@@ -55,7 +55,10 @@ type Stage struct {
 	URL string // of the API
 	Key string // an administrator's
 
-	store  address // of the S3 server
+	bin    string
+	env    []string // of the services
+	others []string // what Another started
+	store  address  // of the S3 server
 	dir    string
 	procs  map[string]*process
 	admins map[string]string // address of the admin port, by program
@@ -93,12 +96,12 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 	require.NoError(tb, err)
 	s.Key = strings.TrimSpace(out)
 	s.URL = "http://" + gw
+	s.bin, s.env, s.store = bin, env, store
 	for _, name := range []string{Worker, Scheduler} {
-		s.service(tb, bin, name, env)
+		s.service(tb, name, name, env)
 	}
-	s.store = store
 	env = append(env, "VOICEMILL_BLOB_ENDPOINT="+relay(s3))
-	s.service(tb, bin, Gateway, append(env, settings...))
+	s.service(tb, Gateway, Gateway, append(env, settings...))
 	require.NoError(tb, awaitOK(tb.Context(), "http://"+s.admins[Gateway]+"/readyz")) // the worker has its voices registered
 	return s
 }
@@ -261,13 +264,31 @@ func (s *Stage) role(tb testing.TB, name, listen string, into *address) {
 	require.NoError(tb, p.start(tb.Context()))
 }
 
-func (s *Stage) service(tb testing.TB, bin, name string, env []string) {
+// Another starts one more process of a program, under a name of its own;
+// settings, as NAME=value, are its alone.
+func (s *Stage) Another(tb testing.TB, program, name string, settings ...string) {
+	tb.Helper()
+	s.others = append(s.others, name)
+	s.service(tb, program, name, append(slices.Clone(s.env), settings...))
+}
+
+// Setting returns what the services have for a setting.
+func (s *Stage) Setting(name string) string {
+	for _, v := range s.env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func (s *Stage) service(tb testing.TB, program, name string, env []string) {
 	tb.Helper()
 	admin := FreeAddr(tb)
 	p := &process{
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
-			cmd := exec.Command(filepath.Join(bin, name)) //nolint:gosec,noctx // built by Build; the stage ends it
+			cmd := exec.Command(filepath.Join(s.bin, program)) //nolint:gosec,noctx // built by Build; the stage ends it
 			cmd.Env = append(slices.Clone(env), "VOICEMILL_ADMIN="+admin, "VOICEMILL_PID_FILE="+s.pidFile(name))
 			return cmd
 		},
@@ -312,7 +333,7 @@ func awaitOK(ctx context.Context, url string) error {
 // end stops everything, last started first, and shows the logs of a failed test.
 func (s *Stage) end(tb testing.TB) {
 	tb.Helper()
-	for _, name := range []string{Worker, Scheduler, Gateway, S3, NATS, Database} {
+	for _, name := range append(s.others, Worker, Scheduler, Gateway, S3, NATS, Database) {
 		if p := s.procs[name]; p != nil {
 			if err := p.stop(); err != nil {
 				tb.Error(err)
