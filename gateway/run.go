@@ -206,6 +206,10 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 
 // run starts the parts, sinks first, so that the edge stops first.
 func (g *gateway) run(ctx context.Context) error {
+	if telemetry.Exposed(g.edge.Addr()) && (len(g.cfg.TLS.Cert) == 0 || g.cfg.TLS.Plain) {
+		g.dep.Log.WarnContext(ctx, "keys and texts travel unencrypted: clients on other machines are served without TLS",
+			slog.String("address", g.edge.Addr().String()))
+	}
 	if err := g.voice.Refresh(ctx); err != nil {
 		_ = g.edge.Close()
 		return err

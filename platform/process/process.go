@@ -26,13 +26,14 @@ const stopGrace = 60 * time.Second
 
 // Settings are the flags that every service's command has.
 type Settings struct {
-	LogLevel  string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
-	LogFormat string      `default:"json" enum:"json,text" help:"Form of the log on standard error."`
-	Admin     string      `default:"127.0.0.1:7863" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
-	Migrate   bool        `default:"true" negatable:"" help:"Bring the database to the newest schema at the start."`
-	Bus       bus.Config  `embed:"" prefix:"bus-"`
-	DB        pg.Config   `embed:"" prefix:"db-"`
-	Blob      blob.Config `embed:"" prefix:"blob-"`
+	LogLevel      string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
+	LogFormat     string      `default:"json" enum:"json,text" help:"Form of the log on standard error."`
+	Admin         string      `default:"127.0.0.1:7863" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
+	AdminProfiles bool        `help:"Serve profiles (/debug/pprof) on the admin port to other machines, too; they show memory." default:"false"`
+	Migrate       bool        `default:"true" negatable:"" help:"Bring the database to the newest schema at the start."`
+	Bus           bus.Config  `embed:"" prefix:"bus-"`
+	DB            pg.Config   `embed:"" prefix:"db-"`
+	Blob          blob.Config `embed:"" prefix:"blob-"`
 }
 
 // Conns are the open connections that a service is handed. They are closed
@@ -96,6 +97,9 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, run Service) error {
 	admin, err := telemetry.NewAdmin(ctx, s.Admin, registry, log)
 	if err != nil {
 		return err
+	}
+	if s.AdminProfiles {
+		admin.AllowProfiles()
 	}
 	conns := Conns{Log: log, Registry: registry, Admin: admin}
 	var stack lifecycle.Stack

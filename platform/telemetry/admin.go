@@ -30,6 +30,7 @@ type Admin struct {
 	passing  GaugeVec
 	warning  GaugeVec
 	fresh    chan struct{} // has room for 1: there are checks that nobody makes yet
+	profiles bool          // for other machines, too
 
 	mu     sync.Mutex
 	checks map[string]*watched // guarded by mu
@@ -53,6 +54,10 @@ func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
 		warning: reg.GaugeVec("voicemill_check_warning", "Whether a check warns of something that an operator allowed, 0 or 1.", "check"),
 	}
 }
+
+// AllowProfiles lets other machines have profiles, which show memory and may
+// hold the process up. Call it before Run.
+func (a *Admin) AllowProfiles() { a.profiles = true }
 
 // Addr is where the admin port listens.
 func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
@@ -95,14 +100,11 @@ func (a *Admin) watch(ctx context.Context) {
 
 // Run serves until ctx is done.
 func (a *Admin) Run(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.HandleFunc("GET /metrics", a.metrics)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	if Exposed(a.listener.Addr()) {
+		a.log.WarnContext(ctx, "the admin port asks for no password and other machines may reach it",
+			slog.String("address", a.listener.Addr().String()), slog.Bool("profiles", a.profiles))
+	}
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: headerTimeout}
 
 	watching, unwatch := context.WithCancel(ctx)
 	watched := make(chan struct{})
@@ -124,6 +126,17 @@ func (a *Admin) Run(ctx context.Context) error {
 		return fmt.Errorf("serve the admin port: %w", err)
 	}
 	return nil
+}
+
+func (a *Admin) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /metrics", a.metrics)
+	mux.HandleFunc("GET /debug/pprof/", a.local(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", a.local(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", a.local(pprof.Trace))
+	return mux
 }
 
 func (a *Admin) metrics(w http.ResponseWriter, r *http.Request) {

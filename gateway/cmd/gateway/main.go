@@ -92,6 +92,9 @@ func serve(ctx context.Context, cfg gateway.Settings, unread []string, in *takeo
 	defer objects.Close()
 	reg := telemetry.NewRegistry()
 	admin := telemetry.AdminOn(doors.admin, reg, log)
+	if cfg.AdminProfiles {
+		admin.AllowProfiles()
+	}
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("gateway", func(ctx context.Context) error {

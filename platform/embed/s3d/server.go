@@ -62,18 +62,19 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, dir, cfg.Listen, lock, log)
+	s, err := start(ctx, dir, cfg, lock, log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
 }
 
-func start(ctx context.Context, dir, listen string, lock *os.File, log *slog.Logger) (*Server, error) {
+func start(ctx context.Context, dir string, cfg Config, lock *os.File, log *slog.Logger) (*Server, error) {
 	creds, err := credentials(dir)
 	if err != nil {
 		return nil, err
 	}
+	listen := cfg.Listen
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
@@ -81,6 +82,9 @@ func start(ctx context.Context, dir, listen string, lock *os.File, log *slog.Log
 	public, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("s3d: %w", err)
+	}
+	if public, err = cfg.secure(public); err != nil {
+		return nil, err
 	}
 	s := &Server{credentials: creds, endpoint: public.Addr().String(), done: make(chan struct{})}
 	if err := s.place(dir); err != nil {

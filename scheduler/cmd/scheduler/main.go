@@ -76,6 +76,9 @@ func serve(ctx context.Context, cfg scheduler.Settings, unread []string, stdout 
 	if err != nil {
 		return err
 	}
+	if cfg.AdminProfiles {
+		admin.AllowProfiles()
+	}
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("scheduler", func(ctx context.Context) error {
