@@ -24,6 +24,7 @@ type metrics struct {
 	segmentsOut  telemetry.CounterVec
 	swept        telemetry.CounterVec
 	outstanding  telemetry.GaugeVec
+	step         telemetry.Histogram
 	backlog      telemetry.GaugeVec
 	callbacks    telemetry.CounterVec
 }
@@ -38,6 +39,7 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		segmentsOut:  r.CounterVec("voicemill_scheduler_released_segments_total", "Segments let out; joins in the pool assemble.", "pool", "class"),
 		swept:        r.CounterVec("voicemill_scheduler_swept_messages_total", "Messages published again because they were out for long.", "pool", "class"),
 		outstanding:  r.GaugeVec("voicemill_scheduler_outstanding_segments", "Segments that are out; joins in the pool assemble.", "pool", "class"),
+		step:         r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
 		backlog:      r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
 		callbacks:    r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 	}
@@ -104,6 +106,10 @@ func (m *metrics) planned(o plan.Outcome) {
 }
 
 func (m *metrics) released(e release.Event) {
+	if e.Step > 0 {
+		m.step.Observe(e.Step.Seconds())
+		return
+	}
 	m.segmentsOut.With(e.Pool, string(e.Class)).Add(float64(e.Released))
 	m.swept.With(e.Pool, string(e.Class)).Add(float64(e.Swept))
 	m.outstanding.With(e.Pool, string(e.Class)).Add(float64(e.Out))
