@@ -27,6 +27,7 @@ type metrics struct {
 	backlog       telemetry.GaugeVec
 	callbacks     telemetry.CounterVec
 	callbacksLost telemetry.CounterVec
+	step          telemetry.Histogram
 }
 
 func newMetrics(r *telemetry.Registry) *metrics {
@@ -42,6 +43,7 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
+		step:          r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
 	}
 	m.begin()
 	return m
@@ -109,6 +111,10 @@ func (m *metrics) planned(o plan.Outcome) {
 }
 
 func (m *metrics) released(e release.Event) {
+	if e.Step > 0 {
+		m.step.Observe(e.Step.Seconds())
+		return
+	}
 	m.segmentsOut.With(e.Pool, string(e.Class)).Add(float64(e.Released))
 	m.swept.With(e.Pool, string(e.Class)).Add(float64(e.Swept))
 	m.outstanding.With(e.Pool, string(e.Class)).Add(float64(e.Out))

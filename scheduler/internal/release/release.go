@@ -26,9 +26,10 @@ type Deps struct {
 type Event struct {
 	Pool     string // bus.PoolAssemble for joins
 	Class    job.Class
-	Released int // segments or joins let out
-	Swept    int // bundles or joins published again
-	Out      int // change of what is out
+	Released int           // segments or joins let out
+	Swept    int           // bundles or joins published again
+	Out      int           // change of what is out
+	Step     time.Duration // of a step that let something out; of all pools together
 }
 
 // Releaser is the loop. Create it with [New]; Notice, Hint, Settled and Capacity
@@ -155,6 +156,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // something to do at once. An error may leave the outcome of a write unknown;
 // what is in memory is then read again.
 func (l *loop) step(ctx context.Context) (more bool, err error) {
+	begin := time.Now()
 	l.hear()
 	for _, part := range []struct {
 		name string
@@ -174,5 +176,9 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("release: %w", err)
 	}
-	return more, l.publish(ctx)
+	let := len(l.unsent) + len(l.unsentJoins)
+	if err = l.publish(ctx); err == nil && let > 0 {
+		l.r.deps.Observe(Event{Step: time.Since(begin)})
+	}
+	return more, err
 }
