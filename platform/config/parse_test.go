@@ -3,7 +3,6 @@ package config_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -219,5 +218,5 @@ func TestFieldsOfOneNameMustAgree(t *testing.T) {
 		Grace time.Duration `default:"2s"`
 	}{})
 	require.ErrorContains(t, err, "--grace")
-	require.False(t, errors.Is(err, config.ErrUsage))
+	require.NotErrorIs(t, err, config.ErrUsage)
 }

@@ -87,7 +87,7 @@ func rules(v reflect.Value, prefix string) (all []Rule) {
 			all = append(all, unruled(v.Field(i))...)
 		}
 	}
-	if r, ok := v.Addr().Interface().(ruled); ok {
+	if r, ok := reflect.TypeAssert[ruled](v.Addr()); ok {
 		for _, one := range r.Rules() {
 			one.Says = quoted.ReplaceAllString(one.Says, "`"+prefix+"$1`")
 			all = append(all, one)

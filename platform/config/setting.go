@@ -75,7 +75,7 @@ func (d *description) add(v reflect.Value, field reflect.StructField, prefix str
 	if enum := tag.Get("enum"); enum != "" {
 		s.Enum = strings.Split(enum, ",")
 	}
-	_, s.Secret = v.Interface().(Secret)
+	_, s.Secret = reflect.TypeAssert[Secret](v)
 	s.Bool, s.List = v.Kind() == reflect.Bool, v.Kind() == reflect.Slice || v.Kind() == reflect.Map
 	s.Type, s.Unit = kind(v), unit(s.Name, tag)
 	i := slices.IndexFunc(d.settings, func(o Setting) bool { return o.Name == s.Name })

@@ -174,13 +174,13 @@ func kind(s config.Setting) string {
 // def returns the default, or those of the commands that differ.
 func (l line) def() string {
 	first := l.defaults[l.commands[0]]
-	text := said(l.setting, first)
+	texts := []string{said(l.setting, first)}
 	for _, c := range l.commands[1:] {
 		if d := l.defaults[c]; d != first {
-			text += "; " + c + " " + said(l.setting, d)
+			texts = append(texts, c+" "+said(l.setting, d))
 		}
 	}
-	return text
+	return strings.Join(texts, "; ")
 }
 
 func said(s config.Setting, def string) string {
