@@ -41,7 +41,7 @@ func TestEveryQuestionHasAnAnswer(t *testing.T) {
 	s := stage.New(t, bin)
 	p := startPrometheus(t, map[string]string{"gateway": s.Admin(stage.Gateway), "scheduler": s.Admin(stage.Scheduler), "worker": s.Admin(stage.Worker)})
 	p.await(ctx, t, `count(up{job=~"voicemill-.*"} == 1) == 3`) // before anything is counted
-	work(ctx, t, server{s.URL, s.Key})
+	work(ctx, t, caller.New(t, server{s.URL, s.Key}))
 
 	exprs := dashboard(t)
 	require.Greater(t, len(exprs), 40)
@@ -76,8 +76,8 @@ func TestEveryQuestionHasAnAnswer(t *testing.T) {
 var series = regexp.MustCompile(`\bvoicemill[_:][a-z0-9_:]+|\bup\b`)
 
 // work has something of everything happen: speech, a callback that is taken and
-// one that is not, a document that cannot be read, a request that is refused.
-func work(ctx context.Context, t *testing.T, s server) {
+// one that is not, a request that is refused.
+func work(ctx context.Context, t *testing.T, call *caller.Caller) {
 	t.Helper()
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/broken") {
@@ -85,7 +85,6 @@ func work(ctx context.Context, t *testing.T, s server) {
 		}
 	}))
 	t.Cleanup(receiver.Close)
-	call := caller.New(t, s)
 	for i, path := range []string{"/fine", "/broken"} {
 		doc, err := call.Submit(ctx, fmt.Sprint("observed-", i), map[string]any{
 			"input": map[string]any{"text": fmt.Sprintf("Line %d is spoken, and somebody counts.", i)}, "language": "en", "class": "interactive",
