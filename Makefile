@@ -129,6 +129,10 @@ torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cut
 disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root): no job succeeds with a file that was cut
 	VOICEMILL_DISKFULL_ROUNDS=20 go test -count=1 -v -timeout=60m ./e2e/diskfull
 
+.PHONY: start-apart
+start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
+	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart
+
 .PHONY: leader-faults
 leader-faults: setup-test ## Kill, hang and cut off the leading scheduler 20 times each under load: nothing is lost, and another leads within 5 s
 	VOICEMILL_LEADER_ROUNDS=20 go test -count=1 -v -timeout=60m -run Leader ./e2e/fault

@@ -14,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/job"
 )
 
 // Config says where the gateway listens and what it tolerates. Start from
@@ -25,6 +26,7 @@ type Config struct {
 	ReadQueue             int            `help:"Requests that may wait for that before more are refused." default:"4096"`
 	CallbackAllowPrivate  bool           `help:"Allow callbacks to any address, private ones included. For trusted clients only."`
 	CallbackAllowPrefixes []netip.Prefix `help:"Private networks that callbacks may be sent to." placeholder:"CIDR,..."`
+	CallbackAllowPorts    []uint16       `help:"Ports that callbacks may be sent to beside 80 and 443." placeholder:"PORT,..."`
 	KeyCache              time.Duration  `help:"How long a known API key is believed." default:"30s"`
 	MaxWait               time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
 	InFlight              int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
@@ -45,7 +47,7 @@ type Config struct {
 	TenantConnections int            `help:"WebSockets and connections of frames of one tenant; 0 is no limit." default:"40000"`
 	Origins           Words          `help:"Origins whose web pages may call (CORS); * is every one." placeholder:"ORIGIN,..."`
 	Proxies           []netip.Prefix `help:"Proxies that are believed what Forwarded and X-Forwarded-For say." placeholder:"CIDR,..."`
-	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 2." placeholder:"CIDR,..."`
+	ProxyFrom         []netip.Prefix `help:"Load balancers whose connections begin with a PROXY protocol header, version 1 or 2." placeholder:"CIDR,..."`
 	TLS               TLS            `embed:"" prefix:"tls-"`
 	JWT               JWT            `embed:"" prefix:"jwt-"`
 	DocumentAge       time.Duration  `help:"How long the document of a job is answered from memory without news of the job; 0 asks Postgres every time." default:"1s"`
@@ -87,6 +89,7 @@ func (c Config) api() api.Config {
 	a.Limits.TextBytes, a.BodyBytes, a.BatchLines = c.Bounds.TextBytes, c.Bounds.BodyBytes, c.Bounds.BatchLines
 	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
 	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
+	a.CallbackPorts = job.CallbackPorts(c.CallbackAllowPorts)
 	return a
 }
 

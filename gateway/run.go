@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/api"
@@ -74,19 +75,20 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 
 // gateway is everything that runs.
 type gateway struct {
-	cfg   Config
-	dep   Deps
-	store *store.Store
-	pool  *offload.Pool
-	in    *intake.Committer
-	load  *shed.Controller
-	hub   *watch.Hub
-	docs  *documents.Cache
-	voice *voices.Directory
-	coder *transcode.Transcoder
-	api   *api.API
-	edge  *edge.Server
-	done  func() // closes what the gateway opened beside its Deps; may be nil
+	cfg    Config
+	dep    Deps
+	store  *store.Store
+	pool   *offload.Pool
+	in     *intake.Committer
+	load   *shed.Controller
+	hub    *watch.Hub
+	docs   *documents.Cache
+	voice  *voices.Directory
+	coder  *transcode.Transcoder
+	api    *api.API
+	edge   *edge.Server
+	stored atomic.Bool // an envelope was, since the last check
+	done   func()      // closes what the gateway opened beside its Deps; may be nil
 }
 
 func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
@@ -108,6 +110,9 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	observe := observer(deps.Registry)
 	if g.in, err = intake.New(cfg.intake(func(e intake.Envelope) {
 		g.load.Observe(e.Waited+e.Took, time.Now())
+		if e.Err == nil {
+			g.stored.Store(true)
+		}
 		observe(e)
 	}), deps.Bus); err != nil {
 		return nil, err
@@ -201,6 +206,10 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 
 // run starts the parts, sinks first, so that the edge stops first.
 func (g *gateway) run(ctx context.Context) error {
+	if telemetry.Exposed(g.edge.Addr()) && (len(g.cfg.TLS.Cert) == 0 || g.cfg.TLS.Plain) {
+		g.dep.Log.WarnContext(ctx, "keys and texts travel unencrypted: clients on other machines are served without TLS",
+			slog.String("address", g.edge.Addr().String()))
+	}
 	if err := g.voice.Refresh(ctx); err != nil {
 		_ = g.edge.Close()
 		return err
@@ -351,6 +360,9 @@ func (g *gateway) register() {
 	g.dep.Admin.AddChecks(map[string]telemetry.Check{
 		"gateway/database": g.store.Probe,
 		"gateway/bus":      g.dep.Bus.Ready,
+		"gateway/bus-sync": g.dep.Bus.Synced,
+		"gateway/intake":   g.acceptsJobs,
+		"gateway/bucket":   g.dep.Blob.Ready,
 		"gateway/voices": func(context.Context) error {
 			if len(g.voice.All()) == 0 {
 				return &job.Error{Op: "gateway.ready", Kind: job.Unavailable, Public: "There are no voices yet.", Err: errNoVoices}
@@ -358,6 +370,15 @@ func (g *gateway) register() {
 			return nil
 		},
 	})
+}
+
+// acceptsJobs finds out whether a job could be made durable now. While jobs are,
+// nothing is asked.
+func (g *gateway) acceptsJobs(ctx context.Context) error {
+	if g.stored.Swap(false) {
+		return nil
+	}
+	return g.dep.Bus.ProbeIntake(ctx) //nolint:wrapcheck // says what is wrong
 }
 
 // observer counts envelopes.

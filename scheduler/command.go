@@ -13,8 +13,9 @@ type Settings struct {
 	Bus       bus.Config  `embed:"" prefix:"bus-"`
 	Blob      blob.Config `embed:"" prefix:"blob-"`
 
-	Admin     string `help:"Where health, readiness, metrics and profiles are served. Not for clients." default:"127.0.0.1:7862"`
-	Migrate   bool   `help:"Bring the database to the newest schema at the start." default:"true"`
-	LogLevel  string `help:"Least level that is logged." default:"info" enum:"debug,info,warn,error"`
-	LogFormat string `help:"Form of the log on standard output." default:"json" enum:"json,text"`
+	Admin         string `help:"Where health, readiness, metrics and profiles are served. Not for clients." default:"127.0.0.1:7862"`
+	AdminProfiles bool   `help:"Serve profiles (/debug/pprof) on the admin port to other machines, too; they show memory." default:"false"`
+	Migrate       bool   `help:"Bring the database to the newest schema at the start." default:"true"`
+	LogLevel      string `help:"Least level that is logged." default:"info" enum:"debug,info,warn,error"`
+	LogFormat     string `help:"Form of the log on standard output." default:"json" enum:"json,text"`
 }

@@ -16,32 +16,34 @@ import (
 // metrics are what a scheduler tells of itself. Pools and classes are closed
 // sets: a pool exists because an operator configured a worker for it.
 type metrics struct {
-	leader       telemetry.Gauge
-	envelopeJobs telemetry.Histogram
-	jobsStored   telemetry.CounterVec
-	planDuration telemetry.HistogramVec
-	planSegments telemetry.CounterVec
-	segmentsOut  telemetry.CounterVec
-	swept        telemetry.CounterVec
-	outstanding  telemetry.GaugeVec
-	step         telemetry.Histogram
-	backlog      telemetry.GaugeVec
-	callbacks    telemetry.CounterVec
+	leader        telemetry.Gauge
+	envelopeJobs  telemetry.Histogram
+	jobsStored    telemetry.CounterVec
+	planDuration  telemetry.HistogramVec
+	planSegments  telemetry.CounterVec
+	segmentsOut   telemetry.CounterVec
+	swept         telemetry.CounterVec
+	outstanding   telemetry.GaugeVec
+	backlog       telemetry.GaugeVec
+	callbacks     telemetry.CounterVec
+	callbacksLost telemetry.CounterVec
+	step          telemetry.Histogram
 }
 
 func newMetrics(r *telemetry.Registry) *metrics {
 	m := &metrics{
-		leader:       r.Gauge("voicemill_scheduler_leader", "1 while this process leads."),
-		envelopeJobs: r.Histogram("voicemill_scheduler_envelope_jobs", "Jobs that one envelope brought.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}),
-		jobsStored:   r.CounterVec("voicemill_scheduler_jobs_stored_total", "Jobs taken from JOBS into Postgres, by the state they got.", "state"),
-		planDuration: r.HistogramVec("voicemill_scheduler_plan_duration_seconds", "Time to plan one job.", telemetry.LatencyBuckets(), "outcome"),
-		planSegments: r.CounterVec("voicemill_scheduler_planned_segments_total", "Segments planned, by what they need.", "kind"),
-		segmentsOut:  r.CounterVec("voicemill_scheduler_released_segments_total", "Segments let out; joins in the pool assemble.", "pool", "class"),
-		swept:        r.CounterVec("voicemill_scheduler_swept_messages_total", "Messages published again because they were out for long.", "pool", "class"),
-		outstanding:  r.GaugeVec("voicemill_scheduler_outstanding_segments", "Segments that are out; joins in the pool assemble.", "pool", "class"),
-		step:         r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
-		backlog:      r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
-		callbacks:    r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
+		leader:        r.Gauge("voicemill_scheduler_leader", "1 while this process leads."),
+		envelopeJobs:  r.Histogram("voicemill_scheduler_envelope_jobs", "Jobs that one envelope brought.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}),
+		jobsStored:    r.CounterVec("voicemill_scheduler_jobs_stored_total", "Jobs taken from JOBS into Postgres, by the state they got.", "state"),
+		planDuration:  r.HistogramVec("voicemill_scheduler_plan_duration_seconds", "Time to plan one job.", telemetry.LatencyBuckets(), "outcome"),
+		planSegments:  r.CounterVec("voicemill_scheduler_planned_segments_total", "Segments planned, by what they need.", "kind"),
+		segmentsOut:   r.CounterVec("voicemill_scheduler_released_segments_total", "Segments let out; joins in the pool assemble.", "pool", "class"),
+		swept:         r.CounterVec("voicemill_scheduler_swept_messages_total", "Messages published again because they were out for long.", "pool", "class"),
+		outstanding:   r.GaugeVec("voicemill_scheduler_outstanding_segments", "Segments that are out; joins in the pool assemble.", "pool", "class"),
+		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
+		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
+		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
+		step:          r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
 	}
 	m.begin()
 	return m
@@ -62,6 +64,9 @@ func (m *metrics) begin() {
 	}
 	for _, outcome := range []string{callback.Delivered, callback.Retrying, callback.Failed} {
 		m.callbacks.With(outcome)
+	}
+	for _, cause := range callback.Causes() {
+		m.callbacksLost.With(cause)
 	}
 }
 
@@ -115,7 +120,12 @@ func (m *metrics) released(e release.Event) {
 	m.outstanding.With(e.Pool, string(e.Class)).Add(float64(e.Out))
 }
 
-func (m *metrics) delivered(outcome string) { m.callbacks.With(outcome).Inc() }
+func (m *metrics) delivered(outcome, cause string) {
+	m.callbacks.With(outcome).Inc()
+	if cause != "" {
+		m.callbacksLost.With(cause).Inc()
+	}
+}
 
 // backlogEvery is how often the backlog is counted: autoscalers look every half minute.
 const backlogEvery = 10 * time.Second

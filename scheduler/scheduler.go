@@ -25,12 +25,13 @@ import (
 const leaseName = "scheduler"
 
 // Deps are the connections that a scheduler works with. They stay the
-// caller's to close. Ready may be nil; the others are needed.
+// caller's to close. Admin and Ready may be nil; the others are needed.
 type Deps struct {
 	Log      *slog.Logger
 	Registry *telemetry.Registry
-	Bus      *bus.Bus // set up
-	DB       *pg.Pool // migrated
+	Admin    *telemetry.Admin // gets the readiness checks
+	Bus      *bus.Bus         // set up
+	DB       *pg.Pool         // migrated
 	Blob     *blob.Store
 	Random   io.Reader // safe for concurrent use, as crypto/rand.Reader is
 	Ready    func()    // called once, when the scheduler runs
@@ -64,6 +65,14 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	stack.Add("hints", s.listen)
 	stack.Add("notes", s.hear)
 	stack.Add("intake", s.intake.Run)
+	if deps.Admin != nil {
+		deps.Admin.AddChecks(map[string]telemetry.Check{
+			"scheduler/bus":      deps.Bus.Ready,
+			"scheduler/bus-sync": deps.Bus.Synced,
+			"scheduler/database": func(ctx context.Context) error { return pg.Classify(deps.DB.Ping(ctx)) },
+			"scheduler/bucket":   deps.Blob.Ready, // it reads manuscripts and removes what nobody needs
+		})
+	}
 	if deps.Ready != nil {
 		deps.Ready()
 	}

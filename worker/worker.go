@@ -28,10 +28,11 @@ import (
 )
 
 // Deps are the connections that a worker works with. They stay the caller's to
-// close, after Run has returned. Registry and Ready may be nil.
+// close, after Run has returned. Registry, Admin and Ready may be nil.
 type Deps struct {
 	Log      *slog.Logger
 	Registry *telemetry.Registry // takes the worker's metrics: one worker for each
+	Admin    *telemetry.Admin    // gets the readiness checks
 	Bus      *bus.Bus            // set up
 	DB       *pg.Pool            // migrated
 	Blob     *blob.Store
@@ -77,7 +78,27 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err != nil {
 		return err
 	}
+	if deps.Admin != nil {
+		deps.Admin.AddChecks(checks(deps, pools, engines))
+	}
 	return s.run(ctx)
+}
+
+// checks are what a worker needs to work: its connections, room in the bucket, and
+// for every pool an engine that is alive.
+func checks(deps Deps, pools []Pool, engines []engine.Engine) map[string]telemetry.Check {
+	all := map[string]telemetry.Check{
+		"worker/bus":      deps.Bus.Ready,
+		"worker/bus-sync": deps.Bus.Synced,
+		"worker/database": func(ctx context.Context) error { return pg.Classify(deps.DB.Ping(ctx)) },
+		"worker/bucket":   deps.Blob.ReadyToWrite,
+	}
+	for i, pool := range pools {
+		if p, ok := engines[i].(engine.Prober); ok {
+			all["worker/pool/"+pool.Name] = p.Probe
+		}
+	}
+	return all
 }
 
 // parts are what a worker reads from and writes to. Tests put faults between.

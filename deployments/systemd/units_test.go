@@ -36,7 +36,7 @@ func TestEveryUnitIsTested(t *testing.T) {
 // systemd finds nothing to complain of in a system that has the commands where
 // the units expect them.
 func TestSystemdTakesTheUnits(t *testing.T) {
-	bin, err := services.Build(t.Context())
+	bin, err := services.Build()
 	require.NoError(t, err)
 	root := t.TempDir()
 	require.NoError(t, os.CopyFS(filepath.Join(root, "usr/lib/systemd/system"), os.DirFS("/usr/lib/systemd/system")))
@@ -92,7 +92,7 @@ func TestServicesAreLimited(t *testing.T) {
 // The gateway serves clients on the socket that systemd's own program for that
 // hands it under the unit's name.
 func TestGatewayServesOnTheSocketOfTheUnit(t *testing.T) {
-	bin, err := services.Build(t.Context())
+	bin, err := services.Build()
 	require.NoError(t, err)
 	env := services.Backing(t)
 	env["VOICEMILL_ADMIN"] = services.FreeAddress(t)

@@ -132,13 +132,31 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 		refused++
 	}
 	t.Logf("accepted %d jobs on the full disk, then refused", len(accepted)-1)
+	requireReadiness(ctx, t, s, "gateway/intake", false)
 	free()
+	requireReadiness(ctx, t, s, "gateway/intake", true)
 	for _, id := range accepted {
 		doc, err := c.Await(ctx, id)
 		require.NoError(t, err)
 		requireSucceeded(t, doc)
 	}
 	requireSucceeded(t, perform(ctx, t, c, "", line("There is room again.")))
+}
+
+// requireReadiness waits until the admin port says whether everything, and the
+// check named, passes.
+func requireReadiness(ctx context.Context, t *testing.T, s *stage.Solo, check string, want bool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Admin()+"/readyz", http.NoBody)
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		var body struct{ Checks map[string]string }
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&body))
+		return (resp.StatusCode == http.StatusOK) == want && (body.Checks[check] == "ok") == want
+	}, time.Minute, 100*time.Millisecond)
 }
 
 // requireLater checks an answer that asks to come back.

@@ -84,6 +84,12 @@ func (c Config) unsigned() bool {
 	return c.TLS || host == "localhost" || (err == nil && ip.IsLoopback())
 }
 
+// ValidPublic reports a [Config.PublicEndpoint] that is none; empty is one.
+func ValidPublic(endpoint string) error {
+	_, _, err := Config{PublicEndpoint: endpoint}.public()
+	return err
+}
+
 // public returns the host and the scheme that presigned URLs name.
 func (c Config) public() (host string, secure bool, err error) {
 	if c.PublicEndpoint == "" {

@@ -38,8 +38,10 @@ func (s *Store) PutOnce(ctx context.Context, key string, r io.Reader, size int64
 			return there, nil
 		}
 	}
+	err = classify("PutOnce", key, err)
+	s.writes.done(err)
 	if err != nil {
-		return Info{}, classify("PutOnce", key, err)
+		return Info{}, err
 	}
 	return got, nil
 }

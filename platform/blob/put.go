@@ -49,8 +49,10 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, op
 		got, err = s.Stat(ctx, key)
 		got.Existed = true
 	}
+	err = classify("Put", key, err)
+	s.writes.done(err)
 	if err != nil {
-		return Info{}, classify("Put", key, err)
+		return Info{}, err
 	}
 	return got, nil
 }

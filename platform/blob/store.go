@@ -30,6 +30,7 @@ type Store struct {
 	parts     *parts
 	slow      *parts             // for readers that take their time
 	sse       encrypt.ServerSide // nil for none
+	writes    writes
 }
 
 // Info describes an object.
@@ -44,15 +45,35 @@ type Info struct {
 
 var errConnectTimeout = errors.New("the object store did not answer in time")
 
+// Provider is an embedded server; package s3d has one.
+type Provider interface {
+	InProcessConn(ctx context.Context) (net.Conn, error)
+}
+
+// Option changes how [Open] connects.
+type Option func(*http.Transport)
+
+// InProcess connects to a server in this process, whatever Config.Endpoint says;
+// requests are still signed for that, and clients are sent there.
+func InProcess(p Provider) Option {
+	return func(t *http.Transport) {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return p.InProcessConn(ctx) }
+	}
+}
+
 // Open returns the bucket of cfg, which it makes if it is missing. While the
 // server is away it tries again, for cfg.ConnectWait or until ctx is done.
-func Open(ctx context.Context, cfg Config) (*Store, error) {
+func Open(ctx context.Context, cfg Config, options ...Option) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	transport := newTransport()
 	if err := trust(transport, cfg.CA); err != nil {
 		return nil, err
+	}
+	for _, o := range options {
+		o(transport)
 	}
 	s, err := newStore(cfg.withDefaults(), transport)
 	if err != nil {

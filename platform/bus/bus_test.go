@@ -447,3 +447,28 @@ func TestNotesReachWhoListens(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 }
+
+func TestTheIntakeIsProbedWithoutATrace(t *testing.T) {
+	t.Parallel()
+	s := testkit.NATSServer(t, t.TempDir())
+	b := testkit.Bus(t, s, bus.Config{JobsBytes: 2 * bus.MaxMessageBytes})
+	for range 3 {
+		require.NoError(t, b.ProbeIntake(t.Context()))
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	stream, err := js.Stream(t.Context(), bus.StreamJobs)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, stream.CachedInfo().State.Msgs, "each takes the place of the one before")
+
+	for err == nil {
+		err = b.PublishEnvelope(t.Context(), make([]byte, bus.MaxMessageBytes/3))
+	}
+	for i := bus.MaxMessageBytes / 3; i > 0; i /= 2 { // to the last bytes
+		_ = b.PublishEnvelope(t.Context(), make([]byte, i))
+	}
+	require.Equal(t, job.Overloaded, job.KindOf(b.ProbeIntake(t.Context())))
+}

@@ -26,6 +26,15 @@ func (b *Bus) PublishEnvelope(ctx context.Context, data []byte) error {
 	return classify("bus.PublishEnvelope", err)
 }
 
+// ProbeIntake stores a message in JOBS as an envelope would be, in place of the
+// one before, and reports what kept it from being stored: a server that is away, a
+// disk or a stream that is full.
+func (b *Bus) ProbeIntake(ctx context.Context) error {
+	m := &nats.Msg{Subject: probeSubject, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
+	_, err := b.js.PublishMsg(ctx, m)
+	return classify("bus.ProbeIntake", err)
+}
+
 // PublishWork releases bundles. It returns one result for each, nil once WORK
 // has it; one that is there already counts as released. TooLarge means that the
 // bundle has to be split. Publishes overlap, at most 256 of one Bus at a time.

@@ -21,6 +21,7 @@ const (
 
 const (
 	intakeSubject = "jobs.intake"
+	probeSubject  = "jobs.probe" // one message, which nobody takes
 	workPrefix    = "work"
 	hintPrefix    = "hint.job"
 
@@ -36,8 +37,8 @@ const (
 func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 	shape(c)
 	c.Storage = jetstream.FileStorage
-	c.Subjects, c.Description = []string{intakeSubject}, "envelopes of accepted jobs until Postgres has them"
-	c.MaxBytes = b.cfg.JobsBytes
+	c.Subjects, c.Description = []string{intakeSubject, probeSubject}, "envelopes of accepted jobs until Postgres has them"
+	c.MaxBytes, c.AllowRollup = b.cfg.JobsBytes, true
 }
 
 // shapeWork keeps WORK in memory: all that it holds can be released again out of

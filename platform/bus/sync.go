@@ -119,19 +119,19 @@ func (v view) verdict(policy string) error {
 	return nil
 }
 
-// Warning is an error that stops nothing: what it says should not be so, and the
+// WarningError is an error that stops nothing: what it says should not be so, and the
 // operator has decided to live with it.
-type Warning struct{ error }
+type WarningError struct{ error }
 
 // Warns tells package telemetry that this is no failure.
-func (Warning) Warns() bool { return true }
+func (WarningError) Warns() bool { return true }
 
 // Unwrap returns what is warned of.
-func (w Warning) Unwrap() error { return w.error }
+func (w WarningError) Unwrap() error { return w.error }
 
 // Synced reports whether every server that could be asked syncs each message to
 // disk, as I1 needs. It asks once a minute. With Config.Sync as unsafe the error
-// is a [Warning].
+// is a [WarningError].
 func (b *Bus) Synced(ctx context.Context) error {
 	v := b.view()
 	if time.Since(v.at) > lookAgain {
@@ -145,7 +145,7 @@ func (b *Bus) Synced(ctx context.Context) error {
 	}
 	err = &job.Error{Op: "bus.Synced", Kind: job.Unavailable, Public: "The message bus does not sync each message to disk: accepted jobs may not survive a power cut.", Err: err}
 	if b.cfg.Sync == SyncUnsafe {
-		return Warning{err}
+		return WarningError{err}
 	}
 	return err
 }

@@ -66,7 +66,7 @@ func TestAnUnsafeServerIsWarnedOf(t *testing.T) {
 	require.NoError(t, b.Setup(t.Context()))
 	require.Contains(t, log.String(), "level=ERROR")
 	require.Contains(t, log.String(), "may not survive a power cut")
-	warning, ok := errors.AsType[bus.Warning](b.Synced(t.Context()))
+	warning, ok := errors.AsType[bus.WarningError](b.Synced(t.Context()))
 	require.True(t, ok)
 	require.ErrorContains(t, warning, "sync_interval 2m0s")
 }

@@ -133,8 +133,8 @@ func (r Rule) fault(of string, settings []Setting) error {
 
 // value returns the setting's value for a person.
 func (s Setting) value() string {
-	if v := s.fields[0]; !v.IsZero() || v.Kind() != reflect.String {
-		return shown(s, fmt.Sprint(v.Interface()))
+	if text := fmt.Sprint(s.fields[0].Interface()); text != "" {
+		return shown(s, text)
 	}
 	return "not given"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,4 +66,16 @@ func TestPostgresGivesEachTestAMigratedDatabase(t *testing.T) {
 	var n int
 	require.NoError(t, b.QueryRow(t.Context(), "select count(*) from tenants").Scan(&n))
 	require.Zero(t, n)
+}
+
+func TestTheSchemaIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	pool := empty(t)
+	done := make(chan error, 1)
+	go func() { done <- pg.AwaitSchema(t.Context(), pool, testkit.Log(t)) }()
+	require.NoError(t, pg.Migrate(t.Context(), pool, testkit.Log(t)))
+	require.NoError(t, <-done)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, pg.AwaitSchema(ctx, empty(t), testkit.Log(t)), "wanted")
 }

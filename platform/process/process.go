@@ -26,13 +26,14 @@ const stopGrace = 60 * time.Second
 
 // Settings are the flags that every service's command has.
 type Settings struct {
-	LogLevel  string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
-	LogFormat string      `default:"json" enum:"json,text" help:"Form of the log on standard error."`
-	Admin     string      `default:"127.0.0.1:7863" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
-	Migrate   bool        `default:"true" negatable:"" help:"Bring the database to the newest schema at the start."`
-	Bus       bus.Config  `embed:"" prefix:"bus-"`
-	DB        pg.Config   `embed:"" prefix:"db-"`
-	Blob      blob.Config `embed:"" prefix:"blob-"`
+	LogLevel      string      `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
+	LogFormat     string      `default:"json" enum:"json,text" help:"Form of the log on standard error."`
+	Admin         string      `default:"127.0.0.1:7863" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
+	AdminProfiles bool        `help:"Serve profiles (/debug/pprof) on the admin port to other machines, too; they show memory." default:"false"`
+	Migrate       bool        `default:"true" negatable:"" help:"Bring the database to the newest schema at the start."`
+	Bus           bus.Config  `embed:"" prefix:"bus-"`
+	DB            pg.Config   `embed:"" prefix:"db-"`
+	Blob          blob.Config `embed:"" prefix:"blob-"`
 }
 
 // Conns are the open connections that a service is handed. They are closed
@@ -40,9 +41,9 @@ type Settings struct {
 type Conns struct {
 	Log      *slog.Logger
 	Registry *telemetry.Registry
-	Admin    *telemetry.Admin
-	Bus      *bus.Bus // set up
-	DB       *pg.Pool // migrated
+	Admin    *telemetry.Admin // the service adds what it needs to be ready
+	Bus      *bus.Bus         // set up
+	DB       *pg.Pool         // migrated
 	Blob     *blob.Store
 }
 
@@ -97,6 +98,9 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, run Service) error {
 	if err != nil {
 		return err
 	}
+	if s.AdminProfiles {
+		admin.AllowProfiles()
+	}
 	conns := Conns{Log: log, Registry: registry, Admin: admin}
 	var stack lifecycle.Stack
 	stack.Add("admin", admin.Run)
@@ -105,10 +109,6 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, run Service) error {
 			return err
 		}
 		defer conns.close()
-		admin.AddChecks(map[string]telemetry.Check{
-			"bus":      conns.Bus.Ready,
-			"database": func(ctx context.Context) error { return pg.Classify(conns.DB.Ping(ctx)) },
-		})
 		return run(ctx, conns)
 	})
 	return stack.Run(ctx, stopGrace)

@@ -6,36 +6,34 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"sync"
 	"time"
-
-	"github.com/voicemill/voicemill/job"
 )
 
 const (
-	checkTimeout  = 2 * time.Second
 	headerTimeout = 5 * time.Second
 	adminGrace    = time.Second
 )
 
-// Check says whether one thing that the process needs is there. It must return
-// when ctx is done.
-type Check func(ctx context.Context) error
-
 // Admin is the admin port: health, readiness, metrics and profiles, for the
 // machine's own network and never for clients. It is not ready until it is told
-// what to check.
+// what to check and all of it has passed. While it runs every check is made once
+// a second, for two seconds at most; /readyz tells at once what came of them.
+// Three failures in a row make it not ready, two successes ready again.
 type Admin struct {
 	listener net.Listener
 	reg      *Registry
 	log      *slog.Logger
+	passing  GaugeVec
+	warning  GaugeVec
+	fresh    chan struct{} // has room for 1: there are checks that nobody makes yet
+	profiles bool          // for other machines, too
 
 	mu     sync.Mutex
-	checks map[string]Check
+	checks map[string]*watched // guarded by mu
 }
 
 // NewAdmin listens on addr at once, so that Addr is known before Run serves.
@@ -50,31 +48,68 @@ func NewAdmin(ctx context.Context, addr string, reg *Registry, log *slog.Logger)
 
 // AdminOn is NewAdmin on a TCP listener that exists, which the admin port closes.
 func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
-	return &Admin{listener: l, reg: reg, log: log, checks: map[string]Check{}}
+	return &Admin{
+		listener: l, reg: reg, log: log, checks: map[string]*watched{}, fresh: make(chan struct{}, 1),
+		passing: reg.GaugeVec("voicemill_check_passing", "Whether something that the process needs is there, 0 or 1.", "check"),
+		warning: reg.GaugeVec("voicemill_check_warning", "Whether a check warns of something that an operator allowed, 0 or 1.", "check"),
+	}
 }
+
+// AllowProfiles lets other machines have profiles, which show memory and may
+// hold the process up. Call it before Run.
+func (a *Admin) AllowProfiles() { a.profiles = true }
 
 // Addr is where the admin port listens.
 func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
 
-// AddChecks adds to what /readyz asks, all of it at once, so that nobody finds a
+// AddChecks adds to what /readyz tells, all of it at once, so that nobody finds a
 // process ready that has told the half. It is safe for concurrent use.
 func (a *Admin) AddChecks(checks map[string]Check) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	maps.Copy(a.checks, checks)
+	for name, check := range checks {
+		a.checks[name] = &watched{name: name, check: check, log: a.log, passing: a.passing.With(name), warning: a.warning.With(name)}
+	}
+	a.mu.Unlock()
+	select {
+	case a.fresh <- struct{}{}:
+	default: // it will look at all of them anyway
+	}
+}
+
+// watch makes every check from when it is added until ctx is done, and waits for
+// those that return.
+func (a *Admin) watch(ctx context.Context) {
+	var all sync.WaitGroup
+	for {
+		a.mu.Lock()
+		for _, w := range a.checks {
+			if !w.started {
+				w.started = true
+				all.Go(func() { w.run(ctx) })
+			}
+		}
+		a.mu.Unlock()
+		select {
+		case <-a.fresh:
+		case <-ctx.Done():
+			all.Wait()
+			return
+		}
+	}
 }
 
 // Run serves until ctx is done.
 func (a *Admin) Run(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.HandleFunc("GET /metrics", a.metrics)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	if Exposed(a.listener.Addr()) {
+		a.log.WarnContext(ctx, "the admin port asks for no password and other machines may reach it",
+			slog.String("address", a.listener.Addr().String()), slog.Bool("profiles", a.profiles))
+	}
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: headerTimeout}
 
+	watching, unwatch := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); a.watch(watching) }()
+	defer func() { unwatch(); <-watched }()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(a.listener) }()
 	select {
@@ -93,6 +128,17 @@ func (a *Admin) Run(ctx context.Context) error {
 	return nil
 }
 
+func (a *Admin) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /metrics", a.metrics)
+	mux.HandleFunc("GET /debug/pprof/", a.local(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", a.local(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", a.local(pprof.Trace))
+	return mux
+}
+
 func (a *Admin) metrics(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	if err := a.reg.Write(w); err != nil {
@@ -101,43 +147,19 @@ func (a *Admin) metrics(w http.ResponseWriter, r *http.Request) {
 }
 
 // ready answers 200 if every check passes, else 503; the body names each check
-// and, for one that fails, what may be said of it in public.
-func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
-	results, ok := a.Ready(r.Context())
+// and, for one that fails, what may be said of it in public. It is not ready
+// without a check: the process is still on its way up.
+func (a *Admin) ready(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	results, ok := make(map[string]string, len(a.checks)), len(a.checks) > 0
+	for name, check := range a.checks {
+		detail, passes := check.verdict()
+		results[name], ok = detail, ok && passes
+	}
+	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ok, "checks": results})
-}
-
-// Ready runs every check at once, each for at most two seconds, and returns
-// "ok" or the kind of failure for each. It is not ok without a check: the process
-// is still on its way up.
-func (a *Admin) Ready(ctx context.Context) (results map[string]string, ok bool) {
-	a.mu.Lock()
-	checks := make(map[string]Check, len(a.checks))
-	maps.Copy(checks, a.checks)
-	a.mu.Unlock()
-
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	type outcome struct {
-		name string
-		err  error
-	}
-	outcomes := make(chan outcome, len(checks))
-	for name, check := range checks {
-		go func() { outcomes <- outcome{name, check(ctx)} }()
-	}
-	results, ok = make(map[string]string, len(checks)), len(checks) > 0
-	for range checks {
-		o := <-outcomes
-		results[o.name] = "ok"
-		if o.err != nil {
-			results[o.name], ok = job.PublicOf(o.err, job.KindOf(o.err).String()), false
-			a.log.WarnContext(ctx, "not ready", slog.String("check", o.name), slog.Any("error", o.err))
-		}
-	}
-	return results, ok
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -83,13 +84,17 @@ func TestReadinessFollowsItsChecks(t *testing.T) {
 	require.JSONEq(t, `{"ready":false,"checks":{}}`, body)
 
 	admin.AddChecks(map[string]telemetry.Check{"bus": func(context.Context) error { return nil }})
-	status, _ = get(t, base+"/readyz")
-	require.Equal(t, http.StatusOK, status)
+	require.Eventually(t, func() bool { status, _ = get(t, base+"/readyz"); return status == http.StatusOK }, time.Minute, time.Millisecond)
 
 	admin.AddChecks(map[string]telemetry.Check{"database": func(context.Context) error { return errors.New("password=hunter2 refused") }})
-	status, body = get(t, base+"/readyz")
+	require.Eventually(t, func() bool {
+		status, body = get(t, base+"/readyz")
+		return body == `{"checks":{"bus":"ok","database":"internal"},"ready":false}`+"\n"
+	}, time.Minute, time.Millisecond)
 	require.Equal(t, http.StatusServiceUnavailable, status)
-	require.JSONEq(t, `{"ready":false,"checks":{"bus":"ok","database":"internal"}}`, body)
+	_, body = get(t, base+"/metrics")
+	require.Contains(t, body, `voicemill_check_passing{check="bus"} 1`)
+	require.Contains(t, body, `voicemill_check_passing{check="database"} 0`)
 
 	status, body = get(t, base+"/healthz")
 	require.Equal(t, http.StatusOK, status)

@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,9 +22,17 @@ const (
 	again       = 20 * time.Millisecond
 )
 
+// Process is a command that runs.
+type Process struct {
+	Log string // the file that it writes to
+
+	ended chan struct{} // closed when it has ended
+	err   error         // how; valid then
+}
+
 // Start runs a command until the test ends, stops it with SIGTERM and shows its
-// log if the test failed. What it writes goes to the file whose name is returned.
-func Start(tb testing.TB, cmd *exec.Cmd) (log string) {
+// log if the test failed.
+func Start(tb testing.TB, cmd *exec.Cmd) *Process {
 	tb.Helper()
 	said, err := os.Create(filepath.Join(tb.TempDir(), filepath.Base(cmd.Path)+".log"))
 	require.NoError(tb, err)
@@ -33,27 +42,37 @@ func Start(tb testing.TB, cmd *exec.Cmd) (log string) {
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	require.NoError(tb, cmd.Start())
-	ended := make(chan struct{})
+	p := &Process{Log: said.Name(), ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // the log says more
+		defer close(p.ended)
+		p.err = cmd.Wait()
 	}()
 	tb.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 		select {
-		case <-ended:
+		case <-p.ended:
 		case <-time.After(endWithin):
 			_ = cmd.Process.Kill()
-			<-ended
+			<-p.ended
 			tb.Errorf("%s did not end within %s of SIGTERM", filepath.Base(cmd.Path), endWithin)
 		}
 		_ = said.Close()
 		if tb.Failed() {
-			text, _ := os.ReadFile(said.Name())
+			text, _ := os.ReadFile(p.Log)
 			tb.Logf("%s said:\n%s", filepath.Base(cmd.Path), text)
 		}
 	})
-	return said.Name()
+	return p
+}
+
+// Within waits for the end of the process and returns what [exec.Cmd.Wait] did.
+func (p *Process) Within(d time.Duration) error {
+	select {
+	case <-p.ended:
+		return p.err
+	case <-time.After(d):
+		return fmt.Errorf("it runs still after %s", d)
+	}
 }
 
 // Get asks until url answers with that status and returns the body.

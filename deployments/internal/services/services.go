@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -31,10 +32,14 @@ func Root() (string, error) {
 	return "", errors.Join(errors.New("this is no folder of the repository"), err)
 }
 
+var built = sync.OnceValues(build)
+
 // Build builds every command, static and stripped as `make build` does but
 // without the gateway's profile, and returns the folder they are in. What is up
 // to date is kept, and only one process builds at a time.
-func Build(ctx context.Context) (string, error) {
+func Build() (string, error) { return built() }
+
+func build() (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -52,7 +57,7 @@ func Build(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("lock the folder of the commands: %w", err)
 	}
 	for name, pkg := range packages {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, name), pkg) //nolint:gosec // fixed names
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, name), pkg) //nolint:gosec,noctx // fixed names; it ends by itself
 		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)

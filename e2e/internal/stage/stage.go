@@ -56,10 +56,9 @@ type Stage struct {
 	Key string // an administrator's
 
 	bin    string
-	env    []string   // of the services
-	others []string   // what Another started
-	store  address    // of the S3 server
-	ports  []*os.File // a lock for each port that was given away; closed at the end
+	env    []string // of the services
+	others []string // what Another started
+	store  address  // of the S3 server
 	dir    string
 	procs  map[string]*process
 	admins map[string]string // address of the admin port, by program
@@ -81,7 +80,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 	require.NoError(tb, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
 	tb.Cleanup(func() { s.end(tb) })
 
-	nats, s3, gw := s.freeAddr(tb), s.freeAddr(tb), s.freeAddr(tb)
+	nats, s3, gw := FreeAddr(tb), FreeAddr(tb), FreeAddr(tb)
 	var db, store address
 	s.role(tb, Database, "", &db)
 	s.role(tb, NATS, nats, &address{})
@@ -285,7 +284,7 @@ func (s *Stage) Setting(name string) string {
 
 func (s *Stage) service(tb testing.TB, program, name string, env []string) {
 	tb.Helper()
-	admin := s.freeAddr(tb)
+	admin := FreeAddr(tb)
 	p := &process{
 		name: name, logPath: filepath.Join(s.dir, name+".log"),
 		command: func() *exec.Cmd {
@@ -345,16 +344,13 @@ func (s *Stage) end(tb testing.TB) {
 			}
 		}
 	}
-	for _, f := range s.ports {
-		_ = f.Close() // which unlocks it
-	}
 }
 
-// freeAddr returns a loopback address that is free now and that no outgoing
+// FreeAddr returns a loopback address that is free now and that no outgoing
 // connection takes: it lies below the range that the kernel picks from, since a
-// program that is killed must find its port again. Until the end no other stage
-// of this machine gets it.
-func (s *Stage) freeAddr(tb testing.TB) string {
+// program that is killed must find its port again. Until the test ends no other
+// one of this machine gets it.
+func FreeAddr(tb testing.TB) string {
 	tb.Helper()
 	var lc net.ListenConfig
 	for range 100 {
@@ -368,7 +364,7 @@ func (s *Stage) freeAddr(tb testing.TB) string {
 			_ = lock.Close()
 			continue
 		}
-		s.ports = append(s.ports, lock)
+		tb.Cleanup(func() { _ = lock.Close() })
 		require.NoError(tb, l.Close())
 		return l.Addr().String()
 	}

@@ -74,6 +74,9 @@ func serve(ctx context.Context, cfg gateway.Settings, unread []string, in *takeo
 		return err
 	}
 	defer db.Close()
+	if err := pg.AwaitSchema(ctx, db, log); err != nil {
+		return err
+	}
 	b, err := bus.Connect(ctx, cfg.Bus, log)
 	if err != nil {
 		return err
@@ -89,6 +92,9 @@ func serve(ctx context.Context, cfg gateway.Settings, unread []string, in *takeo
 	defer objects.Close()
 	reg := telemetry.NewRegistry()
 	admin := telemetry.AdminOn(doors.admin, reg, log)
+	if cfg.AdminProfiles {
+		admin.AllowProfiles()
+	}
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("gateway", func(ctx context.Context) error {

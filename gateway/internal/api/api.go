@@ -47,6 +47,7 @@ type Config struct {
 	LoopBytes       int           // larger bodies are read off the event loop
 	CallbackPrivate bool          // callbacks may go to private addresses
 	CallbackAllowed []netip.Prefix
+	CallbackPorts   []uint16 // callbacks go to these, unless they may go anywhere
 }
 
 // DefaultConfig returns the published limits.
@@ -54,6 +55,7 @@ func DefaultConfig() Config {
 	return Config{
 		Limits: job.DefaultLimits(), MaxWait: time.Minute, Watches: 10_000, KeyWatches: 1000, Heartbeat: 15 * time.Second,
 		PresignExpiry: 15 * time.Minute, BodyBytes: 1 << 20, BatchLines: 10_000, LoopBytes: 8 << 10,
+		CallbackPorts: job.CallbackPorts(nil),
 	}
 }
 

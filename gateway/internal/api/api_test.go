@@ -132,7 +132,9 @@ func serve(a *api.API, x *exchange) api.Answer {
 
 func TestCallbacksToPlacesThatAreNotPublicAreRefused(t *testing.T) {
 	t.Parallel()
-	a := newAPI(t, func(c *api.Config) { c.CallbackAllowed = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")} })
+	a := newAPI(t, func(c *api.Config) {
+		c.CallbackAllowed, c.CallbackPorts = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")}, job.CallbackPorts([]uint16{8080})
+	})
 	open := newAPI(t, func(c *api.Config) { c.CallbackPrivate = true })
 	private := []string{
 		"127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "localhost.", "x.localhost", "printer.local", "db.internal", "10.0.0.1", "172.16.0.1",
@@ -151,6 +153,11 @@ func TestCallbacksToPlacesThatAreNotPublicAreRefused(t *testing.T) {
 	for _, host := range public {
 		require.Equal(t, 202, status(a, host), host)
 	}
+	usual := newAPI(t, nil)
+	refused := serve(usual, post([]byte(`{"input":{"text":"Hello."},"callback":{"url":"https://example.com:8443/x"}}`)))
+	require.Equal(t, 422, refused.Status)
+	require.Equal(t, 422, status(usual, "example.com"))
+	require.Equal(t, 202, status(open, "example.com"))
 }
 
 func TestALargeBodyLeavesTheLoop(t *testing.T) {

@@ -5,12 +5,14 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/voicemill/voicemill/job"
 )
 
-// callbackFaults refuses callbacks to addresses that are plainly not public.
+// callbackFaults refuses callbacks to addresses that are plainly not public, and
+// to ports that none is sent to.
 // It looks at what is written only; where a name leads is asked when the
 // callback is sent, because it may change.
 func (a *API) callbackFaults(s *job.Spec) []job.Fault {
@@ -21,10 +23,25 @@ func (a *API) callbackFaults(s *job.Spec) []job.Fault {
 	if err != nil || u.Host == "" {
 		return nil // a fault of the spec already
 	}
-	if reason := a.privateHost(strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))); reason != "" {
-		return []job.Fault{{Pointer: "/callback/url", Detail: fmt.Sprintf("callbacks to %s are not allowed here", reason), Kind: job.Invalid}}
+	var faults []job.Fault
+	bad := func(what string) {
+		faults = append(faults, job.Fault{Pointer: "/callback/url", Detail: fmt.Sprintf("callbacks to %s", what), Kind: job.Invalid})
 	}
-	return nil
+	if reason := a.privateHost(strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))); reason != "" {
+		bad(reason + " are not allowed here")
+	}
+	if _, ok := job.CallbackPort(u, a.cfg.CallbackPorts); !ok {
+		bad(fmt.Sprintf("port %s are not allowed here; allowed: %s", clip(u.Port()), numbers(a.cfg.CallbackPorts)))
+	}
+	return faults
+}
+
+func numbers(ports []uint16) string {
+	said := make([]string, len(ports))
+	for i, p := range ports {
+		said[i] = strconv.Itoa(int(p))
+	}
+	return strings.Join(said, ", ")
 }
 
 var special = []netip.Prefix{

@@ -32,7 +32,7 @@ type Config struct {
 	MaxOutbound int          // output of one connection that its peer has not taken, or that waits for earlier answers, bytes; above it no request is read; default 1 MiB
 
 	// ProxyFrom are the load balancers whose connections must begin with a header
-	// of the PROXY protocol, version 2, which names the client.
+	// of the PROXY protocol, version 1 or 2, which names the client.
 	ProxyFrom []netip.Prefix
 
 	TLS           *TLS // nil speaks no TLS

@@ -28,12 +28,15 @@ const (
 var ErrIncomplete = errors.New("proxyproto: the header is not complete")
 
 // ErrMalformed means that data is not a header that can be read.
-var ErrMalformed = errors.New("proxyproto: not a PROXY header of version 2")
+var ErrMalformed = errors.New("proxyproto: not a PROXY header")
 
 // Parse reads the header at the beginning of data and returns its length and
 // the client's address. The address is invalid if the proxy speaks for itself,
 // which health checks do: then the connection's own address counts.
 func Parse(data []byte) (n int, client netip.AddrPort, err error) {
+	if len(data) > 0 && data[0] == textStart[0] {
+		return parseText(data)
+	}
 	known := min(len(data), len(signature))
 	if string(data[:known]) != signature[:known] {
 		return 0, netip.AddrPort{}, ErrMalformed

@@ -29,6 +29,10 @@ func TestHeadersAreRead(t *testing.T) {
 		"its own":              {local, "invalid AddrPort"},
 		"its own, with a body": {sig + "\x20\x11\x00\x0c" + strings.Repeat("x", 12), "invalid AddrPort"},
 		"unspecified":          {sig + "\x21\x00\x00\x02xx", "invalid AddrPort"},
+		"text, IPv4":           {"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n", "203.0.113.9:4711"},
+		"text, IPv6":           {"PROXY TCP6 2001:db8::1 fd00::1 4711 443\r\n", "[2001:db8::1]:4711"},
+		"text, its own":        {"PROXY UNKNOWN\r\n", "invalid AddrPort"},
+		"text, another family": {"PROXY UNKNOWN ::1 ::1 1 2\r\n", "invalid AddrPort"},
 	} {
 		n, addr, err := proxyproto.Parse([]byte(c.data + "GET / HTTP/1.1\r\n"))
 		require.NoError(t, err, name)
@@ -45,7 +49,13 @@ func TestOtherThingsAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
 		"HTTP":               "GET / HTTP/1.1\r\n",
-		"version 1":          "PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
+		"text, other words":  "POST / HTTP/1.1\r\n",
+		"text, no port":      "PROXY TCP4 1.1.1.1 2.2.2.2 1\r\n",
+		"text, a large port": "PROXY TCP4 1.1.1.1 2.2.2.2 65536 2\r\n",
+		"text, no address":   "PROXY TCP4 1.1.1 2.2.2.2 1 2\r\n",
+		"text, other family": "PROXY TCP4 ::1 ::1 1 2\r\n",
+		"text, UDP":          "PROXY UDP4 1.1.1.1 2.2.2.2 1 2\r\n",
+		"text without end":   "PROXY UNKNOWN " + strings.Repeat("x", 107),
 		"another version":    sig + "\x11\x11\x00\x0c" + strings.Repeat("x", 12),
 		"another command":    sig + "\x22\x11\x00\x0c" + strings.Repeat("x", 12),
 		"UDP":                sig + "\x21\x12\x00\x0c" + strings.Repeat("x", 12),
@@ -59,7 +69,7 @@ func TestOtherThingsAreRefused(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{four, six(), local, sig, "GET"} {
+	for _, s := range []string{four, six(), local, sig, "GET", "PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n", "PROXY UNKNOWN\r\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -67,7 +77,7 @@ func FuzzParse(f *testing.F) {
 		switch {
 		case err != nil && (n != 0 || addr != netip.AddrPort{}):
 			t.Error("something was read all the same")
-		case err == nil && (n < 16 || n > len(data) || n > proxyproto.MaxBytes):
+		case err == nil && (n < len("PROXY UNKNOWN\r\n") || n > len(data) || n > proxyproto.MaxBytes):
 			t.Errorf("%d of %d bytes", n, len(data))
 		case err == nil:
 			again, _, err := proxyproto.Parse(data[:n])

@@ -2,6 +2,7 @@ package s3d
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,12 +20,17 @@ import (
 type Config struct {
 	DataDir string // made if missing
 	Listen  string // host:port; default 127.0.0.1:0, which picks a free port at each start
+	Cert    string // PEM file with a certificate chain; empty speaks no TLS
+	Key     string // PEM file with its key
 }
 
 // Validate reports the first setting that makes no sense.
 func (c Config) Validate() error {
 	if c.DataDir == "" {
 		return errors.New("s3d: no data directory given")
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return fmt.Errorf("s3d: certificate (%q) and key (%q) must both be given, or neither", c.Cert, c.Key)
 	}
 	if c.Listen == "" {
 		return nil
@@ -33,6 +39,18 @@ func (c Config) Validate() error {
 		return fmt.Errorf("s3d: listen address: %w", err)
 	}
 	return nil
+}
+
+// secure returns a listener that speaks TLS if there is a certificate, else l.
+func (c Config) secure(l net.Listener) (net.Listener, error) {
+	if c.Cert == "" {
+		return l, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("s3d: read the certificate: %w", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
 }
 
 // Credentials are those of the server's only account.

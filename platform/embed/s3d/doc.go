@@ -7,6 +7,11 @@
 // package blob uses (objects, conditional puts, ranges, listings, multipart
 // uploads, presigned URLs) and answers NotImplemented to the rest.
 //
+// Clients come through a door of ours: requests must be told and their bodies must
+// move within limits of time, and no address holds more than its share of the
+// connections. This process has a way of its own ([Server.InProcessConn]), a socket
+// in the data directory.
+//
 // One server a process and one process a folder: the first is a limit of the
 // library below, the second is enforced with a lock. The library expects to
 // have changed the working directory of the process into its root; this

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/versity/versitygw/auth"
@@ -19,11 +20,12 @@ import (
 )
 
 const (
-	maxConnections = 512
+	maxConnections = publicConns + privateConns
 	ioBufferBytes  = 256 << 10
 	maxParts       = 10_000 // as S3
 	region         = "us-east-1"
-	portTries      = 5
+	socketName     = "private.sock"
+	maxSocketPath  = 107 // sun_path holds 108 bytes with the final zero
 	readyWithin    = 10 * time.Second
 	healthPath     = "/.health" // no bucket is called so
 )
@@ -33,8 +35,12 @@ var errNotReady = errors.New("s3d: the server was not ready in time")
 // Server is a running S3 server. It is safe for concurrent use.
 type Server struct {
 	endpoint    string
+	socket      string // of this process
+	dir         *os.File
+	door        *door
 	credentials Credentials
-	cancel      context.CancelFunc
+	stopping    chan struct{} // closed by Stop
+	stop        func()        // closes it
 	done        chan struct{} // closed when the server has stopped
 	err         error         // why; valid once done is closed
 }
@@ -56,45 +62,58 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, dir, cfg.Listen, lock, log)
+	s, err := start(ctx, dir, cfg, lock, log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
 }
 
-func start(ctx context.Context, dir, listen string, lock *os.File, log *slog.Logger) (*Server, error) {
+func start(ctx context.Context, dir string, cfg Config, lock *os.File, log *slog.Logger) (*Server, error) {
 	creds, err := credentials(dir)
 	if err != nil {
 		return nil, err
 	}
-	tries := 1
+	listen := cfg.Listen
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	if _, port, _ := net.SplitHostPort(listen); port == "0" {
-		tries = portTries // another process may take the port between the look and the use
+	var lc net.ListenConfig
+	public, err := lc.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("s3d: %w", err)
 	}
-	for {
-		s := &Server{credentials: creds, done: make(chan struct{})}
-		if s.endpoint, err = freeAddress(ctx, listen); err == nil {
-			err = s.serve(ctx, dir, lock, log)
-		}
-		if tries--; err == nil || tries == 0 || ctx.Err() != nil {
-			return s, err
-		}
+	if public, err = cfg.secure(public); err != nil {
+		return nil, err
 	}
+	s := &Server{credentials: creds, endpoint: public.Addr().String(), done: make(chan struct{})}
+	if err := s.place(dir); err != nil {
+		return nil, errors.Join(err, public.Close())
+	}
+	s.door = newDoor(s.InProcessConn, log)
+	if err := s.serve(ctx, dir, lock, public, log); err != nil {
+		return nil, errors.Join(err, public.Close(), s.dir.Close())
+	}
+	return s, nil
 }
 
-// freeAddress returns listen with a port that is free now in place of 0.
-func freeAddress(ctx context.Context, listen string) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", listen)
-	if err != nil {
-		return "", fmt.Errorf("s3d: %w", err)
+// place decides where the private socket is. A path that is too long for one goes
+// by a descriptor of its folder.
+func (s *Server) place(dir string) (err error) {
+	if s.dir, err = os.Open(dir); err != nil {
+		return fmt.Errorf("s3d: %w", err)
 	}
-	addr := l.Addr().String()
-	return addr, l.Close()
+	s.socket = filepath.Join(dir, socketName)
+	if len(s.socket) > maxSocketPath {
+		s.socket = fmt.Sprintf("/proc/self/fd/%d/%s", s.dir.Fd(), socketName)
+	}
+	return nil
+}
+
+// InProcessConn returns a connection for this process alone: it is not held to
+// the limits of the public address, and no client can take its place.
+func (s *Server) InProcessConn(ctx context.Context) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", s.socket)
 }
 
 // open returns the file backend over dir. Attributes of objects (type, ETag)
@@ -127,8 +146,8 @@ func open(dir string, log *slog.Logger) (*store, error) {
 	return &store{files: files, root: root}, nil
 }
 
-// serve starts the server and returns when it listens.
-func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog.Logger) error {
+// serve starts the server and its door, and returns when both listen.
+func (s *Server) serve(ctx context.Context, dir string, lock *os.File, public net.Listener, log *slog.Logger) error {
 	be, err := open(dir, log)
 	if err != nil {
 		return err
@@ -136,7 +155,7 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 	listening := make(chan struct{})
 	cfg := &embedgw.Config{
 		RootUserAccess: s.credentials.AccessKey, RootUserSecret: s.credentials.SecretKey.Reveal(), Region: region,
-		Ports: []string{s.endpoint}, MaxConnections: maxConnections, MaxRequests: maxConnections, MultipartMaxParts: maxParts,
+		Ports: []string{s.socket}, SocketPerm: "0600", MaxConnections: maxConnections, MaxRequests: maxConnections, MultipartMaxParts: maxParts,
 		IAMService: auth.NewIAMServiceSingle(auth.Account{
 			Access: s.credentials.AccessKey, Secret: s.credentials.SecretKey.Reveal(), Role: auth.RoleAdmin,
 		}),
@@ -145,7 +164,8 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 		S3Options: []s3api.Option{s3api.WithOnListen(func() { close(listening) })},
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.cancel = cancel
+	s.stopping = make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	ended := make(chan error, 1)
 	go func() { ended <- embedgw.RunVersityGW(running, be, cfg) }() // with cancel or by its failure
 	timer := time.NewTimer(readyWithin)
@@ -155,13 +175,7 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 		if err = s.probe(ctx); err != nil {
 			break
 		}
-		go func() { // waited for through done
-			if err := <-ended; err != nil {
-				s.err = fmt.Errorf("s3d: %w", err)
-			}
-			_ = lock.Close() // closing frees the lock
-			close(s.done)
-		}()
+		go s.supervise(context.WithoutCancel(ctx), cancel, ended, public, lock) // waited for through done
 		return nil
 	case err = <-ended:
 		cancel()
@@ -176,6 +190,29 @@ func (s *Server) serve(ctx context.Context, dir string, lock *os.File, log *slog
 	return fmt.Errorf("s3d: start: %w", err)
 }
 
+// supervise opens the door and keeps it open until [Server.Stop], or until one of
+// the two ends. The door is closed before the server behind it.
+func (s *Server) supervise(ctx context.Context, cancel func(), ended chan error, public net.Listener, lock *os.File) {
+	shut := make(chan error, 1)
+	go func() { shut <- s.door.run(public) }()
+	var err error
+	select {
+	case <-s.stopping:
+	case err = <-ended:
+		ended <- nil // for below
+	case err = <-shut:
+		shut <- nil
+	}
+	s.door.stop(ctx)
+	cancel()
+	if err = errors.Join(err, <-shut, <-ended); err != nil {
+		s.err = fmt.Errorf("s3d: %w", err)
+	}
+	_ = s.dir.Close()
+	_ = lock.Close() // closing frees the lock
+	close(s.done)
+}
+
 // probe asks the server once: a port that listens is not yet one that answers,
 // and a stop before the first answer would leave the library's listener behind.
 func (s *Server) probe(ctx context.Context) error {
@@ -185,7 +222,10 @@ func (s *Server) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.InProcessConn(ctx) },
+	}}
 	res, err := client.Do(req)
 	if err != nil {
 		return err
@@ -218,10 +258,10 @@ func (s *Server) Err() error {
 	}
 }
 
-// Stop ends the server: requests in hand are finished, for ten seconds at
+// Stop ends the server: requests in hand are finished, for twenty seconds at
 // most. It may be called twice.
 func (s *Server) Stop(ctx context.Context) error {
-	s.cancel()
+	s.stop()
 	select {
 	case <-s.done:
 		return s.err

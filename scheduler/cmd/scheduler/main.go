@@ -76,15 +76,14 @@ func serve(ctx context.Context, cfg scheduler.Settings, unread []string, stdout 
 	if err != nil {
 		return err
 	}
-	admin.AddChecks(map[string]telemetry.Check{
-		"bus":      b.Ready,
-		"database": func(ctx context.Context) error { return pg.Classify(db.Ping(ctx)) },
-	})
+	if cfg.AdminProfiles {
+		admin.AllowProfiles()
+	}
 	var parts lifecycle.Stack
 	parts.Add("admin", admin.Run)
 	parts.Add("scheduler", func(ctx context.Context) error {
 		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{
-			Log: log, Registry: reg, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
+			Log: log, Registry: reg, Admin: admin, Bus: b, DB: db, Blob: objects, Random: rand.Reader,
 			Ready: func() { log.InfoContext(ctx, "scheduler ready", slog.String("admin", admin.Addr().String())) },
 		})
 	})

@@ -23,7 +23,8 @@ const maxAnswerBytes = 64 << 10
 // answer is what a receiver made of one attempt. Text says why it did not
 // succeed, in words for the owner of the job; it names no address.
 type answer struct {
-	status     int // 0 if there was none
+	status     int    // 0 if there was none
+	cause      string // one of [Causes], if it did not succeed
 	text       string
 	retryAfter time.Duration
 }
@@ -53,37 +54,73 @@ func post(ctx context.Context, client *http.Client, d store.Delivery, now time.T
 	req.Header.Set(webhooks.HeaderWebhookSignature, signature)
 	res, err := client.Do(req)
 	if err != nil {
-		return answer{text: reason(err)}, nil
+		cause, text := reason(err)
+		return answer{cause: cause, text: text}, nil
 	}
 	defer func() { _ = res.Body.Close() }() // the answer is judged by its status
 	a := answer{status: res.StatusCode, retryAfter: parseRetryAfter(res.Header.Get("Retry-After"), now)}
 	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswerBytes)); err != nil && !a.ok() {
-		a.text = reason(err)
+		_, a.text = reason(err)
 	}
 	switch {
 	case a.ok():
+		return a, nil
 	case a.status >= 300 && a.status < 400:
 		a.text = fmt.Sprintf("The receiver answered %d; redirects are not followed.", a.status)
 	case a.text == "":
 		a.text = fmt.Sprintf("The receiver answered %d.", a.status)
 	}
+	a.cause = causeOf(a.status)
 	return a, nil
 }
 
-func reason(err error) string {
+// Why an attempt did not succeed.
+const (
+	causeRefused  = "refused" // by us: its address or port is not allowed
+	causeName     = "name"
+	causeTimeout  = "timeout"
+	causeStopped  = "stopped"
+	causeClosed   = "closed"
+	causeAway     = "away"
+	causeOurs     = "ours" // it could not be prepared
+	causeRedirect = "status_3xx"
+	causeClient   = "status_4xx"
+	causeServer   = "status_5xx"
+	causeOther    = "status_other"
+)
+
+// Causes lists why an attempt may not succeed.
+func Causes() []string {
+	return []string{causeRefused, causeName, causeTimeout, causeStopped, causeClosed, causeAway, causeOurs, causeRedirect, causeClient, causeServer, causeOther}
+}
+
+func causeOf(status int) string {
+	switch status / 100 {
+	case 3:
+		return causeRedirect
+	case 4:
+		return causeClient
+	case 5:
+		return causeServer
+	}
+	return causeOther
+}
+
+// reason says why a request had no answer, for programs and for people.
+func reason(err error) (cause, text string) {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
 	case refused(err):
-		return "The receiver's address or port is not allowed."
+		return causeRefused, "The receiver's address or port is not allowed."
 	case errors.As(err, &dns):
-		return "The receiver's name could not be resolved."
+		return causeName, "The receiver's name could not be resolved."
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "The receiver did not answer in time."
+		return causeTimeout, "The receiver did not answer in time."
 	case errors.Is(err, context.Canceled):
-		return "The attempt was interrupted."
+		return causeStopped, "The attempt was interrupted."
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "The receiver closed the connection without an answer."
+		return causeClosed, "The receiver closed the connection without an answer."
 	}
-	return "The receiver could not be reached."
+	return causeAway, "The receiver could not be reached."
 }

@@ -34,8 +34,9 @@ type Deps struct {
 	Log   *slog.Logger
 	// Changed is told the version of a job that a receiver is about to be shown.
 	Changed func(id job.ID, version int64)
-	// Observe is told the outcome of every attempt.
-	Observe func(outcome string)
+	// Observe is told the outcome of every attempt, and the cause, one of
+	// [Causes], if it did not succeed.
+	Observe func(outcome, cause string)
 }
 
 // Dispatcher sends callbacks. Create it with [New]; Hint may be called by any
@@ -193,7 +194,7 @@ func hostOf(raw string) string {
 
 // deliver makes one attempt and records it.
 func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
-	log := d.deps.Log.With(slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
+	log := d.deps.Log.With(slog.String("tenant", string(one.Tenant)), slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
 	if err := d.ensureBody(ctx, &one); err != nil {
 		log.WarnContext(ctx, "callback not built; it is tried again", slog.String("error", err.Error()))
 		return
@@ -202,7 +203,7 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 	got, err := post(ctx, d.client, one, start)
 	if err != nil {
 		log.ErrorContext(ctx, "callback cannot be sent", slog.String("error", err.Error()))
-		got = answer{text: "The callback could not be prepared because of a fault on our side."}
+		got = answer{cause: causeOurs, text: "The callback could not be prepared because of a fault on our side."}
 	}
 	if ctx.Err() != nil && !got.ok() {
 		return // we interrupted it: the claim runs out and it is sent again
@@ -213,9 +214,10 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 		log.WarnContext(ctx, "attempt not recorded; it is made again", slog.String("error", err.Error()))
 		return
 	}
-	d.deps.Observe(outcome)
-	if outcome == Failed {
-		log.InfoContext(ctx, "callback given up", slog.Int("attempts", a.N), slog.Int("status", a.Status), slog.String("reason", a.Error))
+	d.deps.Observe(outcome, got.cause)
+	if outcome != Delivered { // the rest of the URL may be a secret
+		log.WarnContext(ctx, "callback not taken", slog.String("host", hostOf(one.URL)), slog.Int("attempt", a.N), slog.Int("status", a.Status),
+			slog.String("cause", got.cause), slog.String("reason", a.Error), slog.String("outcome", outcome), slog.Duration("again_in", a.Wait))
 	}
 	d.Hint() // the next event of the job may be free to go
 }

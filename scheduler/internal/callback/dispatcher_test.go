@@ -1,11 +1,13 @@
 package callback
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -119,7 +121,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	}
 	require.NoError(t, cfg.Validate())
 	b.d = New(cfg, Deps{
-		Store: b.Store, Log: testkit.Log(t), Observe: func(outcome string) { b.outcomes <- outcome },
+		Store: b.Store, Log: testkit.Log(t), Observe: func(outcome, _ string) { b.outcomes <- outcome },
 		Changed: func(id job.ID, version int64) { b.hints <- store.Version{ID: id, Version: version} },
 	})
 	b.d.waits = []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond}
@@ -283,6 +285,45 @@ func TestGoneAndTheEndOfTheScheduleAreFailures(t *testing.T) {
 			state, attempts, lastStatus, _ := b.delivery(t, id)
 			require.Equal(t, []any{"failed", c.attempts, c.code}, []any{state, attempts, lastStatus})
 			require.Len(t, r.calls, c.attempts)
+		})
+	}
+}
+
+func TestAFailedAttemptLeavesALineAndItsCause(t *testing.T) {
+	t.Parallel()
+	closed := newReceiver(t)
+	closed.Close()
+	for cause, c := range map[string]struct {
+		url  string
+		step http.HandlerFunc
+	}{
+		"status_5xx": {step: status(http.StatusBadGateway)}, "status_4xx": {step: status(http.StatusGone)}, "status_3xx": {step: status(http.StatusFound)},
+		"closed": {step: cut}, "away": {url: closed.URL}, "name": {url: "http://no-such-name.invalid"},
+	} {
+		t.Run(cause, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, nil)
+			var said bytes.Buffer
+			causes := make(chan string, 10)
+			b.d.deps.Log = slog.New(slog.NewJSONHandler(&said, nil))
+			b.d.deps.Observe = func(_, cause string) { causes <- cause }
+			b.d.waits = []time.Duration{time.Hour}
+			if c.url == "" {
+				c.url = newReceiver(t, c.step).URL
+			}
+			stop := b.run(t)
+			id := b.notify(t, c.url+"/hooks/secret-path?token=secret", job.EventFailed)
+			require.Equal(t, cause, <-causes)
+			require.Contains(t, Causes(), cause)
+			stop()
+			var line struct{ Level, Msg, Tenant, Delivery, Job_ID, Host, Cause, Reason string }
+			require.NoError(t, json.Unmarshal(said.Bytes(), &line), said.String())
+			require.Equal(t, []string{"WARN", "callback not taken", string(id), cause}, []string{line.Level, line.Msg, line.Job_ID, line.Cause})
+			require.NotEmpty(t, line.Delivery)
+			require.Equal(t, hostOf(c.url), line.Host)
+			require.NotEmpty(t, line.Tenant)
+			require.NotEmpty(t, line.Reason)
+			require.NotContains(t, said.String(), "secret")
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/voicemill/voicemill/job"
 )
 
 // newClient returns the client for untrusted receivers. It keeps no
@@ -45,7 +47,7 @@ func guard(cfg Config) *ssrf.Guardian {
 	return ssrf.New(
 		ssrf.WithAllowedV4Prefixes(v4...),
 		ssrf.WithAllowedV6Prefixes(v6...),
-		ssrf.WithPorts(append([]uint16{80, 443}, cfg.AllowPorts...)...),
+		ssrf.WithPorts(job.CallbackPorts(cfg.AllowPorts)...),
 	)
 }
 

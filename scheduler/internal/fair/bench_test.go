@@ -2,7 +2,9 @@ package fair_test
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,19 +56,40 @@ func crowd(tenants, jobs int) *fair.Core {
 }
 
 func TestChoosingDoesNotSlowDownWithTenantsAndJobs(t *testing.T) {
-	// 44 ms a choice at 1,000 tenants was what the order of release took before:
-	// the line is far below that and far above what a busy machine takes.
+	// 44 ms a choice at 1,000 tenants was what the order of release took before.
+	// The line is far above what it takes now; the processor's time counts, for
+	// the machine may be busy with something else.
+	const turns = 20_000
 	core := crowd(1000, 100_000)
 	core.Report(engine("en", 64, 1000))
-	result := testing.Benchmark(func(b *testing.B) {
-		for b.Loop() {
-			turn, ok := core.Next(start)
-			if !ok {
-				b.Fatal("nothing goes")
-			}
-			core.Declined(turn.N)
-		}
-	})
-	require.Less(t, result.NsPerOp(), int64(200_000), "%s", result)
-	t.Log(result, result.MemString())
+	before := processor(t)
+	for range turns {
+		turn, ok := core.Next(start)
+		require.True(t, ok)
+		core.Declined(turn.N)
+	}
+	each := (processor(t) - before) / turns
+	t.Logf("%s a choice", each)
+	require.Less(t, each, 200*time.Microsecond)
+}
+
+func TestDroppingAJobOfATenantWithManyIsNoSearch(t *testing.T) {
+	const jobs = 100_000
+	core := crowd(1, jobs)
+	before := processor(t)
+	for n := range jobs {
+		core.Remove(job.ID(fmt.Sprintf("job%d", n)))
+	}
+	each := (processor(t) - before) / jobs
+	t.Logf("%s a job", each)
+	require.Zero(t, core.Len())
+	require.Less(t, each, 100*time.Microsecond)
+}
+
+// processor returns the time that this process had of the processors.
+func processor(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"sync"
 
@@ -36,18 +37,19 @@ type backing struct {
 
 // startBacking starts the servers side by side, connects and migrates. On an
 // error everything that was started has been stopped.
-func startBacking(ctx context.Context, dir, s3Listen string, log *slog.Logger) (*backing, error) {
+func startBacking(ctx context.Context, cfg Config, log *slog.Logger) (*backing, error) {
 	b := &backing{}
-	if err := b.start(ctx, dir, s3Listen, log); err != nil {
+	if err := b.start(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, b.stop(context.WithoutCancel(ctx)))
 	}
-	if err := b.connect(ctx, log); err != nil {
+	if err := b.connect(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, b.stop(context.WithoutCancel(ctx)))
 	}
 	return b, nil
 }
 
-func (b *backing) start(ctx context.Context, dir, s3Listen string, log *slog.Logger) error {
+func (b *backing) start(ctx context.Context, cfg Config, log *slog.Logger) error {
+	dir := cfg.Data
 	var wg sync.WaitGroup
 	var errs [3]error
 	wg.Go(func() {
@@ -57,13 +59,13 @@ func (b *backing) start(ctx context.Context, dir, s3Listen string, log *slog.Log
 		b.nats, errs[1] = natsd.Start(ctx, natsd.Config{StoreDir: filepath.Join(dir, "nats")}, log.With(slog.String("part", "nats")))
 	})
 	wg.Go(func() {
-		b.s3, errs[2] = s3d.Start(ctx, s3d.Config{DataDir: filepath.Join(dir, "s3"), Listen: s3Listen}, log.With(slog.String("part", "s3")))
+		b.s3, errs[2] = s3d.Start(ctx, s3Config(cfg), log.With(slog.String("part", "s3")))
 	})
 	wg.Wait()
 	return errors.Join(errs[:]...)
 }
 
-func (b *backing) connect(ctx context.Context, log *slog.Logger) error {
+func (b *backing) connect(ctx context.Context, cfg Config, log *slog.Logger) error {
 	var err error
 	b.db, err = pg.Connect(ctx, pg.Config{DSN: config.NewSecret(b.postgres.DSN()), MaxConns: dbConns}, log)
 	if err != nil {
@@ -79,11 +81,46 @@ func (b *backing) connect(ctx context.Context, log *slog.Logger) error {
 	if err := b.bus.Setup(ctx); err != nil {
 		return err
 	}
-	keys := b.s3.Credentials()
-	b.blob, err = blob.Open(ctx, blob.Config{
-		Endpoint: b.s3.Endpoint(), Bucket: bucket, Region: b.s3.Region(), AccessKey: keys.AccessKey, SecretKey: keys.SecretKey,
-	})
+	if a, err := netip.ParseAddrPort(b.s3.Endpoint()); err == nil && !a.Addr().IsLoopback() {
+		warnBucket(ctx, cfg, b.s3.Endpoint(), log)
+	}
+	objects, keys := bucketConfig(cfg, b.s3.Endpoint()), b.s3.Credentials()
+	objects.Region, objects.AccessKey, objects.SecretKey = b.s3.Region(), keys.AccessKey, keys.SecretKey
+	b.blob, err = blob.Open(ctx, objects, blob.InProcess(b.s3))
 	return err
+}
+
+// s3Config returns where the embedded S3 listens; it has the gateway's certificate.
+func s3Config(cfg Config) s3d.Config {
+	s := s3d.Config{DataDir: filepath.Join(cfg.Data, "s3"), Listen: cfg.S3Listen}
+	if t := cfg.Gateway.TLS; len(t.Cert) > 0 {
+		s.Cert, s.Key = t.Cert[0], t.Key[0]
+	}
+	return s
+}
+
+// bucketConfig returns what clients are told of the S3 that listens on endpoint,
+// which may be every address of the machine. This process has a way of its own.
+func bucketConfig(cfg Config, endpoint string) blob.Config {
+	c := blob.Config{Endpoint: endpoint, Bucket: bucket, PublicEndpoint: cfg.PublicEndpoint}
+	if a, err := netip.ParseAddrPort(endpoint); err == nil && a.Addr().IsUnspecified() {
+		c.Endpoint = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
+	}
+	if c.PublicEndpoint == "" && len(cfg.Gateway.TLS.Cert) > 0 {
+		c.PublicEndpoint = "https://" + c.Endpoint
+	}
+	return c
+}
+
+// warnBucket says what is wrong with a bucket that other machines reach.
+func warnBucket(ctx context.Context, cfg Config, endpoint string, log *slog.Logger) {
+	if len(cfg.Gateway.TLS.Cert) == 0 {
+		log.WarnContext(ctx, "files travel unencrypted: the bucket serves other machines without TLS", slog.String("address", endpoint))
+	}
+	if a, _ := netip.ParseAddrPort(endpoint); a.Addr().IsUnspecified() && cfg.PublicEndpoint == "" {
+		log.WarnContext(ctx, "clients on other machines are sent to this one by its loopback address; blob-public-endpoint names a better one",
+			slog.String("address", endpoint))
+	}
 }
 
 // run watches the servers until ctx is done, then closes the connections and

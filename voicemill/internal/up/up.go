@@ -17,6 +17,8 @@ import (
 
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler"
@@ -40,11 +42,13 @@ const (
 
 // Config is what `voicemill up` can be told.
 type Config struct {
-	Data      string `default:"voicemill-data" help:"Folder that holds all state."`
-	Admin     string `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
-	S3Listen  string `default:"127.0.0.1:7862" help:"Where the embedded S3 serves uploads and downloads."`
-	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged."`
-	LogFormat string `default:"text" enum:"json,text" help:"Form of the log on standard error."`
+	Data           string `default:"voicemill-data" help:"Folder that holds all state."`
+	Admin          string `default:"127.0.0.1:7861" help:"Where health, readiness, metrics and profiles are served. Not for clients."`
+	S3Listen       string `default:"127.0.0.1:7862" help:"Where the embedded S3 serves uploads and downloads."`
+	PublicEndpoint string `name:"blob-public-endpoint" placeholder:"URL" help:"Base URL under which clients reach the S3 server, if not the same."`
+	AdminProfiles  bool   `help:"Serve profiles (/debug/pprof) on the admin port to other machines, too; they show memory." default:"false"`
+	LogLevel       string `default:"warn" enum:"debug,info,warn,error" help:"Least level that is logged."`
+	LogFormat      string `default:"text" enum:"json,text" help:"Form of the log on standard error."`
 
 	Gateway   gateway.Config   `embed:""`
 	Scheduler scheduler.Config `embed:""`
@@ -63,6 +67,11 @@ func DefaultConfig() Config {
 // Validate looks at the files that the settings name.
 func (c *Config) Validate() error {
 	return errors.Join(c.Gateway.CheckFiles(), c.Worker.CheckFiles())
+}
+
+// Rules are what the settings must keep.
+func (c *Config) Rules() []config.Rule {
+	return []config.Rule{config.ByFault("`blob-public-endpoint` must be an http or https URL without a path", blob.ValidPublic(c.PublicEndpoint))}
 }
 
 // Running is what is known once everything serves.
@@ -96,7 +105,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	b, err := startBacking(ctx, cfg.Data, cfg.S3Listen, log)
+	if cfg.AdminProfiles {
+		admin.AllowProfiles()
+	}
+	b, err := startBacking(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -113,15 +125,18 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	stack.Add("servers", b.run)
 	stack.Add("admin", admin.Run)
 	stack.Add("worker", func(ctx context.Context) error {
-		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
 	})
 	stack.Add("scheduler", func(ctx context.Context) error {
-		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
 	})
 	stack.Add("gateway", func(ctx context.Context) error {
 		return gateway.Run(ctx, cfg.Gateway, gateway.Deps{
 			Log: log, LogLost: deps.Lost, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader,
-			Ready:  func(addr net.Addr) { running.URL = "http://" + addr.String(); late.Reset(voicesWait) },
+			Ready: func(addr net.Addr) {
+				running.URL = scheme(cfg.Gateway.TLS) + "://" + addr.String()
+				late.Reset(voicesWait)
+			},
 			Voiced: say,
 		})
 	})
@@ -130,6 +145,13 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 
 // DefaultTenant owns what is made on one machine.
 const DefaultTenant job.Tenant = "default"
+
+func scheme(t gateway.TLS) string {
+	if len(t.Cert) > 0 {
+		return "https"
+	}
+	return "http"
+}
 
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {

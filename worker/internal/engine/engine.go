@@ -25,6 +25,14 @@ type Engine interface {
 	Close() error
 }
 
+// Prober is an Engine that knows whether anything of it could answer now.
+type Prober interface {
+	// Probe returns nil if a request that came now would find a process or a
+	// backend that works, as far as can be seen without speaking, and else an
+	// error of kind Unavailable. It returns when ctx is done.
+	Probe(ctx context.Context) error
+}
+
 // Info describes an engine.
 type Info struct {
 	Name         string  // the driver, such as "espeak-ng": a metric label

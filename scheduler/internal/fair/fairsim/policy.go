@@ -97,6 +97,10 @@ func (f *Fair) Refill(now float64) {
 		}
 		f.Core.Released(t.N, fair.Key{Job: t.Job, N: f.key}, out, head(cursor))
 	}
+}
+
+// watch notes how much is released and in no engine.
+func (f *Fair) watch() {
 	waiting := 0.0
 	for _, l := range f.lanes {
 		for _, g := range l {

@@ -29,6 +29,11 @@ type Engine struct {
 // Continuous is an L20 that batches by itself.
 func Continuous() Engine { return Engine{Slots: 8, Alpha: 0.055, Beta: 0.064} }
 
+// Even is the same engine as if it were full at all times: a segment takes as
+// long beside seven others as alone, so what a job takes longer under load is
+// what it waited.
+func Even() Engine { return Engine{Slots: 8, Alpha: 0.055 + 8*0.064} }
+
 // Static is an L20 that takes batches of 16 and answers them as a whole.
 func Static() Engine { return Engine{Slots: 16, A: 0.32, B: 0.073, C: 0.034} }
 
@@ -168,6 +173,9 @@ func (s *Sim) refill() {
 		s.refilling = false
 		s.policy.Refill(s.Now)
 		s.feed()
+		if f, ok := s.policy.(*Fair); ok {
+			f.watch()
+		}
 	})
 }
 

@@ -24,6 +24,7 @@ type backend struct {
 	restUntil time.Time
 	lastUsed  uint64
 	why       error // of the last rest
+	failed    bool  // the last rest is for a failure and not for being busy
 }
 
 // outcome is what an answer says about the backend's health.
@@ -149,7 +150,7 @@ func (b *backend) learn(now time.Time, o outcome) {
 		return
 	}
 	b.rests++
-	b.why = o.err
+	b.why, b.failed = o.err, o.kind != busy
 	rest := min(firstRest<<min(b.rests-1, 16), maxRest)
 	b.restUntil = now.Add(min(max(rest, o.after), maxRest))
 }

@@ -1,0 +1,3 @@
+// Package nginx is a folder with an example of nginx in front of the gateway;
+// its test puts the real one there.
+package nginx
