@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -160,17 +161,15 @@ func (h *holder) run(ctx context.Context, fn func(context.Context, Lease) error)
 	go func() { done <- fn(led, Lease{Name: h.Name, Epoch: h.epoch}) }()
 	watch, stop := context.WithCancel(ctx)
 	kept := make(chan error, 1)
-	go func() { kept <- h.keep(watch) }()
+	var keeper sync.WaitGroup
+	keeper.Go(func() { kept <- h.keep(watch) })
 	for {
 		select {
 		case err = <-done:
 			stop()
-			if kept != nil {
-				_ = <-kept // the work has ended in good order
-			}
+			keeper.Wait()
 			return lost, err
 		case err := <-kept:
-			kept = nil
 			if ctx.Err() == nil {
 				lost = true
 				h.Log.WarnContext(ctx, "lease lost", slog.String("lease", h.Name), slog.Int64("epoch", h.epoch), slog.String("error", err.Error()))

@@ -40,15 +40,16 @@ func (c Config) Validate() error {
 }
 
 const (
-	noticeBacklog = 4096                  // jobs announced and not looked at yet; more are found by the scan
-	noteBacklog   = 256                   // messages of notes that wait for the loop; the rest is dropped
-	perTenant     = 4096                  // queues of a tenant, class and pool that are kept in memory
-	page          = 1000                  // rows of one page of what waits
-	sweepPage     = 256                   // bundles of one page of what is out
-	stepBundles   = 32                    // bundles of one step
-	prefetch      = 64                    // blocks of one read ahead
-	settleTime    = 10 * time.Millisecond // between two steps, so that hints and notes are taken together
-	rescan        = time.Second           // after the end of a table is reached
+	noticeBacklog = 4096                   // jobs announced and not looked at yet; more are found by the scan
+	noteBacklog   = 256                    // messages of notes that wait for the loop; the rest is dropped
+	perTenant     = 4096                   // queues of a tenant, class and pool that are kept in memory
+	page          = 1000                   // rows of one page of what waits
+	sweepPage     = 256                    // bundles of one page of what is out
+	stepBundles   = 16                     // bundles of one step
+	pagePause     = 100 * time.Millisecond // between pages of what was read before
+	prefetch      = 64                     // blocks of one read ahead
+	settleTime    = 10 * time.Millisecond  // between two steps, so that hints and notes are taken together
+	rescan        = time.Second            // after the end of a table is reached
 	saveTimes     = 2 * time.Second
 	reportFor     = 5 * time.Second // a worker that is silent for so long is gone
 	laterPause    = time.Second     // for a rendition that somebody else is making

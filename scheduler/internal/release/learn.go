@@ -45,18 +45,24 @@ type entry struct {
 	turn  fair.Turn // the open one
 }
 
-// scan is how far a table was read; it begins anew some time after its end.
+// scan is how far a table was read. The first time it is read to its end at
+// once, then a page now and then, for what nobody announced.
 type scan[K any] struct {
-	after K
-	next  time.Time
+	after   K
+	next    time.Time
+	through bool // read to its end once
 }
 
 // on notes that a page was read, the last of the table or not.
 func (s *scan[K]) on(last K, full bool, pause time.Duration) {
-	s.after, s.next = last, time.Time{}
-	if !full {
+	switch {
+	case !full:
 		var begin K
-		s.after, s.next = begin, time.Now().Add(pause)
+		s.after, s.next, s.through = begin, time.Now().Add(pause), true
+	case s.through:
+		s.after, s.next = last, time.Now().Add(pagePause)
+	default:
+		s.after = last
 	}
 }
 

@@ -104,8 +104,12 @@ func (l *loop) hear() {
 // note makes room for a segment that a worker says is settled; what is out
 // stays what Postgres says is out.
 func (l *loop) note(n *bus.Settled) {
+	if n.Pool == bus.PoolAssemble {
+		l.looked = time.Time{} // a join is through: the next look makes room for another
+		return
+	}
 	b := l.segments[segmentID{n.Job, n.N}]
-	if b == nil || b.Attempt != n.Attempt {
+	if b == nil || b.Attempt != n.Attempt || b.pool != n.Pool {
 		return
 	}
 	bit := uint64(1) << ((n.N - 1) % bus.BlockSegments)

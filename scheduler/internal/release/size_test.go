@@ -58,7 +58,6 @@ type meter struct {
 	at           time.Time
 	wal          int64
 	server, self time.Duration
-	segments     int64
 }
 
 func coreAtSize(t *testing.T, n int) {

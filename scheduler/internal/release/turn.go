@@ -62,7 +62,7 @@ func (l *loop) release(ctx context.Context) (bool, error) {
 }
 
 // unread reports that a table is not read to its end, or is to be read again at once.
-func (w *waiting) unread() bool { return w.hungry || w.queue.next.IsZero() || w.outbox.next.IsZero() }
+func (w *waiting) unread() bool { return w.hungry || !w.queue.through || !w.outbox.through }
 
 // take adds what an entry may let out to the plan.
 func (l *loop) take(ctx context.Context, p *plan, e *entry, lim limits) error {
