@@ -161,7 +161,7 @@ func start(t *testing.T) *front {
 	t.Helper()
 	bin, err := services.Build()
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "voicemill-nginx-") // t.TempDir may not be entered by the user that Postgres runs as
+	dir, err := os.MkdirTemp("", "voicemill-nginx-") //nolint:usetesting // t.TempDir may not be entered by the user that Postgres runs as
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // as said

@@ -147,7 +147,7 @@ func TestAPoolWithoutAWorkerGetsNothingAndANewWorkerSingleSegments(t *testing.T)
 
 func TestATenantsJobsGoByDeadlineThenPriorityThenAge(t *testing.T) {
 	l := newLine(t, fair.DefaultConfig())
-	add := func(id string, priority int, deadline time.Duration, age time.Duration) {
+	add := func(id string, priority int, deadline, age time.Duration) {
 		j := book(id, "a", 1, 5)
 		j.Priority, j.Accepted = priority, start.Add(-age)
 		if deadline > 0 {

@@ -16,16 +16,14 @@ import (
 
 // world is what a leader's store knows, and what the core must agree with.
 type world struct {
-	cfg    fair.Config
-	core   *fair.Core
-	now    time.Time
-	rates  map[string]float64
-	jobs   map[job.ID]fair.Job // with what waits
-	out    map[fair.Key]fair.Bundle
-	used   map[fair.Key]bool
-	longs  map[job.ID]float64 // the longest segment
-	n      int64
-	served map[string]float64 // by tenant, of a stretch in which all wait
+	cfg   fair.Config
+	core  *fair.Core
+	now   time.Time
+	rates map[string]float64
+	jobs  map[job.ID]fair.Job // with what waits
+	out   map[fair.Key]fair.Bundle
+	used  map[fair.Key]bool
+	n     int64
 }
 
 var pools = []string{"fast", "slow"}
