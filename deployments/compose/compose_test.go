@@ -139,7 +139,9 @@ func TestServicesTakeTheirEnvironment(t *testing.T) {
 			require.NotNil(t, value, key)
 			env[key] = *value
 		}
-		settings, err := services.Check(t.Context(), filepath.Join(bin, command), ours(env))
+		env = ours(env)
+		services.Files(t, env, "pools.example.json")
+		settings, err := services.Check(t.Context(), filepath.Join(bin, command), env)
 		require.NoError(t, err, name)
 		for _, port := range s.Ports {
 			require.Contains(t, settings, "listen: 0.0.0.0:"+strconv.Itoa(int(port.Target))+" ", name)

@@ -96,9 +96,10 @@ func assemble(t *testing.T, names ...string) map[string]string {
 	for _, name := range names {
 		im := read(t, name)
 		key := strings.Join(append(bootstrap, im.Runs...), "\n")
-		roots[name] = filepath.Join(cache, name)
+		root := filepath.Join(cache, name)
+		roots[name] = root
 		go func() {
-			failed <- keep(roots[name], key, func(dir string) error { return install(base, dir, im.Runs) })
+			failed <- keep(root, key, func(dir string) error { return install(base, dir, im.Runs) })
 		}()
 	}
 	for range names {

@@ -64,5 +64,6 @@ func environment(t *testing.T, name string) map[string]string {
 			env[found[1]] = found[2]
 		}
 	}
+	services.Files(t, env, "../compose/pools.example.json")
 	return env
 }
