@@ -1,8 +1,9 @@
 package release
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/config"
 )
 
 // Config says how work is let out. Start from [DefaultConfig].
@@ -25,18 +26,17 @@ func DefaultConfig() Config {
 }
 
 // Validate reports the first setting that makes no sense.
-func (c Config) Validate() error {
-	switch {
-	case !(c.BundleSeconds > 0) || c.Joins < 1:
-		return fmt.Errorf("release: bundle_seconds is %v and joins %d; both must be positive", c.BundleSeconds, c.Joins)
-	case c.Waiting < 1000 || c.CacheBytes < 1<<20:
-		return fmt.Errorf("release: waiting is %d and cache_bytes %d; at least 1000 and %d are needed", c.Waiting, c.CacheBytes, 1<<20)
-	case c.Tick <= 0 || c.Grace <= 0:
-		return fmt.Errorf("release: tick is %s and grace %s; both must be positive", c.Tick, c.Grace)
-	case c.SweepAfter <= c.Tick:
-		return fmt.Errorf("release: sweep_after (%s) must exceed tick (%s)", c.SweepAfter, c.Tick)
+func (c Config) Validate() error { return config.Check("release", c) }
+
+// Rules are what the settings must keep.
+func (c Config) Rules() []config.Rule {
+	return []config.Rule{
+		{Says: "`bundle-seconds` and `joins` must be positive", Kept: c.BundleSeconds > 0 && c.Joins > 0},
+		{Says: "`waiting` must be at least 1000", Kept: c.Waiting >= 1000},
+		{Says: "`cache-bytes` must be at least 1048576", Kept: c.CacheBytes >= 1<<20},
+		{Says: "`tick` and `grace` must be positive", Kept: min(c.Tick, c.Grace) > 0},
+		{Says: "`sweep-after` must exceed `tick`", Kept: c.SweepAfter > c.Tick},
 	}
-	return nil
 }
 
 const (
