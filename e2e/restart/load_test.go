@@ -281,7 +281,7 @@ func (l *load) fail(format string, args ...any) {
 func (l *load) goOn(t *testing.T, rate int) {
 	t.Helper()
 	want := l.answered.Load() + int64(roundSeconds*rate)
-	require.Eventually(t, func() bool { return l.answered.Load() >= want && len(l.slots) <= rate }, 2*time.Minute, beat,
+	require.Eventually(t, func() bool { return l.answered.Load() >= want && len(l.slots) <= rate }, 5*time.Minute, beat,
 		"nobody is served; failures: %v", l.failures)
 }
 
