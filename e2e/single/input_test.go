@@ -76,9 +76,12 @@ func refusals() map[string]refusal {
 		"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "10.1.2.3", "172.16.0.1", "192.168.1.1",
 		"169.254.169.254", "100.64.0.1", "0.0.0.0", "[fd00::1]", "[fe80::1]", "localhost", "LOCALHOST.", "db.internal", "printer.local", "224.0.0.1",
 	} {
-		all["a callback to "+host] = faulty(text(`,"callback":{"url":"http://`+host+`:8080/hook"}`), "", "/callback/url")
+		all["a callback to "+host] = faulty(text(`,"callback":{"url":"http://`+host+`/hook"}`), "", "/callback/url")
 	}
-	for name, url := range map[string]string{"a callback that is no URL": "hook", "a callback to a file": "file:///etc/passwd", "a callback with a password": "https://a:b@example.com/"} {
+	for name, url := range map[string]string{
+		"a callback that is no URL": "hook", "a callback to a file": "file:///etc/passwd", "a callback with a password": "https://a:b@example.com/",
+		"a callback to a port that none is sent to": "https://example.com:8080/hook",
+	} {
 		all[name] = faulty(text(`,"callback":{"url":"`+url+`"}`), "", "/callback/url")
 	}
 	return all
