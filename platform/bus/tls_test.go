@@ -42,5 +42,5 @@ func TestNATSIsSpokenToWithAClientCertificate(t *testing.T) {
 	require.Error(t, err, "a stranger is not let in")
 	cfg.Cert = certFile
 	_, err = bus.Connect(t.Context(), cfg, testkit.Log(t))
-	require.ErrorContains(t, err, "cert_key")
+	require.ErrorContains(t, err, "cert-key")
 }
