@@ -30,7 +30,7 @@ func TestConnectFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	_, err := pg.Connect(t.Context(), dsn(strings.Replace(good, "dbname=", "dbname=no_", 1)), log)
 	require.ErrorContains(t, err, "3D000")
 	_, err = pg.Connect(t.Context(), dsn(strings.Replace(good, "user=", "user=no_", 1)), log)
-	require.ErrorContains(t, err, "28000")
+	require.ErrorContains(t, err, "28P01")
 	_, err = pg.Connect(t.Context(), dsn("postgres://u:hunter2@host:port/x"), log)
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "hunter2")
