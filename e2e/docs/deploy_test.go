@@ -72,11 +72,9 @@ func (r *replacer) here(text string) string {
 
 func (r *replacer) port(was string) string {
 	if r.ports[was] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+		_, port, err := net.SplitHostPort(stage.FreeAddr(r.t))
 		require.NoError(r.t, err)
-		_, r.ports[was], err = net.SplitHostPort(l.Addr().String())
-		require.NoError(r.t, err)
-		require.NoError(r.t, l.Close())
+		r.ports[was] = port
 	}
 	return r.ports[was]
 }
