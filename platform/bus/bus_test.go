@@ -364,6 +364,64 @@ func TestAWorkerFindsWorkAgainAfterItsServerCameBack(t *testing.T) {
 }
 
 // listening returns a server that takes connections from outside.
+// streams returns a client of the test's own on s.
+func streams(t *testing.T, s *natsd.Server) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	return js
+}
+
+// An acknowledgement names its message by a number, and a stream that is made
+// anew would count from one again.
+func TestALateAckHitsNoMessageOfTheNextLifeOfWork(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(context.Context, jetstream.JetStream, *bus.Bus) error{
+		"made anew": func(ctx context.Context, js jetstream.JetStream, b *bus.Bus) error {
+			if err := js.DeleteStream(ctx, bus.StreamWork); err != nil {
+				return err
+			}
+			_, err := b.MarkWork(ctx)
+			return err
+		},
+		"there and empty": func(ctx context.Context, _ jetstream.JetStream, b *bus.Bus) error {
+			_, err := b.RenewWork(ctx)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.NATSServer(t, t.TempDir())
+			b := testkit.Bus(t, s, bus.Config{AckWait: time.Second})
+			require.NoError(t, publishAll(t.Context(), b, bundles(3)))
+			old, err := b.FetchWork(t.Context(), "espeak", job.Bulk, 3, time.Minute)
+			require.NoError(t, err)
+			require.Len(t, old, 3)
+			require.NoError(t, lose(t.Context(), streams(t, s), b))
+			require.NoError(t, publishAll(t.Context(), b, bundles(3)))
+			var again []bus.Delivery[bus.Bundle]
+			require.Eventually(t, func() bool { // the consumer is made anew, too
+				again, err = b.FetchWork(t.Context(), "espeak", job.Bulk, 3, time.Second)
+				return len(again) == 3
+			}, time.Minute, 10*time.Millisecond, err)
+			for _, d := range old {
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				_ = d.Ack(ctx) // nobody has it
+				cancel()
+			}
+			pending, held, err := b.WorkPending(t.Context(), "espeak", job.Bulk)
+			require.NoError(t, err)
+			require.Equal(t, []int{0, 3}, []int{pending, held}, "nobody but its receiver ends a message")
+			for _, d := range again {
+				require.NoError(t, d.Ack(t.Context()))
+			}
+		})
+	}
+}
+
 func listening(t *testing.T, dir, address string) *natsd.Server {
 	t.Helper()
 	s, err := natsd.Start(t.Context(), natsd.Config{StoreDir: dir, Listen: address}, testkit.Log(t))

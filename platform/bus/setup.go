@@ -142,6 +142,9 @@ func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.Str
 func (b *Bus) create(ctx context.Context, name string, shape func(*jetstream.StreamConfig), waited time.Duration) (*jetstream.StreamInfo, error) {
 	want := jetstream.StreamConfig{Name: name}
 	shape(&want)
+	if want.Storage == jetstream.MemoryStorage {
+		want.FirstSeq = sequence()
+	}
 	want.Replicas = b.cfg.Replicas
 	if want.Replicas == 0 {
 		want.Replicas = b.view().copies(waited)

@@ -57,11 +57,20 @@ func shape(c *jetstream.StreamConfig) {
 	c.MaxMsgSize, c.Duplicates = MaxMessageBytes, shortestDup
 }
 
+// sequence is where a life of WORK begins to count, later than all before: it
+// takes less than a message a microsecond. What a worker had in hand when WORK
+// was lost is acknowledged by its number alone, and must not hit another message.
+func sequence() uint64 { return uint64(time.Now().UnixMicro()) } //nolint:gosec // after 1970
+
 // Mark tells one life of WORK from another.
 type Mark struct {
 	created time.Time
 	last    uint64 // sequence number of the newest message
+	empty   bool
 }
+
+// Empty reports that nothing was in WORK.
+func (m Mark) Empty() bool { return m.empty }
 
 // LostSince reports whether m is of another life of WORK than before, or of the
 // same after its messages were lost.
@@ -82,7 +91,24 @@ func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
 	if err != nil {
 		return Mark{}, classify("bus.MarkWork", fmt.Errorf("stream %s: %w", StreamWork, err))
 	}
-	return Mark{created: i.Created, last: i.State.LastSeq}, nil
+	return Mark{created: i.Created, last: i.State.LastSeq, empty: i.State.Msgs == 0}, nil
+}
+
+// RenewWork empties WORK after its messages were lost, and has it count from
+// where it never counted before: a cluster whose servers all ended keeps the
+// stream, and with it where it began. It returns the mark of the new life.
+func (b *Bus) RenewWork(ctx context.Context) (Mark, error) {
+	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
+		stream, err := b.js.Stream(ctx, StreamWork)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, stream.Purge(ctx, jetstream.WithPurgeSequence(sequence()))
+	})
+	if err != nil {
+		return Mark{}, classify("bus.RenewWork", fmt.Errorf("stream %s: %w", StreamWork, err))
+	}
+	return b.MarkWork(ctx)
 }
 
 // route names a durable consumer and what it takes.

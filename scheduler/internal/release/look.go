@@ -34,6 +34,11 @@ func (l *loop) recover(ctx context.Context) error {
 	} else {
 		l.r.deps.Log.WarnContext(ctx, "WORK was lost; what is out is published again", slog.Int("bundles", len(l.out)), slog.Int("joins", len(l.joins)))
 	}
+	if l.known || mark.Empty() {
+		if mark, err = l.r.deps.Bus.RenewWork(ctx); err != nil {
+			return err
+		}
+	}
 	for after, more := (store.BundleID{}), true; more; {
 		if after, more, err = l.again(ctx, after, 0); err != nil {
 			return err
