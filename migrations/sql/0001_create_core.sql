@@ -263,13 +263,16 @@ select 'renditions/' || p_tenant || '/' || left(encode(p_key, 'hex'), 2) || '/' 
 $$;
 -- +goose StatementEnd
 
--- Who leads. Every statement that a leader writes locks its row FOR SHARE and
--- compares the epoch; a takeover waits for those, and they change nothing after it.
+-- Who leads. Every statement that a leader writes locks its row FOR KEY SHARE
+-- and compares the epoch; a takeover waits for those, and they change nothing
+-- after it. The epoch is part of a key, so that a takeover changes the key and
+-- a renewal does not: renewals never wait, however many statements there are.
 create table leases (
     name   text        primary key,
     epoch  bigint      not null,
     holder text        not null,
-    until  timestamptz not null
+    until  timestamptz not null,
+    unique (name, epoch)
 );
 
 -- hold_lease begins a batch of a leader's: the rest of the transaction happens
@@ -278,7 +281,7 @@ create table leases (
 create function hold_lease(p_name text, p_epoch bigint) returns void language plpgsql as
 $$
 begin
-    perform from leases where name = p_name and epoch = p_epoch and until > clock_timestamp() for share;
+    perform from leases where name = p_name and epoch = p_epoch and until > clock_timestamp() for key share;
     if not found then
         raise exception 'lease % is not held with epoch %', p_name, p_epoch using errcode = 'VM001';
     end if;

@@ -51,10 +51,13 @@ where name = $1 and epoch = $2 and until > clock_timestamp()`
 //
 //	select hold_lease($1, $2) -- Name, Epoch
 //
-// It locks the lease's row FOR SHARE and fails the batch when another holds it:
-// a takeover waits for such a batch, and there is none of the old leader after
-// it. A check without the lock would not do, since what follows might wait for
-// another lock and write after the takeover.
+// It locks the lease's row FOR KEY SHARE and fails the batch when another holds
+// it: a takeover waits for such a batch, and there is none of the old leader
+// after it. A check without the lock would not do, since what follows might wait
+// for another lock and write after the takeover. A renewal waits for no batch.
+//
+// A transaction of several round trips has hold_lease as its last statement: a
+// leader that is stopped in the middle must not hold the row.
 type Lease struct {
 	Name  string
 	Epoch int64

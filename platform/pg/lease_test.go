@@ -182,6 +182,25 @@ insert into leases values ('test', 7, 'old', clock_timestamp() + interval '1 s')
 	require.EqualValues(t, 8, next(t, terms).Epoch)
 }
 
+// Many statements of a leader at once never leave the row unlocked; a renewal
+// that waited for them came seconds late.
+func TestARenewalWaitsForNoStatementOfItsLeader(t *testing.T) {
+	t.Parallel()
+	pool := testkit.Postgres(t)
+	now := next(t, lead(t, pool, election(t, "x")))
+	hold, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = hold.Exec(t.Context(), `select hold_lease($1, $2)`, now.Name, now.Epoch)
+	require.NoError(t, err)
+	var until, later time.Time
+	require.NoError(t, pool.QueryRow(t.Context(), `select until from leases`).Scan(&until))
+	require.Eventually(t, func() bool {
+		require.NoError(t, pool.QueryRow(t.Context(), `select until from leases`).Scan(&later))
+		return later.After(until)
+	}, takeover, 10*time.Millisecond)
+}
+
 func TestALeaderWhoseConnectionIsKilledStopsAndAnotherLeads(t *testing.T) {
 	t.Parallel()
 	pool := testkit.Postgres(t)
