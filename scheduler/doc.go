@@ -8,7 +8,8 @@
 //	intake ──▶ plan ──▶ release ──▶ WORK ──▶ (workers) ──▶ outbox, callback
 //
 // Any number of schedulers may run. Intake runs in all of them; the other
-// parts run in the one that holds the leader's lock, and move to another within
-// seconds when it dies. All writes are fenced by the state of their rows, so
-// two leaders for a moment do no harm.
+// parts run in the one that holds the lease, and move to another within seconds
+// when it dies, hangs or is cut off. Whatever they write is fenced by the epoch
+// of the lease and by the state of its rows: a leader that was stopped and goes
+// on when another leads changes nothing.
 package scheduler

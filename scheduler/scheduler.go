@@ -103,10 +103,10 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 		return deps.Log.With(slog.String("service", "scheduler"), slog.String("part", part))
 	}
 	s.intake = intake.New(intake.Deps{Store: st, Bus: deps.Bus, Log: log("intake"), Stored: s.stored})
-	s.planner = plan.New(cfg.Plan, plan.Deps{Store: st, Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
-	s.releaser = release.New(cfg.Release, release.Deps{Store: st, Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
-	s.callback = callback.New(cfg.Callback, callback.Deps{Store: st, Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
-	s.keeper = housekeeping.New(cfg.Housekeeping, st, deps.Blob, log("housekeeping"), s.cancelled)
+	s.planner = plan.New(cfg.Plan, plan.Deps{Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
+	s.releaser = release.New(cfg.Release, release.Deps{Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
+	s.callback = callback.New(cfg.Callback, callback.Deps{Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
+	s.keeper = housekeeping.New(cfg.Housekeeping, deps.Blob, log("housekeeping"), s.cancelled)
 	return s, nil
 }
 
@@ -122,10 +122,14 @@ func (s *service) lead(ctx context.Context) error {
 		s.metrics.leading(true)
 		defer s.metrics.leading(false)
 		var stack lifecycle.Stack
-		stack.Add("callback", s.callback.Run)
-		stack.Add("release", func(ctx context.Context) error { return s.releaser.Run(ctx, lease) })
-		stack.Add("plan", s.planner.Run)
-		stack.Add("housekeeping", s.keeper.Run)
+		leased := s.store.Under(lease)
+		under := func(run func(context.Context, *store.Leased) error) func(context.Context) error {
+			return func(ctx context.Context) error { return run(ctx, leased) }
+		}
+		stack.Add("callback", under(s.callback.Run))
+		stack.Add("release", under(s.releaser.Run))
+		stack.Add("plan", under(s.planner.Run))
+		stack.Add("housekeeping", under(s.keeper.Run))
 		stack.Add("backlog", s.watchBacklog)
 		return stack.Run(ctx, s.cfg.Grace)
 	})

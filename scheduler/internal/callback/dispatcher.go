@@ -30,8 +30,7 @@ const (
 
 // Deps are the parts a Dispatcher works with; all are needed.
 type Deps struct {
-	Store *store.Store
-	Log   *slog.Logger
+	Log *slog.Logger
 	// Changed is told the version of a job that a receiver is about to be shown.
 	Changed func(id job.ID, version int64)
 	// Observe is told the outcome of every attempt, and the cause, one of
@@ -44,6 +43,7 @@ type Deps struct {
 type Dispatcher struct {
 	cfg    Config
 	deps   Deps
+	leased *store.Leased // of the term that Run runs in
 	waits  []time.Duration
 	client *http.Client
 	nudge  chan struct{}
@@ -62,10 +62,11 @@ func (d *Dispatcher) Hint() {
 	}
 }
 
-// Run sends what is due until ctx is done, waits for what is on its way, as
+// Run sends what is due under the lease of s until ctx is done, waits for what is on its way, as
 // far as the grace allows, and returns nil. Faults of the database are logged
 // and waited out.
-func (d *Dispatcher) Run(ctx context.Context) error {
+func (d *Dispatcher) Run(ctx context.Context, s *store.Leased) error {
+	d.leased = s
 	work, cancel := lifecycle.Linger(ctx, d.cfg.Grace)
 	defer cancel()
 	defer d.client.CloseIdleConnections()
@@ -160,14 +161,14 @@ func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err
 	if room == 0 {
 		return false, nil
 	}
-	due, err := d.deps.Store.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
+	due, err := d.leased.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
 	if err != nil {
 		return false, fmt.Errorf("claim callbacks: %w", err)
 	}
 	for _, one := range due {
 		host := hostOf(one.URL)
 		if f.hosts[host] >= d.cfg.PerHost {
-			if err := d.deps.Store.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
+			if err := d.leased.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
 				return false, fmt.Errorf("postpone callback %s: %w", one.ID, err)
 			}
 			continue
@@ -210,7 +211,7 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 	}
 	a, outcome := d.judge(one, got)
 	a.Duration = time.Since(start)
-	if err := d.deps.Store.SettleDelivery(ctx, one.ID, a); err != nil {
+	if err := d.leased.SettleDelivery(ctx, one.ID, a); err != nil {
 		log.WarnContext(ctx, "attempt not recorded; it is made again", slog.String("error", err.Error()))
 		return
 	}
@@ -243,7 +244,7 @@ func (d *Dispatcher) ensureBody(ctx context.Context, one *store.Delivery) error 
 	if one.Payload != "" {
 		return nil
 	}
-	doc, err := d.deps.Store.Document(ctx, one.JobID)
+	doc, err := d.leased.Document(ctx, one.JobID)
 	if err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
@@ -252,7 +253,7 @@ func (d *Dispatcher) ensureBody(ctx context.Context, one *store.Delivery) error 
 	if err != nil {
 		return &job.Error{Op: "callback.ensureBody", JobID: one.JobID, Kind: job.Internal, Err: err}
 	}
-	if one.Payload, err = d.deps.Store.SavePayload(ctx, one.ID, text); err != nil {
+	if one.Payload, err = d.leased.SavePayload(ctx, one.ID, text); err != nil {
 		return fmt.Errorf("store the body: %w", err)
 	}
 	return nil

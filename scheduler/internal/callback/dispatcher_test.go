@@ -121,7 +121,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	}
 	require.NoError(t, cfg.Validate())
 	b.d = New(cfg, Deps{
-		Store: b.Store, Log: testkit.Log(t), Observe: func(outcome, _ string) { b.outcomes <- outcome },
+		Log: testkit.Log(t), Observe: func(outcome, _ string) { b.outcomes <- outcome },
 		Changed: func(id job.ID, version int64) { b.hints <- store.Version{ID: id, Version: version} },
 	})
 	b.d.waits = []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond}
@@ -132,7 +132,7 @@ func (b *bench) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.d.Run(ctx) }()
+	go func() { done <- b.d.Run(ctx, b.Store) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {

@@ -58,7 +58,6 @@ type Objects interface {
 // Keeper is the loop.
 type Keeper struct {
 	cfg     Config
-	store   *store.Store
 	objects Objects
 	log     *slog.Logger
 	// cancelled is told of the jobs that were cancelled late.
@@ -67,13 +66,13 @@ type Keeper struct {
 
 // New returns a Keeper that is not running yet. cancelled is told of the jobs
 // whose cancel was applied late.
-func New(cfg Config, s *store.Store, objects Objects, log *slog.Logger, cancelled func([]store.Version)) *Keeper {
-	return &Keeper{cfg: cfg, store: s, objects: objects, log: log, cancelled: cancelled}
+func New(cfg Config, objects Objects, log *slog.Logger, cancelled func([]store.Version)) *Keeper {
+	return &Keeper{cfg: cfg, objects: objects, log: log, cancelled: cancelled}
 }
 
-// Run keeps house until ctx is done, then returns nil. Faults are logged; the
+// Run keeps house under the lease of s until ctx is done, then returns nil. Faults are logged; the
 // next round tries again.
-func (k *Keeper) Run(ctx context.Context) error {
+func (k *Keeper) Run(ctx context.Context, s *store.Leased) error {
 	cancels := time.NewTicker(k.cfg.CancelEvery)
 	defer cancels.Stop()
 	rounds := time.NewTicker(k.cfg.Every)
@@ -83,9 +82,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-cancels.C:
-			k.report(ctx, "late cancels", k.cancelLate(ctx))
+			k.report(ctx, "late cancels", k.cancelLate(ctx, s))
 		case <-rounds.C:
-			k.report(ctx, "housekeeping", k.Round(ctx))
+			k.report(ctx, "housekeeping", k.Round(ctx, s))
 		}
 	}
 }
@@ -96,8 +95,8 @@ func (k *Keeper) report(ctx context.Context, what string, err error) {
 	}
 }
 
-func (k *Keeper) cancelLate(ctx context.Context) error {
-	done, err := k.store.CancelLate(ctx, cancelsAtOnce)
+func (k *Keeper) cancelLate(ctx context.Context, s *store.Leased) error {
+	done, err := s.CancelLate(ctx, cancelsAtOnce)
 	if len(done) > 0 {
 		k.cancelled(done)
 	}
@@ -107,7 +106,7 @@ func (k *Keeper) cancelLate(ctx context.Context) error {
 // Round deletes what is old, at most [batches] times Config.Rows rows of a kind,
 // so that one round takes a bounded time; the next goes on. It tries every kind
 // and returns the errors joined.
-func (k *Keeper) Round(ctx context.Context) error {
+func (k *Keeper) Round(ctx context.Context, s *store.Leased) error {
 	var errs []error
 	for _, old := range []struct {
 		kind string
@@ -119,15 +118,15 @@ func (k *Keeper) Round(ctx context.Context) error {
 		{store.OldDeliveries, k.cfg.Deliveries},
 		{store.OldOutbox, outboxAge},
 	} {
-		errs = append(errs, k.deleteOld(ctx, old.kind, old.age))
+		errs = append(errs, k.deleteOld(ctx, s, old.kind, old.age))
 	}
-	return errors.Join(append(errs, k.uploads(ctx))...)
+	return errors.Join(append(errs, k.uploads(ctx, s))...)
 }
 
-func (k *Keeper) deleteOld(ctx context.Context, kind string, age time.Duration) error {
+func (k *Keeper) deleteOld(ctx context.Context, s *store.Leased, kind string, age time.Duration) error {
 	deleted := 0
 	for range batches {
-		n, err := k.store.DeleteOld(ctx, kind, age, k.cfg.Rows)
+		n, err := s.DeleteOld(ctx, kind, age, k.cfg.Rows)
 		if err != nil {
 			return err
 		}
@@ -143,8 +142,8 @@ func (k *Keeper) deleteOld(ctx context.Context, kind string, age time.Duration) 
 
 // uploads deletes expired uploads, the object before the row: if this is cut
 // off between the two, the next round finds the row and deletes again.
-func (k *Keeper) uploads(ctx context.Context) error {
-	old, err := k.store.ExpiredUploads(ctx, k.cfg.Uploads, k.cfg.Rows)
+func (k *Keeper) uploads(ctx context.Context, s *store.Leased) error {
+	old, err := s.ExpiredUploads(ctx, k.cfg.Uploads, k.cfg.Rows)
 	if err != nil {
 		return fmt.Errorf("find expired uploads: %w", err)
 	}
@@ -160,7 +159,7 @@ func (k *Keeper) uploads(ctx context.Context) error {
 		gone = append(gone, u.ID)
 	}
 	if len(gone) > 0 {
-		failed = errors.Join(failed, k.store.DeleteUploads(ctx, gone))
+		failed = errors.Join(failed, s.DeleteUploads(ctx, gone))
 	}
 	return failed
 }

@@ -35,8 +35,8 @@ values ('dlv_' || $1, 'default', $2, $1, 'https://example.org', '', 'delivered',
 values ($1, 'default', 'bulk', 'cancelled', '{}', 'fail', now() - $2::text::interval, now() - $2::text::interval)`, finished, ago)
 		b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, finished)
 	}
-	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, testkit.S3(t), testkit.Log(t), nil)
-	require.NoError(t, k.Round(t.Context()))
+	k := housekeeping.New(housekeeping.DefaultConfig(), testkit.S3(t), testkit.Log(t), nil)
+	require.NoError(t, k.Round(t.Context(), b.Store))
 	require.Zero(t, b.Count(t, `select count(*) from cancellations where job_id = 'job_settled'`))
 	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 3, "deliveries": 4} {
 		require.Equal(t, left, b.Count(t, `select count(*) from `+table), table)
@@ -74,9 +74,9 @@ func TestARoundIsBounded(t *testing.T) {
 	b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) select 'job_' || n, 'default', now() - interval '30 days' from generate_series(1, 250) n`)
 	cfg := housekeeping.DefaultConfig()
 	cfg.Rows = 2
-	k := housekeeping.New(cfg, b.Store, testkit.S3(t), testkit.Log(t), nil)
+	k := housekeeping.New(cfg, testkit.S3(t), testkit.Log(t), nil)
 	for _, left := range []int{50, 0, 0} {
-		require.NoError(t, k.Round(t.Context()))
+		require.NoError(t, k.Round(t.Context(), b.Store))
 		require.Equal(t, left, b.Count(t, `select count(*) from cancellations`))
 	}
 }
@@ -97,8 +97,8 @@ values ($1, 'default', 'text/plain', 1, 'uploads/default/' || $1, now() - $2::te
 	a := b.Accepted(t, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_used"}})
 	a.SourceKey = "uploads/default/upl_used"
 	b.Insert(t, a)
-	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, bucket, testkit.Log(t), nil)
-	require.NoError(t, k.Round(t.Context()))
+	k := housekeeping.New(housekeeping.DefaultConfig(), bucket, testkit.Log(t), nil)
+	require.NoError(t, k.Round(t.Context(), b.Store))
 	require.Equal(t, 1, b.Count(t, `select count(*) from uploads`))
 	for id, there := range map[string]bool{"upl_unused": false, "upl_used": true, "upl_young": true} {
 		_, err := bucket.Stat(t.Context(), "uploads/default/"+id)
@@ -118,8 +118,8 @@ func TestABucketThatIsAwayKeepsTheRow(t *testing.T) {
 	b := storetest.New(t)
 	b.Exec(t, `insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at)
 values ('upl_1', 'default', 'text/plain', 1, 'uploads/default/upl_1', now() - interval '30 days')`)
-	k := housekeeping.New(housekeeping.DefaultConfig(), b.Store, away{}, testkit.Log(t), nil)
-	require.Error(t, k.Round(t.Context()))
+	k := housekeeping.New(housekeeping.DefaultConfig(), away{}, testkit.Log(t), nil)
+	require.Error(t, k.Round(t.Context(), b.Store))
 	require.Equal(t, 1, b.Count(t, `select count(*) from uploads`))
 }
 
@@ -131,10 +131,10 @@ func TestALateCancelIsAppliedAndTold(t *testing.T) {
 	cfg := housekeeping.DefaultConfig()
 	cfg.CancelEvery = 20 * time.Millisecond
 	told := make(chan []store.Version, 1)
-	k := housekeeping.New(cfg, b.Store, testkit.S3(t), testkit.Log(t), func(v []store.Version) { told <- v })
+	k := housekeeping.New(cfg, testkit.S3(t), testkit.Log(t), func(v []store.Version) { told <- v })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- k.Run(ctx) }()
+	go func() { done <- k.Run(ctx, b.Store) }()
 	require.Equal(t, id, (<-told)[0].ID)
 	cancel()
 	require.NoError(t, <-done)

@@ -34,7 +34,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) run(t *testing.T) (stop func()) {
 	t.Helper()
 	in := intake.New(intake.Deps{
-		Store: b.Store, Bus: b.bus, Log: testkit.Log(t),
+		Store: b.Store.Store, Bus: b.bus, Log: testkit.Log(t),
 		Stored: func(_ int, fresh []store.Inserted) { b.stored <- fresh },
 	})
 	ctx, cancel := context.WithCancel(t.Context())

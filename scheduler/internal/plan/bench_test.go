@@ -93,7 +93,7 @@ func (b *bench) newPlanner(tb testing.TB, limits job.Limits, poll time.Duration)
 	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, poll
 	require.NoError(tb, cfg.Validate())
 	return plan.New(cfg, plan.Deps{
-		Store: b.Store, Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
+		Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
 		Planned: func(o plan.Outcome) { b.outcomes <- o },
 	})
 }
@@ -102,7 +102,7 @@ func (b *bench) run(tb testing.TB) (stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.planner.Run(ctx) }()
+	go func() { done <- b.planner.Run(ctx, b.Store) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {

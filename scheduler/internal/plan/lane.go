@@ -18,7 +18,7 @@ type lane struct {
 	p     *Planner
 	name  string
 	kind  store.Input
-	claim func(context.Context, int) ([]store.Claim, error)
+	claim func(*store.Leased, context.Context, int) ([]store.Claim, error)
 	batch int
 	wake  chan struct{}
 
@@ -68,7 +68,7 @@ func (l *lane) adopt(ctx context.Context) error {
 	if time.Now().Before(l.adoptAt) {
 		return nil
 	}
-	left, err := l.p.deps.Store.InterruptedPlans(ctx, l.kind)
+	left, err := l.p.leased.InterruptedPlans(ctx, l.kind)
 	if err != nil {
 		return fmt.Errorf("read interrupted plans: %w", err)
 	}
@@ -96,7 +96,7 @@ func (l *lane) round(ctx context.Context) (busy bool, err error) {
 		if now.Before(r.due) {
 			continue
 		}
-		claims, err := l.p.deps.Store.ClaimAgain(ctx, id)
+		claims, err := l.p.leased.ClaimAgain(ctx, id)
 		if err != nil {
 			return busy, fmt.Errorf("claim a job again: %w", err)
 		}
@@ -110,7 +110,7 @@ func (l *lane) round(ctx context.Context) (busy bool, err error) {
 	if len(l.retries) >= maxRetries {
 		return busy, nil
 	}
-	claims, err := l.claim(ctx, l.batch)
+	claims, err := l.claim(l.p.leased, ctx, l.batch)
 	if err != nil {
 		l.adoptAt = time.Time{} // it may have claimed some
 		return busy, fmt.Errorf("claim jobs: %w", err)
@@ -124,7 +124,7 @@ func (l *lane) plan(ctx context.Context, claims []store.Claim) {
 	if len(claims) == 0 {
 		return
 	}
-	voices, err := l.p.deps.Store.Voices(ctx)
+	voices, err := l.p.leased.Voices(ctx)
 	if err != nil {
 		l.settleAll(ctx, claims, err, time.Now())
 		return
@@ -214,7 +214,7 @@ func (l *lane) settle(ctx context.Context, c store.Claim, err error, start time.
 func (p *Planner) refund(ctx context.Context, id job.ID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refundTimeout)
 	defer cancel()
-	if err := p.deps.Store.RefundPlanAttempt(ctx, id); err != nil {
+	if err := p.leased.RefundPlanAttempt(ctx, id); err != nil {
 		p.deps.Log.DebugContext(ctx, "plan attempt not taken back", slog.String("job_id", string(id)), slog.String("error", err.Error()))
 	}
 }
@@ -233,7 +233,7 @@ const sayOurs = "The document could not be planned because of a fault on our sid
 
 // fail ends a job and reports whether that is stored.
 func (p *Planner) fail(ctx context.Context, id job.ID, err error, start time.Time) bool {
-	done, serr := p.deps.Store.FailPlan(ctx, id, job.KindOf(err), job.PublicOf(err, sayOurs))
+	done, serr := p.leased.FailPlan(ctx, id, job.KindOf(err), job.PublicOf(err, sayOurs))
 	if serr != nil {
 		p.deps.Log.WarnContext(ctx, "failure of a plan not stored", slog.String("job_id", string(id)), slog.String("error", serr.Error()))
 		return false

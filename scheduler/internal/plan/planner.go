@@ -51,7 +51,6 @@ const refundTimeout = 2 * time.Second
 
 // Deps are the parts a Planner works with; all are needed.
 type Deps struct {
-	Store   *store.Store
 	Uploads Uploads
 	Log     *slog.Logger
 	Limits  job.Limits
@@ -74,6 +73,7 @@ type Outcome struct {
 type Planner struct {
 	cfg    Config
 	deps   Deps
+	leased *store.Leased // of the term that Run runs in
 	inline *lane
 	upload *lane
 }
@@ -81,8 +81,8 @@ type Planner struct {
 // New returns a Planner that is not running yet.
 func New(cfg Config, deps Deps) *Planner {
 	p := &Planner{cfg: cfg, deps: deps}
-	p.inline = &lane{p: p, name: "inline", kind: store.Inline, claim: deps.Store.ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
-	p.upload = &lane{p: p, name: "upload", kind: store.Documents, claim: deps.Store.ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
+	p.inline = &lane{p: p, name: "inline", kind: store.Inline, claim: (*store.Leased).ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
+	p.upload = &lane{p: p, name: "upload", kind: store.Documents, claim: (*store.Leased).ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
 	return p
 }
 
@@ -96,10 +96,11 @@ func (p *Planner) Wake() {
 	}
 }
 
-// Run plans jobs until ctx is done, then finishes what it holds, as far as the
+// Run plans jobs under the lease of s until ctx is done, then finishes what it holds, as far as the
 // grace allows, and returns nil. What it cannot finish is planned again by the
 // next leader.
-func (p *Planner) Run(ctx context.Context) error {
+func (p *Planner) Run(ctx context.Context, s *store.Leased) error {
+	p.leased = s
 	var lanes sync.WaitGroup
 	lanes.Go(func() { p.inline.run(ctx) })
 	lanes.Go(func() { p.upload.run(ctx) })
@@ -217,7 +218,7 @@ func (p *Planner) store(ctx context.Context, plans []store.Plan, source *upload)
 			err = away
 		}
 	}()
-	return p.deps.Store.CommitPlans(ctx, plans)
+	return p.leased.CommitPlans(ctx, plans)
 }
 
 // panicked turns a panic over a document into an error: one document must not

@@ -15,9 +15,8 @@ import (
 
 // Deps are the parts a Releaser works with; all are needed.
 type Deps struct {
-	Store *store.Store
-	Bus   *bus.Bus
-	Log   *slog.Logger
+	Bus *bus.Bus
+	Log *slog.Logger
 	// Observe is told of every change that metrics show.
 	Observe func(Event)
 }
@@ -92,14 +91,14 @@ func (r *Releaser) Capacity(c bus.Capacity) {
 	r.Hint()
 }
 
-// Run releases work under lease until ctx is done or the lease is lost, then
+// Run releases work under the lease of s until ctx is done or the lease is lost, then
 // finishes the step in hand and returns nil. Faults of the database and the bus
 // are logged and waited out: shortly while they are away, and longer and longer
 // while a statement is refused for a reason that trying does not change.
-func (r *Releaser) Run(ctx context.Context, lease pg.Lease) error {
+func (r *Releaser) Run(ctx context.Context, s *store.Leased) error {
 	work, cancel := lifecycle.Linger(ctx, r.cfg.Grace)
 	defer cancel()
-	l := newLoop(r, r.deps.Store.Under(lease))
+	l := newLoop(r, s)
 	defer l.forget()
 	tick := time.NewTicker(r.cfg.Tick)
 	defer tick.Stop()

@@ -56,12 +56,12 @@ func (w *bench) lead(t *testing.T, epoch int64) {
 // worker that takes slots segments of the pool at a time.
 func (w *bench) run(t *testing.T, epoch int64, slots int) (stop func()) {
 	t.Helper()
-	w.r = release.New(w.cfg, release.Deps{Store: w.Store, Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
+	w.r = release.New(w.cfg, release.Deps{Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	r := w.r
 	all.Go(func() {
-		if err := r.Run(ctx, pg.Lease{Name: "test", Epoch: epoch}); err != nil {
+		if err := r.Run(ctx, w.Store.Under(pg.Lease{Name: "test", Epoch: epoch})); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -202,9 +202,9 @@ func TestALeaderWithoutItsLeaseLetsNothingOut(t *testing.T) {
 	w := newBench(t)
 	w.Queue(t, storetest.Tenant, bulk(), seconds(64, 1)...)
 	w.lead(t, 2)
-	r := release.New(w.cfg, release.Deps{Store: w.Store, Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
+	r := release.New(w.cfg, release.Deps{Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
 	r.Capacity(bus.Capacity{Worker: "w", Pool: storetest.Pool, Slots: 16, Batch: 16})
-	require.NoError(t, r.Run(t.Context(), pg.Lease{Name: "test", Epoch: 1}), "it ends by itself")
+	require.NoError(t, r.Run(t.Context(), w.Store.Under(pg.Lease{Name: "test", Epoch: 1})), "it ends by itself")
 	require.Zero(t, w.Count(t, `select count(*) from outstanding`))
 	require.Equal(t, 1, w.Count(t, `select count(*) from queues where next = 0`))
 }

@@ -78,11 +78,11 @@ func coreAtSize(t *testing.T, n int) {
 
 	w.Exec(t, `vacuum analyze`)
 	stand := &standIn{bench: w, sql: settle}
-	w.r = release.New(w.cfg, release.Deps{Store: w.Store, Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
+	w.r = release.New(w.cfg, release.Deps{Bus: w.bus, Log: testkit.Log(t), Observe: w.observe})
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {
-		if err := w.r.Run(ctx, pg.Lease{Name: "test", Epoch: 1}); err != nil {
+		if err := w.r.Run(ctx, w.Store.Under(pg.Lease{Name: "test", Epoch: 1})); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})

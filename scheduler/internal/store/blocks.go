@@ -35,7 +35,7 @@ type block struct {
 
 // blockWriter is one run of CommitPlans.
 type blockWriter struct {
-	s        *Store
+	s        *Leased
 	nums     []int64
 	attempts []int32
 	numOf    map[job.ID]int64
@@ -46,7 +46,7 @@ type blockWriter struct {
 	looked   int // blocks of buffer whose renditions were looked up
 }
 
-func newBlockWriter(s *Store, plans []Plan) *blockWriter {
+func newBlockWriter(s *Leased, plans []Plan) *blockWriter {
 	w := &blockWriter{s: s, numOf: map[job.ID]int64{}, totals: map[job.ID]*totals{}}
 	for i := range plans {
 		w.nums, w.attempts = append(w.nums, plans[i].Num), append(w.attempts, int32(plans[i].Attempt)) //nolint:gosec // counts by one
@@ -109,7 +109,7 @@ func (w *blockWriter) flush(ctx context.Context) error {
 	if err := w.look(ctx); err != nil {
 		return err
 	}
-	err := pg.Tx(ctx, w.s.pool, func(tx pgx.Tx) error {
+	err := w.s.tx(ctx, func(tx pgx.Tx) error {
 		open, err := w.fence(ctx, tx, "FencePlans")
 		if err != nil {
 			return err

@@ -29,34 +29,29 @@ type Delivery struct {
 // ClaimDeliveries returns up to limit due deliveries and keeps every other
 // process from them for lease. Deliveries to busyHosts (host and port as in
 // the URL, lower case) are left alone.
-func (s *Store) ClaimDeliveries(ctx context.Context, limit int, lease time.Duration, busyHosts []string) ([]Delivery, error) {
+func (s *Leased) ClaimDeliveries(ctx context.Context, limit int, lease time.Duration, busyHosts []string) ([]Delivery, error) {
 	if busyHosts == nil {
 		busyHosts = []string{}
 	}
-	rows, err := s.pool.Query(ctx, s.q.Get("ClaimDeliveries"), limit, lease.Seconds(), busyHosts)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (d Delivery, err error) {
+	return change(ctx, s, "ClaimDeliveries", []any{limit, lease.Seconds(), busyHosts}, func(r pgx.CollectableRow) (d Delivery, err error) {
 		var secret string
 		err = r.Scan(&d.ID, &d.Tenant, &d.JobID, &d.Event, &d.Ordinal, &d.URL, &d.Payload, &d.Attempts, &d.At, &secret)
 		d.Secret = config.NewSecret(secret)
 		return d, err
 	})
-	return list, pg.Classify(err)
 }
 
 // PostponeDelivery gives a claimed delivery back, due again after wait.
-func (s *Store) PostponeDelivery(ctx context.Context, id string, wait time.Duration) error {
-	_, err := s.pool.Exec(ctx, s.q.Get("PostponeDelivery"), id, wait.Seconds())
-	return pg.Classify(err)
+func (s *Leased) PostponeDelivery(ctx context.Context, id string, wait time.Duration) error {
+	_, err := s.exec(ctx, "PostponeDelivery", id, wait.Seconds())
+	return err
 }
 
 // SavePayload stores the body of a delivery unless it has one, and returns the
 // one that counts.
-func (s *Store) SavePayload(ctx context.Context, id, payload string) (string, error) {
-	if _, err := s.pool.Exec(ctx, s.q.Get("SavePayload"), id, payload); err != nil {
-		return "", pg.Classify(err)
+func (s *Leased) SavePayload(ctx context.Context, id, payload string) (string, error) {
+	if _, err := s.exec(ctx, "SavePayload", id, payload); err != nil {
+		return "", err
 	}
 	err := s.pool.QueryRow(ctx, s.q.Get("Payload"), id).Scan(&payload)
 	return payload, pg.Classify(err)
@@ -74,18 +69,15 @@ type Attempt struct {
 
 // SettleDelivery records an attempt and moves its delivery on. An attempt that
 // was recorded already changes nothing.
-func (s *Store) SettleDelivery(ctx context.Context, id string, a Attempt) error {
+func (s *Leased) SettleDelivery(ctx context.Context, id string, a Attempt) error {
 	var status *int
 	if a.Status != 0 {
 		status = &a.Status
 	}
-	return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.q.Get("SettleDelivery"), id, a.N, a.State, status, orNull(a.Error), a.Wait.Seconds()); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, s.q.Get("RecordAttempt"), id, a.N, status, orNull(a.Error), a.Duration.Milliseconds())
-		return err
-	})
+	b := s.batch()
+	b.Queue(s.q.Get("SettleDelivery"), id, a.N, a.State, status, orNull(a.Error), a.Wait.Seconds())
+	b.Queue(s.q.Get("RecordAttempt"), id, a.N, status, orNull(a.Error), a.Duration.Milliseconds())
+	return s.send(ctx, b)
 }
 
 // Document returns the document of a job as of now, job.NotFound if there is none.

@@ -21,12 +21,12 @@ const (
 
 // DeleteOld deletes up to limit rows of one kind that are older than age and
 // returns how many it deleted.
-func (s *Store) DeleteOld(ctx context.Context, kind string, age time.Duration, limit int) (int, error) {
-	tag, err := s.pool.Exec(ctx, s.q.Get(kind), age.Seconds(), limit)
+func (s *Leased) DeleteOld(ctx context.Context, kind string, age time.Duration, limit int) (int, error) {
+	n, err := s.exec(ctx, kind, age.Seconds(), limit)
 	if err != nil {
-		return 0, pg.Classify(fmt.Errorf("delete old rows (%s): %w", kind, err))
+		return 0, fmt.Errorf("delete old rows (%s): %w", kind, err)
 	}
-	return int(tag.RowsAffected()), nil
+	return n, nil
 }
 
 // ExpiredUpload is an upload whose time has passed.
@@ -49,7 +49,7 @@ func (s *Store) ExpiredUploads(ctx context.Context, age time.Duration, limit int
 }
 
 // DeleteUploads deletes the rows of uploads.
-func (s *Store) DeleteUploads(ctx context.Context, ids []string) error {
-	_, err := s.pool.Exec(ctx, s.q.Get("DeleteUploads"), ids)
-	return pg.Classify(err)
+func (s *Leased) DeleteUploads(ctx context.Context, ids []string) error {
+	_, err := s.exec(ctx, "DeleteUploads", ids)
+	return err
 }

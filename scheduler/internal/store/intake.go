@@ -162,9 +162,9 @@ func (s *Store) sendNotices(ctx context.Context, tx pgx.Tx, notices []Notice) er
 // was on its way into its row, so that neither side saw the other: programs
 // from before lock_arrivals, which may still run beside this one, leave them.
 // It returns what it cancelled.
-func (s *Store) CancelLate(ctx context.Context, limit int) ([]Version, error) {
+func (s *Leased) CancelLate(ctx context.Context, limit int) ([]Version, error) {
 	var done []Version
-	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		done = nil
 		notices, ids, err := s.lockLateCancels(ctx, tx, limit)
 		if err != nil || len(ids) == 0 {

@@ -5,13 +5,14 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
-// Leased writes what only the leader may write. Each call is one round trip
-// that changes nothing when another holds the lease: pg.IsLeaseLost tells.
+// Leased writes what only the leader may write. A call changes nothing when
+// another holds the lease: pg.IsLeaseLost tells.
 type Leased struct {
 	*Store
 	lease pg.Lease
@@ -104,6 +105,35 @@ func (s *Leased) batch() *pgx.Batch {
 
 func (s *Leased) send(ctx context.Context, b *pgx.Batch) error {
 	return pg.Classify(s.pool.SendBatch(ctx, b).Close())
+}
+
+// exec runs one statement and returns how many rows it changed.
+func (s *Leased) exec(ctx context.Context, query string, args ...any) (changed int, err error) {
+	b := s.batch()
+	b.Queue(s.q.Get(query), args...).Exec(func(tag pgconn.CommandTag) error { changed = int(tag.RowsAffected()); return nil })
+	return changed, s.send(ctx, b)
+}
+
+// change is collect for a statement that writes.
+func change[T any](ctx context.Context, s *Leased, query string, args []any, scan pgx.RowToFunc[T]) (list []T, err error) {
+	b := s.batch()
+	b.Queue(s.q.Get(query), args...).Query(func(rows pgx.Rows) (err error) {
+		list, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	return list, s.send(ctx, b)
+}
+
+// tx runs fn in a transaction. It asks for the lease last: a leader that is
+// stopped in the middle must not keep another from taking over.
+func (s *Leased) tx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, s.q.Get("HoldLease"), s.lease.Name, s.lease.Epoch)
+		return err
+	})
 }
 
 func (s *Leased) queueStarts(b *pgx.Batch, starts []Start, done *Stepped) error {

@@ -44,37 +44,32 @@ const (
 )
 
 // ClaimInline moves up to limit accepted jobs with inline input to planning.
-func (s *Store) ClaimInline(ctx context.Context, limit int) ([]Claim, error) {
+func (s *Leased) ClaimInline(ctx context.Context, limit int) ([]Claim, error) {
 	return s.claim(ctx, "ClaimInline", limit)
 }
 
 // ClaimDocuments moves up to limit accepted jobs with an upload to planning.
-func (s *Store) ClaimDocuments(ctx context.Context, limit int) ([]Claim, error) {
+func (s *Leased) ClaimDocuments(ctx context.Context, limit int) ([]Claim, error) {
 	return s.claim(ctx, "ClaimDocuments", limit)
 }
 
 // ClaimAgain counts one more attempt at planning a job and returns it; none if
 // the job is not in planning any more.
-func (s *Store) ClaimAgain(ctx context.Context, id job.ID) ([]Claim, error) {
+func (s *Leased) ClaimAgain(ctx context.Context, id job.ID) ([]Claim, error) {
 	return s.claim(ctx, "ClaimAgain", id)
 }
 
-func (s *Store) claim(ctx context.Context, query string, arg any) ([]Claim, error) {
-	rows, err := s.pool.Query(ctx, s.q.Get(query), arg)
-	if err != nil {
-		return nil, pg.Classify(err)
-	}
-	claims, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (c Claim, err error) {
+func (s *Leased) claim(ctx context.Context, query string, arg any) ([]Claim, error) {
+	return change(ctx, s, query, []any{arg}, func(r pgx.CollectableRow) (c Claim, err error) {
 		err = r.Scan(&c.ID, &c.Num, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
 		return c, err
 	})
-	return claims, pg.Classify(err)
 }
 
 // RefundPlanAttempt takes back an attempt that failed by no fault of the job.
-func (s *Store) RefundPlanAttempt(ctx context.Context, ids ...job.ID) error {
-	_, err := s.pool.Exec(ctx, s.q.Get("RefundPlanAttempt"), texts(ids))
-	return pg.Classify(err)
+func (s *Leased) RefundPlanAttempt(ctx context.Context, ids ...job.ID) error {
+	_, err := s.exec(ctx, "RefundPlanAttempt", texts(ids))
+	return err
 }
 
 // InterruptedPlans returns the jobs with one kind of input that are in planning,
@@ -90,9 +85,9 @@ func (s *Store) InterruptedPlans(ctx context.Context, input Input) ([]Interrupte
 
 // FailPlan ends a job that cannot be planned, with its callback. Its
 // owner is shown detail. A job that is not in planning any more is left alone.
-func (s *Store) FailPlan(ctx context.Context, id job.ID, kind job.Kind, detail string) ([]Version, error) {
+func (s *Leased) FailPlan(ctx context.Context, id job.ID, kind job.Kind, detail string) ([]Version, error) {
 	var done []Version
-	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		done = nil
 		var tenant job.Tenant
 		var callback *job.Callback

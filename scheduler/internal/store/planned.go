@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/pg"
 )
 
 // Plan is a job whose chapters are known, or are read while they are stored.
@@ -63,7 +62,7 @@ type Planned struct {
 // further if everything could be reused. So a plan shows at once or not at all.
 // A job that left planning meanwhile, or was claimed again, is left out of the
 // result. Memory does not grow with the length of a plan.
-func (s *Store) CommitPlans(ctx context.Context, plans []Plan) ([]Planned, error) {
+func (s *Leased) CommitPlans(ctx context.Context, plans []Plan) ([]Planned, error) {
 	w := newBlockWriter(s, plans)
 	for i := range plans {
 		if err := w.read(ctx, &plans[i]); err != nil {
@@ -74,7 +73,7 @@ func (s *Store) CommitPlans(ctx context.Context, plans []Plan) ([]Planned, error
 		return nil, err
 	}
 	var done []Planned
-	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
 		done, err = w.finish(ctx, tx, plans)
 		return err
 	})

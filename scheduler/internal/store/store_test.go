@@ -204,10 +204,13 @@ func TestACancelThatCrossedItsJobIsAppliedLater(t *testing.T) {
 	_, err = db.Exec(t.Context(), `insert into cancellations (job_id, tenant_id) values ($1, $2)`, a.ID, tenant)
 	require.NoError(t, err)
 
-	done, err := s.CancelLate(t.Context(), 10)
+	_, err = db.Exec(t.Context(), `insert into leases values ('test', 1, 'test', 'infinity')`)
+	require.NoError(t, err)
+	leased := s.Under(pg.Lease{Name: "test", Epoch: 1})
+	done, err := leased.CancelLate(t.Context(), 10)
 	require.NoError(t, err)
 	require.Equal(t, []store.Version{{ID: a.ID, Version: 2}}, done)
-	done, err = s.CancelLate(t.Context(), 10)
+	done, err = leased.CancelLate(t.Context(), 10)
 	require.NoError(t, err)
 	require.Empty(t, done)
 	var n int

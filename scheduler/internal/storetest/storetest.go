@@ -21,10 +21,10 @@ const (
 	SampleRate = 22_050
 )
 
-// Base is a database of a test's own, and a Store over it.
+// Base is a database of a test's own, and a leader's Store over it.
 type Base struct {
 	DB    *pg.Pool
-	Store *store.Store
+	Store *store.Leased
 
 	minter *job.Minter
 }
@@ -42,10 +42,12 @@ func Over(tb testing.TB, db *pg.Pool) *Base {
 	b.AddTenant(tb, Tenant)
 	b.AddVoice(tb, store.Voice{Name: Voice, Pool: Pool, Language: "en", Engine: "espeak-1", SampleRate: SampleRate, Default: true})
 	b.AddVoice(tb, store.Voice{Name: "narrator-de", Pool: Pool, Language: "de", Engine: "espeak-1", SampleRate: SampleRate, Default: true})
-	var err error
-	if b.Store, err = store.New(db, rand.Reader); err != nil {
+	s, err := store.New(db, rand.Reader)
+	if err != nil {
 		tb.Fatalf("open the store: %v", err)
 	}
+	b.Exec(tb, `insert into leases values ('storetest', 1, 'test', 'infinity')`)
+	b.Store = s.Under(pg.Lease{Name: "storetest", Epoch: 1})
 	if b.minter, err = job.NewMinter([]byte("a key of sixteen"), rand.Reader); err != nil {
 		tb.Fatalf("make a minter: %v", err)
 	}
@@ -88,6 +90,19 @@ func (b *Base) Count(tb testing.TB, sql string, args ...any) (n int) {
 	tb.Helper()
 	b.One(tb, sql, args, &n)
 	return n
+}
+
+// Digest returns a digest of all that a leader and workers write, renditions
+// apart: whoever comes too late must not change it.
+func (b *Base) Digest(tb testing.TB) (digest string) {
+	tb.Helper()
+	b.One(tb, `select md5(string_agg(line, '|' order by line)) from (
+		select 'j' || j::text from jobs j union all select 'c' || c::text from chapters c union all select 'b' || job || '.' || b || '.' || reused from blocks
+		union all select 'q' || q::text from queues q union all select 'o' || o::text from outstanding o union all select 'r' || r::text from retries r
+		union all select 'e' || e::text from exceptions e union all select 'x' || x::text from outbox x union all select 'd' || d::text from deliveries d
+		union all select 'a' || a::text from delivery_attempts a union all select 'v' || v::text from virtual_times v
+		union all select 'n' || n::text from cancellations n union all select 'u' || u::text from uploads u) as l (line)`, nil, &digest)
+	return digest
 }
 
 // State returns the state of a job and why it failed.
