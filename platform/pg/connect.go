@@ -75,6 +75,9 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	pc.ConnConfig.ConnectTimeout = dialTimeout
 	setDefault(pc.ConnConfig.RuntimeParams, "application_name", "voicemill")
 	setDefault(pc.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", idleInTransaction)
+	// Connections keep the plans of their statements for long. One that was made
+	// while a queue was empty would read the whole of it when it is full.
+	setDefault(pc.ConnConfig.RuntimeParams, "enable_seqscan", "off")
 
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {

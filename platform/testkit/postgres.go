@@ -137,3 +137,34 @@ func (s *server) stop(ctx context.Context) error {
 	}
 	return err
 }
+
+// DurablePostgres is [Postgres] on a server of the test's own that runs as in
+// production, with every commit on disk: for measurements.
+func DurablePostgres(tb testing.TB) *pg.Pool {
+	tb.Helper()
+	dir, err := newTempDir("pg")
+	if err != nil {
+		tb.Fatalf("make a folder: %v", err)
+	}
+	tb.Cleanup(dir.remove)
+	s, err := pgd.Start(tb.Context(), pgd.Config{DataDir: filepath.Join(dir.path, "pg")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatalf("start a Postgres: %v", err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			tb.Errorf("stop Postgres: %v", err)
+		}
+	})
+	pool, err := pg.Connect(tb.Context(), pg.Config{DSN: config.NewSecret(s.DSN())}, Log(tb))
+	if err != nil {
+		tb.Fatalf("connect to Postgres: %v", err)
+	}
+	tb.Cleanup(pool.Close)
+	if err := pg.Migrate(tb.Context(), pool, slog.New(slog.DiscardHandler)); err != nil {
+		tb.Fatalf("lay out the database: %v", err)
+	}
+	return pool
+}

@@ -8,7 +8,7 @@ import (
 
 // Config says how work is let out. Start from [DefaultConfig].
 type Config struct {
-	BundleSeconds float64       `help:"Predicted seconds of audio that one message carries at most, if more than one segment." default:"120"`
+	BundleSeconds float64       `help:"Predicted seconds of audio that one message carries at most, if more than one segment." default:"300"`
 	Joins         int           `help:"Chapters and jobs that may be out for joining while no worker says how many it takes." default:"16"`
 	Tick          time.Duration `help:"How often what is out is looked at when nothing happens." default:"100ms"`
 	SweepAfter    time.Duration `help:"Age at which what is out is published again; twice the bus's ack_wait." default:"30s"`
@@ -20,7 +20,7 @@ type Config struct {
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		BundleSeconds: 120, Joins: 16, Tick: 100 * time.Millisecond, SweepAfter: 30 * time.Second, Waiting: 200_000,
+		BundleSeconds: 300, Joins: 16, Tick: 100 * time.Millisecond, SweepAfter: 30 * time.Second, Waiting: 200_000,
 		CacheBytes: 64 << 20, Grace: 5 * time.Second,
 	}
 }

@@ -196,6 +196,7 @@ func (l *loop) publishBundles(ctx context.Context) error {
 		var left []*bundle
 		for i, err := range l.r.deps.Bus.PublishWork(ctx, messages) {
 			if err == nil {
+				sent[i].block = nil
 				continue
 			}
 			if !job.Retryable(err) {
@@ -212,17 +213,23 @@ func (l *loop) publishBundles(ctx context.Context) error {
 
 // messages returns what travels for bundles that are still out.
 func (l *loop) messages(ctx context.Context, bundles []*bundle) ([]bus.Bundle, []*bundle, error) {
-	ids := make([]store.BlockID, 0, len(bundles))
+	var ids []store.BlockID
 	for _, o := range bundles {
-		ids = append(ids, store.BlockOf(o.Job, o.N))
+		if _, ok := l.terms[o.Job]; o.block == nil || !ok {
+			ids = append(ids, store.BlockOf(o.Job, o.N))
+		}
 	}
 	got, err := l.load(ctx, ids)
 	if err != nil {
 		return nil, nil, err
 	}
 	messages, sent := make([]bus.Bundle, 0, len(bundles)), make([]*bundle, 0, len(bundles))
-	for i, o := range bundles {
-		if b := got[ids[i]]; b != nil && o.left != 0 && l.out[o.BundleID] == o {
+	for _, o := range bundles {
+		b := o.block
+		if b == nil {
+			b = got[store.BlockOf(o.Job, o.N)]
+		}
+		if b != nil && o.left != 0 && l.out[o.BundleID] == o {
 			messages, sent = append(messages, l.message(b, o)), append(sent, o)
 		}
 	}

@@ -92,7 +92,7 @@ func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 		return nil
 	}
 	b := &bundle{
-		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo,
+		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo, block: got[id],
 		left: 1 << ((r.N - 1) % bus.BlockSegments), keys: map[int][32]byte{},
 	}
 	b.fill(got[id])
@@ -185,7 +185,7 @@ func (l *loop) startURL(num int64) string {
 func (p *plan) mark(e *entry, b *block, c piece) *bundle {
 	o := &bundle{
 		BundleID: store.BundleID{Job: e.owner.Num, N: b.Segments[c.segments[0]].N, Attempt: 1},
-		owner:    e.owner, pool: e.pool, left: mask(c.segments), keys: map[int][32]byte{},
+		owner:    e.owner, pool: e.pool, left: mask(c.segments), keys: map[int][32]byte{}, block: b,
 	}
 	o.fill(b)
 	p.bundles = append(p.bundles, o)

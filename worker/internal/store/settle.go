@@ -75,9 +75,19 @@ const MaxGroup = 500
 // counters of chapters and jobs, and whatever becomes due because of them. It
 // takes three round trips.
 func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error) {
+	done, err := s.settleAll(ctx, outcomes, false)
+	if job.KindOf(err) == job.Conflict { // somebody else stored one of the renditions
+		return s.settleAll(ctx, outcomes, true)
+	}
+	return done, err
+}
+
+// settleAll stores outcomes in one transaction. Unless careful, it fails with a
+// conflict if a rendition of them is there already.
+func (s *Store) settleAll(ctx context.Context, outcomes []Outcome, careful bool) (Settled, error) {
 	var done Settled
 	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
-		done, err = s.settle(ctx, tx, outcomes)
+		done, err = s.settle(ctx, tx, outcomes, careful)
 		return err
 	})
 	if err != nil {
@@ -86,15 +96,15 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error)
 	return done, nil
 }
 
-func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome) (done Settled, err error) {
+func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome, careful bool) (done Settled, err error) {
 	jobs := jobsOf(outcomes)
 	done = Settled{Applied: make([]bool, len(outcomes)), Audio: make([]float64, len(outcomes))}
 	var b pgx.Batch
 	b.Queue(s.q.Get("LockJobs"), jobs)
-	if err := s.addRenditions(&b, outcomes); err != nil {
+	if err := s.addRenditions(&b, outcomes, careful); err != nil {
 		return done, err
 	}
-	if err := s.queueSettle(&b, outcomes, &done); err != nil {
+	if err := s.queueSettle(&b, outcomes, careful, &done); err != nil {
 		return done, err
 	}
 	touched, chapters := make([]int64, len(outcomes)), make([]int32, len(outcomes))
@@ -133,7 +143,7 @@ func jobsOf(outcomes []Outcome) []int64 {
 	return slices.Compact(nums)
 }
 
-func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome) error {
+func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) error {
 	var c struct {
 		keys, sums                  [][]byte
 		tenants, suffixes, verdicts []string
@@ -154,8 +164,12 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome) error {
 		c.rates, c.samples, c.bytes = append(c.rates, int32(r.SampleRate)), append(c.samples, int32(r.Samples)), append(c.bytes, int32(r.Bytes)) //nolint:gosec // a segment is minutes, not hours
 		c.marks = append(c.marks, textOrNil(r.Marks))
 	}
+	name := "AddRenditions"
+	if careful {
+		name = "AddMissingRenditions"
+	}
 	if len(c.keys) > 0 {
-		b.Queue(s.q.Get("AddRenditions"), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks)
+		b.Queue(s.q.Get(name), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks)
 	}
 	return nil
 }
@@ -168,7 +182,7 @@ func textOrNil(raw json.RawMessage) *string {
 	return &text
 }
 
-func (s *Store) queueSettle(b *pgx.Batch, outcomes []Outcome, done *Settled) error {
+func (s *Store) queueSettle(b *pgx.Batch, outcomes []Outcome, careful bool, done *Settled) error {
 	refs, keys := make([]Ref, len(outcomes)), make([][]byte, len(outcomes))
 	for i, o := range outcomes {
 		var err error
@@ -188,6 +202,7 @@ func (s *Store) queueSettle(b *pgx.Batch, outcomes []Outcome, done *Settled) err
 		column(outcomes, func(o Outcome) float64 { return o.DelaySeconds }),
 		column(outcomes, kindOf),
 		column(outcomes, func(o Outcome) string { return o.ErrorDetail }),
+		column(outcomes, func(o Outcome) *float64 { return added(o, careful) }),
 	).Query(func(rows pgx.Rows) error {
 		var at int
 		var audio float64
@@ -198,6 +213,16 @@ func (s *Store) queueSettle(b *pgx.Batch, outcomes []Outcome, done *Settled) err
 		return err
 	})
 	return nil
+}
+
+// added returns the audio of a rendition that this transaction adds, in seconds;
+// nil if it may be another's.
+func added(o Outcome, careful bool) *float64 {
+	if careful || o.Rendition == nil || o.State != job.SegmentDone {
+		return nil
+	}
+	seconds := float64(o.Rendition.Samples) / float64(o.Rendition.SampleRate)
+	return &seconds
 }
 
 // kindOf is what is stored beside an outcome; a segment that is done has none.

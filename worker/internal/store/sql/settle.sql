@@ -43,6 +43,16 @@ where o.mask >> ((a.n - 1) % 64) & 1 = 1;
 select from jobs where num = any ($1::bigint[]) order by id for update;
 
 -- name: AddRenditions
+-- Fails if one of them is there already: most never are, and to find that out
+-- costs a third of the statement and of its WAL. See AddMissingRenditions.
+insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
+select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
+from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
+    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks) join tenants t on t.id = r.tenant
+order by r.key;
+
+-- name: AddMissingRenditions
+-- The first of a key stays.
 insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
 select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
 from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
@@ -53,10 +63,12 @@ on conflict (key) do nothing;
 -- name: Settle
 -- What became of segments, all in one: their bits go, what comes again and what
 -- is to be remembered gets its row, chapters and jobs count. The jobs are locked.
+-- The audio ($13, in seconds) is known of renditions that were just added; of
+-- all others it is looked up, and what has none does not count as done.
 with o as (
     select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[], $6::text[], $7::bytea[], $8::float8[],
-            $9::float8[], $10::float8[], $11::text[], $12::text[])
-        with ordinality as o (job, b, attempt, n, chapter, state, key, seconds, gpu_seconds, delay, kind, detail, i)),
+            $9::float8[], $10::float8[], $11::text[], $12::text[], $13::float8[])
+        with ordinality as o (job, b, attempt, n, chapter, state, key, seconds, gpu_seconds, delay, kind, detail, added, i)),
 held as materialized (
     select t.*
     from (select distinct job, b, attempt from o order by 1, 2, 3) k
@@ -64,11 +76,13 @@ held as materialized (
                                  from outstanding t
                                  where t.job = k.job and t.n = k.b and t.attempt = k.attempt for update) t),
 a as materialized ( -- what counts: the first outcome of each segment whose bit is set
-    select distinct on (o.job, o.n) o.*, h.pool, h.deaths, r.samples, r.sample_rate, r.samples::float8 / r.sample_rate as audio
+    select distinct on (o.job, o.n) o.job, o.b, o.attempt, o.n, o.chapter, o.state, o.seconds, o.gpu_seconds, o.delay, o.kind, o.detail, o.i,
+        h.pool, h.deaths, coalesce(o.added, r.audio) as audio
     from o
              join held h on h.job = o.job and h.b = o.b and h.attempt = o.attempt
-             left join lateral (select r.key, r.samples, r.sample_rate from renditions r where r.key = o.key offset 0) r on true
-    where h.mask >> ((o.n - 1) % 64) & 1 = 1 and (o.state <> 'done' or r.key is not null)
+             left join lateral (select r.samples::float8 / r.sample_rate as audio from renditions r
+                                where o.added is null and o.state = 'done' and r.key = o.key offset 0) r on true
+    where h.mask >> ((o.n - 1) % 64) & 1 = 1 and (o.state <> 'done' or coalesce(o.added, r.audio) is not null)
     order by o.job, o.n, o.i),
 bits as (
     select job, b, attempt, bit_or(1::bigint << ((n - 1) % 64)) as bits from a group by job, b, attempt),
@@ -111,7 +125,7 @@ select i::int, coalesce(audio, 0) from a;
 -- Only jobs with a chapter that has become complete, among those that were touched.
 select advance_job(j.id)
 from (select distinct k.job
-      from unnest($1::bigint[], $2::int[]) as k (job, chapter)
+      from (select distinct job, chapter from unnest($1::bigint[], $2::int[]) as k (job, chapter)) k
                cross join lateral (select id from jobs where num = k.job offset 0) i
                cross join lateral (select from chapters c
                                    where c.job_id = i.id and c.ordinal = k.chapter and c.state = 'pending'
