@@ -228,7 +228,7 @@ func TestBadFramesEndTheConnectionWithAReason(t *testing.T) {
 		status uint32
 	}{
 		"no hello":                {framed(t, ping), false, 400},
-		"a large hello":           {append(framed(t), 0, 0, 0x20, 0), false, 413},
+		"a large hello":           {append(framed(t), 0, 0, 0x40, 0), false, 413},
 		"a frame over the limit":  {append(framed(t, login), 0, 0x10, 0, 1), true, 413},
 		"no protobuf":             {append(framed(t, login), 0, 0, 0, 2, 0xff, 0xff), true, 400},
 		"a frame without a body":  {append(framed(t, login), 0, 0, 0, 0), true, 400},

@@ -2,9 +2,11 @@ package gateway_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/gateway"
@@ -52,4 +54,35 @@ func TestAccessTokensOpenTheDoorTheirScopesFit(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.Status, "%s", a.Body)
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs/"+id, "").Status, "keys do not need the issuer")
+}
+
+func TestAccessTokensOpenConnectionsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	issuer := tokentest.NewIssuer(t)
+	w := newWorld(t, func(c *gateway.Config) { c.JWT.Issuer, c.JWT.Audience = issuer.URL, gateway.Words{"voicemill"} })
+	token := issuer.Sign(tokentest.Claims{
+		"sub": "ada", "aud": "voicemill", "tenant": "default", "exp": time.Now().Add(time.Hour).Unix(), "scope": "jobs:read jobs:write",
+		"filler": strings.Repeat("x", 5<<10), // issuers put much into a token
+	})
+	id := w.submitted(hello)
+	for _, how := range []*websocket.DialOptions{
+		{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}},
+		{HTTPHeader: http.Header{"Origin": {"https://app.example"}}}, // a browser sets no field: the token is in the query
+	} {
+		path := "/v1/connect"
+		if how.HTTPHeader.Get("Authorization") == "" {
+			path += "?access_token=" + token
+		}
+		how.Subprotocols = []string{"voicemill.v1.json"}
+		s := w.ws(path, how)
+		s.hear()
+		s.tell(`{"stream":1,"get":{"id":"` + string(id) + `"}}`)
+		got := s.hear()
+		require.NotNil(t, got.Job, "%+v", got.Problem)
+		require.Equal(t, id, got.Job.ID)
+	}
+	c := w.frames(token)
+	got, err := c.Job(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, id, got.ID)
 }

@@ -168,29 +168,22 @@ func (a *API) Serve(c *Call) {
 		a.notAllowed(c, append(allow, http.MethodOptions))
 		return
 	}
-	h, ok := key(c, r)
-	if !ok && a.dep.Tokens != nil {
-		if raw, h, ok := auth.Token(c.Header("authorization")); ok {
-			a.serveToken(c, r, raw, h)
-			return
-		}
-	}
-	if !ok {
+	if !a.shown(c, r) {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
 		return
 	}
-	if c.Foreign && h == c.Certificate {
+	if c.Foreign && c.Key == c.Certificate {
 		a.refuse(c, foreignOrigin, "A page of this origin may not use the client certificate; --origins names those that may. With an API key in Authorization it needs none.")
 		return
 	}
-	c.Key = h
-	if id, fresh := a.dep.Keys.Get(h, c.Started); fresh {
+	if id, fresh := a.dep.Keys.Get(c.Key, c.Started); fresh {
 		a.enter(c, r, id)
 		return
 	}
+	c.Token = bytes.Clone(c.Token) // it lay in the request
 	rest := func(ctx context.Context) {
 		c.enter(stageAuth)
-		id, err := a.identify(ctx, h)
+		id, err := a.who(ctx, c)
 		c.enter(stageWork)
 		if err != nil {
 			a.fail(c, err)
@@ -212,11 +205,12 @@ func (a *API) ServeDetached(c *Call) {
 	a.Serve(c)
 }
 
-// key returns the hash of the API key. A browser can set no field on a
-// WebSocket or an EventSource, so their routes take it from the query, too.
-func key(c *Call, r *route) (h auth.Hash, ok bool) {
+// shown finds what the caller shows: an API key, an access token or a certificate.
+// A browser can set no field on a WebSocket or an EventSource, so their routes take
+// the first two from the query, too.
+func (a *API) shown(c *Call, r *route) (ok bool) {
 	if c.Key != (auth.Hash{}) {
-		return c.Key, true
+		return true
 	}
 	field := c.Header("authorization")
 	if field == nil && r.browser {
@@ -226,9 +220,13 @@ func key(c *Call, r *route) (h auth.Hash, ok bool) {
 		}
 	}
 	if field == nil && c.Certificate != (auth.Hash{}) {
-		return c.Certificate, true
+		c.Key = c.Certificate
+		return true
 	}
-	return auth.Bearer(field)
+	if c.Key, ok = auth.Bearer(field); !ok && a.dep.Tokens != nil {
+		c.Token, c.Key, ok = auth.Token(field)
+	}
+	return ok
 }
 
 const accessToken = "access_token" // RFC 6750 section 2.3
@@ -242,6 +240,14 @@ func (a *API) notAllowed(c *Call, allow []string) {
 			Detail: "This resource has " + strings.Join(allow, ", ") + ".",
 		},
 	})
+}
+
+// who asks whose the key or the token of a call is; nobody's if the identity is nil.
+func (a *API) who(ctx context.Context, c *Call) (*auth.Identity, error) {
+	if c.Token != nil {
+		return a.verify(ctx, string(c.Token), c.Key)
+	}
+	return a.identify(ctx, c.Key)
 }
 
 // identify asks the store who a key belongs to; equal questions share an answer,
@@ -281,12 +287,8 @@ func (a *API) RenewKeys(ctx context.Context) error {
 
 // enter serves the route if the identity may.
 func (a *API) enter(c *Call, r *route, id *auth.Identity) {
-	if id == nil && c.Certificate == c.Key {
-		a.refuse(c, unauthorized, "The client certificate is not registered as an API key, or the key was revoked.")
-		return
-	}
 	if id == nil {
-		a.refuse(c, unauthorized, "This API key does not exist or was revoked.")
+		a.refuse(c, unauthorized, sayNobody(c))
 		return
 	}
 	c.Identity = *id
@@ -305,6 +307,17 @@ func (a *API) enter(c *Call, r *route, id *auth.Identity) {
 	default:
 		a.off(c, func(context.Context) { r.serve(a, c) })
 	}
+}
+
+// sayNobody says that what the caller shows lets nobody in.
+func sayNobody(c *Call) string {
+	switch {
+	case c.Token != nil:
+		return "This access token is not valid."
+	case c.Certificate == c.Key:
+		return "The client certificate is not registered as an API key, or the key was revoked."
+	}
+	return "This API key does not exist or was revoked."
 }
 
 var errPanic = errors.New("api: a handler panicked")

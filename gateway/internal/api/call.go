@@ -73,7 +73,8 @@ type Call struct {
 	Started     time.Time
 	Certificate auth.Hash // of the public key in the client's verified certificate; zero without one
 	Foreign     bool      // a web page asks, and none that the certificate may speak for
-	Key         auth.Hash // of the API key, if the carrier knows it; else the Authorization field tells
+	Key         auth.Hash // of what the caller shows, if the carrier knows it; else the Authorization field tells
+	Token       []byte    // with Key: the access token whose hash that is, nil for an API key or a certificate
 	Spec        *job.Spec // of a submit, if the carrier has read it; else the body is JSON
 
 	openAI bool       // problems carry what clients of OpenAI's API read, too

@@ -15,32 +15,8 @@ type Tokens interface {
 	Verify(ctx context.Context, raw string) (id *auth.Identity, until time.Time, err error)
 }
 
-// serveToken is Serve for a call with an access token. Answers share the cache
-// with those for keys: a hash tells them apart.
-func (a *API) serveToken(c *Call, r *route, raw []byte, h auth.Hash) {
-	id, fresh := a.dep.Keys.Get(h, c.Started)
-	switch {
-	case fresh && id == nil:
-		a.refuse(c, unauthorized, "This access token is not valid.")
-		return
-	case fresh:
-		a.enter(c, r, id)
-		return
-	}
-	token := string(raw)
-	a.off(c, func(ctx context.Context) {
-		c.enter(stageAuth)
-		id, err := a.verify(ctx, token, h)
-		c.enter(stageWork)
-		if err != nil {
-			a.fail(c, err)
-			return
-		}
-		a.enter(c, r, id)
-	})
-}
-
-// verify asks who carries a token; equal questions share an answer.
+// verify asks who carries a token; equal questions share an answer. Answers share
+// the cache with those for keys: a hash tells them apart.
 func (a *API) verify(ctx context.Context, token string, h auth.Hash) (*auth.Identity, error) {
 	v, err, _ := a.asked.Do(string(h[:]), func() (any, error) {
 		ctx := context.WithoutCancel(ctx) // the answer serves everyone who asks meanwhile

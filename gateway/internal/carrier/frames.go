@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -223,7 +224,7 @@ func (e *entrance) Connect(_ api.Watching, admit api.Admission) {
 		return
 	}
 	s.mu.Lock()
-	s.key, s.tenant, s.keyID = e.call.Key, e.call.Identity.Tenant, e.call.Identity.KeyID
+	s.key, s.token, s.tenant, s.keyID = e.call.Key, bytes.Clone(e.call.Token), e.call.Identity.Tenant, e.call.Identity.KeyID
 	s.mu.Unlock()
 	n := s.send(&reply{Hello: greeting()})
 	e.ended(&api.Answer{Status: http.StatusSwitchingProtocols}, n)

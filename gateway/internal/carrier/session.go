@@ -22,7 +22,7 @@ const (
 	inputHigh    = 256 << 10 // output that may wait before input has to
 	partTimeout  = time.Minute
 	helloTimeout = 10 * time.Second
-	maxHello     = 4 << 10 // bytes that somebody may send before anybody knows who it is
+	maxHello     = 10 << 10 // an access token has 8 KiB at most; bytes that somebody may send before anybody knows who it is
 )
 
 // wire is how messages lie on a connection: frames with a length, or WebSocket.
@@ -58,6 +58,7 @@ type session struct {
 	partSince time.Time // when a message began that is not whole; zero for none
 
 	key    auth.Hash  // under mu until the first call, constant from then on
+	token  []byte     // likewise; the access token that key is the hash of, nil for others
 	tenant job.Tenant // likewise
 	keyID  string     // likewise
 	calls  atomic.Uint64
@@ -226,7 +227,7 @@ func (s *session) begin(r *request, detached bool) error {
 	if r.Stream == 0 || !st.fill(r) {
 		return s.refuse(ws.CodeProtocolError, errors.New("stream 0 has no calls"))
 	}
-	st.call.Exchange, st.call.Started, st.call.Key = st, time.Now(), s.key
+	st.call.Exchange, st.call.Started, st.call.Key, st.call.Token = st, time.Now(), s.key, s.token
 	if st.call.RequestID == "" {
 		st.call.RequestID = s.k.ids.next()
 	}

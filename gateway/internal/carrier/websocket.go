@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -70,11 +71,12 @@ func (x *exchange) upgrade(hs ws.Handshake, w api.Watching, admit api.Admission)
 		header = append(header, http1.Field{Name: "Sec-WebSocket-Extensions", Value: ws.ExtensionAnswer})
 	}
 	line := x.entry(&api.Answer{Status: http.StatusSwitchingProtocols}, 0)
-	key, who, agent, client := x.call.Key, x.call.Identity, string(x.Header("user-agent")), x.clientIP()
+	key, token, who := x.call.Key, bytes.Clone(x.call.Token), x.call.Identity
+	agent, client := string(x.Header("user-agent")), x.clientIP()
 	id, traceparent := x.call.RequestID, x.call.Traceparent
 	upgraded := x.Exchange.Upgrade(header, func(c *edge.Conn) edge.ConnHandler {
 		s := &webSocket{session: k.newSession(c, protocolWebSocket), binary: hs.Subprotocol == subprotocolProto}
-		s.wire, s.key, s.tenant, s.keyID, s.agent, s.live = s, key, who.Tenant, who.KeyID, agent, w.Job != ""
+		s.wire, s.key, s.token, s.tenant, s.keyID, s.agent, s.live = s, key, token, who.Tenant, who.KeyID, agent, w.Job != ""
 		s.client, s.requestID, s.traceparent = client, id, traceparent
 		var inflater *ws.Inflater
 		if deflate {
