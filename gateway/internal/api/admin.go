@@ -153,6 +153,7 @@ func (a *API) revokeKey(c *Call) {
 		return
 	}
 	a.dep.Keys.Forget(id)
+	a.shutOut(id)
 	c.Reply(&Answer{Status: http.StatusNoContent})
 }
 

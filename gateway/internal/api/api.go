@@ -117,7 +117,7 @@ type API struct {
 	table []route
 	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
-	watches  *quota
+	watches  *watches
 	speaking atomic.Int64
 	pieces   pieces
 
@@ -142,7 +142,7 @@ func New(cfg Config, dep Deps) (*API, error) {
 		return nil, fmt.Errorf("api: watches (%d), watches of a key (%d) and heartbeat (%s) must be positive", cfg.Watches, cfg.KeyWatches, cfg.Heartbeat)
 	}
 	return &API{
-		cfg: cfg, dep: dep, table: routes(), watches: newQuota(cfg.Watches, cfg.KeyWatches),
+		cfg: cfg, dep: dep, table: routes(), watches: newWatches(cfg.Watches, cfg.KeyWatches),
 		specs: strictjson.For[job.Spec](), speeches: strictjson.For[speechRequest](),
 		uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
 	}, nil
@@ -180,7 +180,6 @@ func (a *API) Serve(c *Call) {
 		a.enter(c, r, id)
 		return
 	}
-	c.Token = bytes.Clone(c.Token) // it lay in the request
 	rest := func(ctx context.Context) {
 		c.enter(stageAuth)
 		id, err := a.who(ctx, c)
@@ -225,6 +224,7 @@ func (a *API) shown(c *Call, r *route) (ok bool) {
 	}
 	if c.Key, ok = auth.Bearer(field); !ok && a.dep.Tokens != nil {
 		c.Token, c.Key, ok = auth.Token(field)
+		c.Token = bytes.Clone(c.Token) // it lies in the request
 	}
 	return ok
 }

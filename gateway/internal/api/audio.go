@@ -110,6 +110,10 @@ func (l *listener) play() {
 			l.player.Close()
 			return
 		}
+		if why := l.f.a.revoked(l.f.c.Context(), l.f.c); why != nil {
+			l.f.finish(why)
+			continue
+		}
 		room := min(l.sink.Room(), audioPiece)
 		if room < 2 {
 			l.player.Rest()

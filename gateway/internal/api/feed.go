@@ -53,6 +53,11 @@ type Feed struct {
 // begin sends the first event, if the client has not seen it, and waits.
 func (f *Feed) begin(d *jobdoc.Document) {
 	defer f.a.rescue(f.c, f.broken)
+	f.a.watches.begun(f.c.Identity.KeyID, f)
+	if why := f.a.revoked(f.c.Context(), f.c); why != nil { // before others could end it
+		f.finish(why)
+		return
+	}
 	f.deliver(d)
 }
 
@@ -100,6 +105,10 @@ func (f *Feed) Resume() {
 func (f *Feed) look() {
 	err := f.a.dep.Pool.Go(func() {
 		defer f.a.rescue(f.c, f.broken)
+		if why := f.a.revoked(f.c.Context(), f.c); why != nil {
+			f.finish(why)
+			return
+		}
 		d, err := f.a.document(f.c.Context(), f.c.Identity.Tenant, f.id, f.minted)
 		switch kind := job.KindOf(err); {
 		case err == nil:
@@ -228,8 +237,10 @@ func (f *Feed) wake() {
 	f.mu.Unlock()
 	if quiet { // if something happened in this very moment, the hub says so again
 		f.sink.Beat()
-		f.wait()
-		return
+		if id, known := f.a.dep.Keys.Get(f.c.Key, time.Now()); known && id != nil {
+			f.wait()
+			return
+		}
 	}
 	f.look()
 }

@@ -120,34 +120,42 @@ func (a *API) watchJob(c *Call) {
 		c.Reply(&Answer{Status: http.StatusNoContent})
 		return
 	}
-	release, full, ofKey := a.watches.take(c.Identity.KeyID)
-	switch {
-	case full && ofKey:
-		a.shed(shedKeyWatches)
-		a.refuse(c, tooManyWatches, "This API key has "+strconv.Itoa(a.cfg.KeyWatches)+" watches already.")
-		return
-	case full:
-		a.shed(shedWatches)
-		a.refuse(c, overloaded, "Too many watches are open; ask for the job instead.")
+	f := &Feed{a: a, c: c, id: id, minted: minted, known: after, silent: !want.Audio}
+	if !a.open(f) {
 		return
 	}
-	unhold, ok := a.hold(c)
-	if !ok {
-		release()
-		return
-	}
-	unwatch := release
-	release = func() { unwatch(); unhold() }
-	f := &Feed{a: a, c: c, id: id, minted: minted, known: after, release: release, silent: !want.Audio}
 	if want.Audio {
 		a.listen(f, audible, want, &d)
 		return
 	}
 	if f.sink = w.Watch(f); f.sink == nil {
-		release()
+		f.release()
 		return
 	}
 	f.begin(&d)
+}
+
+// open counts a watch. It reports false if it has answered that there are too many.
+func (a *API) open(f *Feed) bool {
+	c, key := f.c, f.c.Identity.KeyID
+	full, ofKey := a.watches.add(key, f)
+	switch {
+	case full && ofKey:
+		a.shed(shedKeyWatches)
+		a.refuse(c, tooManyWatches, "This API key has "+strconv.Itoa(a.cfg.KeyWatches)+" watches already.")
+		return false
+	case full:
+		a.shed(shedWatches)
+		a.refuse(c, overloaded, "Too many watches are open; ask for the job instead.")
+		return false
+	}
+	unhold, ok := a.hold(c)
+	if !ok {
+		a.watches.remove(key, f)
+		return false
+	}
+	f.release = func() { a.watches.remove(key, f); unhold() }
+	return true
 }
 
 // listen begins a watch with sound.
@@ -170,7 +178,7 @@ func (a *API) listen(f *Feed, x Audible, want Watching, d *jobdoc.Document) {
 const contentEvents = "text/event-stream"
 
 // Watches returns how many watches are open.
-func (a *API) Watches() int { return a.watches.taken() }
+func (a *API) Watches() int { return a.watches.open() }
 
 // connect turns the call into a connection for many.
 func (a *API) connect(c *Call) {

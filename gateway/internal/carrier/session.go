@@ -349,11 +349,26 @@ func (s *session) endLive(why *api.Answer, known int64) {
 	switch {
 	case why == nil:
 		s.say(ws.CodeNormal, "the job has ended")
+	case why.Status == http.StatusUnauthorized:
+		s.say(ws.CodePolicy, why.Problem.Detail)
 	case why.Status == http.StatusServiceUnavailable:
 		s.say(ws.CodeServiceRestart, "restarting; connect again with after_version="+itoa(known))
 	default:
 		s.say(ws.CodeInternal, why.Problem.Title)
 	}
+	s.conn.Close(nil)
+}
+
+// refuseLive ends a session whose only call was refused.
+func (s *session) refuseLive(why *api.Answer) {
+	code, reason := ws.CodePolicy, "the watch was refused"
+	if why.RetryAfter > 0 {
+		code = ws.CodeTryAgainLater
+	}
+	if why.Problem != nil {
+		reason = why.Problem.Detail
+	}
+	s.say(code, reason)
 	s.conn.Close(nil)
 }
 

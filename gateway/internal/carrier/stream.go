@@ -155,6 +155,9 @@ func (st *stream) Reply(a *api.Answer) {
 	st.s.k.metrics.of(st.s.protocol).end(st.call.Route, st.method, a.Status, time.Since(st.call.Started))
 	st.s.logCall(st.message(n), a, st.call.Stages)
 	st.s.done(st)
+	if st.s.live && st.id == liveStream {
+		st.s.refuseLive(a)
+	}
 }
 
 // message is the call as the access log tells of it.
@@ -313,7 +316,7 @@ func (st *stream) End(why *api.Answer) {
 		st.s.send(st.reply(why))
 	}
 	st.s.logCall(st.message(0), &api.Answer{Status: status}, nil)
-	if st.s.live {
+	if st.s.live && st.id == liveStream {
 		st.s.endLive(why, st.feed.Known())
 	}
 	st.s.done(st)

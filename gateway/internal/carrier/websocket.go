@@ -105,12 +105,15 @@ type webSocket struct {
 	binary   bool         // the subprotocol voicemill.v1.proto
 }
 
+// liveStream is the stream of the watch that a connection to /live came for.
+const liveStream = 1
+
 // open greets, and begins the watch if the client came for one.
 func (s *webSocket) open(w api.Watching) {
 	s.conn.SetTimer(s.k.cfg.Ping)
 	s.send(&reply{Hello: greeting()})
 	if w.Job != "" {
-		_ = s.begin(&request{Stream: 1, Watch: &watchRequest{
+		_ = s.begin(&request{Stream: liveStream, Watch: &watchRequest{
 			ID: string(w.Job), AfterVersion: uint64(w.After), Audio: w.Audio, FromSegment: uint32(w.From), //nolint:gosec // checked: not negative
 		}}, false)
 	}
