@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/api/voicemillv1"
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
@@ -270,4 +271,34 @@ func TestAWaitingSubmitIsAnsweredWhenTheServerStops(t *testing.T) {
 	require.NoError(t, w.stop())
 	require.Less(t, time.Since(start), 30*time.Second)
 	require.Equal(t, http.StatusAccepted, (<-got).Status)
+}
+
+func TestFaultsAreToldToFiftyAndTheRestIsCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	const segments = 80_000
+	body := `{"input":{"segments":[` + strings.Repeat(`{"text":""},`, segments-1) + `{"text":""}]}}`
+	require.Less(t, len(body), 1<<20)
+	a := w.call("POST", "/v1/jobs", body)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Less(t, len(a.Body), 16<<10)
+	p := a.problem(t)
+	require.Len(t, p.Errors, 50)
+	require.Equal(t, segments-50, p.MoreErrors)
+	require.Contains(t, p.Detail, "80000 faults")
+
+	c := w.raw(t)
+	empty := make([]*voicemillv1.Spec_Segment, 16_000) // 32 KB
+	for i := range empty {
+		empty[i] = &voicemillv1.Spec_Segment{}
+	}
+	_, err := c.Write(framed(t, helloFrame(w.key, 0), &voicemillv1.Frame{Stream: 1, Body: &voicemillv1.Frame_Submit{Submit: &voicemillv1.Submit{
+		Spec: &voicemillv1.Spec{Segments: empty},
+	}}}, &voicemillv1.Frame{Stream: 2, Body: &voicemillv1.Frame_Get{Get: &voicemillv1.Get{Id: "x"}}}))
+	require.NoError(t, err)
+	require.NotNil(t, c.hear().GetHello())
+	refused := c.hear().GetProblem()
+	require.Len(t, refused.GetErrors(), 50)
+	require.Equal(t, uint32(len(empty)-50), refused.GetMoreErrors())
+	require.Equal(t, uint32(http.StatusNotFound), c.hear().GetProblem().GetStatus(), "the connection goes on")
 }

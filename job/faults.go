@@ -16,11 +16,63 @@ type Fault struct {
 	Kind    Kind   `json:"-"` // Invalid or TooLarge
 }
 
-// Faults returns everything that is wrong with s, in the order of the fields;
-// none means that s may be accepted as far as the request alone can tell.
-// Whether voice, upload and callback host exist and are allowed is asked elsewhere.
-func (s *Spec) Faults(l Limits) []Fault {
-	var f faults
+// MaxFaults is how many faults of a request are told; more are counted. Nobody
+// reads a list that is longer, and the answer must not grow with the request.
+const MaxFaults = 50
+
+// Faults is what is wrong with a request: the first MaxFaults, and how many there
+// are beside. The zero value is none.
+type Faults struct {
+	List []Fault
+	More int
+}
+
+// Any reports whether there is one.
+func (f *Faults) Any() bool { return len(f.List) > 0 }
+
+// Len returns how many there are in all.
+func (f *Faults) Len() int { return len(f.List) + f.More }
+
+// Add adds a fault, or counts it.
+func (f *Faults) Add(fault Fault) {
+	if !f.Full() {
+		f.List = append(f.List, fault)
+	}
+}
+
+// Full reports whether another fault can only be counted, and counts it then. It
+// is for who finds many, and would spell each for nothing.
+func (f *Faults) Full() bool {
+	if len(f.List) < MaxFaults {
+		return false
+	}
+	f.More++
+	return true
+}
+
+// Append adds the faults of others.
+func (f *Faults) Append(others ...Faults) {
+	for _, o := range others {
+		for _, fault := range o.List {
+			f.Add(fault)
+		}
+		f.More += o.More
+	}
+}
+
+func (f *Faults) add(pointer, format string, args ...any) {
+	f.Add(Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: Invalid})
+}
+
+func (f *Faults) tooLarge(pointer, format string, args ...any) {
+	f.Add(Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: TooLarge})
+}
+
+// Faults returns what is wrong with s, in the order of the fields; none means that
+// s may be accepted as far as the request alone can tell. Whether voice, upload and
+// callback host exist and are allowed is asked elsewhere.
+func (s *Spec) Faults(l Limits) Faults {
+	var f Faults
 	s.inputFaults(&f, l)
 	if s.Speed != 0 && !(s.Speed >= 0.5 && s.Speed <= 2) { // written so that NaN is refused
 		f.add("/speed", "must be from 0.5 to 2.0, is %v", s.Speed)
@@ -51,17 +103,7 @@ func (s *Spec) Faults(l Limits) []Fault {
 	return f
 }
 
-type faults []Fault
-
-func (f *faults) add(pointer, format string, args ...any) {
-	*f = append(*f, Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: Invalid})
-}
-
-func (f *faults) tooLarge(pointer, format string, args ...any) {
-	*f = append(*f, Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Kind: TooLarge})
-}
-
-func (s *Spec) inputFaults(f *faults, l Limits) {
+func (s *Spec) inputFaults(f *Faults, l Limits) {
 	set := 0
 	for _, is := range []bool{s.Input.Text != "", s.Input.Segments != nil, s.Input.Upload != ""} {
 		if is {
@@ -82,7 +124,10 @@ func (s *Spec) inputFaults(f *faults, l Limits) {
 		f.add("/input/media_type", "an EPUB must be uploaded: POST /v1/uploads")
 	}
 	if s.Input.Text != "" {
-		textFaults(f, "/input/text", s.Input.Text, l.TextBytes)
+		if fault := textFault(s.Input.Text, l.TextBytes); fault.Detail != "" {
+			fault.Pointer = "/input/text"
+			f.Add(fault)
+		}
 	}
 	if s.Input.Segments != nil && len(s.Input.Segments) == 0 {
 		f.add("/input/segments", "there is nothing to speak: the list is empty")
@@ -93,32 +138,37 @@ func (s *Spec) inputFaults(f *faults, l Limits) {
 	}
 	total := 0
 	for i, g := range s.Input.Segments {
-		textFaults(f, fmt.Sprintf("/input/segments/%d/text", i), g.Text, l.TextBytes)
 		total += len(g.Text)
+		if fault := textFault(g.Text, l.TextBytes); fault.Detail != "" && !f.Full() {
+			fault.Pointer = fmt.Sprintf("/input/segments/%d/text", i)
+			f.Add(fault)
+		}
 	}
 	if total > l.TextBytes {
 		f.tooLarge("/input/segments", "%d bytes of text in all; at most %d inline, upload more", total, l.TextBytes)
 	}
 }
 
-func textFaults(f *faults, pointer, text string, limit int) {
+// textFault returns what is wrong with a text, without saying where it is.
+func textFault(text string, limit int) Fault {
 	switch {
 	case len(text) > limit:
-		f.tooLarge(pointer, "%d bytes; at most %d inline, upload more", len(text), limit)
+		return Fault{Kind: TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d inline, upload more", len(text), limit)}
 	case !utf8.ValidString(text):
-		f.add(pointer, "is not UTF-8")
+		return Fault{Kind: Invalid, Detail: "is not UTF-8"}
 	case strings.IndexFunc(text, isForbiddenControl) >= 0:
-		f.add(pointer, "has the control character %U", []rune(text[strings.IndexFunc(text, isForbiddenControl):])[0])
+		return Fault{Kind: Invalid, Detail: fmt.Sprintf("has the control character %U", []rune(text[strings.IndexFunc(text, isForbiddenControl):])[0])}
 	case strings.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0:
-		f.add(pointer, "has no letter or digit to speak")
+		return Fault{Kind: Invalid, Detail: "has no letter or digit to speak"}
 	}
+	return Fault{}
 }
 
 func isForbiddenControl(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
 }
 
-func (s *Spec) pauseFaults(f *faults) {
+func (s *Spec) pauseFaults(f *Faults) {
 	p := s.Output.Pauses
 	if p == nil {
 		return
@@ -133,7 +183,7 @@ func (s *Spec) pauseFaults(f *faults) {
 	}
 }
 
-func (s *Spec) callbackFaults(f *faults) {
+func (s *Spec) callbackFaults(f *Faults) {
 	if s.Callback == nil {
 		return
 	}
@@ -153,7 +203,7 @@ func (s *Spec) callbackFaults(f *faults) {
 	}
 }
 
-func (s *Spec) labelFaults(f *faults, l Limits) {
+func (s *Spec) labelFaults(f *Faults, l Limits) {
 	if len(s.Labels) > l.Labels {
 		f.tooLarge("/labels", "%d labels; at most %d", len(s.Labels), l.Labels)
 		return

@@ -20,7 +20,8 @@ type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	Detail     string        `json:"detail"`
 	RequestID  string        `json:"request_id"`
 	Errors     []job.Fault   `json:"errors"`
-	RetryAfter time.Duration `json:"-"` // when the server wants to be asked again; 0 if it does not say
+	MoreErrors int           `json:"more_errors"` // that are not among Errors
+	RetryAfter time.Duration `json:"-"`           // when the server wants to be asked again; 0 if it does not say
 }
 
 // Error returns what the server says, and every fault on a line of its own.
@@ -33,6 +34,9 @@ func (p *Problem) Error() string {
 		fmt.Fprintf(&b, "%s:", p.Title)
 		for _, f := range p.Errors {
 			b.WriteString("\n  " + fault(f))
+		}
+		if p.MoreErrors > 0 {
+			fmt.Fprintf(&b, "\n  and %d more", p.MoreErrors)
 		}
 	case p.Detail != "":
 		b.WriteString(strings.TrimSuffix(p.Detail, "."))

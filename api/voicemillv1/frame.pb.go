@@ -1463,7 +1463,8 @@ type Problem struct {
 	Detail            string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	RequestId         string                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	RetryAfterSeconds uint32                 `protobuf:"varint,6,opt,name=retry_after_seconds,json=retryAfterSeconds,proto3" json:"retry_after_seconds,omitempty"`
-	Errors            []*Problem_Fault       `protobuf:"bytes,7,rep,name=errors,proto3" json:"errors,omitempty"`
+	Errors            []*Problem_Fault       `protobuf:"bytes,7,rep,name=errors,proto3" json:"errors,omitempty"`                            // 50 at most
+	MoreErrors        uint32                 `protobuf:"varint,8,opt,name=more_errors,json=moreErrors,proto3" json:"more_errors,omitempty"` // that are not told
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1545,6 +1546,13 @@ func (x *Problem) GetErrors() []*Problem_Fault {
 		return x.Errors
 	}
 	return nil
+}
+
+func (x *Problem) GetMoreErrors() uint32 {
+	if x != nil {
+		return x.MoreErrors
+	}
+	return 0
 }
 
 // Ping asks for a Pong with the same data, at most 125 bytes.
@@ -2384,7 +2392,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"sampleRate\x12\x10\n" +
 	"\x03pcm\x18\x03 \x01(\fR\x03pcm\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\x12\x18\n" +
-	"\achapter\x18\x05 \x01(\rR\achapter\"\xa2\x02\n" +
+	"\achapter\x18\x05 \x01(\rR\achapter\"\xc3\x02\n" +
 	"\aProblem\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -2393,7 +2401,9 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12.\n" +
 	"\x13retry_after_seconds\x18\x06 \x01(\rR\x11retryAfterSeconds\x123\n" +
-	"\x06errors\x18\a \x03(\v2\x1b.voicemill.v1.Problem.FaultR\x06errors\x1a9\n" +
+	"\x06errors\x18\a \x03(\v2\x1b.voicemill.v1.Problem.FaultR\x06errors\x12\x1f\n" +
+	"\vmore_errors\x18\b \x01(\rR\n" +
+	"moreErrors\x1a9\n" +
 	"\x05Fault\x12\x18\n" +
 	"\apointer\x18\x01 \x01(\tR\apointer\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\"\x1a\n" +

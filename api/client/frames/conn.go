@@ -298,6 +298,7 @@ func problem(m *voicemillv1.Problem) error {
 		Type: m.GetType(), Title: m.GetTitle(), Status: int(m.GetStatus()), Detail: m.GetDetail(), RequestID: m.GetRequestId(),
 		RetryAfter: time.Duration(m.GetRetryAfterSeconds()) * time.Second,
 	}
+	p.MoreErrors = int(m.GetMoreErrors())
 	for _, f := range m.GetErrors() {
 		p.Errors = append(p.Errors, job.Fault{Pointer: f.GetPointer(), Detail: f.GetDetail()})
 	}

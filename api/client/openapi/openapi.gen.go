@@ -558,17 +558,20 @@ type Problem struct {
 		Type    ProblemErrorType `json:"type"`
 	} `json:"error,omitempty"`
 
-	// Errors Every fault of the request.
+	// Errors The faults of the request, 50 at most.
 	Errors *[]struct {
 		Detail string `json:"detail"`
 
 		// Pointer A JSON pointer into the request body (RFC 6901).
 		Pointer string `json:"pointer"`
 	} `json:"errors,omitempty"`
-	RequestID string `json:"request_id"`
-	Status    int    `json:"status"`
-	Title     string `json:"title"`
-	Type      string `json:"type"`
+
+	// MoreErrors How many faults there are beside those in `errors`.
+	MoreErrors *int   `json:"more_errors,omitempty"`
+	RequestID  string `json:"request_id"`
+	Status     int    `json:"status"`
+	Title      string `json:"title"`
+	Type       string `json:"type"`
 }
 
 // ProblemErrorType defines model for Problem.Error.Type.

@@ -65,10 +65,9 @@ type keyRequest struct {
 
 const maxKeyName = 200
 
-func (r *keyRequest) faults() []job.Fault {
-	var faults []job.Fault
+func (r *keyRequest) faults() (faults job.Faults) {
 	bad := func(pointer, detail string) {
-		faults = append(faults, job.Fault{Pointer: pointer, Detail: detail, Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: pointer, Detail: detail, Kind: job.Invalid})
 	}
 	if len([]rune(r.Name)) > maxKeyName || slices.ContainsFunc([]rune(r.Name), unicode.IsControl) {
 		bad("/name", "must have at most 200 characters and no control characters")
@@ -82,7 +81,7 @@ func (r *keyRequest) faults() []job.Fault {
 		} else if slices.Contains(r.Scopes[:i], s) {
 			bad("/scopes", "scope "+string(s)+" is named twice")
 		}
-		if len(faults) > len(auth.Scopes()) {
+		if len(faults.List) > len(auth.Scopes()) {
 			break
 		}
 	}
@@ -98,9 +97,9 @@ func (a *API) createKey(c *Call) {
 	// Only who holds a certificate's private key may make it a key of theirs: a
 	// public key that others could register would lead its owner into their tenant.
 	if r.Certificate && c.Certificate == (auth.Hash{}) {
-		faults = append(faults, job.Fault{Pointer: "/certificate", Detail: "this connection shows no client certificate", Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: "/certificate", Detail: "this connection shows no client certificate", Kind: job.Invalid})
 	}
-	if faults = merge(faults, r.faults()); len(faults) > 0 {
+	if faults = merge(faults, r.faults()); faults.Any() {
 		a.refuseFaults(c, faults)
 		return
 	}

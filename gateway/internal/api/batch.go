@@ -123,7 +123,7 @@ func (b *batch) run(ctx context.Context) {
 	switch {
 	case b.out != nil || err == nil:
 	case job.KindOf(err) == job.Invalid: // the packing of the body
-		b.a.refuseWith(b.c, badRequest, job.PublicOf(err, ""), err, nil)
+		b.a.refuseWith(b.c, badRequest, job.PublicOf(err, ""), err, job.Faults{})
 	default:
 		b.a.fail(b.c, err)
 	}
@@ -201,14 +201,13 @@ func (b *batch) read(line []byte) *batchLine {
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		return l.refuse(a.problem(c, notJSON, "The line is "+syntax.Error()+"."))
 	}
-	meaning := merge(l.spec.Faults(a.cfg.Limits), slices.Concat(a.dep.Voices.Faults(&l.spec), a.callbackFaults(&l.spec)))
-	l.faults = merge(shape, meaning)
+	l.faults = a.faults(shape, &l.spec)
 	if l.spec.Input.Upload != "" {
 		if err := l.findUpload(c.Context()); err != nil {
 			return l.refuse(a.failure(c, err))
 		}
 	}
-	if len(l.faults) > 0 {
+	if l.faults.Any() {
 		return l.refuse(a.faulty(c, l.faults))
 	}
 	return b.admit(l)

@@ -15,17 +15,16 @@ import (
 // to ports that none is sent to.
 // It looks at what is written only; where a name leads is asked when the
 // callback is sent, because it may change.
-func (a *API) callbackFaults(s *job.Spec) []job.Fault {
+func (a *API) callbackFaults(s *job.Spec) (faults job.Faults) {
 	if s.Callback == nil || a.cfg.CallbackPrivate {
-		return nil
+		return faults
 	}
 	u, err := url.Parse(s.Callback.URL)
 	if err != nil || u.Host == "" {
-		return nil // a fault of the spec already
+		return faults // a fault of the spec already
 	}
-	var faults []job.Fault
 	bad := func(what string) {
-		faults = append(faults, job.Fault{Pointer: "/callback/url", Detail: fmt.Sprintf("callbacks to %s", what), Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: "/callback/url", Detail: fmt.Sprintf("callbacks to %s", what), Kind: job.Invalid})
 	}
 	if reason := a.privateHost(strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))); reason != "" {
 		bad(reason + " are not allowed here")

@@ -28,7 +28,7 @@ func (a *API) unpack(c *Call, r *route) {
 			}
 			r.serve(a, c)
 		case job.KindOf(err) == job.Invalid:
-			a.refuseWith(c, badRequest, job.PublicOf(err, ""), err, nil)
+			a.refuseWith(c, badRequest, job.PublicOf(err, ""), err, job.Faults{})
 		default:
 			a.fail(c, err)
 		}

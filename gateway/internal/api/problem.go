@@ -20,7 +20,8 @@ type Problem struct {
 	Status    int         `json:"status"`
 	Detail    string      `json:"detail"`
 	RequestID string      `json:"request_id"`
-	Errors    []job.Fault `json:"errors,omitempty"`
+	Errors    []job.Fault `json:"errors,omitempty"`      // job.MaxFaults at most
+	More      int         `json:"more_errors,omitempty"` // that are not told
 
 	OpenAI *OpenAIError `json:"error,omitempty"` // for clients of OpenAI's API
 }
@@ -100,12 +101,12 @@ const retryAfter = 2 * time.Second
 
 // refuse answers with a problem of the given kind.
 func (a *API) refuse(c *Call, s slug, detail string) {
-	a.refuseWith(c, s, detail, nil, nil)
+	a.refuseWith(c, s, detail, nil, job.Faults{})
 }
 
-func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults []job.Fault) {
+func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults job.Faults) {
 	answer := a.problem(c, s, detail)
-	answer.Err, answer.Problem.Errors = cause, faults
+	answer.Err, answer.Problem.Errors, answer.Problem.More = cause, faults.List, faults.More
 	c.Reply(answer)
 }
 
@@ -157,7 +158,7 @@ func (a *API) failure(c *Call, err error) *Answer {
 // failClaim is fail for a claim of an idempotency key.
 func (a *API) failClaim(c *Call, err error) {
 	if job.KindOf(err) == job.Conflict {
-		a.refuseWith(c, keyReused, "This Idempotency-Key was used before with another request.", err, nil)
+		a.refuseWith(c, keyReused, "This Idempotency-Key was used before with another request.", err, job.Faults{})
 		return
 	}
 	a.fail(c, err)
@@ -165,24 +166,22 @@ func (a *API) failClaim(c *Call, err error) {
 
 // refuseFaults answers with everything that is wrong with a request. A limit
 // that is exceeded has a type of its own if nothing else is wrong.
-func (a *API) refuseFaults(c *Call, faults []job.Fault) { c.Reply(a.faulty(c, faults)) }
+func (a *API) refuseFaults(c *Call, faults job.Faults) { c.Reply(a.faulty(c, faults)) }
 
 // faulty makes the answer of refuseFaults.
-func (a *API) faulty(c *Call, faults []job.Fault) *Answer {
-	slices.SortStableFunc(faults, func(x, y job.Fault) int { return cmp.Compare(x.Pointer, y.Pointer) })
+func (a *API) faulty(c *Call, faults job.Faults) *Answer {
+	list := faults.List
+	slices.SortStableFunc(list, func(x, y job.Fault) int { return cmp.Compare(x.Pointer, y.Pointer) })
 	s := invalid
-	if len(faults) > 0 && !slices.ContainsFunc(faults, func(f job.Fault) bool { return f.Kind != job.TooLarge }) {
-		s = limitOf(faults[0].Pointer)
+	if !slices.ContainsFunc(list, func(f job.Fault) bool { return f.Kind != job.TooLarge }) {
+		s = limitOf(list[0].Pointer)
 	}
-	var detail string
-	if len(faults) > 0 {
-		detail = strings.TrimPrefix(faults[0].Pointer+": ", ": ") + faults[0].Detail + "."
-	}
-	if len(faults) > 1 {
-		detail = fmt.Sprintf("%d faults; the first: %s", len(faults), detail)
+	detail := strings.TrimPrefix(list[0].Pointer+": ", ": ") + list[0].Detail + "."
+	if faults.Len() > 1 {
+		detail = fmt.Sprintf("%d faults; the first: %s", faults.Len(), detail)
 	}
 	answer := a.problem(c, s, detail)
-	answer.Problem.Errors = faults
+	answer.Problem.Errors, answer.Problem.More = list, faults.More
 	return answer
 }
 

@@ -67,7 +67,7 @@ type speech struct {
 	media   string
 	speed   float64
 	spec    job.Spec
-	faults  []job.Fault
+	faults  job.Faults
 	until   time.Time // by when the first segment must be there
 	player  *playback.Player
 	release func() // gives back that somebody waits
@@ -82,7 +82,7 @@ func (a *API) speak(c *Call) {
 		return
 	}
 	s := &speech{a: a, c: c, speed: 1, until: c.Started.Add(a.cfg.MaxWait)}
-	if len(shape) > 0 {
+	if shape.Any() {
 		s.refuseShape(shape)
 		return
 	}
@@ -94,7 +94,7 @@ func (a *API) speak(c *Call) {
 		a.fail(c, err)
 		return
 	}
-	if len(s.faults) > 0 {
+	if s.faults.Any() {
 		s.refuse()
 		return
 	}
@@ -109,9 +109,9 @@ func (a *API) speak(c *Call) {
 }
 
 // refuseShape answers with what is wrong with the types of the members.
-func (s *speech) refuseShape(faults []job.Fault) {
+func (s *speech) refuseShape(faults job.Faults) {
 	s.c.code = codeType
-	if strings.Contains(faults[0].Detail, "not a known field") {
+	if strings.Contains(faults.List[0].Detail, "not a known field") {
 		s.c.code = codeUnknown
 	}
 	s.faults = faults
@@ -119,16 +119,16 @@ func (s *speech) refuseShape(faults []job.Fault) {
 }
 
 func (s *speech) refuse() {
-	first := s.faults[0]
+	first := s.faults.List[0]
 	s.a.refuseWith(s.c, badSpeech, strings.TrimPrefix(strings.TrimPrefix(first.Pointer, "/")+": "+first.Detail+".", ": "), nil, s.faults)
 }
 
 // fault notes what is wrong. The code is that of the first fault.
 func (s *speech) fault(param, code, format string, args ...any) {
-	if len(s.faults) == 0 {
+	if !s.faults.Any() {
 		s.c.code = code
 	}
-	s.faults = append(s.faults, job.Fault{Pointer: "/" + param, Detail: fmt.Sprintf(format, args...), Kind: job.Invalid})
+	s.faults.Add(job.Fault{Pointer: "/" + param, Detail: fmt.Sprintf(format, args...), Kind: job.Invalid})
 }
 
 // read makes the job of the request, or finds its faults.
@@ -162,11 +162,11 @@ func (s *speech) read(r *speechRequest) error {
 	if err := s.readFormat(r.ResponseFormat); err != nil {
 		return err
 	}
-	if len(s.faults) > 0 {
+	if s.faults.Any() {
 		return nil
 	}
 	s.spec.Normalize()
-	for _, f := range slices.Concat(s.spec.Faults(s.a.cfg.Limits), s.a.dep.Voices.Faults(&s.spec)) {
+	for _, f := range slices.Concat(s.spec.Faults(s.a.cfg.Limits).List, s.a.dep.Voices.Faults(&s.spec).List) {
 		s.fault(strings.TrimPrefix(strings.TrimSuffix(f.Pointer, "/text"), "/"), codeValue, "%s", f.Detail)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ type submission struct {
 	a      *API
 	c      *Call
 	spec   job.Spec
-	faults []job.Fault
+	faults job.Faults
 	id     job.ID
 	at     time.Time // minted
 	source struct{ key, etag string }
@@ -34,7 +33,7 @@ type submission struct {
 // submitJob reads the request, on the loop if it is small. Only uploads and
 // idempotency keys need the database, and with it the pool.
 func (a *API) submitJob(c *Call) {
-	if !c.detached && c.Spec == nil && len(c.Body()) > a.cfg.LoopBytes {
+	if !c.detached && a.large(c) {
 		a.off(c, func(context.Context) { a.submitJob(c) })
 		return
 	}
@@ -43,7 +42,7 @@ func (a *API) submitJob(c *Call) {
 		return
 	}
 	s := &submission{a: a, c: c}
-	var faults []job.Fault
+	var faults job.Faults
 	if c.Spec != nil {
 		s.spec = *c.Spec
 	} else {
@@ -52,9 +51,8 @@ func (a *API) submitJob(c *Call) {
 			return
 		}
 	}
-	meaning := merge(s.spec.Faults(a.cfg.Limits), slices.Concat(a.dep.Voices.Faults(&s.spec), a.callbackFaults(&s.spec)))
-	s.faults = merge(faults, meaning)
-	if s.spec.Input.Upload == "" && len(s.faults) > 0 {
+	s.faults = a.faults(faults, &s.spec)
+	if s.spec.Input.Upload == "" && s.faults.Any() {
 		a.refuseFaults(c, s.faults)
 		return
 	}
@@ -70,6 +68,22 @@ func (a *API) submitJob(c *Call) {
 	default:
 		s.accept()
 	}
+}
+
+// large reports whether reading and checking a submit is too much for an event loop.
+func (a *API) large(c *Call) bool {
+	if c.Spec != nil {
+		return len(c.Spec.Input.Segments) > loopSegments || len(c.Spec.Labels) > loopSegments
+	}
+	return len(c.Body()) > a.cfg.LoopBytes
+}
+
+// loopSegments is how many segments are checked in the time of a small text.
+const loopSegments = 64
+
+// faults joins the faults of the shape of a spec with those of its meaning.
+func (a *API) faults(shape job.Faults, spec *job.Spec) job.Faults {
+	return merge(shape, merge(spec.Faults(a.cfg.Limits), a.dep.Voices.Faults(spec), a.callbackFaults(spec)))
 }
 
 // ready refuses early what could not be accepted anyway.
@@ -114,7 +128,7 @@ func (s *submission) check(ctx context.Context) {
 			return
 		}
 	}
-	if len(s.faults) > 0 {
+	if s.faults.Any() {
 		s.a.refuseFaults(s.c, s.faults)
 		return
 	}
@@ -125,7 +139,7 @@ func (s *submission) check(ctx context.Context) {
 func (s *submission) findUpload(ctx context.Context) error {
 	id := s.spec.Input.Upload
 	add := func(kind job.Kind, format string, args ...any) {
-		s.faults = append(s.faults, job.Fault{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind})
+		s.faults.Add(job.Fault{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind})
 	}
 	if !goodUploadID(id) {
 		add(job.Invalid, "upload %q is not known", clip(id))

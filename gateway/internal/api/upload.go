@@ -17,19 +17,18 @@ type uploadRequest struct {
 	Bytes     int64  `json:"bytes"`
 }
 
-func (r *uploadRequest) faults(l job.Limits) []job.Fault {
-	var faults []job.Fault
+func (r *uploadRequest) faults(l job.Limits) (faults job.Faults) {
 	if !slices.Contains(job.MediaTypes(), r.MediaType) {
-		faults = append(faults, job.Fault{
+		faults.Add(job.Fault{
 			Pointer: "/media_type", Kind: job.Invalid,
 			Detail: fmt.Sprintf("%q cannot be read; known: %s", clip(r.MediaType), strings.Join(job.MediaTypes(), ", ")),
 		})
 	}
 	switch {
 	case r.Bytes < 0:
-		faults = append(faults, job.Fault{Pointer: "/bytes", Kind: job.Invalid, Detail: "must be positive"})
+		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.Invalid, Detail: "must be positive"})
 	case r.Bytes > l.UploadBytes:
-		faults = append(faults, job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", r.Bytes, l.UploadBytes)})
+		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", r.Bytes, l.UploadBytes)})
 	}
 	return faults
 }
@@ -51,7 +50,7 @@ func (a *API) createUpload(c *Call) {
 	if !ok {
 		return
 	}
-	if faults = merge(faults, r.faults(a.cfg.Limits)); len(faults) > 0 {
+	if faults = merge(faults, r.faults(a.cfg.Limits)); faults.Any() {
 		a.refuseFaults(c, faults)
 		return
 	}

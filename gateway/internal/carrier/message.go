@@ -235,6 +235,7 @@ func (p *problemReply) message() *voicemillv1.Problem {
 	m := &voicemillv1.Problem{
 		Status: uint32(p.Status), Type: p.Type, Title: p.Title, Detail: p.Detail, RequestId: p.RequestID, RetryAfterSeconds: p.RetryAfterSeconds, //nolint:gosec // an HTTP status
 	}
+	m.MoreErrors = uint32(p.More) //nolint:gosec // as many as a message of a megabyte has
 	for _, f := range p.Errors {
 		m.Errors = append(m.Errors, &voicemillv1.Problem_Fault{Pointer: f.Pointer, Detail: f.Detail})
 	}

@@ -13,9 +13,6 @@ import (
 // MaxDepth is how deep values may nest.
 const MaxDepth = 16
 
-// MaxFaults is how many faults are reported; more are not looked for.
-const MaxFaults = 50
-
 // SyntaxError says where a text stops being JSON.
 type SyntaxError struct {
 	Offset int // bytes before the fault
@@ -27,26 +24,27 @@ func (e *SyntaxError) Error() string {
 }
 
 // Decode reads data, one JSON value, into the value that into points to. It
-// returns a *SyntaxError if data is not JSON, and otherwise every fault against
+// returns a *SyntaxError if data is not JSON, and otherwise the faults against
 // the type of into. With faults, into holds the members that have none, so that
 // the caller can look for faults of meaning, too.
-func (s *Schema[T]) Decode(data []byte, into *T) ([]job.Fault, error) {
+func (s *Schema[T]) Decode(data []byte, into *T) (job.Faults, error) {
+	var none job.Faults
 	if !utf8.Valid(data) {
-		return nil, &SyntaxError{Offset: invalidAt(data), Detail: "the text is not UTF-8"}
+		return none, &SyntaxError{Offset: invalidAt(data), Detail: "the text is not UTF-8"}
 	}
 	p := parser{data: data}
 	err := p.document(s.root)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	if len(p.faults) > 0 {
+	if p.faults.Any() {
 		fill(data, reflect.ValueOf(into).Elem())
 		return p.faults, nil
 	}
 	if err := json.Unmarshal(data, into); err != nil {
-		return nil, &SyntaxError{Detail: "the value cannot be read"}
+		return none, &SyntaxError{Detail: "the value cannot be read"}
 	}
-	return nil, nil
+	return none, nil
 }
 
 // fill reads the members of an object one by one and leaves out those that

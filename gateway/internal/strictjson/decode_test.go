@@ -41,9 +41,9 @@ func TestEveryFaultIsNamedWithItsPointer(t *testing.T) {
 			var spec job.Spec
 			faults, err := schema().Decode([]byte(c.in), &spec)
 			require.NoError(t, err)
-			require.Len(t, faults, len(c.want), "%v", faults)
+			require.Len(t, faults.List, len(c.want), "%v", faults)
 			for i, want := range c.want {
-				got := faults[i].Pointer + " " + faults[i].Detail
+				got := faults.List[i].Pointer + " " + faults.List[i].Detail
 				require.True(t, strings.HasPrefix(got, want), "got %q; want %q", got, want)
 			}
 		})
@@ -94,7 +94,7 @@ func TestMembersWithoutFaultsAreReadAllTheSame(t *testing.T) {
 	var spec job.Spec
 	faults, err := schema().Decode([]byte(`{"deadline":"never","output":{"pauses":{"chapter":"x"}},"colour":1,"input":{"text":"Hello."},"speed":9}`), &spec)
 	require.NoError(t, err)
-	require.Len(t, faults, 3)
+	require.Len(t, faults.List, 3)
 	require.Equal(t, "Hello.", spec.Input.Text)
 	require.InDelta(t, 9, spec.Speed, 0)
 }
@@ -113,7 +113,8 @@ func TestFaultsAreBounded(t *testing.T) {
 	var spec job.Spec
 	faults, err := schema().Decode([]byte(`{"input":{"segments":[`+strings.Repeat("1,", 5000)+`1]}}`), &spec)
 	require.NoError(t, err)
-	require.Len(t, faults, strictjson.MaxFaults)
+	require.Len(t, faults.List, job.MaxFaults)
+	require.Equal(t, 5001-job.MaxFaults, faults.More)
 }
 
 func TestAGoodRequestIsReadAsTheStandardDecoderReadsIt(t *testing.T) {
@@ -122,7 +123,7 @@ func TestAGoodRequestIsReadAsTheStandardDecoderReadsIt(t *testing.T) {
 	var got, want job.Spec
 	faults, err := schema().Decode(in, &got)
 	require.NoError(t, err)
-	require.Empty(t, faults)
+	require.Empty(t, faults.List)
 	require.NoError(t, json.Unmarshal(in, &want))
 	require.Equal(t, want, got)
 	require.Equal(t, "a 😀 é", got.Input.Segments[0].Text)
@@ -153,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 		if !json.Valid(data) {
 			t.Fatalf("Decode accepted %q, which is not JSON", data)
 		}
-		if len(faults) > 0 {
+		if faults.Any() {
 			return
 		}
 		if err := json.Unmarshal(data, &want); err != nil {
@@ -178,7 +179,7 @@ func TestARawMemberIsLeftToTheCaller(t *testing.T) {
 		var got request
 		faults, err := s.Decode([]byte(`{"speed":1,"voice":`+voice+`}`), &got)
 		require.NoError(t, err)
-		require.Empty(t, faults)
+		require.Empty(t, faults.List)
 		require.Equal(t, voice, string(got.Voice))
 	}
 	var got request
@@ -186,7 +187,7 @@ func TestARawMemberIsLeftToTheCaller(t *testing.T) {
 	require.Error(t, err)
 	faults, err := s.Decode([]byte(`{"voice":1,"voice":2}`), &got)
 	require.NoError(t, err)
-	require.Len(t, faults, 1)
+	require.Len(t, faults.List, 1)
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -19,7 +19,7 @@ type parser struct {
 	pos    int
 	depth  int
 	path   []byte // JSON pointer of the value at pos
-	faults []job.Fault
+	faults job.Faults
 }
 
 func (p *parser) document(t *shape) error {
@@ -38,8 +38,8 @@ func (p *parser) syntax(format string, args ...any) error {
 }
 
 func (p *parser) fault(format string, args ...any) {
-	if len(p.faults) < MaxFaults {
-		p.faults = append(p.faults, job.Fault{Pointer: string(p.path), Detail: fmt.Sprintf(format, args...), Kind: job.Invalid})
+	if !p.faults.Full() {
+		p.faults.Add(job.Fault{Pointer: string(p.path), Detail: fmt.Sprintf(format, args...), Kind: job.Invalid})
 	}
 }
 

@@ -92,23 +92,25 @@ func (d *Directory) All() []Voice {
 
 // Faults returns what is wrong with the voices and the language of s, which
 // must be known here. With no voice at all nothing can be said, and nothing is.
-func (d *Directory) Faults(s *job.Spec) []job.Fault {
+func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 	all := d.All()
 	if len(all) == 0 {
-		return nil
+		return faults
 	}
-	var faults []job.Fault
-	unknown := func(pointer, name string) {
-		if name != "" && find(all, name) == nil {
-			faults = append(faults, job.Fault{Pointer: pointer, Detail: fmt.Sprintf("voice %q is not known; known: %s", clip(name), names(all)), Kind: job.Invalid})
+	unknown := func(name string) bool { return name != "" && find(all, name) == nil }
+	add := func(pointer, name string) {
+		faults.Add(job.Fault{Pointer: pointer, Detail: fmt.Sprintf("voice %q is not known; known: %s", clip(name), names(all)), Kind: job.Invalid})
+	}
+	if unknown(s.Voice) {
+		add("/voice", s.Voice)
+	}
+	for i := range s.Input.Segments {
+		if name := s.Input.Segments[i].Voice; unknown(name) && !faults.Full() {
+			add(fmt.Sprintf("/input/segments/%d/voice", i), name)
 		}
 	}
-	unknown("/voice", s.Voice)
-	for i := range s.Input.Segments {
-		unknown(fmt.Sprintf("/input/segments/%d/voice", i), s.Input.Segments[i].Voice)
-	}
 	if s.Language != "" && speaker(all, s.Language) == nil {
-		faults = append(faults, job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", clip(s.Language), languages(all)), Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", clip(s.Language), languages(all)), Kind: job.Invalid})
 	}
 	return faults
 }

@@ -48,9 +48,9 @@ func TestEveryUnknownVoiceAndLanguageIsAFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			faults := d.Faults(&c.spec)
-			require.Len(t, faults, len(c.want))
+			require.Len(t, faults.List, len(c.want))
 			for i, want := range c.want {
-				got := faults[i].Pointer + " " + faults[i].Detail
+				got := faults.List[i].Pointer + " " + faults.List[i].Detail
 				require.True(t, strings.HasPrefix(got, want), "got %q; want %q", got, want)
 				require.Less(t, len(got), 300)
 			}
