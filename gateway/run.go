@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -108,13 +109,17 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	observe := observer(deps.Registry)
-	if g.in, err = intake.New(cfg.intake(func(e intake.Envelope) {
+	in := cfg.intake(func(e intake.Envelope) {
 		g.load.Observe(e.Waited+e.Took, time.Now())
 		if e.Err == nil {
 			g.stored.Store(true)
 		}
 		observe(e)
-	}), deps.Bus); err != nil {
+	})
+	in.Panicked = func(p any) {
+		deps.Log.LogAttrs(ctx, slog.LevelError, "answer to a job panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	}
+	if g.in, err = intake.New(in, deps.Bus); err != nil {
 		return nil, err
 	}
 	if g.hub, err = watch.New(cfg.watch(), g.store, deps.Log); err != nil {

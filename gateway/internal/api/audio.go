@@ -194,6 +194,7 @@ func (l *listener) wait(most time.Duration) {
 
 // wake runs on a goroutine of the hub.
 func (l *listener) wake() {
+	defer l.f.a.rescue(l.f.c, l.f.broken)
 	l.mu.Lock()
 	waiting := l.state == feedWaiting
 	if waiting {

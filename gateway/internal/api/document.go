@@ -144,6 +144,7 @@ func (a *API) wait(c *Call, w *watch.Waiter, rest func(ctx context.Context), ins
 	}
 	release = sync.OnceFunc(release) // the client may leave while w is woken
 	w.Wake = func() {
+		defer a.rescue(c, func() { a.fail(c, errPanic) })
 		release()
 		if err := a.queue(c, rest); err != nil {
 			instead(func() { a.fail(c, err) })

@@ -227,6 +227,7 @@ func (f *Feed) wait() {
 
 // wake runs on a goroutine of the hub.
 func (f *Feed) wake() {
+	defer f.a.rescue(f.c, f.broken)
 	f.mu.Lock()
 	if f.state != feedWaiting {
 		f.mu.Unlock()

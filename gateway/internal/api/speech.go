@@ -242,7 +242,10 @@ func (s *speech) submit() {
 		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
 	c.enter(stageCommit)
-	if err := a.dep.Intake.Submit(id, payload[:len(payload)-1], s.accepted); err != nil {
+	if err := a.dep.Intake.Submit(id, payload[:len(payload)-1], func(err error) {
+		defer a.rescue(c, func() { s.giveUp(errPanic) })
+		s.accepted(err)
+	}); err != nil {
 		s.giveUp(err)
 	}
 }

@@ -226,7 +226,11 @@ func (s *submission) publish() {
 	}
 	s.c.detach() // the answer comes from the committer
 	s.c.enter(stageCommit)
-	if err := s.a.dep.Intake.Submit(s.id, payload, s.done); err != nil {
+	err := s.a.dep.Intake.Submit(s.id, payload, func(err error) {
+		defer s.a.rescue(s.c, func() { s.a.fail(s.c, errPanic) })
+		s.done(err)
+	})
+	if err != nil {
 		s.a.fail(s.c, err)
 	}
 }

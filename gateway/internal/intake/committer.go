@@ -27,6 +27,8 @@ type Config struct {
 	Cooldown       time.Duration // how long jobs are refused after an envelope failed
 	// Observe is told of every envelope; it may be nil and must not block.
 	Observe func(Envelope)
+	// Panicked is told what a callback of [Committer.Submit] panicked with; it may be nil.
+	Panicked func(p any)
 }
 
 // DefaultConfig returns the published limits. One envelope in flight gathers
@@ -171,7 +173,7 @@ func (c *Committer) send(ctx context.Context) {
 	go func() {
 		defer close(answered)
 		for o := range outcomes {
-			o.tell()
+			o.tell(c.call)
 		}
 	}()
 	defer func() { close(outcomes); <-answered }()
@@ -240,8 +242,18 @@ func (c *Committer) publish(ctx context.Context, batch []*entry) outcome {
 	return outcome{settled: c.settle(batch, err), sent: len(batch), err: err}
 }
 
+// call calls one who waits. That it panics is its own affair.
+func (c *Committer) call(done func(error), err error) {
+	defer func() {
+		if p := recover(); p != nil && c.cfg.Panicked != nil {
+			c.cfg.Panicked(p)
+		}
+	}()
+	done(err)
+}
+
 // tell calls everybody who waits.
-func (o *outcome) tell() {
+func (o *outcome) tell(call func(done func(error), err error)) {
 	for i, e := range o.settled {
 		err := o.err
 		switch {
@@ -252,7 +264,7 @@ func (o *outcome) tell() {
 			err = &job.Error{Op: "intake.publish", Kind: job.Unavailable, Public: sayUnknown, Err: errors.Join(ErrUnknown, err)}
 		}
 		for _, done := range e.done {
-			done(err)
+			call(done, err)
 		}
 	}
 }

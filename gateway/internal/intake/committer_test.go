@@ -262,3 +262,22 @@ func TestConfigRelationsAreChecked(t *testing.T) {
 		})
 	}
 }
+
+func TestACallbackThatPanicsHarmsNobodyElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := intake.DefaultConfig()
+		var told any
+		cfg.Panicked = func(p any) { told = p }
+		c, stop := start(t, cfg, &disk{ack: time.Millisecond})
+		defer stop()
+		var after []error
+		require.NoError(t, c.Submit("a", []byte(`{}`), func(error) { panic("bug: in a callback") }))
+		require.NoError(t, c.Submit("b", []byte(`{}`), func(err error) { after = append(after, err) }))
+		time.Sleep(time.Second)
+		require.NoError(t, c.Submit("c", []byte(`{}`), func(err error) { after = append(after, err) }))
+		time.Sleep(time.Second)
+		require.Equal(t, []error{nil, nil}, after)
+		require.Equal(t, "bug: in a callback", told)
+	})
+}

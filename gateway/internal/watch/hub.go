@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -256,6 +257,16 @@ func (h *Hub) wakeIf(match func(*Waiter) bool, ids []job.ID) {
 	}
 	h.mu.Unlock()
 	for _, w := range woken {
-		w.Wake()
+		h.call(w)
 	}
+}
+
+// call wakes one. That it panics is its own affair.
+func (h *Hub) call(w *Waiter) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("wake panicked", slog.Any("panic", p), slog.String("job_id", string(w.Job)), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	w.Wake()
 }

@@ -223,3 +223,19 @@ func TestManyJobsAreReadInFewQuestions(t *testing.T) {
 		require.Equal(t, 10, rows.reads)
 	})
 }
+
+func TestAWakeThatPanicsHarmsNobodyElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _, stop := hub(t, watch.DefaultConfig())
+		defer stop()
+		var woken atomic.Int32
+		for _, wake := range []func(){func() { panic("bug: in a callback") }, func() { woken.Add(1) }} {
+			_, err := h.Wait(&watch.Waiter{Job: "a", Tenant: "t", Until: time.Now().Add(time.Second), Wake: wake})
+			require.NoError(t, err)
+		}
+		time.Sleep(2 * time.Second)
+		require.EqualValues(t, 1, woken.Load())
+		require.Zero(t, h.Waiting())
+	})
+}
