@@ -133,6 +133,10 @@ disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root):
 start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
 	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart
 
+.PHONY: model
+model: setup-test ## Thousands of random histories over real Postgres and NATS, and a cancel against everything that it can meet
+	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets' ./internal/release
+
 .PHONY: leader-faults
 leader-faults: setup-test ## Kill, hang and cut off the leading scheduler 20 times each under load: nothing is lost, and another leads within 5 s
 	VOICEMILL_LEADER_ROUNDS=20 go test -count=1 -v -timeout=60m -run Leader ./e2e/fault

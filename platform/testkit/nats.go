@@ -3,6 +3,9 @@ package testkit
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/embed/natsd"
 )
@@ -39,4 +42,21 @@ func Bus(tb testing.TB, s *natsd.Server, cfg bus.Config) *bus.Bus {
 		tb.Fatalf("set up the streams: %v", err)
 	}
 	return b
+}
+
+// DropWork deletes WORK and all that it holds, as the end of its server does.
+func DropWork(tb testing.TB, s *natsd.Server) {
+	tb.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		tb.Fatalf("connect to the test's NATS server: %v", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err == nil {
+		err = js.DeleteStream(tb.Context(), bus.StreamWork)
+	}
+	if err != nil {
+		tb.Fatalf("delete WORK: %v", err)
+	}
 }

@@ -96,7 +96,7 @@ func (b *Base) Count(tb testing.TB, sql string, args ...any) (n int) {
 // apart: whoever comes too late must not change it.
 func (b *Base) Digest(tb testing.TB) (digest string) {
 	tb.Helper()
-	b.One(tb, `select md5(string_agg(line, '|' order by line)) from (
+	b.One(tb, `select md5(coalesce(string_agg(line, '|' order by line), '')) from (
 		select 'j' || j::text from jobs j union all select 'c' || c::text from chapters c union all select 'b' || job || '.' || b || '.' || reused from blocks
 		union all select 'q' || q::text from queues q union all select 'o' || o::text from outstanding o union all select 'r' || r::text from retries r
 		union all select 'e' || e::text from exceptions e union all select 'x' || x::text from outbox x union all select 'd' || d::text from deliveries d

@@ -1,0 +1,228 @@
+package release_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/pg"
+)
+
+// hands do what workers and a gateway do, with their own statements.
+type hands struct {
+	db              *pg.Pool
+	worker, gateway pg.Queries
+}
+
+func newHands(db *pg.Pool) (*hands, error) {
+	h := &hands{db: db}
+	var err error
+	if h.worker, err = pg.LoadQueries(os.DirFS("../../../worker/internal/store"), "sql"); err != nil {
+		return nil, err
+	}
+	h.gateway, err = pg.LoadQueries(os.DirFS("../../../gateway/internal/store"), "sql")
+	return h, err
+}
+
+// outcome is what became of a segment of a bundle.
+type outcome struct {
+	bundle  bus.Bundle
+	segment bus.Segment
+	state   string // done, pending, failed, died
+}
+
+// claim notes that a delivery begins, and returns what is left of it.
+func (h *hands) claim(ctx context.Context, d bus.Delivery[bus.Bundle]) (left uint64, err error) {
+	b := d.Value
+	rows, err := h.db.Query(ctx, h.worker.Get("Claim"), []int64{b.Job}, []int32{int32(b.N())}, []int32{int32(b.Attempt)}, []bool{d.Deliveries > 1}) //nolint:gosec // small
+	if err != nil {
+		return 0, err
+	}
+	var num, mask int64
+	var n, attempt, deaths, died int
+	_, err = pgx.ForEachRow(rows, []any{&num, &n, &attempt, &mask, &deaths, &died}, func() error { left = uint64(mask); return nil }) //nolint:gosec // a bit set
+	return left, err
+}
+
+// settle stores outcomes and returns which of them counted.
+func (h *hands) settle(ctx context.Context, list []outcome) (applied []bool, err error) {
+	var c struct {
+		jobs                        []int64
+		bundle, attempt, n, chapter []int32
+		states, kinds, details      []string
+		keys                        [][]byte
+		seconds, zero               []float64
+		made                        struct {
+			keys           [][]byte
+			tenants, empty []string
+			rates, samples []int32
+			marks          []*string
+		}
+	}
+	applied = make([]bool, len(list))
+	for i := range list {
+		o := &list[i]
+		key, err := hex.DecodeString(o.segment.RenditionKey)
+		if err != nil {
+			return nil, err
+		}
+		kind := ""
+		if o.state != "done" {
+			kind = "engine"
+		}
+		c.jobs, c.bundle = append(c.jobs, o.bundle.Job), append(c.bundle, int32(o.bundle.N()))       //nolint:gosec // small
+		c.attempt, c.n = append(c.attempt, int32(o.bundle.Attempt)), append(c.n, int32(o.segment.N)) //nolint:gosec // small
+		c.chapter, c.states = append(c.chapter, int32(o.segment.Chapter)), append(c.states, o.state) //nolint:gosec // small
+		c.keys, c.seconds, c.zero = append(c.keys, key), append(c.seconds, o.segment.PredictedSeconds), append(c.zero, 0)
+		c.kinds, c.details = append(c.kinds, kind), append(c.details, kind)
+		if m := &c.made; o.state == "done" {
+			m.keys, m.tenants, m.empty = append(m.keys, key), append(m.tenants, string(o.bundle.Tenant)), append(m.empty, "")
+			m.rates, m.marks = append(m.rates, int32(o.segment.SampleRate)), append(m.marks, nil)                  //nolint:gosec // small
+			m.samples = append(m.samples, max(1, int32(o.segment.PredictedSeconds*float64(o.segment.SampleRate)))) //nolint:gosec // small
+		}
+	}
+	err = pg.Tx(ctx, h.db, func(tx pgx.Tx) error {
+		var b pgx.Batch
+		b.Queue(h.worker.Get("LockJobs"), c.jobs)
+		if m := &c.made; len(m.keys) > 0 {
+			b.Queue(h.worker.Get("AddRenditions"), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks)
+		}
+		b.Queue(h.worker.Get("Settle"), c.jobs, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.zero, c.kinds, c.details).Query(
+			func(rows pgx.Rows) error {
+				var i int
+				var audio float64
+				_, err := pgx.ForEachRow(rows, []any{&i, &audio}, func() error { applied[i-1] = true; return nil })
+				return err
+			})
+		b.Queue(h.worker.Get("AdvanceJobs"), c.jobs, c.chapter)
+		return tx.SendBatch(ctx, &b).Close()
+	})
+	return applied, err
+}
+
+// join begins what is due and does it: a chapter becomes ready, or its job ends.
+// With postpone it is tried in vain.
+func (h *hands) join(ctx context.Context, a bus.Assembly, again, postpone bool) error {
+	kind := "assemble"
+	if a.Ordinal == 0 {
+		kind = "finish"
+	}
+	var started int
+	err := h.db.QueryRow(ctx, h.worker.Get("BeginDue"), kind, a.JobID, a.Ordinal, a.Attempt, again).Scan(&started)
+	if err != nil {
+		if job.KindOf(pg.Classify(err)) == job.NotFound {
+			return nil
+		}
+		return err
+	}
+	if postpone {
+		_, err := h.db.Exec(ctx, h.worker.Get("PostponeDue"), kind, a.JobID, a.Ordinal, a.Attempt, 0.0, 1, "engine", "x")
+		return err
+	}
+	return pg.Tx(ctx, h.db, func(tx pgx.Tx) error {
+		var state job.State
+		var final bool
+		if err := tx.QueryRow(ctx, h.worker.Get("LockJob"), a.JobID).Scan(&state, &final); err != nil || final {
+			return err
+		}
+		if a.Ordinal == 0 {
+			return h.finish(ctx, tx, a.JobID)
+		}
+		return h.ready(ctx, tx, a)
+	})
+}
+
+func (h *hands) ready(ctx context.Context, tx pgx.Tx, a bus.Assembly) error {
+	var attempts int
+	var proof []byte
+	err := tx.QueryRow(ctx, `select attempts, plan_digest from chapters where job_id = $1 and ordinal = $2`, a.JobID, a.Ordinal).Scan(&attempts, &proof)
+	if err != nil {
+		return err
+	}
+	object := fmt.Sprintf("jobs/%s/%d.wav", a.JobID, a.Ordinal)
+	tag, err := tx.Exec(ctx, h.worker.Get("ReadyChapter"), a.JobID, a.Ordinal, attempts, proof, 22050, 1, object, object, 1, proof)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	if _, err = tx.Exec(ctx, h.worker.Get("CountReady"), a.JobID); err != nil {
+		return err
+	}
+	if _, err = tx.Exec(ctx, h.worker.Get("DropOutbox"), "assemble", a.JobID, a.Ordinal); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, h.worker.Get("AdvanceJob"), a.JobID)
+	return err
+}
+
+func (h *hands) finish(ctx context.Context, tx pgx.Tx, id job.ID) error {
+	var failed, ready int
+	var partial bool
+	digest := job.NewOrderDigest()
+	err := tx.QueryRow(ctx, `select segments_failed, chapters_ready, on_failure = 'partial' from jobs where id = $1`, id).Scan(&failed, &ready, &partial)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, `select proof_digest from chapters where job_id = $1 and state = 'ready' order by ordinal`, id)
+	if err != nil {
+		return err
+	}
+	var proof []byte
+	if _, err = pgx.ForEachRow(rows, []any{&proof}, func() error { digest.Add(hex.EncodeToString(proof)); return nil }); err != nil {
+		return err
+	}
+	state, kind := job.StateFailed, "engine"
+	switch {
+	case failed == 0:
+		state, kind = job.StateSucceeded, ""
+	case partial && ready > 0:
+		state = job.StatePartial
+	}
+	tag, err := tx.Exec(ctx, h.worker.Get("FinishJob"), id, state, digest.Sum(), kind, kind)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	if err := h.tell(ctx, tx, id, job.FinalEvent(state)); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, h.worker.Get("DropOutbox"), "finish", id, 0)
+	return err
+}
+
+func (h *hands) tell(ctx context.Context, tx pgx.Tx, id job.ID, event string) error {
+	token, err := job.NewToken("dlv_", rand.Reader)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, h.gateway.Get("InsertDelivery"), token, "default", id, event, "https://example.org/x")
+	return err
+}
+
+// cancel cancels a job as the gateway does and reports whether it was open, and
+// the version that it has then.
+func (h *hands) cancel(ctx context.Context, id job.ID) (changed bool, version int64, err error) {
+	err = pg.Tx(ctx, h.db, func(tx pgx.Tx) error {
+		changed = false
+		var num int64
+		var state job.State
+		var class job.Class
+		var callback []byte
+		if err := tx.QueryRow(ctx, h.gateway.Get("LockJob"), id, "default").Scan(&num, &state, &class, &callback); err != nil || state.Final() {
+			return err
+		}
+		if _, err := tx.Exec(ctx, h.gateway.Get("DropWork"), num); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, h.gateway.Get("CancelJob"), id).Scan(&version); err != nil {
+			return err
+		}
+		changed = true
+		return h.tell(ctx, tx, id, job.EventCancelled)
+	})
+	return changed, version, err
+}
