@@ -50,50 +50,68 @@ func (h *hands) claim(ctx context.Context, d bus.Delivery[bus.Bundle]) (left uin
 	return left, err
 }
 
-// settle stores outcomes and returns which of them counted.
-func (h *hands) settle(ctx context.Context, list []outcome) (applied []bool, err error) {
-	var c struct {
-		jobs                        []int64
-		bundle, attempt, n, chapter []int32
-		states, kinds, details      []string
-		keys                        [][]byte
-		seconds, zero               []float64
-		made                        struct {
-			keys           [][]byte
-			tenants, empty []string
-			rates, samples []int32
-			marks          []*string
-		}
+// outcomes are the columns of a settle.
+type outcomes struct {
+	jobs                        []int64
+	bundle, attempt, n, chapter []int32
+	states, kinds               []string
+	keys                        [][]byte
+	seconds, zero               []float64
+	audio                       []*float64 // of what is done
+	made                        struct {
+		keys           [][]byte
+		tenants, empty []string
+		rates, samples []int32
+		marks          []*string
 	}
-	applied = make([]bool, len(list))
+}
+
+func (c *outcomes) add(o *outcome) error {
+	key, err := hex.DecodeString(o.segment.RenditionKey)
+	if err != nil {
+		return err
+	}
+	c.jobs, c.bundle, c.attempt = append(c.jobs, o.bundle.Job), append(c.bundle, int32(o.bundle.N())), append(c.attempt, int32(o.bundle.Attempt)) //nolint:gosec // small
+	c.n, c.chapter = append(c.n, int32(o.segment.N)), append(c.chapter, int32(o.segment.Chapter))                                                 //nolint:gosec // small
+	c.states, c.keys = append(c.states, o.state), append(c.keys, key)
+	c.seconds, c.zero = append(c.seconds, o.segment.PredictedSeconds), append(c.zero, 0)
+	if o.state != "done" {
+		c.kinds, c.audio = append(c.kinds, "engine"), append(c.audio, nil)
+		return nil
+	}
+	m := &c.made
+	m.keys, m.tenants, m.empty = append(m.keys, key), append(m.tenants, string(o.bundle.Tenant)), append(m.empty, "")
+	m.rates, m.marks = append(m.rates, int32(o.segment.SampleRate)), append(m.marks, nil)                  //nolint:gosec // small
+	m.samples = append(m.samples, max(1, int32(o.segment.PredictedSeconds*float64(o.segment.SampleRate)))) //nolint:gosec // small
+	c.kinds, c.audio = append(c.kinds, ""), append(c.audio, &o.segment.PredictedSeconds)
+	return nil
+}
+
+// settle stores outcomes as a worker does, and returns which of them counted.
+func (h *hands) settle(ctx context.Context, list []outcome) (applied []bool, err error) {
+	var c outcomes
 	for i := range list {
-		o := &list[i]
-		key, err := hex.DecodeString(o.segment.RenditionKey)
-		if err != nil {
+		if err := c.add(&list[i]); err != nil {
 			return nil, err
 		}
-		kind := ""
-		if o.state != "done" {
-			kind = "engine"
-		}
-		c.jobs, c.bundle = append(c.jobs, o.bundle.Job), append(c.bundle, int32(o.bundle.N()))       //nolint:gosec // small
-		c.attempt, c.n = append(c.attempt, int32(o.bundle.Attempt)), append(c.n, int32(o.segment.N)) //nolint:gosec // small
-		c.chapter, c.states = append(c.chapter, int32(o.segment.Chapter)), append(c.states, o.state) //nolint:gosec // small
-		c.keys, c.seconds, c.zero = append(c.keys, key), append(c.seconds, o.segment.PredictedSeconds), append(c.zero, 0)
-		c.kinds, c.details = append(c.kinds, kind), append(c.details, kind)
-		if m := &c.made; o.state == "done" {
-			m.keys, m.tenants, m.empty = append(m.keys, key), append(m.tenants, string(o.bundle.Tenant)), append(m.empty, "")
-			m.rates, m.marks = append(m.rates, int32(o.segment.SampleRate)), append(m.marks, nil)                  //nolint:gosec // small
-			m.samples = append(m.samples, max(1, int32(o.segment.PredictedSeconds*float64(o.segment.SampleRate)))) //nolint:gosec // small
-		}
 	}
+	applied, err = h.settleAs(ctx, &c, "AddRenditions")
+	if job.KindOf(err) == job.Conflict { // another made one of them
+		clear(c.audio)
+		applied, err = h.settleAs(ctx, &c, "AddMissingRenditions")
+	}
+	return applied, err
+}
+
+func (h *hands) settleAs(ctx context.Context, c *outcomes, add string) (applied []bool, err error) {
 	err = pg.Tx(ctx, h.db, func(tx pgx.Tx) error {
+		applied = make([]bool, len(c.jobs))
 		var b pgx.Batch
 		b.Queue(h.worker.Get("LockJobs"), c.jobs)
 		if m := &c.made; len(m.keys) > 0 {
-			b.Queue(h.worker.Get("AddRenditions"), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks)
+			b.Queue(h.worker.Get(add), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks)
 		}
-		b.Queue(h.worker.Get("Settle"), c.jobs, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.zero, c.kinds, c.details).Query(
+		b.Queue(h.worker.Get("Settle"), c.jobs, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.zero, c.kinds, c.kinds, c.audio).Query(
 			func(rows pgx.Rows) error {
 				var i int
 				var audio float64
