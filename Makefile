@@ -138,8 +138,13 @@ model: setup-test ## Thousands of random histories over real Postgres and NATS, 
 	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets' ./internal/release
 
 .PHONY: leader-faults
-leader-faults: setup-test ## Kill, hang and cut off the leading scheduler 20 times each under load: nothing is lost, and another leads within 5 s
-	VOICEMILL_LEADER_ROUNDS=20 go test -count=1 -v -timeout=60m -run Leader ./e2e/fault
+leader-faults: setup-test ## Kill, hang, pause and cut off the leading scheduler 20 times each under load: nothing is lost, and another leads within 5 s
+	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run Leader ./e2e/fault
+
+.PHONY: nats-faults
+nats-faults: setup-test ## Kill NATS with all of WORK 20 times under load, and the leader of a cluster's: work goes on within 2 s and 8 s
+	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/fault
+	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/apart
 
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word

@@ -40,6 +40,9 @@ type Bus struct {
 	viewMu sync.Mutex
 	last   view // guarded by viewMu
 
+	lineMu sync.Mutex
+	line   chan struct{} // guarded by lineMu; closed when the connection that stands now is lost
+
 	malformed, duplicates, reconnects atomic.Uint64
 }
 
@@ -63,7 +66,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger, options ...Optio
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	b := &Bus{cfg: cfg, log: log, tokens: make(chan struct{}, maxOutstanding), closed: make(chan struct{})}
+	b := &Bus{cfg: cfg, log: log, tokens: make(chan struct{}, maxOutstanding), closed: make(chan struct{}), line: make(chan struct{})}
 	b.consumers = newConsumers()
 	connected := make(chan struct{}, 1)
 	opts := b.natsOptions(ctx, connected)
@@ -109,6 +112,7 @@ func (b *Bus) natsOptions(ctx context.Context, connected chan<- struct{}) []nats
 		nats.DrainTimeout(drainTimeout),
 		nats.ConnectHandler(func(*nats.Conn) { connected <- struct{}{} }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.cutLine()
 			if err != nil {
 				b.log.WarnContext(logCtx, "bus disconnected", slog.String("error", err.Error()))
 			}
@@ -167,6 +171,31 @@ func (b *Bus) Ready(ctx context.Context) error {
 	}
 	_, err := b.MarkWork(ctx)
 	return err
+}
+
+// cutLine ends what waits for an answer over a connection that was lost.
+func (b *Bus) cutLine() {
+	b.lineMu.Lock()
+	defer b.lineMu.Unlock()
+	close(b.line)
+	b.line = make(chan struct{})
+}
+
+// withLine returns a context of at most d that ends with the connection.
+func (b *Bus) withLine(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	b.lineMu.Lock()
+	line := b.line
+	b.lineMu.Unlock()
+	timed, stop := context.WithTimeout(ctx, d)
+	done, cut := context.WithCancelCause(timed)
+	go func() { // ends with the context
+		select {
+		case <-line:
+			cut(nats.ErrDisconnected)
+		case <-done.Done():
+		}
+	}()
+	return done, func() { cut(nil); stop() }
 }
 
 // Stats returns the counts so far.

@@ -93,7 +93,7 @@ func fetch[T message](ctx context.Context, b *Bus, r route, n int, wait time.Dur
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := pull(ctx, c, n, wait)
+	msgs, err := b.pull(ctx, c, n, wait)
 	if err != nil {
 		b.forget(ctx, r, err)
 		return nil, classify("bus.Fetch", err)
@@ -108,7 +108,7 @@ func fetch[T message](ctx context.Context, b *Bus, r route, n int, wait time.Dur
 }
 
 // pull takes what is there, else waits for one message and takes what came with it.
-func pull(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration) ([]jetstream.Msg, error) {
+func (b *Bus) pull(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration) ([]jetstream.Msg, error) {
 	if n < 1 {
 		return nil, nil
 	}
@@ -122,7 +122,7 @@ func pull(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration) 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if got, err = collect(c.Fetch(1, jetstream.FetchMaxWait(left))); err == nil && len(got) == 1 && n > 1 {
+		if got, err = b.awaitOne(ctx, c, left); err == nil && len(got) == 1 && n > 1 {
 			more, moreErr := collect(c.FetchNoWait(n - 1))
 			got, err = append(got, more...), moreErr
 		}
@@ -135,6 +135,23 @@ func pull(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration) 
 	}
 	if len(got) > 0 {
 		return got, nil // an error would come again
+	}
+	return nil, err
+}
+
+// awaitOne waits for one message, as long as the connection stands: an answer to
+// what was asked before it was lost never comes.
+func (b *Bus) awaitOne(ctx context.Context, c jetstream.Consumer, wait time.Duration) ([]jetstream.Msg, error) {
+	ctx, cancel := b.withLine(context.WithoutCancel(ctx), wait)
+	defer cancel()
+	got, err := collect(c.Fetch(1, jetstream.FetchContext(ctx)))
+	switch {
+	case len(got) > 0:
+		return got, nil
+	case errors.Is(context.Cause(ctx), nats.ErrDisconnected):
+		return nil, nats.ErrDisconnected
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, nil
 	}
 	return nil, err
 }

@@ -88,14 +88,14 @@ func (b *Bus) setupOnce(ctx context.Context, waited time.Duration) error {
 	return err
 }
 
-// ask bounds one request by tryTimeout: one that was lost, as while a cluster
-// forms, must not take the whole time that there is.
-func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
-	try, cancel := context.WithTimeoutCause(ctx, tryTimeout, errNoAnswer)
+// ask bounds one request by tryTimeout and by the connection: one that was lost,
+// as while a cluster forms, must not take the whole time that there is.
+func ask[T any](ctx context.Context, b *Bus, request func(context.Context) (T, error)) (T, error) {
+	try, cancel := b.withLine(ctx, tryTimeout)
 	defer cancel()
 	got, err := request(try)
 	if err != nil && try.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", errNoAnswer, err)
+		err = fmt.Errorf("%w: %w: %w", errNoAnswer, context.Cause(try), err)
 	}
 	return got, err
 }
@@ -104,7 +104,7 @@ func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (
 // nothing costs the server several fsyncs all the same, which a start would wait
 // for. What shape does not set stays as an operator made it.
 func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.StreamConfig), waited time.Duration) (*jetstream.StreamInfo, error) {
-	have, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, name) })
+	have, err := ask(ctx, b, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, name) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return b.create(ctx, name, shape, waited)
 	}
@@ -115,7 +115,7 @@ func (b *Bus) ensure(ctx context.Context, name string, shape func(*jetstream.Str
 	want := old
 	shape(&want)
 	if want.Storage != old.Storage { // only WORK ever changed it, and what it holds is released again
-		_, err := ask(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.js.DeleteStream(ctx, name) })
+		_, err := ask(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.js.DeleteStream(ctx, name) })
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, err
 		}
@@ -150,10 +150,10 @@ func (b *Bus) create(ctx context.Context, name string, shape func(*jetstream.Str
 		want.Replicas = b.view().copies(waited)
 	}
 	attempt := func(ctx context.Context) (jetstream.Stream, error) { return b.js.CreateStream(ctx, want) }
-	made, err := ask(ctx, attempt)
+	made, err := ask(ctx, b, attempt)
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeNotClustered && b.cfg.Replicas == 0 {
 		want.Replicas = 1
-		made, err = ask(ctx, attempt)
+		made, err = ask(ctx, b, attempt)
 	}
 	if err != nil {
 		return nil, err
@@ -181,6 +181,6 @@ func (b *Bus) raise(ctx context.Context, stream jetstream.StreamConfig) {
 }
 
 func (b *Bus) update(ctx context.Context, want jetstream.StreamConfig) error {
-	_, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.UpdateStream(ctx, want) })
+	_, err := ask(ctx, b, func(ctx context.Context) (jetstream.Stream, error) { return b.js.UpdateStream(ctx, want) })
 	return err
 }

@@ -82,7 +82,7 @@ func (m Mark) LostSince(before Mark) bool {
 // there: a server that ends takes it along. It costs one request.
 func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
 	var i *jetstream.StreamInfo
-	have, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, StreamWork) })
+	have, err := ask(ctx, b, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, StreamWork) })
 	if err == nil {
 		i = have.CachedInfo()
 	} else if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -98,7 +98,7 @@ func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
 // where it never counted before: a cluster whose servers all ended keeps the
 // stream, and with it where it began. It returns the mark of the new life.
 func (b *Bus) RenewWork(ctx context.Context) (Mark, error) {
-	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
+	_, err := ask(ctx, b, func(ctx context.Context) (struct{}, error) {
 		stream, err := b.js.Stream(ctx, StreamWork)
 		if err != nil {
 			return struct{}{}, err
@@ -171,7 +171,7 @@ func (b *Bus) consumer(ctx context.Context, r route) (jetstream.Consumer, error)
 // ensureConsumer makes the consumer of r what this package wants, as ensure does a stream.
 func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{Durable: r.name}
-	have, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
+	have, err := ask(ctx, b, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
 	if err == nil {
 		want = have.CachedInfo().Config
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -182,7 +182,7 @@ func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, 
 	if err == nil && reflect.DeepEqual(want, have.CachedInfo().Config) {
 		return have, nil
 	}
-	return ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+	return ask(ctx, b, func(ctx context.Context) (jetstream.Consumer, error) {
 		return b.js.CreateOrUpdateConsumer(ctx, r.stream, want)
 	})
 }

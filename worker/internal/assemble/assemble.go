@@ -136,21 +136,24 @@ func (a *Assembler) Run(ctx context.Context) error {
 
 // loop takes one message at a time.
 func (a *Assembler) loop(ctx, work context.Context, class job.Class) {
-	fails := 0
+	fails, last := 0, ""
 	for ctx.Err() == nil {
 		msgs, err := a.deps.Source.Fetch(ctx, class, 1, a.cfg.Poll)
 		for _, m := range msgs {
 			err = a.handle(work, m)
 		}
 		if err == nil {
-			fails = 0
+			fails, last = 0, ""
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		a.deps.Log.WarnContext(ctx, "assembly pauses", slog.String("error", err.Error()))
-		pause := min(time.Second<<min(fails, 5), 30*time.Second)
+		if text := err.Error(); text != last {
+			last = text
+			a.deps.Log.WarnContext(ctx, "assembly pauses", slog.String("error", text))
+		}
+		pause := min(50*time.Millisecond<<min(fails, 10), 30*time.Second)
 		fails++
 		if !sleep(ctx, pause/2+rand.N(pause)) {
 			return

@@ -34,13 +34,17 @@ type arrival struct {
 	items []*Item
 }
 
-// pullPause is how long a puller rests after the bus failed.
-const pullPause = time.Second
+// A puller rests after the bus failed, longer each time: one that was restarted
+// is back at once, and each that is away is asked once a second.
+const (
+	pullPause   = 50 * time.Millisecond
+	pullPauseTo = time.Second
+)
 
 // pull answers the owner's asks until ctx is done. What it pulled it always
 // hands over, so nothing waits for its lease to run out.
 func (p *Pool) pull(ctx, work context.Context, l *lane) {
-	lastErr := ""
+	lastErr, pause := "", pullPause
 	for {
 		var room int
 		select {
@@ -51,14 +55,15 @@ func (p *Pool) pull(ctx, work context.Context, l *lane) {
 		msgs, err := p.source.Fetch(ctx, l.class, max(1, room/l.size), p.cfg.Poll)
 		p.got <- arrival{l, p.take(work, l, l.fit(msgs, room))} // the owner receives until every puller has returned
 		if err == nil || ctx.Err() != nil {
-			lastErr = ""
+			lastErr, pause = "", pullPause
 			continue
 		}
 		if text := err.Error(); text != lastErr {
 			lastErr = text
 			p.log.WarnContext(ctx, "work cannot be pulled", slog.String("class", string(l.class)), slog.String("error", text))
 		}
-		timer := time.NewTimer(pullPause)
+		timer := time.NewTimer(pause)
+		pause = min(2*pause, pullPauseTo)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
