@@ -2,6 +2,7 @@ package fair_test
 
 import (
 	"fmt"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -92,4 +93,38 @@ func processor(t *testing.T) time.Duration {
 	var u syscall.Rusage
 	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func TestAWaitingJobTakesTheMemoryThatIsStated(t *testing.T) {
+	const jobs = 100_000
+	measure := func(tenants int) int {
+		before := heap()
+		core := fair.New(fair.DefaultConfig())
+		for n := range jobs {
+			id := fmt.Sprintf("job_0123456789abcdefghijklmn%06d@espeak", n)
+			j := book(id, fmt.Sprintf("t%d", n%tenants), 10, 5)
+			j.Deadline = start.Add(time.Duration(n) * time.Second)
+			require.True(t, core.Add(j))
+		}
+		core.Report(engine("en", 64, 1000)) // gives all of them the time when they become urgent
+		each := int(heap()-before) / jobs
+		require.Equal(t, jobs, core.Len())
+		return each
+	}
+	job := measure(1)
+	tenant := measure(jobs) - job
+	t.Logf("%d bytes a job with its id, %d more a tenant", job, tenant)
+	require.LessOrEqual(t, job, bytesAJob)
+	require.LessOrEqual(t, tenant, bytesATenant)
+}
+
+// bytesAJob and bytesATenant are what the package's comment says.
+const bytesAJob, bytesATenant = 430, 210
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

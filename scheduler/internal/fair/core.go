@@ -30,6 +30,7 @@ type Turn struct {
 	Tenant job.Tenant
 	Job    job.ID
 	Limit  Work
+	Last   bool // nothing waits behind it in the pool
 }
 
 // Key names a bundle that is out.
@@ -175,18 +176,19 @@ func (c *Core) nextOf(p *pool, now time.Time) (Turn, bool) {
 	if second.waiting() > 0 && p.lead >= p.bundle*c.cfg.InteractiveShare {
 		first, second = second, first
 	}
-	if t, ok := c.begin(first); ok {
+	if t, ok := c.begin(first, interactive); ok {
 		return t, true
 	}
 	if first.class == bulk && p.out[interactive].Segments > 0 {
 		return Turn{}, false // interactive work had its share; bulk work that hangs cannot hold all of it
 	}
-	return c.begin(second)
+	return c.begin(second, second.class)
 }
 
-func (c *Core) begin(q *queue) (Turn, bool) {
+// begin opens a turn of a queue, with the room of a class.
+func (c *Core) begin(q *queue, class int) (Turn, bool) {
 	p := q.pool
-	room := p.room(&c.cfg, q.class)
+	room := p.room(&c.cfg, class)
 	if q.waiting() == 0 || room.free == 0 && room.buffer == 0 {
 		return Turn{}, false
 	}
@@ -206,8 +208,10 @@ func (c *Core) begin(q *queue) (Turn, bool) {
 		a.jobs.drop(e)
 	}
 	c.count(a, work)
+	p.newest = work.mean()
 	q.forget()
-	return Turn{c.turns, p.name, className(q.class), a.tenant, e.ID, work}, true
+	last := p.queues[interactive].waiting()+p.queues[bulk].waiting() == 0
+	return Turn{c.turns, p.name, className(q.class), a.tenant, e.ID, work, last}, true
 }
 
 // count charges a tenant for work that goes out.
@@ -251,6 +255,7 @@ func (c *Core) Released(n uint64, key Key, out, head Work) bool {
 	c.close(n, t)
 	c.out[key] = &bundle{t.at, out}
 	c.count(t.at, out)
+	t.at.q.pool.newest = out.mean()
 	if e := t.job; c.jobs[jobKey{e.ID, e.Pool}] == e {
 		e.Left, e.Head = e.Left.plus(t.work).less(out), head
 		c.requeue(e)

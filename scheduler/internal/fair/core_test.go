@@ -116,6 +116,53 @@ func TestASlowPoolGetsSingleSegmentsAndASecondOfWork(t *testing.T) {
 	require.Equal(t, 5, l.core.Out("en", job.Bulk).Segments, "four in the engine and one second of 15 s behind them")
 }
 
+func TestBulkWorkLeavesARestOfTheBufferAndInteractiveWorkTakesNoMore(t *testing.T) {
+	for name, static := range map[string]bool{"continuous": false, "static": true} {
+		l := newLine(t, fair.DefaultConfig())
+		r := engine("en", 10, 200)
+		r.Static, r.MaxBatch = static, 10 // a buffer of 20 segments of 10 s, or of two calls of 10
+		l.core.Report(r)
+		l.core.Add(book("a1", "a", 1000, 10))
+		l.fill()
+		bulk := map[bool]int{false: 20, true: 28}[static]
+		require.Equal(t, bulk, l.core.Out("en", job.Bulk).Segments, name)
+		j := book("b1", "b", 1000, 10)
+		j.Class = job.Interactive
+		l.core.Add(j)
+		l.fill()
+		require.Equal(t, 30-bulk, l.core.Out("en", job.Interactive).Segments, name)
+		require.Equal(t, bulk, l.core.Out("en", job.Bulk).Segments, name)
+	}
+}
+
+func TestBulkWorkGetsNoneOfTheSlotsThatAreSpared(t *testing.T) {
+	l := newLine(t, fair.DefaultConfig())
+	r := engine("en", 10, 100)
+	r.Spared = 6
+	l.core.Report(r)
+	l.core.Add(book("a1", "a", 1000, 10))
+	l.fill()
+	require.Equal(t, 4+5, l.core.Out("en", job.Bulk).Segments)
+	j := book("b1", "b", 1000, 10)
+	j.Class = job.Interactive
+	l.core.Add(j)
+	l.fill()
+	require.Equal(t, 6+5, l.core.Out("en", job.Interactive).Segments, "the spared slots and the rest of the buffer")
+}
+
+func TestBulkWorkHasItsShareBesideInteractiveWorkWithoutEnd(t *testing.T) {
+	l := newLine(t, fair.DefaultConfig())
+	r := engine("en", 10, 100)
+	r.Spared = 6
+	l.core.Report(r)
+	l.core.Add(book("a1", "a", 10_000, 10))
+	j := book("b1", "b", 10_000, 10)
+	j.Class = job.Interactive
+	l.core.Add(j)
+	l.serve(20_000)
+	require.InDelta(t, 0.2, l.cost["a"]/(l.cost["a"]+l.cost["b"]), 0.02, "%v", l.cost)
+}
+
 func TestAFastPoolGetsBundlesAsPlanningLaidThemDown(t *testing.T) {
 	l := newLine(t, fair.DefaultConfig())
 	l.core.Report(engine("en", 64, 400))

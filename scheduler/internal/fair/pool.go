@@ -13,6 +13,7 @@ type Capacity struct {
 	Worker   string
 	Backends int     // engines that take calls by themselves
 	Slots    int     // segments that they hold at once: windows, or calls in flight times batch
+	Spared   int     // of these, what bulk work does not get now: interactive work comes, and is slow beside many
 	Rate     float64 // cost a second while they have work; 0 if not known yet
 	MaxBatch int     // segments of a call; 0 or 1 where an engine takes single ones
 	Static   bool    // a call ends as a whole
@@ -24,6 +25,7 @@ const maxRate = 1e9
 
 func (c Capacity) sane() Capacity {
 	c.Backends, c.Slots, c.MaxBatch = max(0, c.Backends), max(0, c.Slots), max(0, c.MaxBatch)
+	c.Spared = min(max(0, c.Spared), max(0, c.Slots-1))
 	if !(c.Rate > 0) { // NaN, too
 		c.Rate = 0
 	}
@@ -39,13 +41,14 @@ type pool struct {
 	oldest  time.Time
 	queues  [2]*queue // interactive, bulk
 	out     [2]Work   // by class
+	newest  float64   // mean cost of what went last
 	lead    float64   // what interactive work took beyond its share
 	urgent  ordered[*entry]
-	keyed   float64 // the greatest rate that due times were made with
-	bundle  float64 // cost of a large bundle
-	large   float64 // segments of a large bundle
-	may     float64 // segments that may be out, about
-	share   float64 // of them, for a tenant while others wait
+	keyed   float64    // the greatest rate that due times were made with
+	bundle  float64    // cost of a large bundle
+	large   float64    // segments of a large bundle
+	may     [2]float64 // segments that may be out when a class goes, about
+	share   float64    // of them, for a tenant while others wait
 }
 
 const (
@@ -105,6 +108,7 @@ func (p *pool) sum() {
 	for _, c := range p.workers {
 		t.Backends += c.Backends
 		t.Slots += c.Slots
+		t.Spared += c.Spared
 		t.Rate += c.Rate
 		t.MaxBatch = max(t.MaxBatch, c.MaxBatch)
 		t.Static = t.Static || c.Static
@@ -115,13 +119,17 @@ func (p *pool) sum() {
 	p.total = t
 }
 
-// counted is what is out as far as a class minds it: workers take interactive
-// messages first, so bulk work is not in their way.
-func (p *pool) counted(class int) Work {
-	if class == interactive {
-		return p.out[interactive]
+// deep returns how many segments of a mean length the buffer holds, and which
+// part of it bulk work may fill.
+func (p *pool) deep(cfg *Config, mean float64) (segments, part float64) {
+	t := p.total
+	switch {
+	case t.Static:
+		return float64(cfg.BuffersPerBackend * t.Backends * max(1, t.MaxBatch)), cfg.BulkBatches
+	case mean > 0:
+		return t.Rate * cfg.Buffer.Seconds() / mean, cfg.BulkBuffer
 	}
-	return p.out[interactive].plus(p.out[bulk])
+	return 0, cfg.BulkBuffer
 }
 
 // room is how much more of a class may go out: into free slots of the engines,
@@ -132,16 +140,28 @@ type room struct {
 	empty  bool    // nothing is in the buffer, so one segment fits whatever it costs
 }
 
+// room looks at all that is out. Bulk work may fill its part of the buffer. As
+// workers take interactive work first, what waits of both is bulk work as far as
+// that can be, and interactive work has the rest of the buffer for itself.
 func (p *pool) room(cfg *Config, class int) room {
-	out, t := p.counted(class), p.total
-	if t.Static && t.Slots > 0 {
-		return room{free: max(0, t.Slots+cfg.BuffersPerBackend*t.Backends*max(1, t.MaxBatch)-out.Segments)}
+	t, all := p.total, p.out[interactive].plus(p.out[bulk])
+	if t.Slots == 0 {
+		return room{}
 	}
-	r := room{free: max(0, t.Slots-out.Segments)}
-	if t.Rate > 0 && t.Slots > 0 {
-		waiting := max(0, out.Cost-out.mean()*float64(t.Slots))
-		r.buffer = max(0, t.Rate*cfg.Buffer.Seconds()-waiting)
-		r.empty = out.Segments <= t.Slots
+	deep, part := p.deep(cfg, all.mean())
+	slots, taken, buffer := t.Slots-t.Spared, all.Segments, int(part*deep)
+	if class == interactive {
+		taken -= min(p.out[bulk].Segments, max(0, taken-slots), buffer)
+		slots, part, buffer = t.Slots, 1-part, int(deep)-buffer
+	}
+	if t.Static {
+		return room{free: max(0, slots+buffer-taken)}
+	}
+	r := room{free: max(0, slots-taken)}
+	if t.Rate > 0 {
+		waiting := max(all.mean(), p.newest) * float64(max(0, taken-slots)) // what waits came last
+		r.buffer = max(0, part*t.Rate*cfg.Buffer.Seconds()-waiting)
+		r.empty = taken <= slots
 	}
 	return r
 }
@@ -184,13 +204,14 @@ func (p *pool) measure(cfg *Config) {
 	t, mean := p.total, p.out[interactive].plus(p.out[bulk]).mean()
 	p.share = cfg.TenantShare
 	p.bundle = max(t.Rate*cfg.BundleWork.Seconds(), mean)
-	p.large, p.may = 1, math.Inf(1)
-	if mean > 0 {
-		p.large = max(1, min(float64(cfg.MaxSegments), p.bundle/mean))
-		p.may = float64(t.Slots) + t.Rate*cfg.Buffer.Seconds()/mean
-	}
+	p.large, p.may = 1, [2]float64{math.Inf(1), math.Inf(1)}
 	if t.Static {
 		p.bundle = min(p.bundle, max(1, float64(cfg.MaxSegments))*mean)
-		p.may = float64(t.Slots + cfg.BuffersPerBackend*t.Backends*max(1, t.MaxBatch))
+	}
+	if mean > 0 {
+		p.large = max(1, min(float64(cfg.MaxSegments), p.bundle/mean))
+	}
+	if deep, part := p.deep(cfg, mean); deep > 0 {
+		p.may = [2]float64{float64(t.Slots) + deep, float64(t.Slots-t.Spared) + part*deep}
 	}
 }

@@ -144,7 +144,7 @@ func (q *queue) full(a *account) bool {
 	const margin = 1.25 // what is out follows what is due with a delay
 	p := q.pool
 	share := max(p.share, min(1, margin*a.weight/max(q.weight, a.weight)))
-	return float64(a.out.Segments) >= max(2*p.large, share*p.may)
+	return float64(a.out.Segments) >= max(2*p.large, share*p.may[q.class])
 }
 
 func (q *queue) retire(a *account) {

@@ -3,7 +3,6 @@ package fairsim
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/voicemill/voicemill/job"
@@ -12,167 +11,201 @@ import (
 // Policies are the names that Named knows.
 var Policies = []string{"fair", "fifo", "round robin", "quiet first"}
 
-// Named returns a policy for n backends of an engine.
-func Named(name string, engine Engine, n int) Policy {
+// Named returns a policy.
+func Named(name string) Policy {
 	switch name {
 	case "fair":
-		return NewFair(engine, n, Block, Mean)
+		return NewFair()
+	case "one window":
+		f := NewFair()
+		f.Even = true
+		return f
 	case "fifo":
-		return &FIFO{}
+		return NewFIFO()
 	case "round robin":
-		return &RoundRobin{}
-	default:
-		return &Quiet{}
+		return NewRoundRobin()
+	case "quiet first":
+		return NewQuiet()
 	}
+	panic("no policy is called " + name)
 }
 
+// What comes before the five minutes of Shares.
 const (
-	// Block is how many segments planning sorts by length at once.
-	Block = 64
-	// Mean is the mean length of a segment in seconds, that of LJSpeech.
-	Mean = 6.6
-	// Delay is from a result to the next release in a worker's hands.
-	Delay = 0.02
+	FromTheStart = "from the start"
+	AfterIdling  = "after one had the pool alone"
+	AcrossPools  = "while one is busy in another pool"
 )
 
-// Source makes jobs.
-type Source struct {
-	rnd  *rand.Rand
-	jobs int
-}
-
-// NewSource returns a source that makes the same jobs for the same seed.
-func NewSource(seed uint64) *Source { return &Source{rnd: rand.New(rand.NewPCG(seed, 8))} }
-
-// Job returns n segments of a mean length, with a coefficient of variation of 0.38.
-func (s *Source) Job(tenant job.Tenant, class job.Class, n int, mean float64) []*Segment {
-	s.jobs++
-	id := job.ID(fmt.Sprintf("job%07d", s.jobs))
-	out := make([]*Segment, n)
-	for i := range out {
-		pred := min(18, max(0.4, mean*math.Exp(0.37*s.rnd.NormFloat64()-0.37*0.37/2)))
-		out[i] = &Segment{Tenant: tenant, Job: id, Class: class, Pred: pred, Audio: pred * math.Exp(0.15*s.rnd.NormFloat64())}
-	}
-	return out
-}
+// Befores are the three.
+var Befores = []string{FromTheStart, AfterIdling, AcrossPools}
 
 // Shares returns what tenant a got in five minutes for each second of b, of
-// four backends: a's segments are four times as long, a's weight is given. Idle
-// lets a have the pool alone for ten minutes and then drain before that.
-func Shares(policy string, seed uint64, weight float64, idle bool) float64 {
+// four continuous backends: a's segments are four times as long, a's weight is
+// given.
+func Shares(policy string, seed uint64, weight float64, before string) float64 {
 	src := NewSource(seed)
-	p := Named(policy, Continuous(), 4)
-	if f, ok := p.(*Fair); ok {
-		f.Weights["a"] = weight
+	sim := New(Named(policy))
+	p := sim.Pool("pool", Continuous(), 4)
+	a := func(n int) *Job {
+		j := src.Job("a", job.Bulk, n, 12)
+		j.Weight = weight
+		return j
 	}
-	sim := New(Continuous(), 4, Delay, p)
 	begin := 0.0
-	if idle {
-		sim.Submit(src.Job("a", job.Bulk, 3000, 12))
-		begin = 1500
-	}
-	got := map[job.Tenant]float64{}
-	sim.OnDone = func(g *Segment) {
-		if sim.Now >= begin+120 && sim.Now < begin+420 {
-			got[g.Tenant] += g.Audio
-		}
+	switch before {
+	case AfterIdling:
+		sim.Submit(p, a(600))
+		begin = 300 // a's work ended some minutes ago
+	case AcrossPools:
+		sim.Submit(sim.Pool("other", Continuous(), 1), a(600))
+		begin = 60
 	}
 	sim.Run(begin)
-	sim.Submit(src.Job("b", job.Bulk, 20_000, 3))
-	sim.At(sim.Now+60, func() { sim.Submit(src.Job("a", job.Bulk, 6000, 12)) })
+	sim.Submit(p, src.Job("b", job.Bulk, 6000, 3))
+	sim.Run(begin + 60)
+	sim.Submit(p, a(1500))
+	sim.Run(begin + 120)
+	first, second := sim.Served(p, "a"), sim.Served(p, "b")
 	sim.Run(begin + 420)
-	return got["a"] / got["b"]
+	return (sim.Served(p, "a") - first) / (sim.Served(p, "b") - second)
 }
 
-// Mixed is what Mix saw.
+// Load is work for some backends of an engine, for some time.
+type Load struct {
+	Engine   Engine
+	Backends int
+	Live     float64 // jobs a second of 20 interactive tenants, one to five segments each
+	Books    float64 // of the pool's rate: what two bulk tenants send in books of 300 segments; above 1 they are all there at the start
+	Seconds  float64
+}
+
+// Mixed is what a load came to.
 type Mixed struct {
-	P95        float64 // of interactive jobs, from submit to the last segment; those that wait still count with their age
+	P50, P95   float64 // of interactive jobs from submit to the finished file; those that wait still count with their age
 	Throughput float64 // seconds of audio a second
-	Occupancy  float64
-	Peak       float64 // seconds of work released and in no engine, Fair only
+	Occupancy  float64 // of the window in force, while work waits
+	Peak, Over float64 // of Fair
 }
 
-// Mix lets 20 interactive tenants send rate jobs a second of one to five
-// segments, beside two bulk tenants with backlog if loaded, for half an hour.
-func Mix(policy string, engine Engine, n int, rate float64, loaded bool, seed uint64) Mixed {
-	const hour = 1800.0
+// Mix runs a load.
+func Mix(policy string, l Load, seed uint64) Mixed {
 	src := NewSource(seed)
-	p := Named(policy, engine, n)
-	sim := New(engine, n, Delay, p)
-	left, began := map[job.ID]int{}, map[job.ID]float64{}
+	q := Named(policy)
+	sim := New(q)
+	p := sim.Pool("pool", l.Engine, l.Backends)
+	sim.Pool(Joins, Joining(), 4)
+	open := map[*Job]bool{}
 	var took []float64
 	audio := 0.0
 	sim.OnDone = func(g *Segment) {
-		audio += g.Audio
-		if g.Class != job.Interactive {
-			return
-		}
-		if left[g.Job]--; left[g.Job] == 0 {
-			took = append(took, sim.Now-began[g.Job])
-			delete(left, g.Job)
+		if !g.Job.join {
+			audio += g.Audio
 		}
 	}
-	if loaded {
-		backlog := int(hour * float64(n) * 30 / Mean / 2)
-		sim.Submit(src.Job("bulk1", job.Bulk, backlog, Mean))
-		sim.Submit(src.Job("bulk2", job.Bulk, backlog, Mean))
+	sim.OnJob = func(j *Job) {
+		if open[j] {
+			took = append(took, sim.Now-j.Arrived)
+			delete(open, j)
+		}
 	}
-	for at := src.rnd.ExpFloat64() / rate; at < hour; at += src.rnd.ExpFloat64() / rate {
+	books(src, sim, p, l)
+	for at := src.rnd.ExpFloat64() / l.Live; at < l.Seconds; at += src.rnd.ExpFloat64() / l.Live {
 		j := src.Job(job.Tenant(fmt.Sprintf("live%d", src.rnd.IntN(20))), job.Interactive, 1+src.rnd.IntN(5), Mean)
 		sim.At(at, func() {
-			left[j[0].Job], began[j[0].Job] = len(j), sim.Now
-			sim.Submit(j)
+			open[j] = true
+			sim.Submit(p, j)
 		})
 	}
-	sim.Run(hour)
-	for id := range left {
-		took = append(took, sim.Now-began[id])
+	sim.Run(l.Seconds)
+	for j := range open {
+		took = append(took, sim.Now-j.Arrived)
 	}
 	slices.Sort(took)
-	m := Mixed{P95: took[len(took)*95/100], Throughput: audio / hour, Occupancy: sim.Occupancy()}
-	if f, ok := p.(*Fair); ok {
-		m.Peak = f.Peak / (float64(n) * engine.Rate(Mean))
+	m := Mixed{P50: took[len(took)/2], P95: took[len(took)*95/100], Throughput: audio / l.Seconds, Occupancy: p.Occupancy()}
+	if f, ok := q.(*Fair); ok {
+		m.Peak, m.Over = f.Peak, f.Over()
 	}
 	return m
 }
 
-// Makespan returns how long jobs of a number of segments take on n backends,
-// all there at the start, in parts of the lower bound.
-func Makespan(policy string, engine Engine, n, jobs, segments int, seed uint64) float64 {
-	src := NewSource(seed)
-	sim := New(engine, n, Delay, Named(policy, engine, n))
-	var all []*Segment
-	for i := range jobs {
-		all = append(all, src.Job(job.Tenant(fmt.Sprintf("t%d", i%50)), job.Bulk, segments, Mean)...)
+// books lets the bulk work of a load arrive.
+func books(src *Source, sim *Sim, p *Pool, l Load) {
+	const segments = 300
+	rate := float64(l.Backends) * l.Engine.Rate(l.Engine.Slots, Mean) / (segments * Mean) // books a second
+	each := 1 / (rate * l.Books)
+	if l.Books > 1 {
+		for n := range int(l.Seconds * rate * l.Books) {
+			sim.Submit(p, src.Job(job.Tenant(fmt.Sprintf("bulk%d", n%2)), job.Bulk, segments, Mean))
+		}
+		return
 	}
-	last := 0.0
-	sim.OnDone = func(*Segment) { last = sim.Now }
-	for j := range slices.Chunk(all, segments) {
-		sim.Submit(j)
+	for at := src.rnd.ExpFloat64() * each; at < l.Seconds; at += src.rnd.ExpFloat64() * each {
+		j := src.Job(job.Tenant(fmt.Sprintf("bulk%d", src.rnd.IntN(2))), job.Bulk, segments, Mean)
+		sim.At(at, func() { sim.Submit(p, j) })
 	}
-	sim.Run(math.Inf(1))
-	return last / Bound(engine, n, all)
 }
 
-// Bound returns the least time in which n backends do segments: every slot
-// busy; on static engines the batches sorted by length, spread evenly.
-func Bound(engine Engine, n int, segments []*Segment) float64 {
-	lengths := make([]float64, len(segments))
+// Makespan returns how long a job of a number of segments takes on n backends,
+// in parts of the lower bound.
+func Makespan(policy string, engine Engine, n, segments int, seed uint64) float64 {
+	sim := New(Named(policy))
+	p := sim.Pool("pool", engine, n)
+	var lengths []float64
+	sim.OnDone = func(g *Segment) { lengths = append(lengths, g.Audio) }
+	last := 0.0
+	sim.OnJob = func(*Job) { last = sim.Now }
+	sim.Submit(p, NewSource(seed).Job("a", job.Bulk, segments, Mean))
+	sim.Run(math.Inf(1))
+	return last / Bound(engine, n, lengths)
+}
+
+// Bound returns the least time in which n backends speak segments, whoever
+// knows their lengths before: every slot busy; on static engines the calls of
+// segments sorted by length, spread evenly.
+func Bound(engine Engine, n int, lengths []float64) float64 {
 	sum := 0.0
-	for i, g := range segments {
-		lengths[i] = g.Audio
-		sum += g.Audio
+	for _, l := range lengths {
+		sum += l
 	}
 	if !engine.static() {
-		return sum / (float64(n) * engine.Rate(Mean))
+		return sum / (float64(n) * engine.Rate(engine.Slots, Mean))
 	}
+	lengths = slices.Clone(lengths)
 	slices.Sort(lengths)
 	slices.Reverse(lengths)
 	total := engine.C * sum
-	for batch := range slices.Chunk(lengths, engine.Slots) {
-		total += engine.A + engine.B*batch[0]
+	for call := range slices.Chunk(lengths, engine.Slots) {
+		total += engine.A + engine.B*call[0]
 	}
 	return total / float64(n)
+}
+
+// Corpus returns how long books of seven hours take on n backends, costs only,
+// in parts of the least time: no call costs less than a full one of segments
+// that are all as long as their mean.
+func Corpus(engine Engine, n, books int, seed uint64) (ratio, hours, seconds float64) {
+	const tenants, each, mean = 50, 7 * 3600, 12
+	src := NewSource(seed)
+	sim := New(NewFair())
+	p := sim.Pool("pool", engine, n)
+	sum, least := 0.0, 0.0
+	sim.OnDone = func(g *Segment) {
+		sum += g.Audio
+		if engine.static() {
+			least += engine.C*g.Audio + (engine.A+engine.B*g.Audio)/float64(engine.Slots)
+		} else {
+			least += g.Audio / engine.Rate(engine.Slots, mean)
+		}
+	}
+	for i := range books {
+		segments := int(each / mean * math.Exp(0.5*src.rnd.NormFloat64()-0.125))
+		sim.Submit(p, src.Job(job.Tenant(fmt.Sprintf("t%d", i%tenants)), job.Bulk, max(1, segments), mean))
+	}
+	last := 0.0
+	sim.OnJob = func(*Job) { last = sim.Now }
+	sim.Run(math.Inf(1))
+	return last / (least / float64(n)), sum / 3600, last
 }
 
 // Spread returns the mean, least and greatest of what a scenario gives for seeds.

@@ -7,77 +7,47 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// Segment is one segment on its way.
-type Segment struct {
-	Tenant   job.Tenant
-	Job      job.ID
-	Class    job.Class
-	Pred     float64 // seconds of audio
-	Audio    float64 // what it becomes
-	Arrived  float64
-	key      int64
-	progress float64
-}
-
-// Engine is the pace of a backend.
-type Engine struct {
-	Slots       int     // segments in flight, or of a batch
-	Alpha, Beta float64 // continuous
-	A, B, C     float64 // static, if C is positive
-}
-
-// Continuous is an L20 that batches by itself.
-func Continuous() Engine { return Engine{Slots: 8, Alpha: 0.055, Beta: 0.064} }
-
-// Even is the same engine as if it were full at all times: a segment takes as
-// long beside seven others as alone, so what a job takes longer under load is
-// what it waited.
-func Even() Engine { return Engine{Slots: 8, Alpha: 0.055 + 8*0.064} }
-
-// Static is an L20 that takes batches of 16 and answers them as a whole.
-func Static() Engine { return Engine{Slots: 16, A: 0.32, B: 0.073, C: 0.034} }
-
-// Static reports whether a call ends as a whole.
-func (e Engine) static() bool { return e.C > 0 }
-
-// Rate returns seconds of audio a second when every slot is taken by segments of mean length.
-func (e Engine) Rate(mean float64) float64 {
-	n := float64(e.Slots)
-	if e.static() {
-		return n * mean / (e.A + e.B*mean + e.C*n*mean)
-	}
-	return n / (e.Alpha + e.Beta*n)
-}
-
 // Policy decides who is next.
 type Policy interface {
-	Add(now float64, segments []*Segment) // of one job, in reading order
-	Pull(now float64, batch []*Segment) *Segment
-	Refill(now float64)
-	Done(now float64, s *Segment)
+	Add(now float64, j *Job)                                    // a job arrives
+	Report(now float64, p *Pool)                                // a worker says what it takes, each second
+	Refill(now float64)                                         // a scheduler's step
+	Call(now float64, p *Pool) (call []*Segment, again float64) // the next engine call, or when to ask again if nothing happens
+	Done(now float64, p *Pool, g *Segment)
 }
 
-// Sim is a pool under load.
+// Delay is from a result to the next release in a worker's hands.
+const Delay = 0.02
+
+// Pool is engines that do like work, and the calls that one worker makes of them.
+type Pool struct {
+	Name     string
+	Items    int // segments of a call
+	Calls    int // calls at once
+	engine   Engine
+	backends []*backend
+	running  int     // calls
+	window   int     // calls that the policy wants at once now
+	waiting  int     // segments that arrived and are in no engine
+	busy     float64 // calls that ran while segments waited, by time
+	full     float64 // and those that should have run
+	last     float64
+	said     float64 // when the worker reported
+	waits    bool    // a call for feed is planned
+}
+
+// Sim is pools under load.
 type Sim struct {
-	Now       float64
-	OnDone    func(*Segment)
-	policy    Policy
-	engine    Engine
-	backends  []*backend
-	events    events
-	seq       int
-	delay     float64
-	refilling bool
-	waiting   int // arrived and not in an engine
-	busyTime  float64
-	fullTime  float64 // slots that should have been busy
-	last      float64
-}
-
-type backend struct {
-	inside []*Segment
-	since  float64
-	turn   int
+	Now    float64
+	OnDone func(*Segment)
+	OnJob  func(*Job) // all segments of a job ended
+	Pools  []*Pool
+	policy Policy
+	byName map[string]*Pool
+	events events
+	seq    int
+	nudged bool
+	served map[job.Tenant]float64
 }
 
 type event struct {
@@ -100,17 +70,29 @@ func (e *events) Push(x any) { *e = append(*e, x.(event)) }
 // Pop is for container/heap.
 func (e *events) Pop() any {
 	last := (*e)[len(*e)-1]
+	(*e)[len(*e)-1] = event{}
 	*e = (*e)[:len(*e)-1]
 	return last
 }
 
-// New returns a pool of n backends. What a policy releases takes delay seconds.
-func New(engine Engine, n int, delay float64, policy Policy) *Sim {
-	s := &Sim{policy: policy, engine: engine, delay: delay, OnDone: func(*Segment) {}}
-	for range n {
-		s.backends = append(s.backends, &backend{})
+// New returns a simulation without a pool.
+func New(policy Policy) *Sim {
+	return &Sim{policy: policy, byName: map[string]*Pool{}, OnDone: func(*Segment) {}, OnJob: func(*Job) {}, served: map[job.Tenant]float64{}}
+}
+
+// Pool adds n backends.
+func (s *Sim) Pool(name string, engine Engine, n int) *Pool {
+	p := &Pool{Name: name, engine: engine, Items: 1, Calls: n * engine.Slots, said: math.Inf(-1)}
+	if engine.static() {
+		p.Items, p.Calls = engine.Slots, n
 	}
-	return s
+	p.window = p.Calls
+	for range n {
+		p.backends = append(p.backends, &backend{engine: engine})
+	}
+	s.Pools = append(s.Pools, p)
+	s.byName[name] = p
+	return p
 }
 
 // At plans a call.
@@ -119,164 +101,172 @@ func (s *Sim) At(at float64, do func()) {
 	heap.Push(&s.events, event{at, s.seq, do})
 }
 
-// Submit lets a job arrive now.
-func (s *Sim) Submit(segments []*Segment) {
-	for _, g := range segments {
-		g.Arrived = s.Now
+// Submit lets a job arrive in a pool now.
+func (s *Sim) Submit(p *Pool, j *Job) {
+	s.account(p)
+	j.pool, j.Arrived = p.Name, s.Now
+	p.waiting += j.Segments
+	s.report(p)
+	s.policy.Add(s.Now, j)
+	s.nudge()
+	s.feed(p)
+}
+
+// report lets the worker of a pool say what it takes, each second while it has work.
+func (s *Sim) report(p *Pool) {
+	if p.waiting == 0 && p.running == 0 || s.Now < p.said+1 {
+		return
 	}
-	s.account()
-	s.waiting += len(segments)
-	s.policy.Add(s.Now, segments)
-	s.refill()
+	p.said = s.Now
+	s.policy.Report(s.Now, p)
+	s.At(s.Now+1, func() {
+		s.report(p)
+		s.feed(p)
+		s.nudge()
+	})
 }
 
 // Run lets time pass until a moment, or until nothing is left to do.
 func (s *Sim) Run(until float64) {
 	for len(s.events) > 0 && s.events[0].at <= until {
 		e := heap.Pop(&s.events).(event)
-		s.account()
 		s.Now = e.at
-		s.account()
 		e.do()
 	}
 	if !math.IsInf(until, 1) {
 		s.Now = until
-		s.account()
+	}
+	for _, p := range s.Pools {
+		s.account(p)
 	}
 }
 
-// Occupancy returns the part of the slots that was busy while work waited.
-func (s *Sim) Occupancy() float64 { return s.busyTime / s.fullTime }
+// Occupancy returns the part of the window that was busy while work waited.
+func (p *Pool) Occupancy() float64 { return p.busy / p.full }
 
-func (s *Sim) account() {
-	dt := s.Now - s.last
-	s.last = s.Now
-	if dt <= 0 || s.waiting == 0 {
-		return
+// account is called before anything changes in a pool.
+func (s *Sim) account(p *Pool) {
+	if dt := s.Now - p.last; dt > 0 && p.waiting > 0 {
+		p.busy += dt * float64(min(p.running, p.window))
+		p.full += dt * float64(p.window)
 	}
-	for _, b := range s.backends {
-		if s.engine.static() && len(b.inside) > 0 {
-			s.busyTime += dt * float64(s.engine.Slots)
-		} else {
-			s.busyTime += dt * float64(len(b.inside))
+	p.last = s.Now
+}
+
+// Served returns what a tenant was served until now in a pool, the parts of what is in engines included.
+func (s *Sim) Served(p *Pool, tenant job.Tenant) float64 {
+	sum := s.served[job.Tenant(p.Name)+"/"+tenant]
+	for _, b := range p.backends {
+		b.advance(s.Now)
+		for _, g := range b.inside {
+			if g.Job.Tenant == tenant {
+				sum += b.served(s.Now, g)
+			}
 		}
-		s.fullTime += dt * float64(s.engine.Slots)
 	}
+	return sum
 }
 
-func (s *Sim) refill() {
-	if s.refilling {
+// nudge makes the scheduler look, Delay later.
+func (s *Sim) nudge() {
+	if s.nudged {
 		return
 	}
-	s.refilling = true
-	s.At(s.Now+s.delay, func() {
-		s.refilling = false
+	s.nudged = true
+	s.At(s.Now+Delay, func() {
+		s.nudged = false
 		s.policy.Refill(s.Now)
-		s.feed()
-		if f, ok := s.policy.(*Fair); ok {
-			f.watch()
+		for _, p := range s.Pools {
+			s.feed(p)
 		}
 	})
 }
 
-// feed fills free slots, the emptiest engine first.
-func (s *Sim) feed() {
-	for {
-		var free *backend
-		for _, b := range s.backends {
-			room := len(b.inside) < s.engine.Slots
-			if s.engine.static() {
-				room = len(b.inside) == 0
-			}
-			if room && (free == nil || len(b.inside) < len(free.inside)) {
-				free = b
-			}
-		}
-		if free == nil || !s.start(free) {
+// feed starts the calls that are due, each in the emptiest engine.
+func (s *Sim) feed(p *Pool) {
+	s.account(p)
+	if f, ok := s.policy.(*Fair); ok {
+		defer f.watch(s.Now, p)
+	}
+	for p.running < p.Calls {
+		call, again := s.policy.Call(s.Now, p)
+		if len(call) == 0 {
+			s.look(p, again)
 			return
 		}
-	}
-}
-
-func (s *Sim) start(b *backend) bool {
-	if !s.engine.static() {
-		g := s.policy.Pull(s.Now, nil)
-		if g == nil {
-			return false
+		least := p.backends[0]
+		for _, b := range p.backends {
+			if len(b.inside) < len(least.inside) {
+				least = b
+			}
 		}
-		s.advance(b)
-		b.inside = append(b.inside, g)
-		s.waiting--
-		s.plan(b)
-		return true
-	}
-	longest, sum := 0.0, 0.0
-	for len(b.inside) < s.engine.Slots {
-		g := s.policy.Pull(s.Now, b.inside)
-		if g == nil {
-			break
+		p.waiting -= len(call)
+		p.running++
+		for _, g := range call {
+			g.started, g.beside, g.share = s.Now, p.running, 1/float64(len(call))
 		}
-		b.inside = append(b.inside, g)
-		s.waiting--
-		longest, sum = max(longest, g.Audio), sum+g.Audio
-	}
-	if len(b.inside) == 0 {
-		return false
-	}
-	s.At(s.Now+s.engine.A+s.engine.B*longest+s.engine.C*sum, func() {
-		done := b.inside
-		b.inside = nil
-		s.finish(done)
-	})
-	return true
-}
-
-func (s *Sim) pace(b *backend) float64 {
-	return 1 / (s.engine.Alpha + s.engine.Beta*float64(len(b.inside)))
-}
-
-func (s *Sim) advance(b *backend) {
-	step := (s.Now - b.since) * s.pace(b)
-	b.since = s.Now
-	for _, g := range b.inside {
-		g.progress += step
+		s.watch(p, least, least.start(s.Now, call))
 	}
 }
 
-// plan looks ahead to the next segment that ends in a continuous engine.
-func (s *Sim) plan(b *backend) {
-	b.turn++
-	turn, least := b.turn, math.Inf(1)
-	for _, g := range b.inside {
-		least = min(least, g.Audio-g.progress)
-	}
-	if math.IsInf(least, 1) {
+// look makes a worker look at a pool later, whatever happens until then.
+func (s *Sim) look(p *Pool, after float64) {
+	if after <= 0 || p.waits {
 		return
 	}
-	s.At(s.Now+max(0, least)/s.pace(b), func() {
+	p.waits = true
+	s.At(s.Now+max(after, 1e-3), func() {
+		p.waits = false
+		s.feed(p)
+	})
+}
+
+func (s *Sim) watch(p *Pool, b *backend, at float64) {
+	if math.IsInf(at, 1) {
+		return
+	}
+	turn := b.turn
+	s.At(at, func() {
 		if b.turn != turn {
 			return
 		}
-		s.advance(b)
-		var done, left []*Segment
-		for _, g := range b.inside {
-			if g.Audio-g.progress < 1e-9 {
-				done = append(done, g)
-			} else {
-				left = append(left, g)
-			}
+		s.account(p)
+		done, again := b.end(s.Now)
+		s.watch(p, b, again)
+		p.running--
+		if !b.engine.static() {
+			p.running -= len(done) - 1
 		}
-		b.inside = left
-		s.plan(b)
-		s.finish(done)
+		for _, g := range done {
+			s.finish(p, g)
+		}
+		s.nudge()
+		s.feed(p)
 	})
 }
 
-func (s *Sim) finish(done []*Segment) {
-	for _, g := range done {
-		s.policy.Done(s.Now, g)
-		s.OnDone(g)
+func (s *Sim) finish(p *Pool, g *Segment) {
+	s.served[job.Tenant(p.Name)+"/"+g.Job.Tenant] += g.Audio
+	s.policy.Done(s.Now, p, g)
+	s.OnDone(g)
+	j := g.Job
+	if !j.join {
+		j.audio += g.Audio
 	}
-	s.refill()
-	s.feed()
+	if j.open--; j.open > 0 {
+		return
+	}
+	if to := s.byName[Joins]; to != nil && !j.join && j.Segments > 1 {
+		next := j.joins()
+		next.whole = j
+		s.Submit(to, next)
+		return
+	}
+	if j.join {
+		j = j.whole
+	}
+	s.OnJob(j)
 }
+
+// Joins is the name of the pool that joins what is spoken, if there is one.
+const Joins = "joins"
