@@ -30,6 +30,7 @@ func (s *service) report(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
+		case <-s.changed:
 		case <-ctx.Done():
 			return nil
 		}

@@ -131,6 +131,7 @@ type service struct {
 	keeper    *lease.Keeper
 	committer *commit.Committer
 	reports   []func() bus.Capacity
+	changed   chan struct{}                 // capacity 1: something is to be reported now
 	takers    []func(context.Context) error // what pulls from the bus
 }
 
@@ -146,7 +147,7 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 	if deps.Registry != nil {
 		m = meter.New(deps.Registry, names(pools)...)
 	}
-	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease"))}
+	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1)}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
 		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
 		Hint: deps.Bus.Hint, Tell: func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }, Meter: m, Log: part("assemble"),
@@ -168,16 +169,24 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
+		cc.Changed = func() {
+			select {
+			case s.changed <- struct{}{}:
+			default: // it will be reported anyway
+			}
+		}
 		caller := synth.New(sc, synth.Deps{Engine: engines[i], Store: st, Deliver: deliverer, Meter: m, Suspects: suspects, Log: part("synth")})
 		taker := consume.New(cc, p.work(pool.Name), p.claims(st), caller, s.keeper, part("consume"))
 		s.takers = append(s.takers, taker.Run)
 		s.reports = append(s.reports, func() bus.Capacity {
 			c := taker.Capacity()
-			return bus.Capacity{Pool: pool.Name, Slots: c.Slots, Batch: c.Batch, Static: c.Batch > 1, Goodput: c.Goodput}
+			return bus.Capacity{Pool: pool.Name, Slots: c.Slots, Spared: c.Spared, Batch: c.Batch, Static: c.Batch > 1, Goodput: c.Goodput}
 		})
 	}
 	s.takers = append(s.takers, assembler.Run)
-	s.reports = append(s.reports, func() bus.Capacity { return bus.Capacity{Pool: bus.PoolAssemble, Slots: 2 * cfg.Assemblies, Batch: 1} })
+	s.reports = append(s.reports, func() bus.Capacity {
+		return bus.Capacity{Pool: bus.PoolAssemble, Slots: 2 * cfg.Assemblies, Spared: cfg.Assemblies, Batch: 1}
+	})
 	return s, nil
 }
 

@@ -56,6 +56,7 @@ type Bundle struct {
 	Speed    float64    `json:"speed"`
 	Seed     int64      `json:"seed"`
 	Solo     bool       `json:"solo,omitempty"` // must be alone in its engine call
+	Last     bool       `json:"last,omitempty"` // nothing waited behind it in the pool when it went out
 	Segments []Segment  `json:"segments"`
 }
 

@@ -39,6 +39,7 @@ type Capacity struct {
 	Worker  string  `json:"worker"`  // tells processes apart
 	Pool    string  `json:"pool"`    // [PoolAssemble] for joins
 	Slots   int     `json:"slots"`   // segments that it takes at a time: calls × batch
+	Spared  int     `json:"spared"`  // of these, what bulk work does not get now
 	Batch   int     `json:"batch"`   // segments of one engine call at most
 	Static  bool    `json:"static"`  // a call ends with its longest segment; else segments come and go one by one
 	Goodput float64 `json:"goodput"` // predicted seconds of audio that it makes a second; 0 while unknown
@@ -60,7 +61,7 @@ func (n notes) validate() error {
 }
 
 func (c Capacity) validate() error {
-	if c.Worker == "" || !poolName.MatchString(c.Pool) || c.Slots < 0 || c.Batch < 0 || !sane(c.Goodput) {
+	if c.Worker == "" || !poolName.MatchString(c.Pool) || c.Slots < 0 || c.Spared < 0 || c.Spared > c.Slots || c.Batch < 0 || !sane(c.Goodput) {
 		return errors.New("not a report of capacity")
 	}
 	return nil

@@ -155,7 +155,7 @@ func (l *loop) message(b *block, o *bundle) bus.Bundle {
 	t := l.terms[o.Job]
 	m := bus.Bundle{
 		JobID: o.owner.ID, Job: o.Job, Attempt: o.Attempt, Tenant: o.owner.Tenant, Class: o.owner.Class, Pool: o.pool,
-		Speed: t.Speed, Seed: t.Seed, Solo: o.solo,
+		Speed: t.Speed, Seed: t.Seed, Solo: o.solo, Last: o.last,
 	}
 	first := (o.N - 1) % bus.BlockSegments
 	for _, i := range b.order {

@@ -53,6 +53,7 @@ type bundle struct {
 	seconds [bus.BlockSegments]float32
 	keys    map[int][32]byte // by bit
 	solo    bool
+	last    bool   // nothing waited behind it
 	block   *block // what its message is made of, until it was published; nil: to be read again
 }
 

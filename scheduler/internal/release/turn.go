@@ -185,7 +185,7 @@ func (l *loop) startURL(num int64) string {
 func (p *plan) mark(e *entry, b *block, c piece) *bundle {
 	o := &bundle{
 		BundleID: store.BundleID{Job: e.owner.Num, N: b.Segments[c.segments[0]].N, Attempt: 1},
-		owner:    e.owner, pool: e.pool, left: mask(c.segments), keys: map[int][32]byte{}, block: b,
+		owner:    e.owner, pool: e.pool, left: mask(c.segments), last: e.turn.Last, keys: map[int][32]byte{}, block: b,
 	}
 	o.fill(b)
 	p.bundles = append(p.bundles, o)

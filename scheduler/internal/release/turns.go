@@ -54,7 +54,7 @@ func (t *turns) forget() {
 func (t *turns) report(c bus.Capacity) {
 	batch := max(1, c.Batch)
 	r := fair.Capacity{
-		Pool: c.Pool, Worker: c.Worker, Backends: max(1, c.Slots/batch), Slots: c.Slots, Rate: c.Goodput, MaxBatch: batch, Static: c.Static, At: time.Now(),
+		Pool: c.Pool, Worker: c.Worker, Backends: max(1, c.Slots/batch), Slots: c.Slots, Spared: c.Spared, Rate: c.Goodput, MaxBatch: batch, Static: c.Static, At: time.Now(),
 	}
 	if c.Pool == bus.PoolAssemble {
 		r.Static = true // so many at a time, whatever they cost

@@ -40,9 +40,13 @@ func (l Limits) Validate() error {
 
 // State is what the pool does now.
 type State struct {
-	Free     int  // calls that may still start
-	Idle     bool // no call is running, so waiting gains nothing
-	BulkTurn bool // bulk has been passed over long enough: it leads if any waits
+	Free     int     // calls that may still start
+	Spared   int     // of these, what bulk does not lead: interactive items come, and each is slow beside many
+	Idle     bool    // no call is running, so waiting gains nothing
+	BulkTurn bool    // bulk has been passed over long enough: it leads if any waits
+	Ends     bool    // no more waits behind what is here
+	Calls    int     // at once
+	Running  float64 // predicted audio that is left of the calls that run
 }
 
 // Decision says what to do. Either Take names the items of the next call, or
@@ -60,11 +64,18 @@ func Decide(waiting []Item, now time.Time, st State, lim Limits) Decision {
 		return Decision{}
 	}
 	lead := leader(waiting, st.BulkTurn)
+	if lead == job.Bulk && st.Free <= st.Spared && !st.BulkTurn {
+		return Decision{}
+	}
 	anchor := oldest(waiting, lead)
 	if waiting[anchor].Solo {
 		return Decision{Take: []int{anchor}}
 	}
 	c := call{waiting: waiting, lim: lim}
+	var ends bool
+	if c.share, ends = share(waiting, st, lim); ends && lead == job.Bulk && now.Sub(waiting[anchor].Since) < patience {
+		anchor = longest(waiting, lead)
+	}
 	c.add(anchor)
 	c.fill(lead, anchor)
 	if lead == job.Bulk || !c.left(job.Interactive) {
@@ -75,6 +86,26 @@ func Decide(waiting []Item, now time.Time, st State, lim Limits) Decision {
 		return Decision{Take: c.take}
 	}
 	return Decision{Wait: lim.Wait - waited}
+}
+
+// patience is how long an item may wait while longer ones go first.
+const patience = 30 * time.Second
+
+// share returns what each call would have if all that waits and runs were
+// divided among them, and whether that is little: less than a call and a half.
+// When a backlog ends, calls take no more than their share, and at last the
+// longest items go first, so that all calls end at about the same time.
+func share(waiting []Item, st State, lim Limits) (seconds float64, ends bool) {
+	if !st.Ends || st.Calls < 2 || lim.Items < 2 {
+		return math.Inf(1), false
+	}
+	sum := 0.0
+	for _, it := range waiting {
+		sum += it.Seconds
+	}
+	full := float64(lim.Items) * sum / float64(len(waiting))
+	seconds = (sum + st.Running) / float64(st.Calls)
+	return seconds, seconds < 1.5*full
 }
 
 // leader returns the class whose oldest item the call is built around.
@@ -112,10 +143,22 @@ func oldest(waiting []Item, class job.Class) int {
 	return best
 }
 
+// longest returns the longest item of class that need not go alone.
+func longest(waiting []Item, class job.Class) int {
+	best := -1
+	for i, it := range waiting {
+		if it.is(class) && !it.Solo && (best < 0 || it.Seconds > waiting[best].Seconds) {
+			best = i
+		}
+	}
+	return best
+}
+
 // call is a call being built.
 type call struct {
 	waiting []Item
 	lim     Limits
+	share   float64
 	take    []int
 	seconds float64
 	full    bool // something that waits did not fit
@@ -143,7 +186,8 @@ func (c *call) fill(class job.Class, anchor int) {
 		)
 	})
 	for _, i := range rest {
-		if len(c.take) == c.lim.Items || c.seconds+c.waiting[i].Seconds > c.lim.Seconds {
+		more := c.seconds + c.waiting[i].Seconds
+		if len(c.take) == c.lim.Items || more > c.lim.Seconds || more > c.share && len(c.take) >= c.lim.Items/4 {
 			c.full = true
 			return
 		}

@@ -91,6 +91,37 @@ func TestDecide(t *testing.T) {
 			waiting: []batch.Item{bulk(5, 0), alone(bulk(5, 1)), bulk(5, 2)}, now: 3, state: idle,
 			want: batch.Decision{Take: []int{0, 2}},
 		},
+		"bulk leaves spared calls unused": {
+			waiting: []batch.Item{bulk(5, 0)}, now: 100, state: batch.State{Free: 2, Spared: 2},
+		},
+		"bulk takes a call that is not spared": {
+			waiting: []batch.Item{bulk(5, 0)}, now: 100, state: batch.State{Free: 3, Spared: 2},
+			want: batch.Decision{Take: []int{0}},
+		},
+		"interactive takes a spared call": {
+			waiting: []batch.Item{urgent(5, 0)}, now: 100, state: batch.State{Free: 1, Spared: 2},
+			want: batch.Decision{Take: []int{0}},
+		},
+		"so does bulk when it is its turn": {
+			waiting: []batch.Item{urgent(5, 0), bulk(5, 1)}, now: 100, state: batch.State{Free: 1, Spared: 2, BulkTurn: true},
+			want: batch.Decision{Take: []int{1, 0}},
+		},
+		"the end of a backlog is divided": {
+			waiting: []batch.Item{bulk(5, 0), bulk(4, 1), bulk(5, 2), bulk(4, 3)}, state: batch.State{Free: 1, Ends: true, Calls: 2, Running: 2},
+			want: batch.Decision{Take: []int{0, 2}},
+		},
+		"what runs counts": {
+			waiting: []batch.Item{bulk(5, 0), bulk(4, 1), bulk(5, 2), bulk(4, 3)}, state: batch.State{Free: 1, Ends: true, Calls: 2, Running: 12},
+			want: batch.Decision{Take: []int{0, 2, 1}},
+		},
+		"the longest goes first at the end": {
+			waiting: []batch.Item{bulk(2, 0), bulk(9, 1), bulk(3, 2)}, state: batch.State{Free: 1, Ends: true, Calls: 2},
+			want: batch.Decision{Take: []int{1}},
+		},
+		"but nobody waits for ever": {
+			waiting: []batch.Item{bulk(2, 0), bulk(9, 1), bulk(3, 2)}, now: 31_000, state: batch.State{Free: 1, Ends: true, Calls: 2},
+			want: batch.Decision{Take: []int{0, 2}},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +154,10 @@ func drawLimits(t *rapid.T) batch.Limits {
 func drawState(t *rapid.T) batch.State {
 	return batch.State{
 		Free:     rapid.IntRange(0, 2).Draw(t, "free"),
+		Spared:   rapid.IntRange(0, 2).Draw(t, "spared"),
+		Ends:     rapid.Bool().Draw(t, "ends"),
+		Calls:    rapid.IntRange(0, 3).Draw(t, "calls"),
+		Running:  rapid.Float64Range(0, 50).Draw(t, "running"),
 		Idle:     rapid.Bool().Draw(t, "idle"),
 		BulkTurn: rapid.Bool().Draw(t, "turn"),
 	}
@@ -143,7 +178,7 @@ func TestEveryCallKeepsTheRules(t *testing.T) {
 			t.Fatalf("took %v without a free slot", d.Take)
 		}
 		if len(d.Take) == 0 {
-			if st.Free > 0 && st.Idle && len(waiting) > 0 {
+			if st.Free > st.Spared && st.Idle && len(waiting) > 0 {
 				t.Fatal("an idle engine was left idle")
 			}
 			if d.Wait < 0 || d.Wait > lim.Wait {

@@ -10,5 +10,9 @@
 //     would be left behind, and lead only when it is their turn;
 //   - when more items wait than fit, those nearest in length to the oldest go
 //     together, since a batch takes as long as its longest item;
+//   - while interactive items come, bulk leaves some calls unused, because items
+//     of one engine slow each other down;
+//   - when a backlog ends, calls take no more than their share of it and the
+//     longest items go first, so that all calls end at about the same time;
 //   - an item that may end its engine goes alone.
 package batch

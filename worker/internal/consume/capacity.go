@@ -5,6 +5,7 @@ import "time"
 // Capacity is what a pool can take now.
 type Capacity struct {
 	Slots   int     // segments at a time; 0 while what it needs is away
+	Spared  int     // of these, what bulk work does not get while interactive work comes
 	Batch   int     // segments of one call at most
 	Goodput float64 // predicted seconds of audio that it makes a second when it is busy; 0 while unknown
 }
@@ -13,21 +14,41 @@ type Capacity struct {
 func (p *Pool) Capacity() Capacity {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := Capacity{Slots: p.cfg.Calls * p.cfg.Batch.Items, Batch: p.cfg.Batch.Items, Goodput: p.pace.perCall() * float64(p.cfg.Calls)}
-	if open, _ := p.circuit.open(time.Now()); open {
-		c.Slots = 0
+	now, items := time.Now(), p.cfg.Batch.Items
+	c := Capacity{Slots: p.cfg.Calls * items, Spared: p.spared(now) * items, Batch: items, Goodput: p.pace.goodput()}
+	if open, _ := p.circuit.open(now); open {
+		c.Slots, c.Spared = 0, 0
 	}
 	return c
+}
+
+// spared returns how many calls bulk work leaves unused: some while interactive
+// segments are in hand and for EaseFor after the last. A segment takes longer the
+// more an engine has at once, and whoever speaks now will soon speak again. It is
+// called under mu.
+func (p *Pool) spared(now time.Time) int {
+	if p.lanes[0].inHand > 0 {
+		p.easy = now.Add(p.cfg.EaseFor)
+	}
+	if !now.Before(p.easy) {
+		return 0
+	}
+	return p.cfg.Calls - p.cfg.Eased
 }
 
 // fading is the weight of all calls before the last one.
 const fading = 0.9
 
 // pace is how fast calls are: that of about the last ten.
-type pace struct{ seconds, took float64 }
+type pace struct {
+	seconds, took float64
+	beside        float64 // calls that ran, by time
+}
 
-func (p *pace) add(seconds float64, took time.Duration) {
+// add takes in a call and how many ran with it, itself included.
+func (p *pace) add(seconds float64, took time.Duration, calls int) {
 	p.seconds, p.took = fading*p.seconds+seconds, fading*p.took+took.Seconds()
+	p.beside = fading*p.beside + took.Seconds()*float64(calls)
 }
 
 // perCall returns the predicted seconds of audio that one call makes a second.
@@ -36,4 +57,31 @@ func (p *pace) perCall() float64 {
 		return 0
 	}
 	return p.seconds / p.took
+}
+
+// goodput returns what all calls make that run at once.
+func (p *pace) goodput() float64 {
+	if p.took <= 0 {
+		return 0
+	}
+	return p.perCall() * p.beside / p.took
+}
+
+// running is a call that keeps the engine busy.
+type running struct {
+	begun   time.Time
+	seconds float64 // predicted audio
+	calls   int     // that ran when it began
+}
+
+// left returns the predicted audio that calls still have, as far as their pace tells.
+func (p *Pool) left(now time.Time) (sum float64) {
+	each := p.pace.perCall()
+	if each == 0 {
+		return 0
+	}
+	for c := range p.running {
+		sum += max(0, c.seconds-each*now.Sub(c.begun).Seconds())
+	}
+	return sum
 }

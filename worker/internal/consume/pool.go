@@ -77,11 +77,16 @@ type Config struct {
 	Batch     batch.Limits // of one call
 	InHand    int          // segments of one class in hand, those being stored included; one more bundle may exceed it
 	BulkShare int          // every so many calls, bulk leads if any waits
+	Eased     int          // calls at once that bulk fills while interactive work comes; 0 counts as Calls
+	EaseFor   time.Duration
 	Poll      time.Duration
 	Backoff   Backoff
 	Grace     time.Duration // for calls that run when the pool is stopped
 	// RetryAfter reads from an error of Call how long to stay away; nil: never.
 	RetryAfter func(error) (time.Duration, bool)
+	// Changed is told that bulk work gets more or fewer calls from now on; nil: nobody is.
+	// It must not block.
+	Changed func()
 }
 
 // Validate reports the first setting that makes no sense.
@@ -98,6 +103,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("pool %s: in_hand (%d) must be at least the items of a call (%d)", c.Pool, c.InHand, c.Batch.Items)
 	case c.BulkShare < 2:
 		return fmt.Errorf("pool %s: bulk_share is %d; it must be at least 2", c.Pool, c.BulkShare)
+	case c.Eased < 0 || c.Eased > c.Calls || c.EaseFor < 0:
+		return fmt.Errorf("pool %s: %d calls while interactive work comes and for %s after it; it has %d", c.Pool, c.Eased, c.EaseFor, c.Calls)
 	case c.Poll <= 0 || c.Grace <= 0:
 		return fmt.Errorf("pool %s: poll %s and grace %s must be positive", c.Pool, c.Poll, c.Grace)
 	}
@@ -129,23 +136,29 @@ type Pool struct {
 	calls   sync.WaitGroup
 	waiting []*Item // the owner's
 	passed  int     // calls in a row that interactive led while bulk waited; the owner's
+	ends    bool    // nothing waited behind what came last; the owner's
+	spares  int     // calls that bulk leaves unused, as Changed was told; the owner's
 
 	mu      sync.Mutex
 	held    map[store.Ref]*Bundle // in hand; under mu
-	running int                   // calls that keep the engine busy; under mu
+	running map[*running]struct{} // calls that keep the engine busy; under mu
+	easy    time.Time             // until then bulk leaves some calls unused; under mu
 	circuit circuit               // under mu
 	pace    pace                  // under mu
 }
 
 // New returns a Pool; run it with [Pool.Run].
 func New(cfg Config, source Source, claims Claims, caller Caller, keeper *lease.Keeper, log *slog.Logger) *Pool {
+	if cfg.Eased == 0 {
+		cfg.Eased = cfg.Calls
+	}
 	return &Pool{
 		cfg: cfg, source: source, claims: claims, caller: caller, keeper: keeper, log: log.With(slog.String("pool", cfg.Pool)),
 		lanes: [2]*lane{
 			{class: job.Interactive, ask: make(chan int), size: 1},
 			{class: job.Bulk, ask: make(chan int), size: 1},
 		},
-		got: make(chan arrival), nudge: make(chan struct{}, 1), back: newReturns(), held: map[store.Ref]*Bundle{},
+		got: make(chan arrival), nudge: make(chan struct{}, 1), back: newReturns(), held: map[store.Ref]*Bundle{}, running: map[*running]struct{}{},
 	}
 }
 
@@ -201,6 +214,7 @@ func (p *Pool) loop(ctx, work context.Context) {
 func (p *Pool) arrive(work context.Context, items []*Item) {
 	buried := map[*Bundle][]*Item{}
 	for _, it := range items {
+		p.ends = it.Bundle.Last
 		if c := it.Bundle.Claim; c.Isolate() || c.Guilty() {
 			buried[it.Bundle] = append(buried[it.Bundle], it)
 		} else {
@@ -244,19 +258,30 @@ func (p *Pool) dispatch(work context.Context, now time.Time) time.Duration {
 		return left
 	}
 	for {
-		views, state := p.views(), p.state()
+		views, state := p.views(), p.state(now)
 		if p.isProbing() {
-			views, state.Free = views[:min(1, len(views))], min(state.Free, 1-(p.cfg.Calls-state.Free))
+			views, state.Free, state.Spared = views[:min(1, len(views))], min(state.Free, 1-(p.cfg.Calls-state.Free)), 0
 		}
 		d := batch.Decide(views, now, state, p.cfg.Batch)
 		if len(d.Take) == 0 {
-			if d.Wait > 0 {
-				return d.Wait
-			}
-			return time.Hour
+			return p.lookAgain(now, d.Wait)
 		}
 		p.start(work, p.pick(d.Take))
 	}
+}
+
+// lookAgain returns when to look again if nothing happens: after wait, and when
+// bulk may fill all calls again.
+func (p *Pool) lookAgain(now time.Time, wait time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if wait == 0 {
+		wait = time.Hour
+	}
+	if ends := p.easy.Sub(now); ends > 0 {
+		wait = min(wait, ends)
+	}
+	return wait
 }
 
 func (p *Pool) isOpen(now time.Time) (bool, time.Duration) {
@@ -280,10 +305,19 @@ func (p *Pool) views() []batch.Item {
 	return views
 }
 
-func (p *Pool) state() batch.State {
+func (p *Pool) state(now time.Time) batch.State {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return batch.State{Free: p.cfg.Calls - p.running, Idle: p.running == 0, BulkTurn: p.passed+1 >= p.cfg.BulkShare}
+	st := batch.State{
+		Free: p.cfg.Calls - len(p.running), Spared: p.spared(now), Idle: len(p.running) == 0, BulkTurn: p.passed+1 >= p.cfg.BulkShare,
+		Ends: p.ends, Calls: p.cfg.Calls, Running: p.left(now),
+	}
+	p.mu.Unlock()
+	if st.Spared != p.spares {
+		if p.spares = st.Spared; p.cfg.Changed != nil {
+			p.cfg.Changed()
+		}
+	}
+	return st
 }
 
 // pick removes the items of a call from waiting and keeps account of whose turn it was.
@@ -314,22 +348,29 @@ func (p *Pool) pick(indexes []int) []*Item {
 
 // start runs one call. There are never more than items in hand.
 func (p *Pool) start(work context.Context, items []*Item) {
-	p.change(func() { p.running++ })
-	begun, seconds := time.Now(), 0.0
+	c := &running{begun: time.Now()}
 	for _, it := range items {
-		seconds += it.Segment.PredictedSeconds
+		c.seconds += it.Segment.PredictedSeconds
 	}
+	p.change(func() {
+		p.running[c] = struct{}{}
+		c.calls = len(p.running)
+	})
 	var took time.Duration
+	calls := 0
 	free := sync.OnceFunc(func() {
-		took = time.Since(begun)
-		p.change(func() { p.running-- })
+		took = time.Since(c.begun)
+		p.change(func() {
+			calls = max(c.calls, len(p.running))
+			delete(p.running, c)
+		})
 	})
 	p.calls.Go(func() {
 		err := p.caller.Call(work, items, free)
 		free()
 		p.report(work, err)
 		if err == nil {
-			p.change(func() { p.pace.add(seconds, took) })
+			p.change(func() { p.pace.add(c.seconds, took, calls) })
 		}
 		letGo(items) // nothing, for what the call has settled
 	})

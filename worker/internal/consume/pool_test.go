@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -621,6 +622,59 @@ func TestASchedulerHearsWhatAPoolCanTake(t *testing.T) {
 	})
 }
 
+func TestBulkLeavesCallsUnusedWhileInteractiveWorkComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		cfg := config()
+		cfg.Calls, cfg.Batch.Items, cfg.Eased, cfg.EaseFor = 4, 1, 1, 10*time.Second
+		var told atomic.Int64
+		cfg.Changed = func() { told.Add(1) }
+		q.put(job.Bulk, numbers(1, 200)...)
+		stop := start(t, cfg, q, e)
+		during := func(d time.Duration) int {
+			before := len(e.made())
+			time.Sleep(d)
+			return len(e.made()) - before
+		}
+		time.Sleep(500 * time.Millisecond)
+		if n := during(3 * time.Second); n != 12 || told.Load() != 0 {
+			t.Errorf("%d calls in 3 s, told %d times; want 4 at a time and nothing told", n, told.Load())
+		}
+		q.put(job.Interactive, 1001, 1002)
+		time.Sleep(2 * time.Second)
+		if n := during(8 * time.Second); n != 8 || told.Load() != 1 {
+			t.Errorf("%d calls in 8 s after interactive work, told %d times; want one at a time and once", n, told.Load())
+		}
+		time.Sleep(3 * time.Second)
+		if n := during(3 * time.Second); n != 12 || told.Load() != 2 {
+			t.Errorf("%d calls in 3 s, told %d times; want 4 at a time again and twice", n, told.Load())
+		}
+		stop()
+	})
+}
+
+func TestBulkGetsItsTurnBesideInteractiveWorkWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		cfg := config()
+		cfg.Calls, cfg.Batch.Items, cfg.Eased, cfg.EaseFor = 4, 1, 1, 10*time.Second
+		q.put(job.Bulk, numbers(1, 50)...)
+		q.put(job.Interactive, numbers(1001, 1200)...)
+		stop := start(t, cfg, q, e)
+		time.Sleep(20*time.Second + 500*time.Millisecond)
+		stop()
+		bulk := 0
+		for _, call := range e.made() {
+			if call[0] <= 50 {
+				bulk++
+			}
+		}
+		if bulk < 14 || bulk > 20 {
+			t.Errorf("%d of %d calls are bulk; want one in five", bulk, len(e.made()))
+		}
+	})
+}
+
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*consume.Config){
@@ -628,6 +682,7 @@ func TestConfigValidate(t *testing.T) {
 		"no calls":         func(c *consume.Config) { c.Calls = 0 },
 		"in hand too few":  func(c *consume.Config) { c.InHand = 3 },
 		"bulk always":      func(c *consume.Config) { c.BulkShare = 1 },
+		"eased above all":  func(c *consume.Config) { c.Eased = c.Calls + 1 },
 		"no poll":          func(c *consume.Config) { c.Poll = 0 },
 		"shrinking pauses": func(c *consume.Config) { c.Backoff.Max = time.Millisecond },
 		"empty calls":      func(c *consume.Config) { c.Batch.Items = 0 },

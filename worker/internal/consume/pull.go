@@ -170,7 +170,11 @@ func (p *Pool) hold(l *lane, m Message, c store.Claimed) []*Item {
 			}
 		})
 	})
-	for i, part := range b.lease.Parts(len(items), func() { p.change(func() { l.inHand-- }) }) {
+	settled := func() {
+		p.spared(time.Now()) // counts from here, if it is the last interactive one
+		l.inHand--
+	}
+	for i, part := range b.lease.Parts(len(items), func() { p.change(settled) }) {
 		items[i].Lease = part
 	}
 	p.change(func() {

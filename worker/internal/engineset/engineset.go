@@ -32,6 +32,7 @@ type Pool struct {
 	Rate   int    `json:"sample_rate,omitempty"`
 
 	Calls        int     `json:"calls,omitempty"`         // engine calls at once; the engine's window
+	EasedCalls   int     `json:"eased_calls,omitempty"`   // of these, what bulk work fills while interactive work comes; 3 in 8 for servers that batch by themselves
 	Batch        int     `json:"batch,omitempty"`         // segments of one call; 1, which suits engines that batch by themselves
 	BatchSeconds float64 `json:"batch_seconds,omitempty"` // predicted audio of one call; 240
 	WaitSeconds  float64 `json:"wait_seconds,omitempty"`  // how long a segment waits for company; 0.05
@@ -109,6 +110,9 @@ func Validate(pools []Pool) error {
 			errs = append(errs, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech))
 		}
 		seen[p.Name] = true
+		if p.EasedCalls < 0 || p.Calls > 0 && p.EasedCalls > p.Calls {
+			errs = append(errs, fmt.Errorf("pool %s: eased_calls is %d; want 0 to calls, which is %d", p.Name, p.EasedCalls, p.Calls))
+		}
 		if p.Calls < 0 || p.Batch < 0 || p.InHand < 0 || p.Rate < 0 || !(p.BatchSeconds >= 0) || !(p.WaitSeconds >= 0) {
 			errs = append(errs, fmt.Errorf("pool %s: no number may be negative", p.Name))
 		}
