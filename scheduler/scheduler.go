@@ -17,12 +17,16 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/intake"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
+	"github.com/voicemill/voicemill/scheduler/internal/reader"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
 // leaseName is the lease of the one scheduler that leads.
 const leaseName = "scheduler"
+
+// firstVersion is the version of a job that was just stored.
+const firstVersion = 1
 
 // Deps are the connections that a scheduler works with. They stay the
 // caller's to close. Admin and Ready may be nil; the others are needed.
@@ -79,6 +83,16 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	return stack.Run(ctx, 2*cfg.Grace)
 }
 
+// ServeChild does the work of a process that a scheduler started beside itself:
+// reading one foreign document. ok is false if this process is none of those.
+// Every main that runs a scheduler asks it first.
+func ServeChild(args []string, in io.Reader, out io.Writer) (code int, ok bool) {
+	if !reader.IsChild(args) {
+		return 0, false
+	}
+	return reader.Serve(in, out), true
+}
+
 // service is one scheduler, wired.
 type service struct {
 	cfg  Config
@@ -103,7 +117,9 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 		return deps.Log.With(slog.String("service", "scheduler"), slog.String("part", part))
 	}
 	s.intake = intake.New(intake.Deps{Store: st, Bus: deps.Bus, Log: log("intake"), Stored: s.stored})
-	s.planner = plan.New(cfg.Plan, plan.Deps{Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned})
+	if s.planner, err = plan.New(cfg.Plan, plan.Deps{Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned}); err != nil {
+		return nil, err
+	}
 	s.releaser = release.New(cfg.Release, release.Deps{Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
 	s.callback = callback.New(cfg.Callback, callback.Deps{Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
 	s.keeper = housekeeping.New(cfg.Housekeeping, deps.Blob, log("housekeeping"), s.cancelled)
@@ -137,7 +153,10 @@ func (s *service) lead(ctx context.Context) error {
 
 // listen passes hints on: whatever changed may have made something due.
 func (s *service) listen(ctx context.Context) error {
-	err := s.deps.Bus.Hints(ctx, func(job.ID, int64) {
+	err := s.deps.Bus.Hints(ctx, func(_ job.ID, version int64) {
+		if version == firstVersion { // another scheduler has stored it
+			s.planner.Wake()
+		}
 		s.releaser.Hint()
 		s.callback.Hint()
 	})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +27,12 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/storetest"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if code, child := scheduler.ServeChild(os.Args, os.Stdin, os.Stdout); child {
+		os.Exit(code)
+	}
+	testkit.Main(m)
+}
 
 // bench is a scheduler on real parts, with the gateway and the worker played
 // by the test.

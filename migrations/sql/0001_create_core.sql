@@ -63,6 +63,9 @@ create table jobs (
     on_failure        text             not null check (on_failure in ('fail', 'partial')),
     source_key        text,
     source_etag       text,
+    -- It is read in a process of its own: an upload, or text that is marked up.
+    document          boolean          not null generated always as
+        (source_key is not null or coalesce(spec #>> '{input,media_type}', 'text/plain') <> 'text/plain') stored,
     title             text             not null default '',
     language          text             not null default '',
     segments_total    int              not null default 0,
@@ -103,6 +106,7 @@ create table jobs (
 
 create index jobs_by_tenant on jobs (tenant_id, accepted_at desc, id desc);
 create index jobs_open on jobs (state, accepted_at) where finished_at is null;
+create index jobs_accepted on jobs (document, class, tenant_id, accepted_at, id) where state = 'accepted';
 
 create table idempotency_keys (
     tenant_id  text        not null references tenants (id),

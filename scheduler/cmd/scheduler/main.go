@@ -20,7 +20,12 @@ import (
 	"github.com/voicemill/voicemill/scheduler"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if code, child := scheduler.ServeChild(os.Args, os.Stdin, os.Stdout); child {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
 	var cfg scheduler.Settings

@@ -22,11 +22,12 @@ import (
 
 // bucket is a bucket whose failures a test scripts.
 type bucket struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	down    error  // every call fails with it
-	broken  error  // every read past the first 4 KiB fails with it
-	onRead  func() // called at every read
+	mu       sync.Mutex
+	objects  map[string][]byte
+	down     error            // every call fails with it
+	broken   error            // every read past the first 4 KiB fails with it
+	onRead   func()           // called at every read
+	onReadOf func(key string) // the same, with the object that is read
 }
 
 func (b *bucket) put(key string, data []byte) {
@@ -51,18 +52,22 @@ func (b *bucket) ReaderAt(_ context.Context, key, _ string) (io.ReaderAt, int64,
 	case !ok:
 		return nil, 0, &job.Error{Op: "bucket", Kind: job.NotFound}
 	}
-	return &object{b, bytes.NewReader(data)}, int64(len(data)), nil
+	return &object{b, key, bytes.NewReader(data)}, int64(len(data)), nil
 }
 
 type object struct {
-	b *bucket
-	r *bytes.Reader
+	b   *bucket
+	key string
+	r   *bytes.Reader
 }
 
 func (o *object) ReadAt(p []byte, off int64) (int, error) {
 	o.b.mu.Lock()
-	broken, onRead := o.b.broken, o.b.onRead
+	broken, onRead, onReadOf := o.b.broken, o.b.onRead, o.b.onReadOf
 	o.b.mu.Unlock()
+	if onReadOf != nil {
+		onReadOf(o.key)
+	}
 	if onRead != nil {
 		onRead()
 	}
@@ -92,10 +97,12 @@ func (b *bench) newPlanner(tb testing.TB, limits job.Limits, poll time.Duration)
 	cfg := plan.DefaultConfig()
 	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, poll
 	require.NoError(tb, cfg.Validate())
-	return plan.New(cfg, plan.Deps{
+	p, err := plan.New(cfg, plan.Deps{
 		Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
 		Planned: func(o plan.Outcome) { b.outcomes <- o },
 	})
+	require.NoError(tb, err)
+	return p
 }
 
 func (b *bench) run(tb testing.TB) (stop func()) {
@@ -133,12 +140,23 @@ func (b *bench) outcome(tb testing.TB, id job.ID) plan.Outcome {
 
 func (b *bench) upload(tb testing.TB, media string, data []byte) job.ID {
 	tb.Helper()
-	a := b.Accepted(tb, storetest.Tenant, job.Spec{Input: job.Input{Upload: "upl_1", Media: media}})
-	a.SourceKey = "uploads/default/" + string(a.ID)
+	return b.uploadOf(tb, storetest.Tenant, job.Bulk, media, data)
+}
+
+func (b *bench) uploadOf(tb testing.TB, tenant job.Tenant, class job.Class, media string, data []byte) job.ID {
+	tb.Helper()
+	a := b.Accepted(tb, tenant, job.Spec{Class: class, Input: job.Input{Upload: "upl_1", Media: media}})
+	a.SourceKey = fmt.Sprintf("uploads/%s/%s", tenant, a.ID)
 	b.bucket.put(a.SourceKey, data)
 	b.Insert(tb, a)
 	b.planner.Wake()
 	return a.ID
+}
+
+// queued waits until so many jobs are.
+func (b *bench) queued(tb testing.TB, n int) {
+	tb.Helper()
+	require.Eventually(tb, func() bool { return b.Count(tb, `select count(*) from jobs where state = 'queued'`) == n }, time.Minute, 10*time.Millisecond)
 }
 
 // interrupted stores a job whose planner died.

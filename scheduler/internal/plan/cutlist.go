@@ -39,7 +39,7 @@ func (d *draft) segments(ctx context.Context, p store.Plan, casting *Casting, op
 
 func (d *draft) oneChapter(all []passage) iter.Seq2[*store.Chapter, error] {
 	return func(yield func(*store.Chapter, error) bool) {
-		ch, err := d.chapter("", manuscript.Body.String(), len(all), func(i int) passage { return all[i] })
+		ch, err := d.part("", manuscript.Body.String(), false, len(all), func(i int) passage { return all[i] })
 		yield(ch, err)
 	}
 }

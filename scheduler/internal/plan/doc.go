@@ -1,9 +1,12 @@
 // Package plan turns an accepted job into chapters and segments in Postgres.
 //
-// Two lanes work side by side: one takes jobs with inline input, many at a
-// time, the other takes uploads, one at a time, so that a thousand-page book
-// does not stand before a one-line request. Within a lane interactive jobs come
-// first and tenants take turns.
+// Two lanes work side by side. One takes plain text that came with the request,
+// many jobs at a time. The other takes foreign documents: package reader reads
+// each in a process of its own, several at the same time, of which a tenant has
+// half and interactive jobs have one for themselves. So neither a thousand-page
+// book nor a document made to be dear stands before a one-line request. Within a
+// lane interactive jobs come first and tenants take turns, however much of one
+// waits.
 //
 // The state of the job is the lock:
 //

@@ -11,6 +11,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/scheduler/internal/manuscript"
+	"github.com/voicemill/voicemill/scheduler/internal/reader"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -21,53 +22,103 @@ type draft struct {
 	cast   *cast
 	next   int // number of the next segment
 	count  int // chapters so far
+
+	digest job.OrderDigest // of the chapter that is being read
+	goesOn bool            // it has parts to come
 }
 
 // read opens the input of a claim and returns the plan. Its chapters are made
 // while they are taken; an error in them is a *job.Error. r holds the upload
-// and is nil for inline input. ctx bounds the reading of the chapters too.
-func read(ctx context.Context, claim store.Claim, casting *Casting, limits job.Limits, r io.ReaderAt, size int64) (store.Plan, error) {
+// and is nil for inline input. ctx bounds the reading of the chapters too. The
+// caller calls done when it needs no more of them.
+func (p *Planner) read(ctx context.Context, claim store.Claim, casting *Casting, r io.ReaderAt, size int64) (plan store.Plan, done func(), err error) {
 	claim.Spec.Normalize() // the gateway has done it; a stored spec may be older than a default
-	d := &draft{claim: claim, limits: limits, next: 1}
-	p := store.Plan{
+	d := &draft{claim: claim, limits: p.deps.Limits, next: 1}
+	plan = store.Plan{
 		ID: claim.ID, Num: claim.Num, Attempt: claim.Attempt, Tenant: claim.Tenant, Class: claim.Class, Callback: claim.Spec.Callback,
 	}
+	done = func() {}
 	if casting.Empty() {
-		return p, &job.Error{Op: "plan.read", JobID: claim.ID, Kind: job.Unavailable, Public: "No worker has offered a voice yet."}
+		return plan, done, &job.Error{Op: "plan.read", JobID: claim.ID, Kind: job.Unavailable, Public: "No worker has offered a voice yet."}
 	}
-	opts := manuscript.Options{
-		Language: claim.Spec.Language, MaxSegmentSeconds: limits.SegmentSeconds,
-		CharsPerSecond: func(lang string) float64 { return manuscript.CharsPerSecond(lang) * claim.Spec.Speed },
+	in := &claim.Spec.Input
+	switch {
+	case in.Segments != nil:
+		plan, err = d.segments(ctx, plan, casting, d.options())
+	case r == nil && in.Media == manuscript.TypePlain: // short, and read by our own code alone
+		plan, err = d.text(ctx, plan, casting)
+	default:
+		if r == nil {
+			r, size = strings.NewReader(in.Text), int64(len(in.Text))
+		}
+		plan, done, err = d.foreign(ctx, p.reader, plan, casting, r, size)
 	}
-	if claim.Spec.Input.Segments != nil {
-		return d.segments(ctx, p, casting, opts)
+	return plan, done, err
+}
+
+func (d *draft) options() manuscript.Options {
+	spec := &d.claim.Spec
+	return manuscript.Options{
+		Language: spec.Language, MaxSegmentSeconds: d.limits.SegmentSeconds,
+		CharsPerSecond: func(lang string) float64 { return manuscript.CharsPerSecond(lang) * spec.Speed },
 	}
-	if r == nil {
-		r, size = strings.NewReader(claim.Spec.Input.Text), int64(len(claim.Spec.Input.Text))
-	}
-	doc, err := manuscript.Open(ctx, r, size, claim.Spec.Input.Media, opts)
+}
+
+// text plans plain text that came with the request.
+func (d *draft) text(ctx context.Context, p store.Plan, casting *Casting) (_ store.Plan, err error) {
+	doc, err := manuscript.FromText(ctx, d.claim.Spec.Input.Text, d.options())
 	if err != nil {
 		return p, err
 	}
 	p.Title, p.Language = clip(doc.Title), doc.Language
-	if d.cast, err = casting.forJob(claim.Spec.Voice, doc.Language); err != nil {
+	if d.cast, err = casting.forJob(d.claim.Spec.Voice, doc.Language); err != nil {
 		return p, err
 	}
-	p.Chapters = d.document(ctx, doc)
+	p.Chapters = d.parts(ctx, func(yield func(*reader.Part, error) bool) {
+		for ch, err := range doc.Chapters() {
+			var part *reader.Part
+			if err == nil {
+				part = &reader.Part{Title: ch.Title, Matter: ch.Matter, Segments: ch.Segments}
+			}
+			if !yield(part, err) {
+				return
+			}
+		}
+	})
 	return p, nil
 }
 
-// document yields the chapters of a manuscript.
-func (d *draft) document(ctx context.Context, doc *manuscript.Document) iter.Seq2[*store.Chapter, error] {
+// foreign plans a document that is read in a child, which done ends.
+func (d *draft) foreign(
+	ctx context.Context, children *reader.Reader, p store.Plan, casting *Casting, r io.ReaderAt, size int64,
+) (_ store.Plan, done func(), err error) {
+	spec := &d.claim.Spec
+	doc, err := children.Open(ctx, r, size, spec.Input.Media, reader.Options{
+		Language: spec.Language, MaxSegmentSeconds: d.limits.SegmentSeconds, Speed: spec.Speed,
+	})
+	if err != nil {
+		return p, func() {}, err
+	}
+	done = func() { _ = doc.Close() } // it is through, or nobody wants it any more
+	p.Title, p.Language = clip(doc.Title), doc.Language
+	if d.cast, err = casting.forJob(spec.Voice, doc.Language); err != nil {
+		return p, done, err
+	}
+	p.Chapters = d.parts(ctx, doc.Parts(ctx))
+	return p, done, nil
+}
+
+// parts yields the chapters of a manuscript, a long one in parts.
+func (d *draft) parts(ctx context.Context, parts iter.Seq2[*reader.Part, error]) iter.Seq2[*store.Chapter, error] {
 	return func(yield func(*store.Chapter, error) bool) {
-		for ch, err := range doc.Chapters() {
+		for part, err := range parts {
 			if err == nil && ctx.Err() != nil {
-				err = &job.Error{Op: "plan.document", JobID: d.claim.ID, Kind: job.Unavailable, Err: context.Cause(ctx)}
+				err = &job.Error{Op: "plan.parts", JobID: d.claim.ID, Kind: job.Unavailable, Err: context.Cause(ctx)}
 			}
 			var out *store.Chapter
 			if err == nil {
-				out, err = d.chapter(ch.Title, ch.Matter.String(), len(ch.Segments), func(i int) passage {
-					return passage{Segment: &ch.Segments[i]}
+				out, err = d.part(part.Title, part.Matter.String(), part.More, len(part.Segments), func(i int) passage {
+					return passage{Segment: &part.Segments[i]}
 				})
 			}
 			if !yield(out, err) || err != nil {
@@ -83,24 +134,30 @@ type passage struct {
 	voice string
 }
 
-func (d *draft) chapter(title, matter string, n int, passages func(int) passage) (*store.Chapter, error) {
-	if d.count++; d.count > d.limits.Chapters {
-		return nil, tooLarge("The document has more than %d chapters.", d.limits.Chapters)
+// part makes the next chapter, or what follows of the one before.
+func (d *draft) part(title, matter string, more bool, n int, passages func(int) passage) (*store.Chapter, error) {
+	if !d.goesOn {
+		if d.count++; d.count > d.limits.Chapters {
+			return nil, tooLarge("The document has more than %d chapters.", d.limits.Chapters)
+		}
+		d.digest = job.NewOrderDigest()
 	}
+	d.goesOn = more
 	if d.next-1+n > d.limits.Segments {
 		return nil, tooLarge("The document has more than %d segments of text.", d.limits.Segments)
 	}
-	ch := &store.Chapter{Ordinal: d.count, Title: clip(title), Matter: matter, FirstSegment: d.next, Segments: make([]store.PlannedSegment, 0, n)}
-	digest := job.NewOrderDigest()
+	ch := &store.Chapter{
+		Ordinal: d.count, Title: clip(title), Matter: matter, FirstSegment: d.next, More: more, Segments: make([]store.PlannedSegment, 0, n),
+	}
 	for i := range n {
 		g, err := d.segment(passages(i))
 		if err != nil {
 			return nil, err
 		}
-		digest.Add(g.RenditionKey)
+		d.digest.Add(g.RenditionKey)
 		ch.Segments = append(ch.Segments, g)
 	}
-	ch.Digest = digest.Sum()
+	ch.Digest = d.digest.Sum()
 	return ch, nil
 }
 

@@ -2,29 +2,38 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/scheduler/internal/reader"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
-// lane plans jobs of one kind, one batch after the other.
+// lane plans jobs of one kind: width batches at the same time.
 type lane struct {
 	p     *Planner
 	name  string
 	kind  store.Input
-	claim func(*store.Leased, context.Context, int) ([]store.Claim, error)
-	batch int
-	wake  chan struct{}
+	batch int // jobs that are planned together
+	width int
+	wake  chan struct{} // there may be something to do: jobs were accepted, or a batch is through
 
-	// Only its own goroutine touches these.
-	retries map[job.ID]*retry
-	adoptAt time.Time // when jobs that nobody plans are looked for again
+	// Only the goroutine of run touches these.
+	adoptAt time.Time                // when jobs that nobody plans are looked for again
+	after   map[job.Class]job.Tenant // whose turn was the last
+	room    int                      // batches that may be begun
+	through chan struct{}            // a batch is
+
+	mu      sync.Mutex
+	retries map[job.ID]*retry     // guarded by mu
+	held    map[job.ID]job.Tenant // what is being planned; guarded by mu
 }
 
 type retry struct {
@@ -32,13 +41,18 @@ type retry struct {
 	pause time.Duration
 }
 
+func newLane(p *Planner, name string, kind store.Input, batch, width int) *lane {
+	return &lane{p: p, name: name, kind: kind, batch: batch, width: width, wake: make(chan struct{}, 1)}
+}
+
 func (l *lane) run(ctx context.Context) {
 	work, cancel := lifecycle.Linger(ctx, l.p.cfg.Grace)
 	defer cancel()
-	l.retries, l.adoptAt = map[job.ID]*retry{}, time.Time{}
+	l.retries, l.held, l.after = map[job.ID]*retry{}, map[job.ID]job.Tenant{}, map[job.Class]job.Tenant{}
+	l.adoptAt, l.room, l.through = time.Time{}, l.width, make(chan struct{}, l.width)
 	last := ""
 	for ctx.Err() == nil {
-		busy, err := l.round(work)
+		err := l.round(work)
 		if err != nil && err.Error() != last {
 			l.p.deps.Log.WarnContext(ctx, "planning waits", slog.String("lane", l.name), slog.String("error", err.Error()))
 		}
@@ -46,16 +60,19 @@ func (l *lane) run(ctx context.Context) {
 		if err != nil {
 			last = err.Error()
 		}
-		if busy && err == nil {
-			continue
-		}
 		timer := time.NewTimer(l.p.cfg.Poll)
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
+		case <-l.through:
+			l.room++
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+	for l.room < l.width {
+		<-l.through
+		l.room++
 	}
 }
 
@@ -75,55 +92,153 @@ func (l *lane) adopt(ctx context.Context) error {
 	l.adoptAt = time.Now().Add(adoptPolls * l.p.cfg.Poll)
 	for _, i := range left {
 		switch {
-		case l.retries[i.ID] != nil:
+		case l.knows(i.ID):
 		case i.Attempts >= l.p.cfg.Crashes: // if that is not stored, the next look finds it again
 			l.p.fail(ctx, i.ID, &job.Error{Op: "plan.adopt", JobID: i.ID, Kind: job.Internal}, time.Now())
 		default:
+			l.mu.Lock()
 			l.retries[i.ID] = &retry{pause: l.p.cfg.Backoff}
+			l.mu.Unlock()
 		}
 	}
 	return nil
 }
 
-// round plans what is due again, each alone, and then one batch of new jobs. It
-// reports whether there was anything to do.
-func (l *lane) round(ctx context.Context) (busy bool, err error) {
+// knows reports whether a job is being planned or waits to be planned again.
+func (l *lane) knows(id job.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, held := l.held[id]
+	return held || l.retries[id] != nil
+}
+
+// round begins what there is room for: what is due again, each alone, and then
+// batches of new jobs.
+func (l *lane) round(ctx context.Context) error {
 	if err := l.adopt(ctx); err != nil {
-		return false, err
+		return err
 	}
-	now := time.Now()
-	for id, r := range l.retries {
-		if now.Before(r.due) {
-			continue
+	due, waiting := l.due()
+	for _, id := range due {
+		if l.room == 0 {
+			return nil
 		}
 		claims, err := l.p.leased.ClaimAgain(ctx, id)
 		if err != nil {
-			return busy, fmt.Errorf("claim a job again: %w", err)
+			return fmt.Errorf("claim a job again: %w", err)
 		}
 		if len(claims) == 0 { // cancelled meanwhile
-			delete(l.retries, id)
+			l.forget(id)
 			continue
 		}
-		busy = true
+		l.begin(ctx, claims)
+	}
+	for l.room > 0 && waiting < maxRetries {
+		claims, err := l.claim(ctx)
+		if err != nil {
+			l.adoptAt = time.Time{} // it may have claimed some
+			return fmt.Errorf("claim jobs: %w", err)
+		}
+		if len(claims) == 0 {
+			return nil
+		}
+		l.begin(ctx, claims)
+	}
+	return nil
+}
+
+// due returns the jobs whose next try is due, and how many wait for one.
+func (l *lane) due() (list []job.ID, waiting int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for id, r := range l.retries {
+		if _, held := l.held[id]; !held && !now.Before(r.due) {
+			list = append(list, id)
+		}
+	}
+	return list, len(l.retries)
+}
+
+func (l *lane) forget(id job.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.retries, id)
+}
+
+// claim takes a batch of new jobs: interactive ones first, then bulk, of one
+// tenant after the other. Where several batches are planned at once, the last
+// place is for interactive jobs, and a tenant has half of the places.
+func (l *lane) claim(ctx context.Context) ([]store.Claim, error) {
+	ask := store.Ask{Input: l.kind, Class: job.Interactive, Limit: l.batch, Without: l.sated()}
+	claims, err := l.claimOf(ctx, ask)
+	if err != nil || len(claims) == l.batch || l.width > 1 && l.room == 1 {
+		return claims, err
+	}
+	ask.Class, ask.Limit = job.Bulk, l.batch-len(claims)
+	bulk, err := l.claimOf(ctx, ask)
+	return append(claims, bulk...), err
+}
+
+// claimOf goes round the tenants, from where the last batch ended.
+func (l *lane) claimOf(ctx context.Context, ask store.Ask) ([]store.Claim, error) {
+	ask.After = l.after[ask.Class]
+	claims, err := l.p.leased.Claim(ctx, ask)
+	if err == nil && len(claims) < ask.Limit && ask.After != "" {
+		ask.After, ask.Limit = "", ask.Limit-len(claims)
+		l.after[ask.Class] = ""
+		var more []store.Claim
+		more, err = l.p.leased.Claim(ctx, ask)
+		l.turn(ask.Class, more)
+		return append(claims, more...), err
+	}
+	l.turn(ask.Class, claims)
+	return claims, err
+}
+
+func (l *lane) turn(class job.Class, claims []store.Claim) {
+	for i := range claims {
+		l.after[class] = max(l.after[class], claims[i].Tenant)
+	}
+}
+
+// sated returns the tenants that have their share of the places already.
+func (l *lane) sated() (list []job.Tenant) {
+	if l.width == 1 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	has := map[job.Tenant]int{}
+	for _, t := range l.held {
+		if has[t]++; has[t] == l.width/2 {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// begin plans claims in a goroutine of their own.
+func (l *lane) begin(ctx context.Context, claims []store.Claim) {
+	l.room--
+	l.mu.Lock()
+	for i := range claims {
+		l.held[claims[i].ID] = claims[i].Tenant
+	}
+	l.mu.Unlock()
+	go func() { // run waits for it
 		l.plan(ctx, claims)
-	}
-	if len(l.retries) >= maxRetries {
-		return busy, nil
-	}
-	claims, err := l.claim(l.p.leased, ctx, l.batch)
-	if err != nil {
-		l.adoptAt = time.Time{} // it may have claimed some
-		return busy, fmt.Errorf("claim jobs: %w", err)
-	}
-	l.plan(ctx, claims)
-	return busy || len(claims) == l.batch, nil
+		l.mu.Lock()
+		for i := range claims {
+			delete(l.held, claims[i].ID)
+		}
+		l.mu.Unlock()
+		l.through <- struct{}{}
+	}()
 }
 
 // plan plans claims and settles each.
 func (l *lane) plan(ctx context.Context, claims []store.Claim) {
-	if len(claims) == 0 {
-		return
-	}
 	voices, err := l.p.leased.Voices(ctx)
 	if err != nil {
 		l.settleAll(ctx, claims, err, time.Now())
@@ -170,7 +285,7 @@ func (l *lane) planGroup(ctx context.Context, claims []store.Claim, casting *Cas
 			l.settle(ctx, claims[i], errs[i], start)
 			continue
 		}
-		delete(l.retries, claims[i].ID)
+		l.forget(claims[i].ID)
 	}
 	for _, p := range planned {
 		l.p.deps.Planned(Outcome{
@@ -195,7 +310,7 @@ func (l *lane) settle(ctx context.Context, c store.Claim, err error, start time.
 		log.InfoContext(ctx, "plan waits for a dependency")
 		l.again(c)
 		l.p.refund(ctx, c.ID)
-	case kind == job.Internal && c.Attempt < l.p.cfg.Attempts:
+	case kind == job.Internal && c.Attempt < l.tries(err):
 		log.ErrorContext(ctx, "plan failed, tried again")
 		l.again(c)
 	default:
@@ -204,9 +319,17 @@ func (l *lane) settle(ctx context.Context, c store.Claim, err error, start time.
 		}
 		l.again(c) // until the failure is stored
 		if l.p.fail(ctx, c.ID, err, start) {
-			delete(l.retries, c.ID)
+			l.forget(c.ID)
 		}
 	}
+}
+
+// tries returns how often a job is tried that fails by a fault of ours.
+func (l *lane) tries(err error) int {
+	if errors.Is(err, reader.ErrKilled) {
+		return l.p.cfg.Crashes
+	}
+	return l.p.cfg.Attempts
 }
 
 // refund takes back an attempt. It is tried once, even after a stop: an attempt
@@ -220,6 +343,8 @@ func (p *Planner) refund(ctx context.Context, id job.ID) {
 }
 
 func (l *lane) again(c store.Claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	r := l.retries[c.ID]
 	if r == nil {
 		r = &retry{pause: l.p.cfg.Backoff}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/scheduler/internal/reader"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -26,13 +27,15 @@ type Config struct {
 	Backoff    time.Duration `help:"Wait before a job is planned again; it doubles up to backoff_max." default:"1s"`
 	BackoffMax time.Duration `help:"Longest wait before a job is planned again." default:"30s"`
 	Grace      time.Duration `help:"How long a plan in hand may take after stop." default:"5s"`
+	Documents  int           `help:"Documents that are read at the same time, each in a process of its own. A tenant has half of them, and one is for interactive jobs alone." default:"4"`
+	Reader     reader.Config `embed:"" prefix:"reader-"`
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
 		Batch: 32, BatchBytes: 1 << 20, Attempts: 3, Crashes: 10, Poll: 500 * time.Millisecond, Timeout: 15 * time.Minute,
-		Backoff: time.Second, BackoffMax: 30 * time.Second, Grace: 5 * time.Second,
+		Backoff: time.Second, BackoffMax: 30 * time.Second, Grace: 5 * time.Second, Documents: 4, Reader: reader.DefaultConfig(),
 	}
 }
 
@@ -68,31 +71,41 @@ type Outcome struct {
 	Duration time.Duration
 }
 
-// Planner is the two lanes. Create it with [New]; Wake may be called by any
+// Planner is the lanes. Create it with [New]; Wake may be called by any
 // goroutine at any time, Run by one at a time.
 type Planner struct {
 	cfg    Config
 	deps   Deps
+	reader *reader.Reader
 	leased *store.Leased // of the term that Run runs in
-	inline *lane
-	upload *lane
+	lanes  []*lane
 }
 
 // New returns a Planner that is not running yet.
-func New(cfg Config, deps Deps) *Planner {
+func New(cfg Config, deps Deps) (*Planner, error) {
 	p := &Planner{cfg: cfg, deps: deps}
-	p.inline = &lane{p: p, name: "inline", kind: store.Inline, claim: (*store.Leased).ClaimInline, batch: cfg.Batch, wake: make(chan struct{}, 1)}
-	p.upload = &lane{p: p, name: "upload", kind: store.Documents, claim: (*store.Leased).ClaimDocuments, batch: 1, wake: make(chan struct{}, 1)}
-	return p
+	var err error
+	if p.reader, err = reader.New(cfg.Reader); err != nil {
+		return nil, err
+	}
+	p.lanes = []*lane{
+		newLane(p, "inline", store.Inline, cfg.Batch, 1),
+		newLane(p, "documents", store.Documents, 1, cfg.Documents),
+	}
+	return p, nil
 }
 
 // Wake says that jobs were accepted. It never blocks.
 func (p *Planner) Wake() {
-	for _, l := range []*lane{p.inline, p.upload} {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	for _, l := range p.lanes {
+		nudge(l.wake)
+	}
+}
+
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -102,8 +115,9 @@ func (p *Planner) Wake() {
 func (p *Planner) Run(ctx context.Context, s *store.Leased) error {
 	p.leased = s
 	var lanes sync.WaitGroup
-	lanes.Go(func() { p.inline.run(ctx) })
-	lanes.Go(func() { p.upload.run(ctx) })
+	for _, l := range p.lanes {
+		lanes.Go(func() { l.run(ctx) })
+	}
 	lanes.Wait()
 	return nil
 }
@@ -119,7 +133,8 @@ func (p *Planner) commit(ctx context.Context, claims []store.Claim, casting *Cas
 	var members []int
 	var source *upload
 	for i := range claims {
-		plan, u, err := p.open(ctx, claims[i], casting, len(claims) > 1)
+		plan, u, done, err := p.open(ctx, claims[i], casting, len(claims) > 1)
+		defer done()
 		if err != nil {
 			errs[i] = err
 			continue
@@ -146,7 +161,9 @@ var errTimeout = &job.Error{Op: "plan", Kind: job.Internal, Public: "The documen
 
 // open reads the frame of one job, and all of it if it is stored together with
 // others: then nothing but the database can fail while they are stored.
-func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, whole bool) (plan store.Plan, source *upload, err error) {
+// The caller calls done when it has taken the chapters.
+func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, whole bool) (plan store.Plan, source *upload, done func(), err error) {
+	done = func() {}
 	defer func() {
 		if v := recover(); v != nil {
 			err = p.panicked(ctx, c.ID, v)
@@ -155,16 +172,13 @@ func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, who
 			err = away
 		}
 	}()
-	if c.SourceKey != "" {
-		if source, err = openUpload(ctx, p.deps.Uploads, c); err != nil {
-			return plan, source, err
-		}
-		plan, err = read(ctx, c, casting, p.deps.Limits, source, source.size)
-	} else {
-		plan, err = read(ctx, c, casting, p.deps.Limits, nil, 0)
+	if c.SourceKey == "" {
+		plan, done, err = p.read(ctx, c, casting, nil, 0)
+	} else if source, err = openUpload(ctx, p.deps.Uploads, c); err == nil {
+		plan, done, err = p.read(ctx, c, casting, source, source.size)
 	}
 	if err != nil {
-		return plan, source, err
+		return plan, source, done, err
 	}
 	if source != nil {
 		plan.Chapters = complete(plan.Chapters, func() error { return source.failure(c.ID) })
@@ -172,7 +186,7 @@ func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, who
 	if whole {
 		plan.Chapters, err = gather(plan.Chapters)
 	}
-	return plan, source, err
+	return plan, source, done, err
 }
 
 // complete ends chapters with an error if reading them failed silently.

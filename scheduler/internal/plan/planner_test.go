@@ -5,8 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,11 +17,18 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler/internal/reader"
+	"github.com/voicemill/voicemill/scheduler/internal/reader/readertest"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 	"github.com/voicemill/voicemill/scheduler/internal/storetest"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if reader.IsChild(os.Args) {
+		os.Exit(reader.Serve(os.Stdin, os.Stdout))
+	}
+	testkit.Main(m)
+}
 
 func TestAnInlineTextBecomesSegments(t *testing.T) {
 	t.Parallel()
@@ -322,7 +332,7 @@ func TestAnInterruptedPlanIsPlannedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
 	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
-	claims, err := b.Store.ClaimDocuments(t.Context(), 1)
+	claims, err := b.Store.Claim(t.Context(), store.Ask{Input: store.Documents, Class: job.Bulk, Limit: 1})
 	require.NoError(t, err)
 	require.Len(t, claims, 1)
 	b.run(t)
@@ -412,16 +422,20 @@ func TestReadingADocumentHoldsNoTransactionOpen(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
 	reading, finish := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(finish) })
 	var once sync.Once
 	b.bucket.onRead = func() {
 		once.Do(func() { close(reading); <-finish })
 	}
 	b.run(t)
+	t.Cleanup(goOn) // before the planner is stopped, which waits for it
 	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
 	<-reading
-	require.Zero(t, b.Count(t, `select count(*) from pg_stat_activity
-		where datname = current_database() and pid <> pg_backend_pid() and (backend_xmin is not null or state like 'idle in transaction%')`))
-	close(finish)
+	require.Eventually(t, func() bool { // the lanes ask now and then; a transaction that waits for the bucket stays
+		return b.Count(t, `select count(*) from pg_stat_activity
+			where datname = current_database() and pid <> pg_backend_pid() and (backend_xmin is not null or state like 'idle in transaction%')`) == 0
+	}, 10*time.Second, time.Millisecond)
+	goOn()
 	require.True(t, b.outcome(t, id).Queued)
 }
 
@@ -430,7 +444,7 @@ func TestAPlanShowsAtOnceOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
 	id := b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
-	claims, err := b.Store.ClaimDocuments(t.Context(), 1)
+	claims, err := b.Store.Claim(t.Context(), store.Ask{Input: store.Documents, Class: job.Bulk, Limit: 1})
 	require.NoError(t, err)
 	plan := store.Plan{ID: id, Num: claims[0].Num, Attempt: claims[0].Attempt, Tenant: storetest.Tenant}
 	died := errors.New("the planner died")
@@ -490,14 +504,24 @@ func TestInteractiveJobsAndOtherTenantsGoFirst(t *testing.T) {
 	}
 	other := b.Accept(t, "other", job.Spec{Input: job.Input{Text: "From another tenant."}})
 	now := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Now."}, Class: job.Interactive})
-	claims, err := b.Store.ClaimInline(t.Context(), 3)
+	ask := store.Ask{Input: store.Inline, Class: job.Interactive, Limit: 3}
+	claims, err := b.Store.Claim(t.Context(), ask)
 	require.NoError(t, err)
-	var ids []job.ID
-	for _, c := range claims {
-		ids = append(ids, c.ID)
-	}
-	require.Contains(t, ids, now)
-	require.Contains(t, ids, other)
+	require.Len(t, claims, 1)
+	require.Equal(t, now, claims[0].ID)
+	ask.Class = job.Bulk
+	claims, err = b.Store.Claim(t.Context(), ask)
+	require.NoError(t, err)
+	require.Len(t, claims, 3)
+	require.True(t, slices.ContainsFunc(claims, func(c store.Claim) bool { return c.ID == other }))
+	ask.After = storetest.Tenant
+	claims, err = b.Store.Claim(t.Context(), ask)
+	require.NoError(t, err)
+	require.Empty(t, claims, "no tenant comes after the last one")
+	ask.After, ask.Without = "", []job.Tenant{storetest.Tenant}
+	claims, err = b.Store.Claim(t.Context(), ask)
+	require.NoError(t, err)
+	require.Empty(t, claims, "who has enough gets no more")
 }
 
 // A book that is being read does not keep a one-line request waiting.
@@ -528,4 +552,97 @@ func TestStopTwiceAndStartAgain(t *testing.T) {
 	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "Later."}})
 	b.run(t)
 	require.True(t, b.outcome(t, id).Queued)
+}
+
+// One tenant's documents, whatever they cost, leave places for those of others.
+func TestDocumentsOfOneTenantDoNotKeepThoseOfOthersWaiting(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.AddTenant(t, "other")
+	hang := make(chan struct{})
+	b.bucket.onReadOf = func(key string) {
+		if strings.HasPrefix(key, "uploads/"+string(storetest.Tenant)) {
+			<-hang
+		}
+	}
+	for i := range 12 {
+		class := job.Bulk
+		if i >= 6 {
+			class = job.Interactive
+		}
+		b.uploadOf(t, storetest.Tenant, class, job.MediaEPUB, epub(t, 1, 1, sentence))
+	}
+	b.run(t)
+	goOn := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(goOn)
+	planning := func() int {
+		return b.Count(t, `select count(*) from jobs where state = 'planning' and tenant_id = $1`, storetest.Tenant)
+	}
+	require.Eventually(t, func() bool { return planning() == 2 }, time.Minute, time.Millisecond)
+	for _, class := range []job.Class{job.Bulk, job.Interactive} {
+		require.True(t, b.outcome(t, b.uploadOf(t, "other", class, job.MediaEPUB, epub(t, 2, 3, sentence))).Queued)
+	}
+	require.Equal(t, 2, planning(), "half of the places")
+	goOn()
+	b.queued(t, 12+2)
+}
+
+// Planning has no horizon: what waits behind tens of thousands of jobs of
+// others is found at once.
+func TestALineIsPlannedHoweverMuchOfOthersWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	crowd := make([]string, 21)
+	for i := range crowd {
+		crowd[i] = fmt.Sprintf("crowd-%02d", i)
+		b.AddTenant(t, job.Tenant(crowd[i]))
+	}
+	b.Exec(t, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, source_key)
+select 'job_' || tenant || i, tenant, 'bulk', 'accepted', '{"input": {"upload": "upl_1"}}', 'fail', now() - interval '1 h', 'uploads/none'
+from unnest($1::text[]) tenant cross join generate_series(1, 1000) i`, crowd)
+	b.Exec(t, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at)
+select 'job_text' || i, $1, 'bulk', 'accepted', '{"input": {"text": "A text."}}', 'fail', now() - interval '1 h' from generate_series(1, 25000) i`, crowd[0])
+	line := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "From another tenant."}})
+	claims, err := b.Store.Claim(t.Context(), store.Ask{Input: store.Inline, Class: job.Bulk, Limit: 2})
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(claims, func(c store.Claim) bool { return c.ID == line }))
+	document := b.upload(t, job.MediaEPUB, epub(t, 1, 1, sentence))
+	ask := store.Ask{Input: store.Documents, Class: job.Bulk, Limit: 1}
+	var order []job.Tenant
+	for range 22 {
+		claims, err := b.Store.Claim(t.Context(), ask)
+		require.NoError(t, err)
+		require.Len(t, claims, 1)
+		ask.After = claims[0].Tenant
+		order = append(order, ask.After)
+	}
+	require.Equal(t, storetest.Tenant, order[21], "one of each in turn")
+	state, _, _ := b.State(t, document)
+	require.Equal(t, job.StatePlanning, state)
+}
+
+// Children that are killed from outside cost no document its plan.
+func TestReadersThatAreKilledLoseNothing(t *testing.T) { // not beside others: it kills what it finds
+	b := newBench(t, job.DefaultLimits())
+	var mu sync.Mutex
+	kills, open := 0, map[int]bool{}
+	b.bucket.onRead = func() { // while a child waits for bytes
+		mu.Lock()
+		defer mu.Unlock()
+		for _, pid := range readertest.Children(t) {
+			if kills < 20 && !open[pid] {
+				kills, open[pid] = kills+1, true
+				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			}
+		}
+	}
+	b.run(t)
+	for range 12 {
+		b.upload(t, job.MediaEPUB, epub(t, 3, 10, sentence))
+	}
+	b.queued(t, 12)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 20, kills)
+	require.Equal(t, 12*33, b.Count(t, `select sum(segments_total)::int from jobs`))
 }

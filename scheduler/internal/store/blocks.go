@@ -59,14 +59,21 @@ func newBlockWriter(s *Leased, plans []Plan) *blockWriter {
 func (w *blockWriter) read(ctx context.Context, p *Plan) error {
 	t := &totals{digest: job.NewOrderDigest(), waiting: map[string]float64{}}
 	w.totals[p.ID], w.current = t, nil
+	goesOn := false
 	for ch, err := range p.Chapters {
 		if err != nil {
 			return err
 		}
-		t.chapters++
 		t.segments += len(ch.Segments)
-		t.digest.Add(hex.EncodeToString(ch.Digest))
-		w.chapters.add(p.ID, ch)
+		if goesOn {
+			w.chapters.goOn(ch)
+		} else {
+			t.chapters++
+			w.chapters.add(p.ID, ch)
+		}
+		if goesOn = ch.More; !goesOn {
+			t.digest.Add(hex.EncodeToString(ch.Digest))
+		}
 		for i := range ch.Segments {
 			g := &ch.Segments[i]
 			g.Seconds = float64(float32(g.Seconds)) // as the block has it, so that sums agree

@@ -61,8 +61,10 @@ func newTerm(t *testing.T) *term {
 func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 	type call = func(context.Context, *store.Leased) error
 	return map[string]call{
-		"ClaimInline":       func(ctx context.Context, s *store.Leased) error { _, err := s.ClaimInline(ctx, 9); return err },
-		"ClaimDocuments":    func(ctx context.Context, s *store.Leased) error { _, err := s.ClaimDocuments(ctx, 9); return err },
+		"Claim": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.Claim(ctx, store.Ask{Class: job.Bulk, Limit: 9})
+			return err
+		},
 		"ClaimAgain":        func(ctx context.Context, s *store.Leased) error { _, err := s.ClaimAgain(ctx, b.planning); return err },
 		"RefundPlanAttempt": func(ctx context.Context, s *store.Leased) error { return s.RefundPlanAttempt(ctx, b.planning) },
 		"FailPlan": func(ctx context.Context, s *store.Leased) error {
@@ -133,7 +135,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, b.accepted)
 	before = b.Digest(t)
 	for _, name := range []string{ // those that need no other to have been before
-		"ClaimInline", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SavePayload", "SettleDelivery", "DeleteOld", "DeleteUploads",
+		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SavePayload", "SettleDelivery", "DeleteOld", "DeleteUploads",
 		"Step", "Split", "Forget", "CancelLate",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)

@@ -34,23 +34,32 @@ type Interrupted struct {
 	Attempts int
 }
 
-// Input says where the text of a job comes from.
+// Input says how a job is read.
 type Input bool
 
 // The inputs that jobs have.
 const (
-	Inline    Input = false // it came with the request
-	Documents Input = true  // an upload
+	Inline    Input = false // plain text or a list of texts that came with the request
+	Documents Input = true  // an upload, or text that is marked up: another process reads it
 )
 
-// ClaimInline moves up to limit accepted jobs with inline input to planning.
-func (s *Leased) ClaimInline(ctx context.Context, limit int) ([]Claim, error) {
-	return s.claim(ctx, "ClaimInline", limit)
+// Ask says which jobs a planner wants.
+type Ask struct {
+	Input   Input
+	Class   job.Class
+	After   job.Tenant   // tenants in the order of their names, from the one after it on; empty for the first
+	Without []job.Tenant // have enough
+	Limit   int          // jobs; of one tenant after the other
 }
 
-// ClaimDocuments moves up to limit accepted jobs with an upload to planning.
-func (s *Leased) ClaimDocuments(ctx context.Context, limit int) ([]Claim, error) {
-	return s.claim(ctx, "ClaimDocuments", limit)
+// Claim moves accepted jobs to planning, in no particular order. What it costs
+// grows with a.Limit alone.
+func (s *Leased) Claim(ctx context.Context, a Ask) ([]Claim, error) {
+	without := make([]string, len(a.Without))
+	for i, t := range a.Without {
+		without[i] = string(t)
+	}
+	return s.claim(ctx, "Claim", bool(a.Input), a.Class, a.After, a.Limit, a.Limit+len(without), without)
 }
 
 // ClaimAgain counts one more attempt at planning a job and returns it; none if
@@ -59,8 +68,8 @@ func (s *Leased) ClaimAgain(ctx context.Context, id job.ID) ([]Claim, error) {
 	return s.claim(ctx, "ClaimAgain", id)
 }
 
-func (s *Leased) claim(ctx context.Context, query string, arg any) ([]Claim, error) {
-	return change(ctx, s, query, []any{arg}, func(r pgx.CollectableRow) (c Claim, err error) {
+func (s *Leased) claim(ctx context.Context, query string, args ...any) ([]Claim, error) {
+	return change(ctx, s, query, args, func(r pgx.CollectableRow) (c Claim, err error) {
 		err = r.Scan(&c.ID, &c.Num, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
 		return c, err
 	})

@@ -27,13 +27,16 @@ type Plan struct {
 	Chapters iter.Seq2[*Chapter, error]
 }
 
-// Chapter is one planned chapter; Digest is the order digest of its keys.
+// Chapter is one planned chapter, or a part of one: those that follow begin with
+// the same ordinal until More is false. Digest is the order digest of all keys of
+// the chapter so far.
 type Chapter struct {
 	Ordinal       int
 	Title, Matter string
 	FirstSegment  int
 	Digest        []byte
 	Segments      []PlannedSegment
+	More          bool
 }
 
 // PlannedSegment is one segment as it will be spoken.
@@ -105,6 +108,13 @@ func (c *chapterColumns) add(id job.ID, ch *Chapter) {
 	c.first = append(c.first, int32(ch.FirstSegment))  //nolint:gosec // bounded by job.Limits
 	c.total = append(c.total, int32(len(ch.Segments))) //nolint:gosec // bounded by job.Limits
 	c.done, c.digests = append(c.done, 0), append(c.digests, ch.Digest)
+}
+
+// goOn adds a part of the chapter that was added last.
+func (c *chapterColumns) goOn(ch *Chapter) {
+	last := len(c.jobs) - 1
+	c.total[last] += int32(len(ch.Segments)) //nolint:gosec // bounded by job.Limits
+	c.digests[last] = ch.Digest
 }
 
 func (c *chapterColumns) only(mine map[job.ID]bool) chapterColumns {

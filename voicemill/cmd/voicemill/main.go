@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/voicemill/voicemill/scheduler"
 	"github.com/voicemill/voicemill/voicemill/internal/cli"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
@@ -15,7 +16,12 @@ import (
 // Set by -ldflags "-X main.version=…".
 var version = "dev"
 
-func main() { os.Exit(run()) }
+func main() {
+	if code, child := scheduler.ServeChild(os.Args, os.Stdin, os.Stdout); child {
+		os.Exit(code)
+	}
+	os.Exit(run())
+}
 
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

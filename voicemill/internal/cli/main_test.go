@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler"
 	"github.com/voicemill/voicemill/voicemill/internal/cli"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
@@ -20,6 +21,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
+	if code, child := scheduler.ServeChild(os.Args, os.Stdin, os.Stdout); child {
+		os.Exit(code)
+	}
 	testkit.Main(m,
 		// Idle connections of a client that the process would end with.
 		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),

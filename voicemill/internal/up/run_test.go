@@ -20,11 +20,15 @@ import (
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/scheduler"
 	"github.com/voicemill/voicemill/voicemill/internal/up"
 	"github.com/voicemill/voicemill/worker"
 )
 
 func TestMain(m *testing.M) {
+	if code, child := scheduler.ServeChild(os.Args, os.Stdin, os.Stdout); child {
+		os.Exit(code)
+	}
 	// gnet keeps a pool for the life of the process, from its package's start on.
 	testkit.Main(m, goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))

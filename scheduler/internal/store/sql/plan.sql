@@ -1,40 +1,31 @@
--- name: ClaimInline
--- Interactive jobs first, then one job of every tenant in turn, so that a
--- tenant with ten thousand texts does not stand before the others.
-with waiting as (
-    select id, tenant_id, class, accepted_at from jobs
-    where state = 'accepted' and finished_at is null and source_key is null
-    order by accepted_at limit 20000),
-ranked as (
-    select id, class, accepted_at,
-           row_number() over (partition by tenant_id, class order by accepted_at, id) as turn
-    from waiting),
+-- name: Claim
+-- Jobs of a class ($2) that are to be planned, with a document ($1) or without:
+-- one of each tenant in turn, from the tenant after $3 on, up to $4 in all and
+-- none of the tenants $6. It looks at $5 tenants and $4 jobs of each, however
+-- many wait.
+with recursive t as (
+    (select tenant_id, 1 as k from jobs
+     where state = 'accepted' and document = $1 and class = $2 and tenant_id > $3
+     order by tenant_id limit 1)
+    union all
+    select n.tenant_id, t.k + 1
+    from t cross join lateral (
+        select tenant_id from jobs
+        where state = 'accepted' and document = $1 and class = $2 and tenant_id > t.tenant_id
+        order by tenant_id limit 1) n
+    where t.k < $5::int),
+waiting as (
+    select j.id, t.tenant_id, row_number() over (partition by t.tenant_id order by j.accepted_at, j.id) as turn
+    from t cross join lateral (
+        select id, accepted_at from jobs
+        where state = 'accepted' and document = $1 and class = $2 and tenant_id = t.tenant_id
+        order by accepted_at, id limit $4) j
+    where t.tenant_id <> all ($6::text[])),
 picked as (
-    select j.id from ranked r join jobs j using (id)
+    select j.id from waiting w join jobs j using (id)
     where j.state = 'accepted'
-    order by r.class = 'interactive' desc, r.turn, r.accepted_at, j.id
-    limit $1
-    for no key update of j skip locked)
-update jobs j
-set state = 'planning', plan_attempts = j.plan_attempts + 1, version = j.version + 1
-from picked p
-where j.id = p.id
-returning j.id, j.num, j.tenant_id, j.class, j.spec, coalesce(j.source_key, ''), coalesce(j.source_etag, ''), j.plan_attempts;
-
--- name: ClaimDocuments
-with waiting as (
-    select id, tenant_id, class, accepted_at from jobs
-    where state = 'accepted' and finished_at is null and source_key is not null
-    order by accepted_at limit 20000),
-ranked as (
-    select id, class, accepted_at,
-           row_number() over (partition by tenant_id, class order by accepted_at, id) as turn
-    from waiting),
-picked as (
-    select j.id from ranked r join jobs j using (id)
-    where j.state = 'accepted'
-    order by r.class = 'interactive' desc, r.turn, r.accepted_at, j.id
-    limit $1
+    order by w.turn, w.tenant_id
+    limit $4
     for no key update of j skip locked)
 update jobs j
 set state = 'planning', plan_attempts = j.plan_attempts + 1, version = j.version + 1
@@ -52,7 +43,7 @@ update jobs set plan_attempts = greatest(plan_attempts - 1, 0) where id = any ($
 
 -- name: InterruptedPlans
 select id, plan_attempts from jobs
-where state = 'planning' and finished_at is null and (source_key is not null) = $1
+where state = 'planning' and finished_at is null and document = $1
 order by accepted_at;
 
 -- name: LockPlanning
