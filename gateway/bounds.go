@@ -15,6 +15,7 @@ type Bounds struct {
 	BodyBytes     int           `help:"Largest body of a request, or line of a batch, in bytes, unpacked." default:"1048576"`
 	TextBytes     int           `help:"Largest text of a job that is not uploaded, in bytes." default:"262144"`
 	BatchLines    int           `help:"Jobs of one batch at most." default:"10000"`
+	Streams       int           `help:"Bodies under way at the same time, in both directions; one API key has half of them at most, one tenant two thirds." default:"1024"`
 	HeadTimeout   time.Duration `help:"Time for the head of a request to arrive." default:"10s"`
 	BodyTimeout   time.Duration `help:"Time for the body of a request to arrive; one that is read while it arrives may take longer if it keeps coming." default:"60s"`
 	IdleTimeout   time.Duration `help:"How long a connection may be silent between two requests." default:"75s"`
@@ -24,7 +25,7 @@ type Bounds struct {
 // defaultBounds returns the same defaults as the tags.
 func defaultBounds() Bounds {
 	return Bounds{
-		AcceptRate: 10_000, MaxBuffered: 256 << 20, HeadBytes: 16 << 10, BodyBytes: maxBodyBytes, TextBytes: 256 << 10, BatchLines: maxBatchLines,
+		AcceptRate: 10_000, MaxBuffered: 256 << 20, HeadBytes: 16 << 10, BodyBytes: maxBodyBytes, TextBytes: 256 << 10, BatchLines: maxBatchLines, Streams: 1024,
 		HeadTimeout: 10 * time.Second, BodyTimeout: time.Minute, IdleTimeout: 75 * time.Second, AnswerTimeout: 2 * time.Minute,
 	}
 }
@@ -36,6 +37,7 @@ func (b Bounds) maxHold() time.Duration { return b.AnswerTimeout - b.AnswerTimeo
 // apply sets the bounds in what the edge is told.
 func (b Bounds) apply(e *edge.Config) {
 	e.AcceptRate, e.MaxBuffered = b.AcceptRate, b.MaxBuffered
+	e.MaxStreams = b.Streams
 	e.Limits = http1.DefaultLimits()
 	e.Limits.HeadBytes, e.Limits.BodyBytes = b.HeadBytes, int64(b.BodyBytes)
 	e.Limits.TargetBytes = min(e.Limits.TargetBytes, b.HeadBytes)

@@ -87,6 +87,7 @@ func (c Config) api() api.Config {
 	a := api.DefaultConfig()
 	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
 	a.Limits.TextBytes, a.BodyBytes, a.BatchLines = c.Bounds.TextBytes, c.Bounds.BodyBytes, c.Bounds.BatchLines
+	a.Streams = c.Bounds.Streams
 	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
 	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
 	a.CallbackPorts = job.CallbackPorts(c.CallbackAllowPorts)

@@ -327,3 +327,40 @@ func TestBoundsThatMakeNoSenseAreRefused(t *testing.T) {
 		require.ErrorContains(t, cfg.Validate(), want)
 	}
 }
+
+// unfinished begins a batch and leaves it open until the test ends.
+func (w *world) unfinished(key string) (status int, again string) {
+	w.t.Helper()
+	r, body := io.Pipe()
+	w.t.Cleanup(func() { _ = body.Close() })
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/v1/jobs:batch", r)
+	require.NoError(w.t, err)
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	go func() { _, _ = io.WriteString(body, hello+"\n") }()
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req) // the contract would read the body to its end
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp.StatusCode, resp.Header.Get("Retry-After")
+}
+
+func TestOneKeyDoesNotTakeEveryBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.Bounds.Streams = 6 })
+	status, again := http.StatusOK, ""
+	for n := 0; status == http.StatusOK && n < 7; n++ {
+		status, again = w.unfinished(w.key)
+	}
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.NotEmpty(t, again)
+	require.Contains(t, w.metrics(), "voicemill_gateway_body_streams 3")
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key-streams"} 1`)
+	second := w.newKey(tenant, gateway.Scopes()...)
+	status, _ = w.unfinished(second)
+	require.Equal(t, http.StatusOK, status)
+	status, _ = w.unfinished(second)
+	require.Equal(t, http.StatusTooManyRequests, status, "the tenant has two thirds")
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="tenant-streams"} 1`)
+	status, _ = w.unfinished(w.other)
+	require.Equal(t, http.StatusOK, status)
+}

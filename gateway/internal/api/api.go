@@ -44,6 +44,7 @@ type Config struct {
 	PresignExpiry   time.Duration // how long a link to an artifact works
 	BodyBytes       int           // of a body after it was unpacked, and of one line of a batch
 	BatchLines      int           // jobs of one batch
+	Streams         int           // bodies under way at a time
 	LoopBytes       int           // larger bodies are read off the event loop
 	CallbackPrivate bool          // callbacks may go to private addresses
 	CallbackAllowed []netip.Prefix
@@ -54,7 +55,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Limits: job.DefaultLimits(), MaxWait: time.Minute, Watches: 10_000, KeyWatches: 1000, Heartbeat: 15 * time.Second,
-		PresignExpiry: 15 * time.Minute, BodyBytes: 1 << 20, BatchLines: 10_000, LoopBytes: 8 << 10,
+		PresignExpiry: 15 * time.Minute, BodyBytes: 1 << 20, BatchLines: 10_000, Streams: 1024, LoopBytes: 8 << 10,
 		CallbackPorts: job.CallbackPorts(nil),
 	}
 }
@@ -119,6 +120,8 @@ type API struct {
 
 	watches  *watches
 	speaking atomic.Int64
+	streams  *limit.Shares
+	coders   *limit.Shares // of ffmpeg; nil without
 	pieces   pieces
 
 	specs    *strictjson.Schema[job.Spec]
@@ -141,11 +144,18 @@ func New(cfg Config, dep Deps) (*API, error) {
 	if cfg.Watches < 1 || cfg.KeyWatches < 1 || cfg.Heartbeat <= 0 {
 		return nil, fmt.Errorf("api: watches (%d), watches of a key (%d) and heartbeat (%s) must be positive", cfg.Watches, cfg.KeyWatches, cfg.Heartbeat)
 	}
-	return &API{
-		cfg: cfg, dep: dep, table: routes(), watches: newWatches(cfg.Watches, cfg.KeyWatches),
+	if cfg.Streams < 1 {
+		return nil, fmt.Errorf("api: bodies under way are %d; they must be positive", cfg.Streams)
+	}
+	a := &API{
+		cfg: cfg, dep: dep, table: routes(), streams: limit.NewShares(cfg.Streams, limit.KeyStreams, limit.TenantStreams, shedStreams), watches: newWatches(cfg.Watches, cfg.KeyWatches),
 		specs: strictjson.For[job.Spec](), speeches: strictjson.For[speechRequest](),
 		uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
-	}, nil
+	}
+	if dep.Transcoder != nil {
+		a.coders = limit.NewShares(dep.Transcoder.Max(), limit.KeyTranscodes, limit.TenantTranscodes, shedTranscodes)
+	}
+	return a, nil
 }
 
 // Serve answers one call. It does not block, so an event loop may call it; the

@@ -113,6 +113,27 @@ func (a *API) occupy(c *Call) (release func(), full limit.Quota) {
 	return func() { a.dep.Guard.Release(key, tenant) }, limit.None
 }
 
+// fullError says that a place that is held for long is not to be had.
+type fullError struct {
+	quota  limit.Quota
+	public string
+}
+
+// Error implements error.
+func (e *fullError) Error() string { return "api: no place: " + string(e.quota) }
+
+// share takes a place for a call. full is what to say if there is none for anybody.
+func share(s *limit.Shares, c *Call, full string) (release func(), err error) {
+	release, quota := s.Take(c.Identity.KeyID, string(c.Identity.Tenant))
+	switch name := quotaNames[quota]; {
+	case quota == limit.None:
+		return release, nil
+	case name != "":
+		return nil, &fullError{quota, "Too many " + name + "; try again later."}
+	}
+	return nil, &fullError{quota, full}
+}
+
 // Admission counts a connection against the limits of the key that opened it, and
 // returns what ends that. ok is false if there are too many.
 type Admission func() (release func(), ok bool)
@@ -142,6 +163,8 @@ var quotaNames = map[limit.Quota]string{
 	limit.KeyCharacters: "characters of this API key", limit.TenantCharacters: "characters of this tenant",
 	limit.KeyHeld: "waiting requests of this API key", limit.TenantHeld: "waiting requests of this tenant",
 	limit.KeyConnections: "connections of this API key", limit.TenantConnections: "connections of this tenant",
+	limit.KeyStreams: "bodies under way with this API key", limit.TenantStreams: "bodies under way of this tenant",
+	limit.KeyTranscodes: "speeches being compressed with this API key (wav and pcm need no place)", limit.TenantTranscodes: "speeches being compressed of this tenant (wav and pcm need no place)",
 }
 
 func (a *API) tooMany(c *Call, q limit.Quota, wait time.Duration) {

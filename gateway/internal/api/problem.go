@@ -143,6 +143,9 @@ func (a *API) fail(c *Call, err error) {
 
 // failure makes the answer that err is.
 func (a *API) failure(c *Call, err error) *Answer {
+	if e, ok := errors.AsType[*fullError](err); ok {
+		return a.noRoom(c, e)
+	}
 	s := byKind[job.KindOf(err)]
 	if s == overloaded {
 		a.shedFor(err)
@@ -152,6 +155,19 @@ func (a *API) failure(c *Call, err error) *Answer {
 	}
 	answer := a.problem(c, s, job.PublicOf(err, ""))
 	answer.Err = err
+	return answer
+}
+
+// noRoom is failure for a place that is not to be had: 429 if that is because of
+// the caller's own.
+func (a *API) noRoom(c *Call, e *fullError) *Answer {
+	a.shed(string(e.quota))
+	s := overloaded
+	if quotaNames[e.quota] != "" {
+		s = tooManyRequests
+	}
+	answer := a.problem(c, s, e.public)
+	answer.Err = &job.Error{Op: "api.noRoom", Kind: job.Overloaded, Err: e}
 	return answer
 }
 

@@ -45,6 +45,8 @@ type sound struct {
 	fed    chan struct{}     // closed when feeding has ended
 	fedErr error             // how, once it has
 	stop   context.CancelFunc
+
+	release func() // gives the place of ffmpeg back
 }
 
 // sound prepares the body.
@@ -68,13 +70,18 @@ func (s *speech) sound(first playback.Segment) (*sound, error) {
 		}
 		in.Format = transcode.PCM
 	}
+	release, err := share(s.a.coders, s.c, "Too much audio is being compressed; try again later, or ask for wav or pcm.")
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(s.c.Context())
 	coder, err := s.a.dep.Transcoder.Start(ctx, in)
 	if err != nil {
 		stop()
+		release()
 		return nil, err
 	}
-	o.coder, o.stop, o.fed = coder, stop, make(chan struct{})
+	o.coder, o.release, o.stop, o.fed = coder, release, stop, make(chan struct{})
 	go o.feed(ctx) // ends with ctx or the sound, and is waited for in close
 	return o, nil
 }
@@ -85,6 +92,7 @@ func (o *sound) close() {
 	if o.coder != nil {
 		o.coder.Close()
 		<-o.fed
+		o.release()
 	}
 	o.s.player.Close()
 }

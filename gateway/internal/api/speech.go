@@ -307,12 +307,10 @@ func (s *speech) begin(first playback.Segment) {
 		s.giveUp(err)
 		return
 	}
-	if stream.Go(func() { s.carry(stream, sound) }) {
-		return
+	if err := s.a.body(s.c, stream, func() { s.carry(stream, sound) }); err != nil {
+		sound.close()
+		s.giveUp(err)
 	}
-	sound.close()
-	s.a.shed(shedStreams)
-	s.giveUp(&job.Error{Op: "api.speak", Kind: job.Overloaded, Public: "Too many answers are under way; try again later."})
 }
 
 // carry answers 200; what follows is the sound, as fast as the client takes it.

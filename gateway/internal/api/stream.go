@@ -69,15 +69,31 @@ func (a *API) stream(c *Call, r *route) {
 
 // carry runs what may take as long as a client reads or writes.
 func (a *API) carry(c *Call, x Streamable, task func()) {
-	started := x.Go(func() {
+	err := a.body(c, x, func() {
 		defer a.rescue(c, func() { a.fail(c, errPanic) })
 		c.enter(stageWork)
 		task()
 	})
-	if !started {
-		a.shed(shedStreams)
-		a.refuse(c, overloaded, "Too many bodies are under way; try again later.")
+	if err != nil {
+		a.fail(c, err)
 	}
+}
+
+// body runs task on a goroutine of its own, or returns why there is no room.
+func (a *API) body(c *Call, x Streamable, task func()) error {
+	release, err := share(a.streams, c, "Too many bodies are under way; try again later.")
+	if err != nil {
+		return err
+	}
+	started := x.Go(func() {
+		defer release()
+		task()
+	})
+	if !started {
+		release()
+		return &fullError{shedStreams, "Too many bodies are under way; try again later."}
+	}
+	return nil
 }
 
 // failBody answers with what a body could not be read for.

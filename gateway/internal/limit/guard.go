@@ -65,11 +65,15 @@ const (
 	TenantHeld        Quota = "tenant-held"
 	KeyConnections    Quota = "key-connections"
 	TenantConnections Quota = "tenant-connections"
+	KeyStreams        Quota = "key-streams"
+	TenantStreams     Quota = "tenant-streams"
+	KeyTranscodes     Quota = "key-transcodes"
+	TenantTranscodes  Quota = "tenant-transcodes"
 )
 
 // Quotas lists every quota.
 func Quotas() []Quota {
-	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld, KeyConnections, TenantConnections}
+	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld, KeyConnections, TenantConnections, KeyStreams, TenantStreams, KeyTranscodes, TenantTranscodes}
 }
 
 // Verdict is what one request may. Quota is the limit that refused it or, of

@@ -193,3 +193,39 @@ func BenchmarkRequest(b *testing.B) {
 		g.Request("key", "tenant", now)
 	}
 }
+
+func TestWhoWantsEveryPlaceLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	s := limit.NewShares(60, limit.KeyStreams, limit.TenantStreams, "streams")
+	take := func(key, tenant string) (n int, why limit.Quota, release func()) {
+		for {
+			r, full := s.Take(key, tenant)
+			if full != limit.None {
+				return n, full, release
+			}
+			n, release = n+1, r
+		}
+	}
+	n, why, release := take("greedy", "t")
+	require.Equal(t, 30, n)
+	require.Equal(t, limit.KeyStreams, why)
+	n, why, _ = take("second", "t") // of the same tenant, which has two thirds then
+	require.Equal(t, 10, n)
+	require.Equal(t, limit.TenantStreams, why)
+	n, _, _ = take("other", "u")
+	require.Equal(t, 10, n, "half of what was free")
+	release()
+	_, why = s.Take("greedy", "t")
+	require.Equal(t, limit.KeyStreams, why, "it holds more than are free")
+	for k := range 20 {
+		if _, why = s.Take(fmt.Sprint("k", k), fmt.Sprint("t", k)); why != limit.None {
+			require.Equal(t, 11, k)
+			break
+		}
+	}
+	require.Equal(t, limit.Quota("streams"), why)
+
+	one := limit.NewShares(1, limit.KeyTranscodes, limit.TenantTranscodes, "transcodes")
+	_, why = one.Take("k", "t")
+	require.Equal(t, limit.None, why)
+}

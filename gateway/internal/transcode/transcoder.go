@@ -141,6 +141,9 @@ func (t *Transcoder) Formats(ctx context.Context) ([]Format, error) {
 	}
 }
 
+// Max returns how many processes there may be.
+func (t *Transcoder) Max() int { return t.cfg.Max }
+
 // Running returns how many processes there are.
 func (t *Transcoder) Running() int { return len(t.slots) }
 
