@@ -20,6 +20,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/client"
+	"github.com/voicemill/voicemill/gateway"
 	gwapi "github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/job"
 )
@@ -351,4 +352,37 @@ func TestTheStaticBinaryIsSmallAndLinksNoServers(t *testing.T) {
 	for _, banned := range []string{"nats-server", "versitygw", "kin-openapi", "testify"} {
 		require.False(t, slices.ContainsFunc(deps, func(d string) bool { return strings.Contains(d, banned) }), banned)
 	}
+}
+
+func TestWrongKeysAreNotAskedForWithoutEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "").Status)
+	const tries = 600
+	var flood strings.Builder
+	for n := range tries {
+		fmt.Fprintf(&flood, "GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer vm_%026d\r\n\r\n", n)
+	}
+	r := w.say(flood.String())
+	var refused, turnedAway int
+	for range tries {
+		resp, err := http.ReadResponse(r, nil)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		switch resp.StatusCode {
+		case http.StatusUnauthorized:
+			refused++
+		case http.StatusServiceUnavailable:
+			turnedAway++
+			require.NotEmpty(t, resp.Header.Get("Retry-After"))
+		default:
+			t.Fatalf("a wrong key is answered %d", resp.StatusCode)
+		}
+	}
+	require.GreaterOrEqual(t, refused, 200)
+	require.Positive(t, turnedAway)
+	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="unknown-keys"}`)
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "").Status, "a good key that is remembered")
+	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "", "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...)).Status, "a good key that is not")
 }

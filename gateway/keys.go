@@ -32,12 +32,11 @@ func CreateKey(ctx context.Context, db *pg.Pool, tenant job.Tenant, name string,
 		}
 		allowed = append(allowed, auth.Scope(s))
 	}
-	st, err := store.New(db, random)
+	ring, err := OpenKeyring(db, tenant, random)
 	if err != nil {
 		return "", err
 	}
-	_, secret, err = st.CreateKey(ctx, tenant, "", name, allowed)
-	return secret, err
+	return ring.create(ctx, name, allowed)
 }
 
 // Tenant is one owner of jobs.
@@ -65,6 +64,7 @@ func Tenants(ctx context.Context, db *pg.Pool) ([]Tenant, error) {
 
 // Keyring is the keys of one tenant, for whoever sets up a deployment.
 type Keyring struct {
+	db     *pg.Pool
 	store  *store.Store
 	tenant job.Tenant
 	random io.Reader
@@ -76,11 +76,43 @@ func OpenKeyring(db *pg.Pool, tenant job.Tenant, random io.Reader) (*Keyring, er
 	if err != nil {
 		return nil, err
 	}
-	return &Keyring{store: st, tenant: tenant, random: random}, nil
+	return &Keyring{db: db, store: st, tenant: tenant, random: random}, nil
 }
 
 // Secret returns a new secret, which is no key until it is registered.
-func (k *Keyring) Secret() (string, error) { return job.NewToken("vm_", k.random) }
+func (k *Keyring) Secret(ctx context.Context) (string, error) {
+	key, err := idSecret(ctx, k.db, k.random)
+	if err != nil {
+		return "", err
+	}
+	return auth.NewSecrets(key, k.random).Make()
+}
+
+// create makes a key and returns its secret.
+func (k *Keyring) create(ctx context.Context, name string, scopes []auth.Scope) (secret string, err error) {
+	if secret, err = k.Secret(ctx); err != nil {
+		return "", err
+	}
+	return secret, k.register(ctx, name, scopes, auth.HashKey(secret))
+}
+
+func (k *Keyring) register(ctx context.Context, name string, scopes []auth.Scope, hash auth.Hash) error {
+	id, err := k.store.NewKeyID()
+	if err != nil {
+		return err
+	}
+	_, err = k.store.RegisterKey(ctx, k.tenant, store.Key{ID: id, Name: name, Scopes: scopes}, hash)
+	return err
+}
+
+// idSecret returns the deployment's secret that job ids and API keys are tagged with.
+func idSecret(ctx context.Context, db *pg.Pool, random io.Reader) ([]byte, error) {
+	key := make([]byte, idKeyBytes)
+	if _, err := io.ReadFull(random, key); err != nil {
+		return nil, fmt.Errorf("read random bytes: %w", err)
+	}
+	return pg.Setting(ctx, db, idKey, func() []byte { return key })
+}
 
 // Registered reports whether secret is a key of the tenant that works.
 func (k *Keyring) Registered(ctx context.Context, secret string) (bool, error) {
@@ -95,12 +127,7 @@ func (k *Keyring) Register(ctx context.Context, name, secret string) error {
 	if !ok {
 		return &job.Error{Op: "gateway.Register", Kind: job.Invalid, Public: "That has not the shape of an API key."}
 	}
-	id, err := k.store.NewKeyID()
-	if err != nil {
-		return err
-	}
-	_, err = k.store.RegisterKey(ctx, k.tenant, store.Key{ID: id, Name: name, Scopes: auth.Scopes()}, hash)
-	return err
+	return k.register(ctx, name, auth.Scopes(), hash)
 }
 
 // Administered reports whether a key with the scope admin works.
@@ -112,13 +139,13 @@ func (k *Keyring) Administered(ctx context.Context) (bool, error) {
 // EnsureKey creates a first key with every scope if the tenant has none that
 // works; created is false and secret empty if it has one.
 func EnsureKey(ctx context.Context, db *pg.Pool, tenant job.Tenant, random io.Reader) (secret string, created bool, err error) {
-	st, err := store.New(db, random)
+	ring, err := OpenKeyring(db, tenant, random)
 	if err != nil {
 		return "", false, err
 	}
-	if n, err := st.CountKeys(ctx, tenant); err != nil || n > 0 {
+	if n, err := ring.store.CountKeys(ctx, tenant); err != nil || n > 0 {
 		return "", false, err
 	}
-	_, secret, err = st.CreateKey(ctx, tenant, "", "first key", auth.Scopes())
+	secret, err = ring.create(ctx, "first key", auth.Scopes())
 	return secret, err == nil, err
 }

@@ -52,7 +52,7 @@ type Deps struct {
 	Voiced   func()          // is told once, after Ready, when there are voices and jobs are accepted; may be nil
 }
 
-// idKey is the setting that the tags of job ids are keyed with.
+// idKey is the setting that the tags of job ids and API keys are keyed with.
 const (
 	idKey      = "id_key"
 	idKeyBytes = 32
@@ -159,11 +159,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 
 // handler joins what answers requests.
 func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
-	key := make([]byte, idKeyBytes)
-	if _, err := io.ReadFull(g.dep.Random, key); err != nil {
-		return nil, fmt.Errorf("read random bytes: %w", err)
-	}
-	key, err := pg.Setting(ctx, g.dep.DB, idKey, func() []byte { return key })
+	key, err := idSecret(ctx, g.dep.DB, g.dep.Random)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +178,7 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	metrics := carrier.NewMetrics(g.dep.Registry)
 	deps := api.Deps{
 		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
-		Voices: g.voice, Keys: keys, Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
+		Voices: g.voice, Keys: keys, Secrets: auth.NewSecrets(key, g.dep.Random), Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 		Transcoder: g.coder,
 	}
 	verifier, done, err := g.cfg.JWT.tokens()

@@ -112,13 +112,15 @@ func (a *API) createKey(c *Call) {
 	if !ok {
 		return
 	}
-	var k store.Key
-	var secret string
-	if r.Certificate {
-		k, err = a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, store.Key{ID: owner, Name: r.Name, Scopes: r.Scopes, Certificate: true}, c.Certificate)
-	} else {
-		k, secret, err = a.dep.Store.CreateKey(c.Context(), c.Identity.Tenant, owner, r.Name, r.Scopes)
+	secret, hash := "", c.Certificate
+	if !r.Certificate {
+		if secret, err = a.dep.Secrets.Make(); err != nil {
+			a.fail(c, err)
+			return
+		}
+		hash = auth.HashKey(secret)
 	}
+	k, err := a.dep.Store.RegisterKey(c.Context(), c.Identity.Tenant, store.Key{ID: owner, Name: r.Name, Scopes: r.Scopes, Certificate: r.Certificate}, hash)
 	switch taken := err != nil && job.KindOf(err) == job.Conflict; {
 	case taken && owner != id: // unless the first request was cut off before it made the key
 		a.refuse(c, conflict, "This Idempotency-Key has created the API key "+owner+" before; its secret was shown then.")

@@ -100,6 +100,8 @@ type Deps struct {
 	Hub    *watch.Hub
 	Voices *voices.Directory
 	Keys   *auth.Cache
+	// Secrets makes those of API keys.
+	Secrets *auth.Secrets
 	// Documents answers for jobs from memory; whoever hears of a change tells it.
 	Documents  *documents.Cache
 	Minter     *job.Minter
@@ -119,6 +121,7 @@ type API struct {
 	asked singleflight.Group // look-ups of keys and tokens under way, by hash
 
 	watches  *watches
+	guesses  *limit.Bucket // keys that were not made here and do not exist
 	speaking atomic.Int64
 	streams  *limit.Shares
 	coders   *limit.Shares // of ffmpeg; nil without
@@ -148,7 +151,7 @@ func New(cfg Config, dep Deps) (*API, error) {
 		return nil, fmt.Errorf("api: bodies under way are %d; they must be positive", cfg.Streams)
 	}
 	a := &API{
-		cfg: cfg, dep: dep, table: routes(), streams: limit.NewShares(cfg.Streams, limit.KeyStreams, limit.TenantStreams, shedStreams), watches: newWatches(cfg.Watches, cfg.KeyWatches),
+		cfg: cfg, dep: dep, table: routes(), streams: limit.NewShares(cfg.Streams, limit.KeyStreams, limit.TenantStreams, shedStreams), guesses: limit.NewBucket(guessRate), watches: newWatches(cfg.Watches, cfg.KeyWatches),
 		specs: strictjson.For[job.Spec](), speeches: strictjson.For[speechRequest](),
 		uploads: strictjson.For[uploadRequest](), keys: strictjson.For[keyRequest](),
 	}
@@ -178,7 +181,8 @@ func (a *API) Serve(c *Call) {
 		a.notAllowed(c, append(allow, http.MethodOptions))
 		return
 	}
-	if !a.shown(c, r) {
+	field, ok := a.shown(c, r)
+	if !ok {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")
 		return
 	}
@@ -190,10 +194,19 @@ func (a *API) Serve(c *Call) {
 		a.enter(c, r, id)
 		return
 	}
+	known := field == nil || c.Token != nil || a.dep.Secrets.Made(field)
+	if wait := a.guess(known, c.Started); wait > 0 {
+		a.shed(shedGuesses)
+		a.turnAway(c, overloaded, "Too many unknown API keys are tried right now; try again later.", wait)
+		return
+	}
 	rest := func(ctx context.Context) {
 		c.enter(stageAuth)
 		id, err := a.who(ctx, c)
 		c.enter(stageWork)
+		if !known && id != nil {
+			a.guesses.Give()
+		}
 		if err != nil {
 			a.fail(c, err)
 			return
@@ -214,14 +227,30 @@ func (a *API) ServeDetached(c *Call) {
 	a.Serve(c)
 }
 
-// shown finds what the caller shows: an API key, an access token or a certificate.
-// A browser can set no field on a WebSocket or an EventSource, so their routes take
-// the first two from the query, too.
-func (a *API) shown(c *Call, r *route) (ok bool) {
-	if c.Key != (auth.Hash{}) {
-		return true
+// guessRate is how many API keys that were not made here and do not exist the store
+// is asked for. An operator may choose a key, so they cannot be refused unasked.
+//
+//nolint:gochecknoglobals // a constant
+var guessRate = limit.Rate{Count: 50, Per: time.Second, Burst: 200}
+
+// guess counts the question for a key, unless it is known to be one. wait says how
+// long it may not be asked.
+func (a *API) guess(known bool, at time.Time) (wait time.Duration) {
+	if known {
+		return 0
 	}
-	field := c.Header("authorization")
+	return a.guesses.Take(at)
+}
+
+// shown finds what the caller shows: an API key or an access token, with the field
+// that it came in, or a certificate. A browser can set no field on a WebSocket or
+// an EventSource, so their routes take the first two from the query, too. field is
+// nil if the carrier knows what was shown.
+func (a *API) shown(c *Call, r *route) (field []byte, ok bool) {
+	if c.Key != (auth.Hash{}) {
+		return nil, true
+	}
+	field = c.Header("authorization")
 	if field == nil && r.browser {
 		q, err := url.ParseQuery(string(c.Query()))
 		if err == nil && len(q[accessToken]) == 1 {
@@ -230,13 +259,13 @@ func (a *API) shown(c *Call, r *route) (ok bool) {
 	}
 	if field == nil && c.Certificate != (auth.Hash{}) {
 		c.Key = c.Certificate
-		return true
+		return nil, true
 	}
 	if c.Key, ok = auth.Bearer(field); !ok && a.dep.Tokens != nil {
 		c.Token, c.Key, ok = auth.Token(field)
 		c.Token = bytes.Clone(c.Token) // it lies in the request
 	}
-	return ok
+	return field, ok
 }
 
 const accessToken = "access_token" // RFC 6750 section 2.3

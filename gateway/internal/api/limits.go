@@ -45,6 +45,7 @@ const (
 	shedInteractive = "intake-interactive"
 	shedStreams     = "streams"
 	shedIntake      = "intake-queue"
+	shedGuesses     = "unknown-keys"
 	shedReads       = "reads"
 	shedWaits       = "waits"
 	shedTranscodes  = "transcodes"
@@ -188,7 +189,7 @@ func (a *API) turnAway(c *Call, s slug, detail string, wait time.Duration) {
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, ShedCalls}
+	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedGuesses, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, ShedCalls}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -180,5 +181,51 @@ func TestAFloodOfWrongKeysDoesNotGrowTheCache(t *testing.T) {
 		binary.BigEndian.PutUint64(h[:], uint64(n))
 		c.Put(h, nil, now)
 		require.LessOrEqual(t, c.Len(), 100)
+	}
+}
+
+func TestAFloodOfWrongKeysForgetsNoGoodOne(t *testing.T) {
+	t.Parallel()
+	cfg := auth.DefaultConfig()
+	cfg.Entries = 100
+	c, err := auth.NewCache(cfg)
+	require.NoError(t, err)
+	now, good := time.Unix(1_000_000, 0), auth.HashKey("good")
+	c.Put(good, &auth.Identity{KeyID: "key_1"}, now)
+	for n := range 10_000 {
+		var h auth.Hash
+		binary.BigEndian.PutUint64(h[:], uint64(n))
+		c.Put(h, nil, now)
+	}
+	id, fresh := c.Get(good, now)
+	require.True(t, fresh)
+	require.Equal(t, "key_1", id.KeyID)
+	c.Put(good, nil, now) // it was revoked
+	id, fresh = c.Get(good, now)
+	require.True(t, fresh)
+	require.Nil(t, id)
+	c.Put(good, &auth.Identity{KeyID: "key_1"}, now)
+	id, _ = c.Get(good, now)
+	require.NotNil(t, id)
+}
+
+func TestASecretThatWasMadeHereIsKnownWithoutAsking(t *testing.T) {
+	t.Parallel()
+	ours, others := auth.NewSecrets([]byte("0123456789abcdef"), rand.Reader), auth.NewSecrets([]byte("fedcba9876543210"), rand.Reader)
+	made, err := ours.Make()
+	require.NoError(t, err)
+	require.Len(t, made, 39)
+	h, ok := auth.Bearer([]byte("Bearer " + made))
+	require.True(t, ok)
+	require.Equal(t, auth.HashKey(made), h)
+	require.True(t, ours.Made([]byte("bearer "+made)))
+	require.False(t, others.Made([]byte("Bearer "+made)))
+	for i := len("vm_"); i < len(made); i++ {
+		bad := []byte("Bearer " + made)
+		bad[len("Bearer ")+i] ^= 1
+		require.False(t, ours.Made(bad), "%s", bad)
+	}
+	for _, bad := range []string{"", "Bearer", "Bearer " + secret, "Bearer " + made[:38], "Bearer " + made + "0", "Basic " + made, "Bearer " + strings.ToUpper(made)} {
+		require.False(t, ours.Made([]byte(bad)), bad)
 	}
 }

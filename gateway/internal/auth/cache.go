@@ -12,7 +12,7 @@ import (
 type Config struct {
 	Keep        time.Duration // how long a key that exists is believed
 	KeepUnknown time.Duration // how long a key that does not exist is refused
-	Entries     int           // most keys remembered
+	Entries     int           // most keys remembered, and as many that do not exist
 }
 
 // DefaultConfig returns 30 s for keys that exist, 2 s for others, 10,000 keys.
@@ -28,9 +28,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Cache remembers who a key belongs to, and which keys do not exist. It holds
-// two generations of half its size: when the younger is full it becomes the
-// older and the older is forgotten, so a flood of wrong keys cannot grow it.
+// Cache remembers who a key belongs to, and which keys do not exist. The latter
+// are kept apart, so that a flood of wrong keys makes nobody ask for a good one.
 //
 // A key in use is looked up again before it stops being believed: it is on
 // [Cache.Due] once a second when two thirds of Keep are over, so that the
@@ -40,10 +39,40 @@ type Cache struct {
 	cfg Config
 	due chan Hash
 
-	mu           sync.RWMutex
-	young, older map[Hash]answer // guarded by mu
-	changes      uint64          // guarded by mu: keys made or revoked here
+	mu      sync.RWMutex
+	good    generations // guarded by mu
+	wrong   generations // guarded by mu
+	changes uint64      // guarded by mu: keys made or revoked here
 }
+
+// generations are answers, in two maps of half the size: when the younger is full
+// it becomes the older and the older is forgotten.
+type generations struct {
+	most         int
+	young, older map[Hash]answer
+}
+
+func (g *generations) get(h Hash) (answer, bool) {
+	a, ok := g.young[h]
+	if !ok {
+		a, ok = g.older[h]
+	}
+	return a, ok
+}
+
+func (g *generations) put(a answer) {
+	if len(g.young) >= g.most/2 || g.young == nil {
+		g.older, g.young = g.young, make(map[Hash]answer)
+	}
+	g.young[a.hash] = a
+}
+
+func (g *generations) drop(h Hash) {
+	delete(g.young, h)
+	delete(g.older, h)
+}
+
+func (g *generations) len() int { return len(g.young) + len(g.older) }
 
 type answer struct {
 	hash  Hash
@@ -71,7 +100,7 @@ func NewCache(cfg Config) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Cache{cfg: cfg, due: make(chan Hash, maxDue), young: make(map[Hash]answer)}, nil
+	return &Cache{cfg: cfg, due: make(chan Hash, maxDue), good: generations{most: cfg.Entries}, wrong: generations{most: cfg.Entries}}, nil
 }
 
 // Get returns what is known of a key: fresh is false if the store must be
@@ -80,9 +109,9 @@ func NewCache(cfg Config) (*Cache, error) {
 func (c *Cache) Get(h Hash, now time.Time) (id *Identity, fresh bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	a, ok := c.young[h]
-	if !ok {
-		a, ok = c.older[h]
+	a, ok := c.good.get(h)
+	if !ok || !now.Before(a.until) {
+		a, ok = c.wrong.get(h)
 	}
 	// The map compares hashes of what an attacker sent, which says nothing about
 	// stored keys; the comparison that grants access takes constant time.
@@ -147,10 +176,13 @@ func (c *Cache) answer(h Hash, id *Identity, now time.Time) answer {
 
 // put needs mu.
 func (c *Cache) put(a answer) {
-	if len(c.young) >= c.cfg.Entries/2 {
-		c.older, c.young = c.young, make(map[Hash]answer)
+	if a.id == nil {
+		c.good.drop(a.hash)
+		c.wrong.put(a)
+		return
 	}
-	c.young[a.hash] = a
+	c.wrong.drop(a.hash)
+	c.good.put(a)
 }
 
 // Forget drops everything known of the key with this id, so that a revoked key
@@ -159,18 +191,18 @@ func (c *Cache) Forget(keyID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
-	for _, generation := range []map[Hash]answer{c.young, c.older} {
+	for _, generation := range []map[Hash]answer{c.good.young, c.good.older} {
 		for h, a := range generation {
-			if a.id != nil && a.id.KeyID == keyID {
+			if a.id.KeyID == keyID {
 				delete(generation, h)
 			}
 		}
 	}
 }
 
-// Len returns how many keys are remembered.
+// Len returns how many keys are remembered, those that do not exist among them.
 func (c *Cache) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return len(c.young) + len(c.older)
+	return c.good.len() + c.wrong.len()
 }

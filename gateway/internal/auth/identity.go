@@ -50,7 +50,7 @@ const keyPrefix = "vm_"
 // bearer token of the shape of a key; such a token needs no look-up.
 func Bearer(field []byte) (h Hash, ok bool) {
 	token := bearer(field)
-	if len(token) != len(keyPrefix)+26 || string(token[:len(keyPrefix)]) != keyPrefix {
+	if n := len(token) - len(keyPrefix); n != chosenChars && n != madeChars || string(token[:len(keyPrefix)]) != keyPrefix {
 		return Hash{}, false
 	}
 	return sha256.Sum256(token), true

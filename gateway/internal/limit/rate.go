@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -82,4 +83,35 @@ func (r Rate) take(full, now, units int64) (next, wait int64) {
 func (r Rate) left(full, now int64) int64 {
 	back := max(0, min(full-now, r.cost(r.Burst)))
 	return r.Burst - (back*r.Count+int64(r.Per)-1)/int64(r.Per)
+}
+
+// Bucket holds units at a rate. It is safe for concurrent use.
+type Bucket struct {
+	rate    Rate
+	started time.Time
+
+	mu   sync.Mutex
+	full int64 // guarded by mu: when the whole burst is there again, after started
+}
+
+// NewBucket returns a full bucket.
+func NewBucket(r Rate) *Bucket { return &Bucket{rate: r, started: time.Now()} }
+
+// Take takes a unit. If wait is positive it has not: there is one then.
+func (b *Bucket) Take(at time.Time) (wait time.Duration) {
+	now := int64(at.Sub(b.started))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next, missing := b.rate.take(b.full, now, 1)
+	if missing == 0 {
+		b.full = next
+	}
+	return time.Duration(missing)
+}
+
+// Give gives a unit back.
+func (b *Bucket) Give() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full -= b.rate.cost(1)
 }

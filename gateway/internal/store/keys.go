@@ -45,22 +45,6 @@ func (s *Store) TenantExists(ctx context.Context, tenant job.Tenant) (exists boo
 	return exists, err
 }
 
-// CreateKey stores a new key of tenant and returns it with its secret, which
-// nobody can read again. id is the key's, or empty for a new one.
-func (s *Store) CreateKey(ctx context.Context, tenant job.Tenant, id, name string, scopes []auth.Scope) (Key, string, error) {
-	secret, err := job.NewToken("vm_", s.random)
-	if err != nil {
-		return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
-	}
-	if id == "" {
-		if id, err = job.NewToken("key_", s.random); err != nil {
-			return Key{}, "", &job.Error{Op: "store.CreateKey", Kind: job.Internal, Err: err}
-		}
-	}
-	k, err := s.RegisterKey(ctx, tenant, Key{ID: id, Name: name, Scopes: scopes}, auth.HashKey(secret))
-	return k, secret, err
-}
-
 // RegisterKey stores a new key of tenant that is known by its hash, and returns
 // it with its time. A hash that any key has or had is a Conflict.
 func (s *Store) RegisterKey(ctx context.Context, tenant job.Tenant, k Key, h auth.Hash) (Key, error) {

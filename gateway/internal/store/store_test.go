@@ -64,7 +64,10 @@ func TestAKeyIsFoundByItsHashUntilItIsRevoked(t *testing.T) {
 	n, err := s.CountKeys(ctx, tenant)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	k, secret, err := s.CreateKey(ctx, tenant, "", "laptop", []auth.Scope{auth.JobsRead})
+	const secret = "vm_0123456789abcdefghjkmnpqrs"
+	keyID, err := s.NewKeyID()
+	require.NoError(t, err)
+	k, err := s.RegisterKey(ctx, tenant, store.Key{ID: keyID, Name: "laptop", Scopes: []auth.Scope{auth.JobsRead}}, auth.HashKey(secret))
 	require.NoError(t, err)
 
 	id, err := s.FindKey(ctx, auth.HashKey(secret))

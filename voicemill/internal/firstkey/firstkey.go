@@ -24,7 +24,7 @@ const (
 	Existed  State = "existed"   // its secret is in the file, and works
 	Revoked  State = "revoked"   // its secret is in the file, and works no more
 	Kept     State = "elsewhere" // the tenant has a key that administers; its secret is not in the file
-	maxBytes       = 4 << 10     // of a file; a secret has 29
+	maxBytes       = 4 << 10     // of a file; a secret has 39
 	name           = "first key"
 )
 
@@ -60,7 +60,7 @@ func Ensure(ctx context.Context, db *pg.Pool, r Request) (State, error) {
 			return Kept, err
 		}
 	}
-	if secret, err = ring.Secret(); err != nil {
+	if secret, err = ring.Secret(ctx); err != nil {
 		return "", fmt.Errorf("make the first key: %w", err)
 	}
 	if err := write(r.Path, secret+"\n"); err != nil { // before it is a key: nobody could read it again
@@ -91,7 +91,7 @@ func read(path string) (string, error) {
 		return "", nil
 	}
 	if err == nil && info.Size() > maxBytes {
-		err = fmt.Errorf("%s has %d bytes; a key has 29", path, info.Size())
+		err = fmt.Errorf("%s has %d bytes; a key has 39", path, info.Size())
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the first key: %w", err)
