@@ -386,3 +386,22 @@ func TestWrongKeysAreNotAskedForWithoutEnd(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "").Status, "a good key that is remembered")
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/jobs", "", "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...)).Status, "a good key that is not")
 }
+
+func TestEveryTypeOfProblemHasAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	p := w.call("GET", "/v1/jobs/job_x", "").problem(t)
+	require.Equal(t, "Not found", p.Title)
+	require.Equal(t, "There is no such job.", p.Detail)
+	a := w.call("GET", p.Type, "", "Authorization", "")
+	require.Equal(t, http.StatusOK, a.Status)
+	require.Contains(t, string(a.Body), "<h1>Not found</h1>")
+	require.Equal(t, http.StatusNotFound, w.call("GET", "/problems/none", "", "Authorization", "").Status)
+	source, err := os.ReadFile("internal/api/problem.go")
+	require.NoError(t, err)
+	slugs := regexp.MustCompile(`slug = "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
+	require.Greater(t, len(slugs), 30)
+	for _, s := range slugs {
+		require.Equal(t, http.StatusOK, w.call("HEAD", "/problems/"+s[1], "", "Authorization", "").Status, s[1])
+	}
+}

@@ -302,3 +302,20 @@ func TestFaultsAreToldToFiftyAndTheRestIsCounted(t *testing.T) {
 	require.Equal(t, uint32(len(empty)-50), refused.GetMoreErrors())
 	require.Equal(t, uint32(http.StatusNotFound), c.hear().GetProblem().GetStatus(), "the connection goes on")
 }
+
+func TestADeadlineThatIsPastIsRefusedUnlessTheRequestIsRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	past := `{"input":{"text":"Hello."},"deadline":"2020-01-01T00:00:00Z"}`
+	for _, headers := range [][]string{nil, {"Idempotency-Key", "fresh"}} {
+		a := w.call("POST", "/v1/jobs", past, headers...)
+		require.Equal(t, http.StatusUnprocessableEntity, a.Status, "%s", a.Body)
+		require.Equal(t, "/deadline", a.problem(t).Errors[0].Pointer)
+	}
+	require.Equal(t, http.StatusUnprocessableEntity, w.batch(past).lines(t)[0].Status)
+
+	soon := `{"input":{"text":"Hello."},"deadline":"` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano) + `"}`
+	id := w.call("POST", "/v1/jobs", soon, "Idempotency-Key", "k").job(t).ID
+	require.Eventually(t, func() bool { return w.call("POST", "/v1/jobs", soon).Status == http.StatusUnprocessableEntity }, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, id, w.call("POST", "/v1/jobs", soon, "Idempotency-Key", "k").job(t).ID)
+}

@@ -571,7 +571,9 @@ type Problem struct {
 	RequestID  string `json:"request_id"`
 	Status     int    `json:"status"`
 	Title      string `json:"title"`
-	Type       string `json:"type"`
+
+	// Type The path of a page of this server that says what it means.
+	Type string `json:"type"`
 }
 
 // ProblemErrorType defines model for Problem.Error.Type.
@@ -1269,6 +1271,11 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ReadProblem What a type of problem means, as a page. Needs no key.
+	//
+	// Corresponds with GET /problems/{slug} (the `ReadProblem` operationId).
+	ReadProblem(ctx context.Context, slug string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateSpeechWithBody Speak a text and answer with the sound while it is rendered.
 	//
 	// For clients of OpenAI's API: the same request and the same errors, which are problem documents that have the
@@ -1490,6 +1497,21 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/voices (the `ListVoices` operationId).
 	ListVoices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ReadProblem What a type of problem means, as a page. Needs no key.
+//
+// Corresponds with GET /problems/{slug} (the `ReadProblem` operationId).
+func (c *Client) ReadProblem(ctx context.Context, slug string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadProblemRequest(c.Server, slug)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // CreateSpeechWithBody Speak a text and answer with the sound while it is rendered.
@@ -1932,6 +1954,40 @@ func (c *Client) ListVoices(ctx context.Context, reqEditors ...RequestEditorFn) 
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewReadProblemRequest constructs an http.Request for the ReadProblem method
+func NewReadProblemRequest(server string, slug string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "slug", slug, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/problems/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewCreateSpeechRequest calls the generic CreateSpeech builder with application/json body
@@ -3315,6 +3371,13 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ReadProblemWithResponse What a type of problem means, as a page. Needs no key.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /problems/{slug} (the `ReadProblem` operationId).
+	ReadProblemWithResponse(ctx context.Context, slug string, reqEditors ...RequestEditorFn) (*ReadProblemResponse, error)
+
 	// CreateSpeechWithBodyWithResponse Speak a text and answer with the sound while it is rendered.
 	//
 	// For clients of OpenAI's API: the same request and the same errors, which are problem documents that have the
@@ -3560,6 +3623,75 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/voices (the `ListVoices` operationId).
 	ListVoicesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListVoicesResponse, error)
+}
+
+// ReadProblemResponse200Headers the declared response headers of an HTTP 200 response for ReadProblem
+type ReadProblemResponse200Headers struct {
+	XRequestID string
+}
+
+// ReadProblemResponse400Headers the declared response headers of an HTTP 400 response for ReadProblem
+type ReadProblemResponse400Headers struct {
+	XRequestID string
+}
+
+// ReadProblemResponse404Headers the declared response headers of an HTTP 404 response for ReadProblem
+type ReadProblemResponse404Headers struct {
+	XRequestID string
+}
+
+type ReadProblemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReadProblemResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ReadProblemResponse400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *ReadProblemResponse404Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReadProblemResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ReadProblemResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadProblemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadProblemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadProblemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadProblemResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // CreateSpeechResponse200Headers the declared response headers of an HTTP 200 response for CreateSpeech
@@ -6498,6 +6630,19 @@ func (r ListVoicesResponse) ContentType() string {
 	return ""
 }
 
+// ReadProblemWithResponse What a type of problem means, as a page. Needs no key.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /problems/{slug} (the `ReadProblem` operationId).
+func (c *ClientWithResponses) ReadProblemWithResponse(ctx context.Context, slug string, reqEditors ...RequestEditorFn) (*ReadProblemResponse, error) {
+	rsp, err := c.ReadProblem(ctx, slug, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadProblemResponse(rsp)
+}
+
 // CreateSpeechWithBodyWithResponse Speak a text and answer with the sound while it is rendered.
 //
 // For clients of OpenAI's API: the same request and the same errors, which are problem documents that have the
@@ -6874,6 +7019,72 @@ func (c *ClientWithResponses) ListVoicesWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseListVoicesResponse(rsp)
+}
+
+// ParseReadProblemResponse parses an HTTP response from a ReadProblemWithResponse call
+func ParseReadProblemResponse(rsp *http.Response) (*ReadProblemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadProblemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReadProblemResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ReadProblemResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers ReadProblemResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseCreateSpeechResponse parses an HTTP response from a CreateSpeechWithResponse call

@@ -181,6 +181,10 @@ func (a *API) Serve(c *Call) {
 		a.notAllowed(c, append(allow, http.MethodOptions))
 		return
 	}
+	if r.open {
+		r.serve(a, c)
+		return
+	}
 	field, ok := a.shown(c, r)
 	if !ok {
 		a.refuse(c, unauthorized, "Send an API key: Authorization: Bearer vm_…")

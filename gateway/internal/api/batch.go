@@ -202,10 +202,8 @@ func (b *batch) read(line []byte) *batchLine {
 		return l.refuse(a.problem(c, notJSON, "The line is "+syntax.Error()+"."))
 	}
 	l.faults = a.faults(shape, &l.spec)
-	if l.spec.Input.Upload != "" {
-		if err := l.findUpload(c.Context()); err != nil {
-			return l.refuse(a.failure(c, err))
-		}
+	if err := l.ask(c.Context()); err != nil {
+		return l.refuse(a.failure(c, err))
 	}
 	if l.faults.Any() {
 		return l.refuse(a.faulty(c, l.faults))

@@ -58,42 +58,65 @@ const (
 	unavailable      slug = "unavailable"
 	outcomeUnknown   slug = "outcome-unknown"
 	internal         slug = "internal"
+
+	requestTimeout      slug = "request-timeout"
+	targetTooLong       slug = "target-too-long"
+	expectationFailed   slug = "expectation-failed"
+	headTooLarge        slug = "head-too-large"
+	versionNotSupported slug = "version-not-supported"
 )
 
 type kindOfProblem struct {
 	status int
 	title  string
+	means  string // and what to do, for its page and where nothing more is known
 }
 
 var problems = map[slug]kindOfProblem{
-	notJSON:          {http.StatusBadRequest, "The body is not JSON"},
-	badRequest:       {http.StatusBadRequest, "The request cannot be read"},
-	badSpeech:        {http.StatusBadRequest, "The request for speech has faults"},
-	mediaType:        {http.StatusUnsupportedMediaType, "The body has the wrong media type"},
-	invalid:          {http.StatusUnprocessableEntity, "The request has faults"},
-	textTooLarge:     {http.StatusRequestEntityTooLarge, "The text is too large"},
-	tooManySegments:  {http.StatusRequestEntityTooLarge, "There are too many segments"},
-	tooManyLabels:    {http.StatusRequestEntityTooLarge, "There are too many labels"},
-	uploadTooLarge:   {http.StatusRequestEntityTooLarge, "The upload is too large"},
-	tooLarge:         {http.StatusRequestEntityTooLarge, "The request is too large"},
-	tooManyLines:     {http.StatusRequestEntityTooLarge, "There are too many lines"},
-	unauthorized:     {http.StatusUnauthorized, "The API key is missing or wrong"},
-	forbidden:        {http.StatusForbidden, "The API key may not do this"},
-	foreignOrigin:    {http.StatusForbidden, "The web page may not do this"},
-	notFound:         {http.StatusNotFound, "There is no such resource"},
-	methodNotAllowed: {http.StatusMethodNotAllowed, "The resource does not have this method"},
-	notImplemented:   {http.StatusNotImplemented, "The server does not do this"},
-	lengthRequired:   {http.StatusLengthRequired, "The length of the body is missing"},
-	conflict:         {http.StatusConflict, "The request contradicts what is there"},
-	keyReused:        {http.StatusConflict, "The idempotency key was used for another request"},
-	tooManyRequests:  {http.StatusTooManyRequests, "A limit is reached"},
-	tooManyWatches:   {http.StatusTooManyRequests, "There are too many watches"},
-	upgradeRequired:  {http.StatusUpgradeRequired, "This resource speaks WebSocket only"},
-	badRange:         {http.StatusRequestedRangeNotSatisfiable, "The range is not there"},
-	overloaded:       {http.StatusServiceUnavailable, "The service is overloaded"},
-	unavailable:      {http.StatusServiceUnavailable, "The service is not available"},
-	outcomeUnknown:   {http.StatusServiceUnavailable, "The outcome is unknown"},
-	internal:         {http.StatusInternalServerError, "Something went wrong here"},
+	notJSON:             {http.StatusBadRequest, "Not JSON", "The body cannot be read as JSON. The detail says at which byte."},
+	badRequest:          {http.StatusBadRequest, "Bad request", "A part of the request that is not its body cannot be read: path, query or a header field."},
+	badSpeech:           {http.StatusBadRequest, "Bad request for speech", "The request for speech has faults. They are listed in errors."},
+	mediaType:           {http.StatusUnsupportedMediaType, "Unsupported media type", "The Content-Type or the Content-Encoding of the body is not one that this resource takes."},
+	invalid:             {http.StatusUnprocessableEntity, "Invalid request", "The request can be read and has faults. They are listed in errors, with a JSON pointer to each."},
+	textTooLarge:        {http.StatusRequestEntityTooLarge, "Text too large", "The text has more bytes than may be sent inline. Upload it and name the upload."},
+	tooManySegments:     {http.StatusRequestEntityTooLarge, "Too many segments", "The job has more segments than a job may have. Make several jobs of it."},
+	tooManyLabels:       {http.StatusRequestEntityTooLarge, "Too many labels", "The job has more labels than a job may have."},
+	uploadTooLarge:      {http.StatusRequestEntityTooLarge, "Upload too large", "The document has more bytes than this upload may have."},
+	tooLarge:            {http.StatusRequestEntityTooLarge, "Request too large", "The request has more bytes than a request may have. Upload the text instead."},
+	tooManyLines:        {http.StatusRequestEntityTooLarge, "Too many lines", "The batch has more lines than a batch may have. Send the rest in another one."},
+	unauthorized:        {http.StatusUnauthorized, "Unauthorized", "The API key, access token or client certificate is missing, wrong or was revoked."},
+	forbidden:           {http.StatusForbidden, "Forbidden", "The API key or access token works, and lacks the scope that this needs."},
+	foreignOrigin:       {http.StatusForbidden, "Origin not allowed", "A web page of this origin may not use the client certificate of its visitor."},
+	notFound:            {http.StatusNotFound, "Not found", "There is nothing of this name, or it belongs to somebody else."},
+	methodNotAllowed:    {http.StatusMethodNotAllowed, "Method not allowed", "The resource has other methods; Allow lists them."},
+	notImplemented:      {http.StatusNotImplemented, "Not implemented", "The server does not do this for any resource."},
+	lengthRequired:      {http.StatusLengthRequired, "Length required", "Say how long the body is with Content-Length, or send it in chunks."},
+	conflict:            {http.StatusConflict, "Conflict", "The request contradicts what is there."},
+	keyReused:           {http.StatusConflict, "Idempotency key reused", "The Idempotency-Key came before with another request. Use a new one for a new request."},
+	tooManyRequests:     {http.StatusTooManyRequests, "Too many requests", "A limit of the API key or its tenant is reached. Try again after Retry-After."},
+	tooManyWatches:      {http.StatusTooManyRequests, "Too many watches", "The API key has as many watches open as it may. Close some, or ask for the job instead."},
+	upgradeRequired:     {http.StatusUpgradeRequired, "Upgrade required", "This resource speaks WebSocket only."},
+	badRange:            {http.StatusRequestedRangeNotSatisfiable, "Range not satisfiable", "The range does not overlap the file; Content-Range says how long that is."},
+	overloaded:          {http.StatusServiceUnavailable, "Overloaded", "The service has more to do than it can. Try again after Retry-After."},
+	unavailable:         {http.StatusServiceUnavailable, "Unavailable", "A part that this needs cannot be reached. Try again after Retry-After."},
+	outcomeUnknown:      {http.StatusServiceUnavailable, "Outcome unknown", "Whether the job was stored is not known. Send it again with the same Idempotency-Key."},
+	internal:            {http.StatusInternalServerError, "Internal error", "Something went wrong here. Tell the operator the request_id."},
+	requestTimeout:      {http.StatusRequestTimeout, "Request timeout", "The request did not arrive in time."},
+	targetTooLong:       {http.StatusRequestURITooLong, "Target too long", "The path and the query have more bytes than they may have."},
+	expectationFailed:   {http.StatusExpectationFailed, "Expectation failed", "The server knows no expectation but 100-continue."},
+	headTooLarge:        {http.StatusRequestHeaderFieldsTooLarge, "Head too large", "The head of the request has more bytes or fields than it may have."},
+	versionNotSupported: {http.StatusHTTPVersionNotSupported, "Version not supported", "The server speaks HTTP/1.1 and HTTP/1.0."},
+}
+
+// problemPage answers with what a type of problem means.
+func (a *API) problemPage(c *Call) {
+	k, ok := problems[slug(c.params[0])]
+	if !ok {
+		a.refuse(c, notFound, "There is no such type of problem.")
+		return
+	}
+	page := fmt.Sprintf("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%[1]s</title>\n<h1>%[1]s</h1>\n<p>%[2]s\n<p>Answered with status %[3]d.\n</html>\n", k.title, k.means, k.status)
+	c.Reply(&Answer{Status: http.StatusOK, ContentType: "text/html; charset=utf-8", Body: []byte(page)})
 }
 
 // retryAfter is what 503 answers ask for; most causes pass within seconds.
@@ -114,7 +137,7 @@ func (a *API) refuseWith(c *Call, s slug, detail string, cause error, faults job
 func (a *API) problem(c *Call, s slug, detail string) *Answer {
 	k := problems[s]
 	if detail == "" {
-		detail = k.title + "."
+		detail = k.means
 	}
 	answer := Answer{
 		Status: k.status, ContentType: contentProblem,
@@ -216,10 +239,10 @@ func limitOf(pointer string) slug {
 }
 
 var byStatus = map[int]slug{
-	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: "request-timeout", http.StatusLengthRequired: lengthRequired, http.StatusRequestEntityTooLarge: tooLarge,
-	http.StatusRequestURITooLong: "target-too-long", http.StatusExpectationFailed: "expectation-failed",
-	http.StatusRequestHeaderFieldsTooLarge: "head-too-large", http.StatusInternalServerError: internal,
-	http.StatusNotImplemented: notImplemented, http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: "version-not-supported",
+	http.StatusUpgradeRequired: upgradeRequired, http.StatusRequestTimeout: requestTimeout, http.StatusLengthRequired: lengthRequired, http.StatusRequestEntityTooLarge: tooLarge,
+	http.StatusRequestURITooLong: targetTooLong, http.StatusExpectationFailed: expectationFailed,
+	http.StatusRequestHeaderFieldsTooLarge: headTooLarge, http.StatusInternalServerError: internal,
+	http.StatusNotImplemented: notImplemented, http.StatusServiceUnavailable: overloaded, http.StatusHTTPVersionNotSupported: versionNotSupported,
 }
 
 // Refusal makes the problem document for a request that never became a call.
@@ -228,13 +251,9 @@ func Refusal(status int, public, requestID string) Answer {
 	if !ok {
 		s = badRequest
 	}
-	title := problems[s].title
-	if title == "" {
-		title = http.StatusText(status)
-	}
 	a := Answer{
 		Status: status, ContentType: contentProblem,
-		Problem: &Problem{Type: "/problems/" + string(s), Title: title, Status: status, Detail: public, RequestID: requestID},
+		Problem: &Problem{Type: "/problems/" + string(s), Title: problems[s].title, Status: status, Detail: public, RequestID: requestID},
 	}
 	if status == http.StatusServiceUnavailable {
 		a.RetryAfter = retryAfter

@@ -21,6 +21,7 @@ type route struct {
 	browser bool         // the key may come in the query
 	openAI  bool         // its clients are those of OpenAI's API
 	streams bool         // serve reads the body while it arrives, from Call.stream, on a goroutine of its own
+	open    bool         // serve needs no key; it may run on the event loop
 	serve   func(*API, *Call)
 
 	parts []string // of the pattern; "" takes any one part
@@ -46,6 +47,7 @@ func routes() []route {
 		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: (*API).listKeys},
 		{method: "POST", pattern: "/v1/keys", scopes: admin, serve: (*API).createKey},
 		{method: "DELETE", pattern: "/v1/keys/{id}", scopes: admin, serve: (*API).revokeKey},
+		{method: "GET", pattern: "/problems/{slug}", open: true, serve: (*API).problemPage},
 		{method: "GET", pattern: "/v1/callbacks/secret", scopes: admin, serve: (*API).callbackSecret},
 	}
 	for i := range table {

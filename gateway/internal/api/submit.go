@@ -63,7 +63,7 @@ func (a *API) submitJob(c *Call) {
 	switch {
 	case c.detached:
 		s.check(c.Context())
-	case s.spec.Input.Upload != "" || c.Header("idempotency-key") != nil:
+	case s.spec.Input.Upload != "" || s.spec.Deadline != nil || c.Header("idempotency-key") != nil:
 		a.off(c, s.check)
 	default:
 		s.accept()
@@ -119,20 +119,35 @@ func (s *submission) prefer() {
 
 // check asks the database and the bucket.
 func (s *submission) check(ctx context.Context) {
-	if s.spec.Input.Upload != "" {
-		if key := s.c.Header("idempotency-key"); key != nil {
-			s.key, s.body = string(key), fingerprint(s.c)
-		}
-		if err := s.findUpload(ctx); err != nil {
-			s.a.fail(s.c, err)
-			return
-		}
+	if key := s.c.Header("idempotency-key"); key != nil && (s.spec.Input.Upload != "" || s.spec.Deadline != nil) {
+		s.key, s.body = string(key), fingerprint(s.c)
+	}
+	if err := s.ask(ctx); err != nil {
+		s.a.fail(s.c, err)
+		return
 	}
 	if s.faults.Any() {
 		s.a.refuseFaults(s.c, s.faults)
 		return
 	}
 	s.accept()
+}
+
+// ask adds the faults that the spec has only now or only here.
+func (s *submission) ask(ctx context.Context) error {
+	if d := s.spec.Deadline; d != nil {
+		past, err := s.expired(ctx, *d)
+		if err != nil {
+			return err
+		}
+		if past {
+			s.faults.Add(job.Fault{Pointer: "/deadline", Detail: "is past", Kind: job.Invalid})
+		}
+	}
+	if s.spec.Input.Upload == "" {
+		return nil
+	}
+	return s.findUpload(ctx)
 }
 
 // findUpload looks for the document and adds what is wrong with it to the faults.
@@ -178,8 +193,8 @@ func (s *submission) findUpload(ctx context.Context) error {
 	return nil
 }
 
-// expired reports whether an upload came too late for this request. It did not
-// if the same request came before it expired and is only repeated (invariant I8).
+// expired reports whether this request came too late, if it had to come before at.
+// It did not if the same request came then and is only repeated (invariant I8).
 func (s *submission) expired(ctx context.Context, at time.Time) (bool, error) {
 	if s.c.Started.Before(at) {
 		return false, nil
