@@ -65,15 +65,17 @@ func (s *Store) Probe(ctx context.Context) error {
 	return err
 }
 
-// call runs one access behind the breaker, in bounded time.
+// call runs one access behind the breaker, in bounded time. It goes on when its
+// caller leaves: a statement that is broken off takes its connection along.
 func (s *Store) call(ctx context.Context, op string, access func(ctx context.Context) error) error {
 	if err := s.breaker.Allow(time.Now()); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, callTimeout, errCallTimeout)
-	defer cancel()
-	err := pg.Classify(access(bounded))
-	if ctx.Err() == nil { // a caller that went away says nothing about the database
+	err := pg.Classify(ctx.Err())
+	if err == nil {
+		bounded, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), callTimeout, errCallTimeout)
+		defer cancel()
+		err = pg.Classify(access(bounded))
 		s.breaker.Done(time.Now(), err)
 	}
 	if err != nil {

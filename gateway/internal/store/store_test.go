@@ -450,3 +450,34 @@ func FuzzParseCursor(f *testing.F) {
 		}
 	})
 }
+
+func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	lock, err := db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = lock.Exec(t.Context(), "lock table jobs")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.JobExists(ctx, "job_x")
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waiting int
+		require.NoError(t, db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()").Scan(&waiting))
+		return waiting == 1
+	}, 20*time.Second, 5*time.Millisecond)
+	made := db.Stat().NewConnsCount()
+	leave()
+	require.NoError(t, lock.Rollback(t.Context()))
+	require.NoError(t, <-ended, "the question has been asked, so its answer is waited for")
+	_, err = s.JobExists(t.Context(), "job_x")
+	require.NoError(t, err)
+	require.Equal(t, made, db.Stat().NewConnsCount())
+	_, err = s.JobExists(ctx, "job_x")
+	require.Error(t, err, "nothing is asked for a caller who has left")
+}
