@@ -56,8 +56,8 @@ func (b *bucket) PresignGet(ctx context.Context, key string, expiry time.Duratio
 }
 
 // PresignPut implements [api.Bucket]. It asks nobody.
-func (b *bucket) PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error) {
-	return b.store.PresignPut(ctx, key, expiry)
+func (b *bucket) PresignPut(ctx context.Context, key string, expiry time.Duration, media string, size int64) (string, map[string]string, error) {
+	return b.store.PresignPut(ctx, key, expiry, media, size)
 }
 
 // Put implements [api.Bucket]. It takes as long as r, and ends when the bucket

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
 )
 
 func TestAnUploadedDocumentBecomesAJob(t *testing.T) {
@@ -80,6 +82,8 @@ func TestUploadRequestsAreChecked(t *testing.T) {
 		`{"media_type":"text/plain","bytes":5}`:            201,
 		`{"media_type":"text/plain","bytes":999999999999}`: 413,
 		`{"media_type":"text/plain","bytes":-1}`:           422,
+		`{"media_type":"text/plain","bytes":0}`:            422,
+		`{"media_type":"text/plain","bytes":5.0}`:          201,
 		`{"media_type":"text/plain","bytes":1.5}`:          422,
 		`{"media_type":"application/pdf"}`:                 422,
 		`{}`:                                               422,
@@ -95,4 +99,57 @@ func TestUploadRequestsAreChecked(t *testing.T) {
 	require.NoError(t, json.Unmarshal(again.Body, &second))
 	require.Equal(t, first.ID, second.ID)
 	require.Equal(t, http.StatusConflict, w.call("POST", "/v1/uploads", `{"media_type":"text/html"}`, "Idempotency-Key", "u1").Status)
+}
+
+// putDirectly sends a document to the bucket as anybody could, with other fields
+// than those that it was told to send.
+func putDirectly(t *testing.T, u *client.Upload, text string, other map[string]string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), u.Method, u.URL, strings.NewReader(text))
+	require.NoError(t, err)
+	for name, value := range u.Headers {
+		req.Header.Set(name, value)
+	}
+	for name, value := range other {
+		req.Header.Del(name)
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+func TestAPlaceToUploadToTakesWhatWasDeclaredAndOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.client(w.key)
+	u, err := c.CreateUpload(t.Context(), job.MediaText, 5)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, u.MaxBytes)
+	for name, try := range map[string]struct {
+		text  string
+		other map[string]string
+	}{
+		"longer":                {"Books.", nil},
+		"shorter":               {"x", nil},
+		"of another type":       {"Book.", map[string]string{"Content-Type": "text/html"}},
+		"without the condition": {"Book.", map[string]string{"If-None-Match": ""}},
+	} {
+		require.Equal(t, http.StatusForbidden, putDirectly(t, u, try.text, try.other), name)
+	}
+	require.NotEqual(t, http.StatusOK, putDirectly(t, u, strings.Repeat("x", 5<<20), nil))
+	require.Equal(t, http.StatusOK, putDirectly(t, u, "Book.", nil))
+	require.Equal(t, http.StatusPreconditionFailed, putDirectly(t, u, "Other", nil))
+	require.Equal(t, job.Conflict, kindOf(t, c.Put(t.Context(), u, strings.NewReader("Other"), 5)))
+	a := w.call("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"upload":%q}}`, u.ID))
+	require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
+	kept, _, err := w.bucket.Get(t.Context(), w.take(1)[0].SourceKey, blob.GetOptions{})
+	require.NoError(t, err)
+	text, err := io.ReadAll(kept)
+	require.NoError(t, err)
+	require.NoError(t, kept.Close())
+	require.Equal(t, "Book.", string(text))
 }

@@ -47,7 +47,7 @@ func (c *Client) CreateUploadOnce(ctx context.Context, key, mediaType string, si
 }
 
 // Put streams r, which has exactly size bytes, to the place. It is not tried
-// again: r has been read.
+// again: r has been read. The place is filled once: a Conflict says that it was.
 func (c *Client) Put(ctx context.Context, u *Upload, r io.Reader, size int64) error {
 	if size < 0 {
 		return fmt.Errorf("upload %s: the size of the document must be known", u.ID)
@@ -68,6 +68,9 @@ func (c *Client) Put(ctx context.Context, u *Upload, r io.Reader, size int64) er
 		return fmt.Errorf("upload %s: %w", u.ID, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusPreconditionFailed {
+		return &Problem{Type: "/problems/conflict", Title: "Conflict", Status: http.StatusConflict, Detail: "The upload " + u.ID + " has its content already."}
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("upload %s: %w", u.ID, problemOf(resp))
 	}

@@ -31,7 +31,7 @@ func TestKeysThatNoStoreKeepsAsTheyAreAreRefused(t *testing.T) {
 			t.Parallel()
 			_, err := s.Put(t.Context(), key, strings.NewReader("x"), 1, blob.PutOptions{})
 			require.Equal(t, job.Invalid, job.KindOf(err), "%v", err)
-			_, err = s.PresignPut(t.Context(), key, 1)
+			_, _, err = s.PresignPut(t.Context(), key, 1, "audio/wav", 0)
 			require.Equal(t, job.Invalid, job.KindOf(err), "%v", err)
 		})
 	}

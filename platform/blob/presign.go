@@ -3,7 +3,9 @@ package blob
 import (
 	"context"
 	"mime"
+	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -26,16 +28,26 @@ func (s *Store) PresignGet(ctx context.Context, key string, expiry time.Duration
 	return u.String(), nil
 }
 
-// PresignPut returns a URL under which anybody can store the object until
-// expiry has passed, at most seven days. It does not bound the size: look with
-// [Store.Stat] at what was stored.
-func (s *Store) PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error) {
+// PresignPut returns a URL under which anybody can store the object once until
+// expiry has passed, at most seven days, and the fields that the PUT must have:
+// they are signed, so that another type, or an object that is there already, is
+// refused by the server. So is another size than size, unless that is 0: then look
+// with [Store.Stat] at what was stored.
+func (s *Store) PresignPut(ctx context.Context, key string, expiry time.Duration, media string, size int64) (link string, fields map[string]string, err error) {
 	if err := ValidKey(key); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	u, err := s.public.PresignedPutObject(ctx, s.cfg.Bucket, key, expiry)
+	fields = map[string]string{"Content-Type": media, "If-None-Match": "*"}
+	signed := make(http.Header)
+	for name, value := range fields {
+		signed.Set(name, value)
+	}
+	if size > 0 { // every client sends it by itself
+		signed.Set("Content-Length", strconv.FormatInt(size, 10))
+	}
+	u, err := s.public.PresignHeader(ctx, http.MethodPut, s.cfg.Bucket, key, expiry, nil, signed)
 	if err != nil {
-		return "", classify("PresignPut", key, err)
+		return "", nil, classify("PresignPut", key, err)
 	}
-	return u.String(), nil
+	return u.String(), fields, nil
 }

@@ -1024,7 +1024,7 @@ type CreateKeyParams struct {
 
 // CreateUploadJSONBody defines parameters for CreateUpload.
 type CreateUploadJSONBody struct {
-	// Bytes The size of the document, if it is known; refused at once when it is too large.
+	// Bytes The size of the document, if it is known; refused at once when it is too large. Then nothing else is taken.
 	Bytes     *int64    `json:"bytes,omitempty"`
 	MediaType MediaType `json:"media_type"`
 }
@@ -1457,7 +1457,9 @@ type ClientInterface interface {
 
 	// CreateUploadWithBody Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+	// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+	// 403 to anything else. A client that cannot reach the
 	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
@@ -1468,7 +1470,9 @@ type ClientInterface interface {
 
 	// CreateUpload Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+	// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+	// 403 to anything else. A client that cannot reach the
 	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
@@ -1875,7 +1879,9 @@ func (c *Client) RevokeKey(ctx context.Context, id string, reqEditors ...Request
 
 // CreateUploadWithBody Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+// 403 to anything else. A client that cannot reach the
 // bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 // that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
@@ -1896,7 +1902,9 @@ func (c *Client) CreateUploadWithBody(ctx context.Context, params *CreateUploadP
 
 // CreateUpload Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+// 403 to anything else. A client that cannot reach the
 // bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 // that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
@@ -3581,7 +3589,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+	// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+	// 403 to anything else. A client that cannot reach the
 	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
@@ -3592,7 +3602,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUploadWithResponse Ask for a place to upload a document to.
 	//
-	// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+	// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+	// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+	// 403 to anything else. A client that cannot reach the
 	// bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 	// that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 	//
@@ -6954,7 +6966,9 @@ func (c *ClientWithResponses) RevokeKeyWithResponse(ctx context.Context, id stri
 
 // CreateUploadWithBodyWithResponse Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+// 403 to anything else. A client that cannot reach the
 // bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 // that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //
@@ -6971,7 +6985,9 @@ func (c *ClientWithResponses) CreateUploadWithBodyWithResponse(ctx context.Conte
 
 // CreateUploadWithResponse Ask for a place to upload a document to.
 //
-// PUT the bytes to `url` before `expires_at`, then submit a job with the id. A client that cannot reach the
+// PUT the bytes to `url` with `headers` before `expires_at`, then submit a job with the id. The bucket takes the
+// document once, of this media type, and of exactly `bytes` bytes if they were given; it answers 412 if it has it and
+// 403 to anything else. A client that cannot reach the
 // bucket PUTs them to `content_url` instead. A request that is repeated with its Idempotency-Key gets the place
 // that it got, also when that has expired; so may the submit of it be repeated. Needs the scope `jobs:write`.
 //

@@ -71,7 +71,9 @@ type Bucket interface {
 	// Stat returns NotFound for an object that is not there.
 	Stat(ctx context.Context, key string) (Object, error)
 	PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error)
-	PresignPut(ctx context.Context, key string, expiry time.Duration) (string, error)
+	// PresignPut returns a link under which an object of that type, and of size bytes
+	// unless that is 0, is stored if there is none, and the fields that this needs.
+	PresignPut(ctx context.Context, key string, expiry time.Duration, media string, size int64) (link string, fields map[string]string, err error)
 	// Put stores what r yields as it comes: size bytes, or to the end of r if size is
 	// negative, and nothing if r fails. existed is true if the object was there; it
 	// is as it was then.

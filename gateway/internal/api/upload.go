@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,7 +15,7 @@ import (
 
 type uploadRequest struct {
 	MediaType string `json:"media_type"`
-	Bytes     int64  `json:"bytes"`
+	Bytes     *int64 `json:"bytes"`
 }
 
 func (r *uploadRequest) faults(l job.Limits) (faults job.Faults) {
@@ -25,12 +26,21 @@ func (r *uploadRequest) faults(l job.Limits) (faults job.Faults) {
 		})
 	}
 	switch {
-	case r.Bytes < 0:
+	case r.Bytes == nil:
+	case *r.Bytes < 1:
 		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.Invalid, Detail: "must be positive"})
-	case r.Bytes > l.UploadBytes:
-		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", r.Bytes, l.UploadBytes)})
+	case *r.Bytes > l.UploadBytes:
+		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", *r.Bytes, l.UploadBytes)})
 	}
 	return faults
+}
+
+// size returns the bytes that were declared; 0 if none were.
+func (r *uploadRequest) size() int64 {
+	if r.Bytes == nil {
+		return 0
+	}
+	return *r.Bytes
 }
 
 type uploadDocument struct {
@@ -68,7 +78,7 @@ func (a *API) createUpload(c *Call) {
 		a.fail(c, err)
 		return
 	}
-	a.presign(c, u)
+	a.presign(c, u, r.size())
 }
 
 // upload stores the place for a document; if the same request came before, the
@@ -82,7 +92,7 @@ func (a *API) upload(c *Call, id string, again bool, r *uploadRequest) (store.Up
 		}
 	}
 	u := store.Upload{
-		ID: id, MediaType: r.MediaType, MaxBytes: a.cfg.Limits.UploadBytes,
+		ID: id, MediaType: r.MediaType, MaxBytes: cmp.Or(r.size(), a.cfg.Limits.UploadBytes),
 		ObjectKey: "uploads/" + string(tenant) + "/" + id, ExpiresAt: c.Started.Add(a.cfg.Limits.UploadExpiry),
 	}
 	// A bucket that is away is found out here, not by the client's PUT.
@@ -92,17 +102,17 @@ func (a *API) upload(c *Call, id string, again bool, r *uploadRequest) (store.Up
 	return a.dep.Store.CreateUpload(ctx, tenant, u)
 }
 
-func (a *API) presign(c *Call, u store.Upload) {
+func (a *API) presign(c *Call, u store.Upload, size int64) {
 	// One that a repeated request made long ago may have expired. Its id leads to
 	// the job that it became, if that request is repeated, too.
 	left := max(time.Until(u.ExpiresAt), time.Second)
-	link, err := a.dep.Bucket.PresignPut(c.Context(), u.ObjectKey, left)
+	link, fields, err := a.dep.Bucket.PresignPut(c.Context(), u.ObjectKey, left, u.MediaType, size)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
 	a.reply(c, http.StatusCreated, &uploadDocument{
-		ID: u.ID, URL: link, Content: "/v1/uploads/" + u.ID + "/content", Method: http.MethodPut, Headers: map[string]string{"Content-Type": u.MediaType},
+		ID: u.ID, URL: link, Content: "/v1/uploads/" + u.ID + "/content", Method: http.MethodPut, Headers: fields,
 		MediaType: u.MediaType, MaxBytes: u.MaxBytes, ExpiresAt: jobdoc.Time{Time: u.ExpiresAt},
 	})
 }

@@ -277,6 +277,7 @@ func TestACallbackThatPanicsHarmsNobodyElse(t *testing.T) {
 		time.Sleep(time.Second)
 		require.NoError(t, c.Submit("c", []byte(`{}`), func(err error) { after = append(after, err) }))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, []error{nil, nil}, after)
 		require.Equal(t, "bug: in a callback", told)
 	})

@@ -38,10 +38,10 @@ func (s *Schema[T]) Decode(data []byte, into *T) (job.Faults, error) {
 		return none, err
 	}
 	if p.faults.Any() {
-		fill(data, reflect.ValueOf(into).Elem())
+		fill(p.plain(), reflect.ValueOf(into).Elem())
 		return p.faults, nil
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	if err := json.Unmarshal(p.plain(), into); err != nil {
 		return none, &SyntaxError{Detail: "the value cannot be read"}
 	}
 	return none, nil

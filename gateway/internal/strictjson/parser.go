@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ type parser struct {
 	depth  int
 	path   []byte // JSON pointer of the value at pos
 	faults job.Faults
+
+	respelt []respelling
 }
 
 func (p *parser) document(t *shape) error {
@@ -306,9 +309,15 @@ func (p *parser) number(t *shape) error {
 	}
 	switch t.kind {
 	case whole:
-		if _, err := strconv.ParseInt(string(raw), 10, t.bits); err != nil {
-			p.fault("must be %s, is %s", t.kind, clip(raw))
+		if _, err := strconv.ParseInt(string(raw), 10, t.bits); err == nil {
+			return nil
 		}
+		n, ok := integer(raw, t.bits)
+		if !ok {
+			p.fault("must be %s, is %s", t.kind, clip(raw))
+			return nil
+		}
+		p.respelt = append(p.respelt, respelling{start, p.pos, n})
 	case number:
 		if _, err := strconv.ParseFloat(string(raw), 64); err != nil {
 			p.fault("is out of range")
@@ -317,6 +326,37 @@ func (p *parser) number(t *shape) error {
 		p.fault("must be %s, is a number", t.kind)
 	}
 	return nil
+}
+
+// respelling is an integer that was written as JSON Schema allows and Go does not
+// read: 10147.0, 1e3.
+type respelling struct {
+	start, end int
+	n          int64
+}
+
+// integer reads such a number, as long as a float64 holds it exactly.
+func integer(raw []byte, bits int) (n int64, ok bool) {
+	const exact = 1<<53 - 1
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > min(exact, math.Ldexp(1, bits-1)-1) {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// plain returns the text with integers written as Go reads them.
+func (p *parser) plain() []byte {
+	if len(p.respelt) == 0 {
+		return p.data
+	}
+	var b []byte
+	at := 0
+	for _, r := range p.respelt {
+		b = strconv.AppendInt(append(b, p.data[at:r.start]...), r.n, 10)
+		at = r.end
+	}
+	return append(b, p.data[at:]...)
 }
 
 func clip(raw []byte) string {

@@ -414,18 +414,31 @@ func presignedGet(t *testing.T, s *blob.Store) {
 
 func presignedPut(t *testing.T, s *blob.Store) {
 	t.Helper()
-	url, err := s.PresignPut(t.Context(), "uploads/t/upl_1", time.Hour)
+	want := pattern(300_000)
+	url, fields, err := s.PresignPut(t.Context(), "uploads/t/upl_1", time.Hour, "application/epub+zip", int64(len(want)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := pattern(300_000)
-	if code, body, _ := request(t, http.MethodPut, url, want, http.Header{"Content-Type": {"application/epub+zip"}}); code != http.StatusOK {
+	header := make(http.Header)
+	for name, value := range fields {
+		header.Set(name, value)
+	}
+	if code, _, _ := request(t, http.MethodPut, url, want[1:], header); code != http.StatusForbidden {
+		t.Errorf("PUT of another size = %d; want 403", code)
+	}
+	if code, _, _ := request(t, http.MethodPut, url, want, http.Header{"Content-Type": {"text/plain"}, "If-None-Match": {"*"}}); code != http.StatusForbidden {
+		t.Errorf("PUT of another type = %d; want 403", code)
+	}
+	if code, body, _ := request(t, http.MethodPut, url, want, header); code != http.StatusOK {
 		t.Fatalf("PUT = %d: %s", code, body)
+	}
+	if code, _, _ := request(t, http.MethodPut, url, want, header); code != http.StatusPreconditionFailed {
+		t.Errorf("a second PUT = %d; want 412", code)
 	}
 	if got, _ := get(t, s, "uploads/t/upl_1", blob.GetOptions{}); !bytes.Equal(got, want) {
 		t.Errorf("%d bytes came back different from the %d that were put", len(got), len(want))
 	}
-	if code, _, _ := request(t, http.MethodPut, strings.Replace(url, "upl_1", "upl_2", 1), want, nil); code != http.StatusForbidden {
+	if code, _, _ := request(t, http.MethodPut, strings.Replace(url, "upl_1", "upl_2", 1), want, header); code != http.StatusForbidden {
 		t.Errorf("PUT with another key = %d; want 403", code)
 	}
 }

@@ -160,13 +160,14 @@ func TestDeletedFoldersAreMadeAgain(t *testing.T) {
 func TestAnObjectThatBreaksOffIsNotStored(t *testing.T) {
 	store := open(t, start(t, t.TempDir()))
 	for _, size := range []int{10, 300_000, 6 << 20} {
-		link, err := store.PresignPut(t.Context(), "broken.wav", time.Minute)
+		link, fields, err := store.PresignPut(t.Context(), "broken.wav", time.Minute, "audio/wav", 0)
 		require.NoError(t, err)
 		u, err := url.Parse(link)
 		require.NoError(t, err)
 		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", u.Host)
 		require.NoError(t, err)
-		_, err = fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", u.RequestURI(), u.Host, size+1, strings.Repeat("x", size))
+		_, err = fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nIf-None-Match: %s\r\nContent-Length: %d\r\n\r\n%s",
+			u.RequestURI(), u.Host, fields["Content-Type"], fields["If-None-Match"], size+1, strings.Repeat("x", size))
 		require.NoError(t, err)
 		tcp, ok := c.(*net.TCPConn)
 		require.True(t, ok)
