@@ -283,6 +283,7 @@ func (s *site) value(name, variable string) (value string) {
 type cluster struct {
 	Replicas int
 	Leader   string
+	Current  bool // every copy is
 }
 
 // stream asks a NATS server that answers, as the services do.
@@ -297,10 +298,17 @@ func (s *site) stream(ctx context.Context, t *testing.T, name string) (c cluster
 			Config struct {
 				NumReplicas int `json:"num_replicas"`
 			} `json:"config"`
-			Cluster struct{ Leader string } `json:"cluster"`
+			Cluster struct {
+				Leader   string
+				Replicas []struct{ Current bool }
+			} `json:"cluster"`
 		}
 		require.NoError(t, json.Unmarshal(answer, &info))
-		return cluster{info.Config.NumReplicas, info.Cluster.Leader}
+		c = cluster{Replicas: info.Config.NumReplicas, Leader: info.Cluster.Leader, Current: info.Cluster.Leader != ""}
+		for _, r := range info.Cluster.Replicas {
+			c.Current = c.Current && r.Current
+		}
+		return c
 	}
 	require.Fail(t, "no NATS server answers")
 	return c

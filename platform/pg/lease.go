@@ -28,7 +28,7 @@ const (
 	leaseAsk    = time.Second            // one statement about the lease
 	leaseLock   = "750ms"                // what a taker waits for statements of the former holder
 	leaseIdle   = 3 * time.Second        // a lease that nobody takes for so long is taken by one that is not fit, too
-	leaseDoubt  = 3 * time.Second        // one that is not fit any more gives way after so long,
+	leaseDoubt  = 3 * time.Second        // one that is not fit any more gives way so long after the renewal that saw it fit last,
 	leaseUnfit  = 30 * time.Second       // and one that never was after so long
 )
 

@@ -5,9 +5,9 @@ select o.id, j.id, j.num, o.ordinal, o.attempt, j.tenant_id, t.weight, j.class, 
        case when c.ordinal is null then 1
             else greatest(j.predicted_seconds * c.segments_total / greatest(j.segments_total, 1), 1) end
 from (select * from outbox where id > $1 and parked_at is null and not_before <= clock_timestamp() order by id limit $2) o
-         join jobs j on j.id = o.job_id
-         join tenants t on t.id = j.tenant_id
-         left join chapters c on c.job_id = o.job_id and c.ordinal = o.ordinal
+         cross join lateral (select * from jobs where id = o.job_id offset 0) j
+         cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
+         left join lateral (select ordinal, segments_total from chapters where job_id = o.job_id and chapters.ordinal = o.ordinal offset 0) c on true
 where j.finished_at is null
 order by o.id;
 

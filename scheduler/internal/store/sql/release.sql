@@ -4,14 +4,18 @@
 -- name: HoldLease
 select hold_lease($1, $2);
 
+-- The pages of what waits and of what is out look up each row's job, tenant and
+-- block by key, whatever the planner thinks that there are: offset 0 keeps it from
+-- reading all of them.
+
 -- name: QueuesAfter
 -- A page of what waits to be released for the first time, by primary key.
 select q.job, q.pool, q.next, q.seconds, j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
        j.segments_total, j.state = 'queued'
 from (select job, pool, next, seconds from queues
       where not closed and (job, pool) > ($1, $2) order by job, pool limit $3) q
-         join jobs j on j.num = q.job
-         join tenants t on t.id = j.tenant_id
+         cross join lateral (select * from jobs where num = q.job offset 0) j
+         cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
 order by q.job, q.pool;
 
 -- name: QueuesOf
@@ -29,9 +33,9 @@ select r.job, r.n, r.pool, r.attempts, r.deaths, r.solo, r.not_before, b.seconds
 from (select * from retries
       where not_before <= clock_timestamp() and (not_before, job, n) > ($1::timestamptz, $2::bigint, $3::int)
       order by not_before, job, n limit $4) r
-         join jobs j on j.num = r.job
-         join tenants t on t.id = j.tenant_id
-         join blocks b on b.job = r.job and b.b = (r.n - 1) / 64
+         cross join lateral (select * from jobs where num = r.job offset 0) j
+         cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
+         cross join lateral (select seconds, keys from blocks where blocks.job = r.job and blocks.b = (r.n - 1) / 64 offset 0) b
 where j.finished_at is null
 order by r.not_before, r.job, r.n;
 
@@ -129,8 +133,8 @@ select job, n, attempt, mask from outstanding;
 select o.job, o.n, o.attempt, o.pool, o.mask, o.seconds, o.solo, extract(epoch from clock_timestamp() - o.released_at)::double precision,
        coalesce(j.id, ''), coalesce(j.tenant_id, ''), coalesce(t.weight, 1), coalesce(j.class, ''), j.finished_at is null and j.id is not null
 from (select * from outstanding where (job, n, attempt) > ($1, $2, $3::smallint) order by job, n, attempt limit $4) o
-         left join jobs j on j.num = o.job
-         left join tenants t on t.id = j.tenant_id
+         left join lateral (select * from jobs where num = o.job offset 0) j on true
+         left join lateral (select weight from tenants where id = j.tenant_id offset 0) t on true
 order by o.job, o.n, o.attempt;
 
 -- name: DropOutstanding
