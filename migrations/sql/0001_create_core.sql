@@ -400,6 +400,7 @@ create table deliveries (
     job_id          text        not null references jobs (id) on delete cascade,
     event           text        not null,
     ordinal         int         not null default 0, -- of the chapter for chapter.ready
+    sequence        int         not null,           -- of the job's events, from 1; see number_delivery
     url             text        not null,
     payload         text        not null,
     state           text        not null default 'pending' check (state in ('pending', 'delivered', 'failed')),
@@ -407,11 +408,24 @@ create table deliveries (
     next_attempt_at timestamptz not null default now(),
     last_status     int,
     last_error      text,
-    created_at      timestamptz not null default clock_timestamp(), -- the order in which a job's events go out
+    created_at      timestamptz not null default clock_timestamp(),
     delivered_at    timestamptz,
     unique (job_id, event, ordinal),
+    unique (job_id, sequence),
     check ((state = 'delivered') = (delivered_at is not null))
 );
+-- +goose StatementBegin
+-- number_delivery gives the events of a job their order. Whoever adds one holds the job's row.
+create function number_delivery() returns trigger language plpgsql as
+$$
+begin
+    select coalesce(max(sequence), 0) + 1 into new.sequence from deliveries where job_id = new.job_id;
+    return new;
+end
+$$;
+-- +goose StatementEnd
+create trigger number_delivery before insert on deliveries for each row execute function number_delivery();
+
 create index deliveries_due on deliveries (next_attempt_at) where state = 'pending';
 
 create table delivery_attempts (

@@ -20,6 +20,7 @@ const (
 type Event struct {
 	Type      string      `json:"type"`
 	Timestamp jobdoc.Time `json:"timestamp"` // when it happened
+	Sequence  int         `json:"sequence"`  // of the events of this job: 1, 2, …, in the order in which they happened
 	Data      Data        `json:"data"`
 }
 
@@ -32,7 +33,7 @@ type Data struct {
 
 // body returns the bytes to send for a delivery, under 20 KB.
 func body(d store.Delivery, doc jobdoc.Document) (string, error) {
-	e := Event{Type: d.Event, Timestamp: jobdoc.Time{Time: d.At}}
+	e := Event{Type: d.Event, Timestamp: jobdoc.Time{Time: d.At}, Sequence: d.Sequence}
 	if d.Event == job.EventChapterReady {
 		for i := range doc.Chapters {
 			if doc.Chapters[i].Ordinal == d.Ordinal {

@@ -70,7 +70,7 @@ func (d *Dispatcher) Run(ctx context.Context, s *store.Leased) error {
 	work, cancel := lifecycle.Linger(ctx, d.cfg.Grace)
 	defer cancel()
 	defer d.client.CloseIdleConnections()
-	f := flight{hosts: map[string]int{}, landed: make(chan string, d.cfg.Concurrency)}
+	f := flight{hosts: newHosts(d.cfg.PerHost), tenants: map[job.Tenant]int{}, landed: make(chan landing, d.cfg.Concurrency)}
 	defer func() {
 		for f.total > 0 { // each ends with work at the latest
 			f.land(<-f.landed)
@@ -99,8 +99,8 @@ func (d *Dispatcher) Run(ctx context.Context, s *store.Leased) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case host := <-f.landed:
-			f.land(host)
+		case l := <-f.landed:
+			f.land(l)
 		case <-d.nudge:
 			if !sleep(ctx, settleTime) {
 				return nil
@@ -124,26 +124,42 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // flight counts the attempts that are on their way. Only the goroutine of Run
 // touches it; attempts report on landed, which has room for all of them.
 type flight struct {
-	hosts  map[string]int
-	total  int
-	landed chan string
+	hosts   *hosts
+	tenants map[job.Tenant]int
+	total   int
+	landed  chan landing
 }
 
-func (f *flight) land(host string) {
+// landing is the end of an attempt.
+type landing struct {
+	host     string
+	tenant   job.Tenant
+	answered bool // the receiver did, whatever it said
+}
+
+func (f *flight) start(host string, tenant job.Tenant) {
+	f.hosts.start(host)
+	f.tenants[tenant]++
+	f.total++
+}
+
+func (f *flight) land(l landing) {
 	f.total--
-	if f.hosts[host]--; f.hosts[host] == 0 {
-		delete(f.hosts, host)
+	f.hosts.land(l.host, l.answered, time.Now())
+	if f.tenants[l.tenant]--; f.tenants[l.tenant] == 0 {
+		delete(f.tenants, l.tenant)
 	}
 }
 
-func (f *flight) busy(perHost int) []string {
-	var hosts []string
-	for host, n := range f.hosts {
-		if n >= perHost {
-			hosts = append(hosts, host)
+// sated returns the tenants that have their share of the attempts.
+func (f *flight) sated(perTenant int) []job.Tenant {
+	var list []job.Tenant
+	for t, n := range f.tenants {
+		if n >= perTenant {
+			list = append(list, t)
 		}
 	}
-	return hosts
+	return list
 }
 
 // round starts as many attempts as there is room for. more says that others
@@ -151,8 +167,8 @@ func (f *flight) busy(perHost int) []string {
 func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err error) {
 	for landed := true; landed; {
 		select {
-		case host := <-f.landed:
-			f.land(host)
+		case l := <-f.landed:
+			f.land(l)
 		default:
 			landed = false
 		}
@@ -161,23 +177,23 @@ func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err
 	if room == 0 {
 		return false, nil
 	}
-	due, err := d.leased.ClaimDeliveries(ctx, room, d.cfg.Lease, f.busy(d.cfg.PerHost))
+	due, err := d.leased.ClaimDeliveries(ctx, room, d.cfg.Lease, f.hosts.busy(time.Now()), f.sated(d.cfg.PerTenant))
 	if err != nil {
 		return false, fmt.Errorf("claim callbacks: %w", err)
 	}
 	for _, one := range due {
 		host := hostOf(one.URL)
-		if f.hosts[host] >= d.cfg.PerHost {
+		if !f.hosts.room(host, time.Now()) || f.tenants[one.Tenant] >= d.cfg.PerTenant {
 			if err := d.leased.PostponeDelivery(work, one.ID, crowdedWait); err != nil {
 				return false, fmt.Errorf("postpone callback %s: %w", one.ID, err)
 			}
 			continue
 		}
-		f.hosts[host]++
-		f.total++
+		f.start(host, one.Tenant)
 		go func() { // Run waits for it
-			defer func() { f.landed <- host }()
-			d.deliver(work, one)
+			l := landing{host: host, tenant: one.Tenant, answered: true}
+			defer func() { f.landed <- l }()
+			l.answered = d.deliver(work, one)
 		}()
 	}
 	return len(due) == room && f.total < d.cfg.Concurrency, nil
@@ -193,12 +209,13 @@ func hostOf(raw string) string {
 	return strings.ToLower(u.Host)
 }
 
-// deliver makes one attempt and records it.
-func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
+// deliver makes one attempt and records it. It reports whether the receiver
+// answered; an attempt that was not made says nothing against it.
+func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) (answered bool) {
 	log := d.deps.Log.With(slog.String("tenant", string(one.Tenant)), slog.String("delivery", one.ID), slog.String("job_id", string(one.JobID)), slog.String("event", one.Event))
 	if err := d.ensureBody(ctx, &one); err != nil {
 		log.WarnContext(ctx, "callback not built; it is tried again", slog.String("error", err.Error()))
-		return
+		return true
 	}
 	start := time.Now()
 	got, err := post(ctx, d.client, one, start)
@@ -207,13 +224,14 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 		got = answer{cause: causeOurs, text: "The callback could not be prepared because of a fault on our side."}
 	}
 	if ctx.Err() != nil && !got.ok() {
-		return // we interrupted it: the claim runs out and it is sent again
+		return true // we interrupted it: the claim runs out and it is sent again
 	}
+	answered = got.status != 0 || got.cause == causeOurs || got.cause == causeRefused
 	a, outcome := d.judge(one, got)
 	a.Duration = time.Since(start)
 	if err := d.leased.SettleDelivery(ctx, one.ID, a); err != nil {
 		log.WarnContext(ctx, "attempt not recorded; it is made again", slog.String("error", err.Error()))
-		return
+		return answered
 	}
 	d.deps.Observe(outcome, got.cause)
 	if outcome != Delivered { // the rest of the URL may be a secret
@@ -221,6 +239,7 @@ func (d *Dispatcher) deliver(ctx context.Context, one store.Delivery) {
 			slog.String("cause", got.cause), slog.String("reason", a.Error), slog.String("outcome", outcome), slog.Duration("again_in", a.Wait))
 	}
 	d.Hint() // the next event of the job may be free to go
+	return answered
 }
 
 // judge decides what an answer means for a delivery.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,10 +148,15 @@ func (b *bench) run(t *testing.T) (stop func()) {
 // notify makes a job that failed with a callback due to url.
 func (b *bench) notify(t *testing.T, url string, events ...string) job.ID {
 	t.Helper()
-	id := b.Queue(t, storetest.Tenant, job.Spec{Labels: map[string]string{"book": "pg1"}}, 1)
+	return b.notifyOf(t, storetest.Tenant, url, events...)
+}
+
+func (b *bench) notifyOf(t *testing.T, tenant job.Tenant, url string, events ...string) job.ID {
+	t.Helper()
+	id := b.Queue(t, tenant, job.Spec{Labels: map[string]string{"book": "pg1"}}, 1)
 	for i, event := range events {
 		b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, created_at)
-values ($1, 'default', $2, $3, $4, '', clock_timestamp())`, fmt.Sprintf("dlv_%s_%d", id, i), id, event, url)
+values ($1, $5, $2, $3, $4, '', clock_timestamp())`, fmt.Sprintf("dlv_%s_%d", id, i), id, event, url, tenant)
 	}
 	b.d.Hint()
 	return id
@@ -374,16 +380,54 @@ func TestEventsOfAJobGoOutInOrder(t *testing.T) {
 	}
 }
 
-// An earlier event that cannot be delivered holds up the later ones once, not for a day.
-func TestAFailingEventDoesNotHoldTheNext(t *testing.T) {
+// An earlier event that is not taken holds up those behind it, for a minute at most.
+func TestAFailingEventHoldsTheNextForAMinute(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	b.d.waits = []time.Duration{time.Hour}
+	b.d.waits = []time.Duration{300 * time.Millisecond, time.Hour}
 	r := newReceiver(t, status(500), status(200))
 	b.run(t)
 	b.notify(t, r.URL, job.EventStarted, job.EventSucceeded)
+	for i, want := range []string{job.EventStarted, job.EventStarted, job.EventSucceeded} {
+		c := r.next(t)
+		require.Equal(t, want, c.event.Type)
+		require.Equal(t, max(1, i), c.event.Sequence)
+	}
+
+	b.d.waits[0] = time.Hour
+	r = newReceiver(t, status(500), status(200))
+	b.notify(t, r.URL, job.EventStarted, job.EventSucceeded)
 	require.Equal(t, job.EventStarted, r.next(t).event.Type)
+	require.Eventually(t, func() bool {
+		return b.Count(t, `select count(*) from deliveries where attempts = 1 and state = 'pending'`) == 1
+	}, time.Minute, time.Millisecond)
+	require.Empty(t, r.calls)
+	b.Exec(t, `update deliveries set created_at = created_at - interval '1 minute'`)
+	b.d.Hint()
 	require.Equal(t, job.EventSucceeded, r.next(t).event.Type)
+}
+
+// Dead hosts of one tenant hold one place each, and those of one tenant half of all.
+func TestDeadHostsOfOneTenantLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *Config) { c.Concurrency, c.PerTenant, c.PerHost = 8, 4, 4 })
+	b.AddTenant(t, "other")
+	b.Exec(t, `update tenants set callback_secret = (select callback_secret from tenants where id = $1) where id = 'other'`, storetest.Tenant)
+	for range 6 {
+		dead := newReceiver(t, hang)
+		for range 5 {
+			b.notify(t, dead.URL, job.EventFailed)
+		}
+	}
+	b.run(t)
+	require.Eventually(t, func() bool {
+		return b.Count(t, `select count(*) from deliveries where next_attempt_at > now() + interval '30 s'`) == 4
+	}, time.Minute, time.Millisecond)
+	quick := newReceiver(t)
+	for range 20 {
+		b.notifyOf(t, "other", quick.URL, job.EventFailed)
+		quick.next(t)
+	}
 }
 
 func TestOneSlowHostDoesNotHoldTheOthers(t *testing.T) {
@@ -392,7 +436,7 @@ func TestOneSlowHostDoesNotHoldTheOthers(t *testing.T) {
 	var mu sync.Mutex
 	var now, most int
 	release := make(chan struct{})
-	slow := newReceiver(t, func(http.ResponseWriter, *http.Request) {
+	slow := newReceiver(t, status(200), func(http.ResponseWriter, *http.Request) {
 		mu.Lock()
 		now++
 		most = max(most, now)
@@ -403,10 +447,13 @@ func TestOneSlowHostDoesNotHoldTheOthers(t *testing.T) {
 		mu.Unlock()
 	})
 	quick := newReceiver(t)
+	b.run(t)
+	b.notify(t, slow.URL, job.EventFailed)
+	require.Equal(t, Delivered, b.outcome(t)) // no stranger any more
+	slow.next(t)
 	for range 12 {
 		b.notify(t, slow.URL, job.EventFailed)
 	}
-	b.run(t)
 	slow.next(t)
 	slow.next(t)
 	for range 5 {
@@ -430,7 +477,7 @@ func TestADeadSendersDeliveryIsSentAgain(t *testing.T) {
 	r := newReceiver(t)
 	id := b.notify(t, r.URL, job.EventFailed)
 	start := time.Now()
-	claimed, err := b.Store.ClaimDeliveries(t.Context(), 10, 500*time.Millisecond, nil)
+	claimed, err := b.Store.ClaimDeliveries(t.Context(), 10, 500*time.Millisecond, nil, nil)
 	require.NoError(t, err)
 	require.Len(t, claimed, 1)
 	b.run(t)
@@ -488,4 +535,15 @@ func TestABodyStaysUnderItsLimit(t *testing.T) {
 	require.NotNil(t, e.Data.Chapter)
 	require.Equal(t, 4321, e.Data.Chapter.Ordinal)
 	require.NotEmpty(t, e.Data.Chapters)
+}
+
+func TestTheSignatureInTheDocumentationIsOurs(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/callbacks.md")
+	require.NoError(t, err)
+	hook, err := webhooks.NewWebhook("whsec_dm9pY2VtaWxsLWV4YW1wbGUtc2VjcmV0")
+	require.NoError(t, err)
+	signature, err := hook.Sign("dlv_1", time.Unix(1_700_000_000, 0), []byte(`{"type":"job.succeeded"}`))
+	require.NoError(t, err)
+	require.Contains(t, string(page), signature)
 }

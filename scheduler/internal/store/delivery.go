@@ -19,6 +19,7 @@ type Delivery struct {
 	JobID    job.ID
 	Event    string
 	Ordinal  int // of the chapter for chapter.ready
+	Sequence int // of the job's events, from 1
 	URL      string
 	Payload  string // empty until the first attempt
 	Attempts int    // made so far
@@ -28,14 +29,16 @@ type Delivery struct {
 
 // ClaimDeliveries returns up to limit due deliveries and keeps every other
 // process from them for lease. Deliveries to busyHosts (host and port as in
-// the URL, lower case) are left alone.
-func (s *Leased) ClaimDeliveries(ctx context.Context, limit int, lease time.Duration, busyHosts []string) ([]Delivery, error) {
+// the URL, lower case) and of busyTenants are left alone.
+func (s *Leased) ClaimDeliveries(
+	ctx context.Context, limit int, lease time.Duration, busyHosts []string, busyTenants []job.Tenant,
+) ([]Delivery, error) {
 	if busyHosts == nil {
 		busyHosts = []string{}
 	}
-	return change(ctx, s, "ClaimDeliveries", []any{limit, lease.Seconds(), busyHosts}, func(r pgx.CollectableRow) (d Delivery, err error) {
+	return change(ctx, s, "ClaimDeliveries", []any{limit, lease.Seconds(), busyHosts, names(busyTenants)}, func(r pgx.CollectableRow) (d Delivery, err error) {
 		var secret string
-		err = r.Scan(&d.ID, &d.Tenant, &d.JobID, &d.Event, &d.Ordinal, &d.URL, &d.Payload, &d.Attempts, &d.At, &secret)
+		err = r.Scan(&d.ID, &d.Tenant, &d.JobID, &d.Event, &d.Ordinal, &d.Sequence, &d.URL, &d.Payload, &d.Attempts, &d.At, &secret)
 		d.Secret = config.NewSecret(secret)
 		return d, err
 	})

@@ -76,7 +76,7 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			return err
 		},
 		"ClaimDeliveries": func(ctx context.Context, s *store.Leased) error {
-			_, err := s.ClaimDeliveries(ctx, 9, time.Minute, nil)
+			_, err := s.ClaimDeliveries(ctx, 9, time.Minute, nil, nil)
 			return err
 		},
 		"PostponeDelivery": func(ctx context.Context, s *store.Leased) error {

@@ -55,11 +55,16 @@ type Ask struct {
 // Claim moves accepted jobs to planning, in no particular order. What it costs
 // grows with a.Limit alone.
 func (s *Leased) Claim(ctx context.Context, a Ask) ([]Claim, error) {
-	without := make([]string, len(a.Without))
-	for i, t := range a.Without {
-		without[i] = string(t)
+	return s.claim(ctx, "Claim", bool(a.Input), a.Class, a.After, a.Limit, a.Limit+len(a.Without), names(a.Without))
+}
+
+// names returns tenants as statements take them; never nil.
+func names(tenants []job.Tenant) []string {
+	list := make([]string, len(tenants))
+	for i, t := range tenants {
+		list[i] = string(t)
 	}
-	return s.claim(ctx, "Claim", bool(a.Input), a.Class, a.After, a.Limit, a.Limit+len(without), without)
+	return list
 }
 
 // ClaimAgain counts one more attempt at planning a job and returns it; none if
