@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"time"
@@ -16,7 +17,9 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engineset"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/meter"
 	"github.com/voicemill/voicemill/worker/internal/store"
 	"github.com/voicemill/voicemill/worker/internal/synth"
 )
@@ -167,9 +170,8 @@ const (
 func (c Config) consume(p Pool, info engine.Info) consume.Config {
 	cc := consume.Config{
 		Pool: p.Name, Calls: p.Calls, InHand: p.InHand, BulkShare: c.BulkShare, EaseFor: easeFor, Poll: poll, Grace: c.Grace,
-		Batch:      batch.Limits{Items: p.Batch, Seconds: p.BatchSeconds, Wait: time.Duration(p.WaitSeconds * float64(time.Second))},
-		Backoff:    consume.Backoff{Min: minPause, Max: maxPause},
-		RetryAfter: engine.RetryAfter,
+		Batch:   batch.Limits{Items: p.Batch, Seconds: p.BatchSeconds, Wait: time.Duration(p.WaitSeconds * float64(time.Second))},
+		Backoff: consume.Backoff{Min: minPause, Max: maxPause},
 	}
 	if cc.Batch.Items == 0 {
 		cc.Batch.Items = defaultBatch
@@ -193,6 +195,11 @@ func (c Config) consume(p Pool, info engine.Info) consume.Config {
 	return cc
 }
 
-func (c Config) synth(p Pool) synth.Config {
-	return synth.Config{Pool: p.Name, Check: p.Check(), CallMin: c.CallTime, CallFactor: callFactor, Hold: c.Hold}
+func (c Config) synth(p Pool) synth.Config { return synth.Config{Pool: p.Name, Hold: c.Hold} }
+
+func (c Config) fleet(p Pool, m *meter.Meter, log *slog.Logger) fleet.Config {
+	return fleet.Config{
+		Pool: p.Name, Rate: p.Rate, Batch: p.Batch, Window: p.Calls * max(1, p.Batch), Check: p.Check(), CallMin: c.CallTime, CallFactor: callFactor,
+		Meter: m, Log: log.With(slog.String("pool", p.Name)),
+	}
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/plantest"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -75,7 +77,7 @@ func TestAStopBeforeTheStartIsAStop(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s, err := build(quickConfig(), w.deps(t), connected(w.deps(t)), []Pool{testPool()}, []engine.Engine{&scripted{}})
+	s, err := build(quickConfig(), w.deps(t), connected(w.deps(t)), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
 	require.NoError(t, err)
 	require.NoError(t, s.run(ctx))
 }
@@ -114,12 +116,13 @@ func TestDefaultsAreValid(t *testing.T) {
 	info := engine.Info{MaxBatch: 16, Window: 3}
 	c := DefaultConfig()
 	require.NoError(t, errors.Join(c.consume(pools[0], info).Validate(), c.synth(pools[0]).Validate()))
+	require.NoError(t, c.fleet(pools[0], nil, slog.New(slog.DiscardHandler)).Validate())
 	require.Equal(t, 3, c.consume(pools[0], info).Calls)
 }
 
 func TestTheFirstPoolWithAVoiceHasIt(t *testing.T) {
 	t.Parallel()
-	got := voices([]Pool{{Name: "a"}, {Name: "b"}}, []engine.Engine{&scripted{}, &scripted{}})
+	got := voices([]Pool{{Name: "a"}, {Name: "b"}}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{}), fleetOf(t, quickConfig(), &scripted{})})
 	require.Equal(t, []store.Voice{{
 		Name: "narrator-en", Pool: "a", Language: "en", Engine: "scripted 1", SampleRate: scriptedRate, Default: true,
 	}}, got)
@@ -131,7 +134,7 @@ func TestVoicesAreKnownBeforeWorkIsPulled(t *testing.T) {
 	deps := w.deps(t)
 	ready := make(chan struct{})
 	deps.Ready = func() { close(ready) }
-	s, err := build(quickConfig(), deps, connected(deps), []Pool{testPool()}, []engine.Engine{&scripted{}})
+	s, err := build(quickConfig(), deps, connected(deps), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
 	require.NoError(t, err)
 	_, err = w.db.Exec(t.Context(), `alter table voices rename to voices_away`)
 	require.NoError(t, err)

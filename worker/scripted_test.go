@@ -8,6 +8,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 )
 
 const scriptedRate = 22050
@@ -15,11 +16,13 @@ const scriptedRate = 22050
 // scripted is an engine that speaks tones and does what the text tells it.
 type scripted struct {
 	mu     sync.Mutex
-	spoken map[string]int // texts, by how often they were spoken well
-	calls  int
+	spoken map[string]int                                                    // texts, by how often they were spoken well
+	calls  int                                                               // with work
+	all    int                                                               // canaries too
 	before func(ctx context.Context, call int, batch []engine.Request) error // fails the whole call
 	each   func(ctx context.Context, r engine.Request) error                 // fails one request
 	tone   func(r engine.Request) float64                                    // Hz; nil: 220
+	mute   func() bool                                                       // nil: never
 }
 
 func (e *scripted) Info() engine.Info {
@@ -33,7 +36,10 @@ func (e *scripted) Close() error { return nil }
 
 func (e *scripted) Synthesize(ctx context.Context, batch []engine.Request) ([]engine.Result, error) {
 	e.mu.Lock()
-	e.calls++
+	e.all++
+	if batch[0].ID != fleet.CanaryID {
+		e.calls++
+	}
 	call := e.calls
 	e.mu.Unlock()
 	if e.before != nil {
@@ -57,11 +63,14 @@ func (e *scripted) speak(ctx context.Context, r engine.Request) engine.Result {
 			return engine.Result{Err: err}
 		}
 	}
-	if strings.Contains(r.Text, "silence") {
+	if strings.Contains(r.Text, "silence") || e.mute != nil && e.mute() {
 		return engine.Result{Audio: engine.Audio{Rate: scriptedRate, Samples: make([]int16, scriptedRate)}}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if r.ID == fleet.CanaryID {
+		return engine.Result{Audio: engine.Audio{Rate: scriptedRate, Samples: tone(220, r.Seconds)}}
+	}
 	if e.spoken == nil {
 		e.spoken = map[string]int{}
 	}
@@ -86,6 +95,12 @@ func (e *scripted) callCount() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.calls
+}
+
+func (e *scripted) allCalls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.all
 }
 
 func tone(hz, seconds float64) []int16 {

@@ -21,6 +21,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engineset"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/meter"
 	"github.com/voicemill/voicemill/worker/internal/store"
@@ -60,33 +61,53 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	engines := make([]engine.Engine, 0, len(pools))
+	m := newMeter(deps, pools)
+	fleets := make([]*fleet.Fleet, 0, len(pools))
 	defer func() {
-		for _, e := range engines {
-			err = errors.Join(err, e.Close())
+		for _, f := range fleets {
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	log := deps.Log.With(slog.String("service", "worker"))
 	for _, p := range pools {
-		e, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
+		drivers, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
 		if err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
-		engines = append(engines, e)
+		f, err := fleet.New(cfg.fleet(p, m, log.With(slog.String("part", "fleet"))), drivers...)
+		if err != nil {
+			return errors.Join(fmt.Errorf("worker: %w", err), closeAll(drivers))
+		}
+		fleets = append(fleets, f)
 	}
-	s, err := build(cfg, deps, connected(deps), pools, engines)
+	s, err := build(cfg, deps, connected(deps), m, pools, fleets)
 	if err != nil {
 		return err
 	}
 	if deps.Admin != nil {
-		deps.Admin.AddChecks(checks(deps, pools, engines))
+		deps.Admin.AddChecks(checks(deps, pools, fleets))
 	}
 	return s.run(ctx)
 }
 
+func closeAll(drivers []engine.Engine) (err error) {
+	for _, d := range drivers {
+		err = errors.Join(err, d.Close())
+	}
+	return err
+}
+
+// newMeter returns the worker's metrics; nil if nobody takes them.
+func newMeter(deps Deps, pools []Pool) *meter.Meter {
+	if deps.Registry == nil {
+		return nil
+	}
+	return meter.New(deps.Registry, names(pools)...)
+}
+
 // checks are what a worker needs to work: its connections, room in the bucket, and
 // for every pool an engine that is alive.
-func checks(deps Deps, pools []Pool, engines []engine.Engine) map[string]telemetry.Check {
+func checks(deps Deps, pools []Pool, fleets []*fleet.Fleet) map[string]telemetry.Check {
 	all := map[string]telemetry.Check{
 		"worker/bus":      deps.Bus.Ready,
 		"worker/bus-sync": deps.Bus.Synced,
@@ -94,9 +115,7 @@ func checks(deps Deps, pools []Pool, engines []engine.Engine) map[string]telemet
 		"worker/bucket":   deps.Blob.ReadyToWrite,
 	}
 	for i, pool := range pools {
-		if p, ok := engines[i].(engine.Prober); ok {
-			all["worker/pool/"+pool.Name] = p.Probe
-		}
+		all["worker/pool/"+pool.Name] = fleets[i].Probe
 	}
 	return all
 }
@@ -135,19 +154,15 @@ type service struct {
 	takers    []func(context.Context) error // what pulls from the bus
 }
 
-// build wires a worker. The engines are those of pools, in the same order.
-func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine) (*service, error) {
+// build wires a worker. The fleets are those of pools, in the same order.
+func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets []*fleet.Fleet) (*service, error) {
 	st, err := store.New(deps.DB, deps.Random)
 	if err != nil {
 		return nil, err
 	}
 	log := deps.Log.With(slog.String("service", "worker"))
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
-	var m *meter.Meter
-	if deps.Registry != nil {
-		m = meter.New(deps.Registry, names(pools)...)
-	}
-	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, engines), keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1)}
+	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, fleets), keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1)}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
 		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
 		Hint: deps.Bus.Hint, Tell: func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }, Meter: m, Log: part("assemble"),
@@ -165,7 +180,7 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Random: deps.Random, Log: part("deliver")})
 	suspects := make(chan struct{}, 1)
 	for i, pool := range pools {
-		cc, sc := cfg.consume(pool, engines[i].Info()), cfg.synth(pool)
+		cc, sc := cfg.consume(pool, fleets[i].Info()), cfg.synth(pool)
 		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
@@ -175,8 +190,10 @@ func build(cfg Config, deps Deps, p parts, pools []Pool, engines []engine.Engine
 			default: // it will be reported anyway
 			}
 		}
-		caller := synth.New(sc, synth.Deps{Engine: engines[i], Store: st, Deliver: deliverer, Meter: m, Suspects: suspects, Log: part("synth")})
-		taker := consume.New(cc, p.work(pool.Name), p.claims(st), caller, s.keeper, part("consume"))
+		caller := synth.New(sc, synth.Deps{Fleet: fleets[i], Store: st, Deliver: deliverer, Meter: m, Suspects: suspects, Log: part("synth")})
+		taker := consume.New(cc, consume.Deps{
+			Source: p.work(pool.Name), Claims: p.claims(st), Caller: caller, Engines: fleets[i], Keeper: s.keeper, Log: part("consume"),
+		})
 		s.takers = append(s.takers, taker.Run)
 		s.reports = append(s.reports, func() bus.Capacity {
 			c := taker.Capacity()
@@ -250,11 +267,11 @@ func names(pools []Pool) []string {
 
 // voices lists the voices of all pools. In each language the first one of the
 // first pool is offered as the default.
-func voices(pools []Pool, engines []engine.Engine) []store.Voice {
+func voices(pools []Pool, fleets []*fleet.Fleet) []store.Voice {
 	var all []store.Voice
 	named, spoken := map[string]bool{}, map[string]bool{}
-	for i, e := range engines {
-		info := e.Info()
+	for i, f := range fleets {
+		info := f.Info()
 		for _, v := range info.Voices {
 			if named[v.Name] {
 				continue // a pool before has it

@@ -25,6 +25,7 @@ import (
 	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/worker/internal/assemble"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/plantest"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -82,9 +83,18 @@ func (w *world) start(t *testing.T, cfg Config, e engine.Engine, change func(*pa
 	if change != nil {
 		change(&p)
 	}
-	s, err := build(cfg, deps, p, []Pool{testPool()}, []engine.Engine{e})
+	s, err := build(cfg, deps, p, nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, cfg, e)})
 	require.NoError(t, err)
 	return background(t, s.run)
+}
+
+// fleetOf returns a fleet of e alone, in the test pool.
+func fleetOf(t *testing.T, cfg Config, e engine.Engine) *fleet.Fleet {
+	t.Helper()
+	f, err := fleet.New(cfg.fleet(testPool(), nil, testkit.Log(t)), e)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
 }
 
 // background runs f until stop is called, or the test ends.

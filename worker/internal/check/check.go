@@ -68,6 +68,26 @@ const (
 	Clipped   Reason = "clipped"    // too many samples at full scale
 )
 
+// Says tells the owner of a job what r means.
+func (r Reason) Says() string {
+	switch r {
+	case Empty:
+		return "the engine said nothing"
+	case Silent:
+		return "it is silent"
+	case TooShort:
+		return "it is much shorter than the text"
+	case TooLong:
+		return "it is much longer than the text"
+	case LongPause:
+		return "it has a long pause in the middle"
+	case Clipped:
+		return "it is distorted"
+	case Good:
+	}
+	return "it was found bad"
+}
+
 // Verdict is what [Judge] found.
 type Verdict struct {
 	OK      bool

@@ -12,11 +12,12 @@ type Capacity struct {
 
 // Capacity returns what p can take now.
 func (p *Pool) Capacity() Capacity {
+	ready, _ := p.deps.Engines.Ready()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, items := time.Now(), p.cfg.Batch.Items
 	c := Capacity{Slots: p.cfg.Calls * items, Spared: p.spared(now) * items, Batch: items, Goodput: p.pace.goodput()}
-	if open, _ := p.circuit.open(now); open {
+	if open, _ := p.circuit.open(now); open || !ready {
 		c.Slots, c.Spared = 0, 0
 	}
 	return c

@@ -20,33 +20,24 @@ func (b Backoff) Validate() error {
 	return nil
 }
 
-// circuit remembers that a dependency failed. It is a value for one owner.
+// circuit remembers that the database or the bucket failed. Engines are package
+// fleet's. It is a value for one owner.
 type circuit struct {
 	fails int
 	until time.Time // no work before
 }
 
-// fail opens c for a while: at least for after, which the dependency asked
-// for; 0 if it did not.
-func (c *circuit) fail(now time.Time, after time.Duration, b Backoff) {
+// fail opens c for a while.
+func (c *circuit) fail(now time.Time, b Backoff) {
 	if open, _ := c.open(now); open { // calls that ran side by side meet one outage
-		c.until = later(c.until, now.Add(after))
 		return
 	}
 	pause := b.Min << min(c.fails, 20)
 	if pause > b.Max || pause < b.Min {
 		pause = b.Max
 	}
-	pause = max(after, pause*3/4+rand.N(pause/2+1))
 	c.fails++
-	c.until = now.Add(pause)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	c.until = now.Add(pause*3/4 + rand.N(pause/2+1))
 }
 
 // succeed closes c.

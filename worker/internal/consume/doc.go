@@ -19,8 +19,9 @@
 // counts as none; a message that WORK lost and got again is adopted by the bundle
 // that is in hand already.
 //
-// When a call reports that something it depends on is away, the pool opens its
-// circuit: it gives back what waits, pulls nothing for a while, then tries with
-// a single item. When it is told to stop, it gives back at once what has not
+// While none of its engines is well ([Engines]) the pool gives back what waits and
+// pulls nothing. When a call reports that the database or the bucket is away, it
+// opens its circuit: it does the same for a while, then tries with a single item.
+// When it is told to stop, it gives back at once what has not
 // begun and lets the rest finish within the grace.
 package consume

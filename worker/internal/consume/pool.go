@@ -42,8 +42,8 @@ type Item struct {
 type Caller interface {
 	// Call speaks items, stores what came of it and settles each lease; leases
 	// it leaves are given back. It calls free as soon as the engine can take
-	// another call. An error of kind Unavailable or Overloaded means that
-	// something the pool needs is away, and that pulling more is no use yet.
+	// another call. An error of kind Unavailable or Overloaded means that the
+	// database or the bucket is away, and that pulling more is no use yet.
 	Call(ctx context.Context, items []*Item, free func()) error
 
 	// Bury settles the items of one bundle whose workers died, without a call.
@@ -54,6 +54,13 @@ type Caller interface {
 type Claims interface {
 	Claim(ctx context.Context, claims []store.Claim) ([]store.Claimed, error)
 	Return(ctx context.Context, refs []store.Ref) error
+}
+
+// Engines tells whether a pool's engines can take work; package fleet has the one.
+type Engines interface {
+	// Ready reports whether they can, and returns a channel that is closed when that
+	// may have changed.
+	Ready() (ready bool, changed <-chan struct{})
 }
 
 // Message is one bundle as it was pulled.
@@ -82,8 +89,6 @@ type Config struct {
 	Poll      time.Duration
 	Backoff   Backoff
 	Grace     time.Duration // for calls that run when the pool is stopped
-	// RetryAfter reads from an error of Call how long to stay away; nil: never.
-	RetryAfter func(error) (time.Duration, bool)
 	// Changed is told that bulk work gets more or fewer calls from now on; nil: nobody is.
 	// It must not block.
 	Changed func()
@@ -122,12 +127,9 @@ type lane struct {
 
 // Pool moves the work of one pool of engines.
 type Pool struct {
-	cfg    Config
-	source Source
-	claims Claims
-	caller Caller
-	keeper *lease.Keeper
-	log    *slog.Logger
+	cfg  Config
+	deps Deps
+	log  *slog.Logger
 
 	lanes   [2]*lane      // interactive, bulk
 	got     chan arrival  // closed when both pullers have returned
@@ -147,13 +149,23 @@ type Pool struct {
 	pace    pace                  // under mu
 }
 
+// Deps are the parts that a Pool works with.
+type Deps struct {
+	Source  Source
+	Claims  Claims
+	Caller  Caller
+	Engines Engines
+	Keeper  *lease.Keeper
+	Log     *slog.Logger
+}
+
 // New returns a Pool; run it with [Pool.Run].
-func New(cfg Config, source Source, claims Claims, caller Caller, keeper *lease.Keeper, log *slog.Logger) *Pool {
+func New(cfg Config, deps Deps) *Pool {
 	if cfg.Eased == 0 {
 		cfg.Eased = cfg.Calls
 	}
 	return &Pool{
-		cfg: cfg, source: source, claims: claims, caller: caller, keeper: keeper, log: log.With(slog.String("pool", cfg.Pool)),
+		cfg: cfg, deps: deps, log: deps.Log.With(slog.String("pool", cfg.Pool)),
 		lanes: [2]*lane{
 			{class: job.Interactive, ask: make(chan int), size: 1},
 			{class: job.Bulk, ask: make(chan int), size: 1},
@@ -193,10 +205,12 @@ func (p *Pool) loop(ctx, work context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		timer.Reset(p.dispatch(work, time.Now()))
-		asks, rooms := p.room(time.Now())
+		ready, changed := p.deps.Engines.Ready()
+		timer.Reset(p.dispatch(work, time.Now(), ready))
+		asks, rooms := p.room(time.Now(), ready)
 		select {
 		case <-ctx.Done():
+		case <-changed:
 		case asks[0] <- rooms[0]:
 			p.lanes[0].granted = rooms[0]
 		case asks[1] <- rooms[1]:
@@ -223,7 +237,7 @@ func (p *Pool) arrive(work context.Context, items []*Item) {
 	}
 	for _, dead := range buried {
 		p.calls.Go(func() {
-			if err := p.caller.Bury(work, dead); err != nil {
+			if err := p.deps.Caller.Bury(work, dead); err != nil {
 				p.report(work, err)
 			}
 			letGo(dead)
@@ -233,10 +247,10 @@ func (p *Pool) arrive(work context.Context, items []*Item) {
 
 // room returns for each lane how many segments may be asked for, and where to
 // ask; a nil channel if none.
-func (p *Pool) room(now time.Time) (asks [2]chan int, rooms [2]int) {
+func (p *Pool) room(now time.Time, ready bool) (asks [2]chan int, rooms [2]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if open, _ := p.circuit.open(now); open {
+	if open, _ := p.circuit.open(now); open || !ready {
 		return asks, rooms
 	}
 	for i, l := range p.lanes {
@@ -251,8 +265,13 @@ func (p *Pool) room(now time.Time) (asks [2]chan int, rooms [2]int) {
 	return asks, rooms
 }
 
-// dispatch starts every call that is due and returns when to look again.
-func (p *Pool) dispatch(work context.Context, now time.Time) time.Duration {
+// dispatch starts every call that is due and returns when to look again. While no
+// engine is ready, what waits is given back.
+func (p *Pool) dispatch(work context.Context, now time.Time, ready bool) time.Duration {
+	if !ready {
+		p.giveBack()
+		return time.Hour
+	}
 	if open, left := p.isOpen(now); open {
 		p.giveBack()
 		return left
@@ -366,7 +385,7 @@ func (p *Pool) start(work context.Context, items []*Item) {
 		})
 	})
 	p.calls.Go(func() {
-		err := p.caller.Call(work, items, free)
+		err := p.deps.Caller.Call(work, items, free)
 		free()
 		p.report(work, err)
 		if err == nil {
@@ -392,11 +411,7 @@ func (p *Pool) report(ctx context.Context, err error) {
 	case ctx.Err() != nil: // the stop was the reason
 		return
 	}
-	var after time.Duration
-	if p.cfg.RetryAfter != nil {
-		after, _ = p.cfg.RetryAfter(err)
-	}
-	p.change(func() { p.circuit.fail(time.Now(), after, p.cfg.Backoff) })
+	p.change(func() { p.circuit.fail(time.Now(), p.cfg.Backoff) })
 	level := slog.LevelWarn
 	if !job.Retryable(err) {
 		level = slog.LevelError

@@ -198,6 +198,28 @@ type engine struct {
 	store time.Duration                             // after the engine is free again
 	queue *queue
 	dead  [][]int // buried
+
+	sick    bool
+	changed chan struct{}
+}
+
+// Ready says that the engines are well, unless a test says otherwise.
+func (e *engine) Ready() (bool, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return !e.sick, e.changed
+}
+
+func (e *engine) fall(sick bool) {
+	_, _ = e.Ready() // so that there is a channel
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sick = sick
+	close(e.changed)
+	e.changed = make(chan struct{})
 }
 
 func (e *engine) Bury(ctx context.Context, items []*consume.Item) error {
@@ -283,7 +305,7 @@ func start(t *testing.T, cfg consume.Config, q *queue, e *engine) (stop func()) 
 	log := slog.New(slog.DiscardHandler)
 	keeper := lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log)
 	e.queue = q
-	p := consume.New(cfg, q, q, e, keeper, log)
+	p := consume.New(cfg, consume.Deps{Source: q, Claims: q, Caller: e, Engines: e, Keeper: keeper, Log: log})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -393,24 +415,28 @@ func TestWhatIsAwayIsLeftAloneAndTriedWithOneItem(t *testing.T) {
 	})
 }
 
-func TestABackendMaySayHowLongToStayAway(t *testing.T) {
+func TestAPoolWhoseEnginesAreSickHoldsNothingAndAsksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
-		var at []time.Duration
-		begun := time.Now()
-		e := &engine{speak: func(context.Context, int) error {
-			at = append(at, time.Since(begun))
-			return &job.Error{Op: "engine", Kind: job.Overloaded}
-		}}
-		cfg := config()
-		cfg.Calls = 1
-		cfg.RetryAfter = func(error) (time.Duration, bool) { return 40 * time.Second, true }
-		q.put(job.Bulk, 1)
-		stop := start(t, cfg, q, e)
+		e := &engine{}
+		q.put(job.Bulk, numbers(1, 100)...)
+		stop := start(t, config(), q, e)
+		time.Sleep(2500 * time.Millisecond)
+		e.fall(true)
+		time.Sleep(10 * time.Second) // a pull that was under way, and the calls that ran
+		calls, pulls, done := len(e.made()), q.pulls, len(q.done())
+		if n := q.waits(); n != 100-done {
+			t.Errorf("%d segments are with the bus; want all %d that are not done", n, 100-done)
+		}
+		time.Sleep(10 * time.Minute)
+		if len(e.made()) != calls || q.pulls != pulls {
+			t.Errorf("%d calls and %d pulls in ten minutes; want none", len(e.made())-calls, q.pulls-pulls)
+		}
+		e.fall(false)
 		time.Sleep(time.Minute)
 		stop()
-		if len(at) != 2 || at[1] < 40*time.Second {
-			t.Errorf("calls at %v; want the second 40 s after the first", at)
+		if n := len(q.done()); n != 100 {
+			t.Errorf("%d of 100 done after the outage", n)
 		}
 	})
 }
@@ -595,7 +621,9 @@ func TestASchedulerHearsWhatAPoolCanTake(t *testing.T) {
 		q, e := newQueue(), &engine{}
 		e.queue = q
 		log := slog.New(slog.DiscardHandler)
-		p := consume.New(config(), q, q, e, lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log), log)
+		p := consume.New(config(), consume.Deps{
+			Source: q, Claims: q, Caller: e, Engines: e, Keeper: lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log), Log: log,
+		})
 		if c := p.Capacity(); c != (consume.Capacity{Slots: 8, Batch: 4}) {
 			t.Errorf("an idle pool has %+v", c)
 		}

@@ -52,7 +52,7 @@ func (p *Pool) pull(ctx, work context.Context, l *lane) {
 			return
 		case room = <-l.ask:
 		}
-		msgs, err := p.source.Fetch(ctx, l.class, max(1, room/l.size), p.cfg.Poll)
+		msgs, err := p.deps.Source.Fetch(ctx, l.class, max(1, room/l.size), p.cfg.Poll)
 		p.got <- arrival{l, p.take(work, l, l.fit(msgs, room))} // the owner receives until every puller has returned
 		if err == nil || ctx.Err() != nil {
 			lastErr, pause = "", pullPause
@@ -100,7 +100,7 @@ func (p *Pool) take(work context.Context, l *lane, msgs []Message) []*Item {
 	for i, m := range msgs {
 		claims[i] = store.Claim{Ref: store.RefOf(m.Bundle), Again: m.Again}
 	}
-	found, err := p.claims.Claim(work, claims)
+	found, err := p.deps.Claims.Claim(work, claims)
 	if err != nil {
 		p.report(work, fmt.Errorf("claim bundles: %w", err))
 		for _, m := range msgs {
@@ -163,7 +163,7 @@ func (p *Pool) hold(l *lane, m Message, c store.Claimed) []*Item {
 	}
 	b.begun.Store(!c.Suspect())
 	name := fmt.Sprintf("%s-%d", b.JobID, b.N())
-	b.lease = p.keeper.Hold(claimed{m.Message, b, p}, name, func() {
+	b.lease = p.deps.Keeper.Hold(claimed{m.Message, b, p}, name, func() {
 		p.change(func() {
 			if p.held[c.Ref] == b {
 				delete(p.held, c.Ref)

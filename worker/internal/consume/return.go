@@ -94,7 +94,7 @@ func (p *Pool) returnSome(ctx context.Context) {
 // delivery that it does not hear of counts as one that its worker did not survive.
 func (p *Pool) returnRefs(ctx context.Context, refs []store.Ref) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := p.claims.Return(ctx, refs)
+		err := p.deps.Claims.Return(ctx, refs)
 		if err == nil {
 			return
 		}
@@ -108,7 +108,7 @@ func (p *Pool) returnRefs(ctx context.Context, refs []store.Ref) {
 		case <-p.back.over: // the end: the last try
 			timer.Stop()
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastReturn)
-			_ = p.claims.Return(last, refs) // else they count as died
+			_ = p.deps.Claims.Return(last, refs) // else they count as died
 			cancel()
 			return
 		case <-ctx.Done():

@@ -129,6 +129,15 @@ func (d *Deliverer) Failure(ctx context.Context, t Task, cause error) error {
 	return d.settle(ctx, t, o)
 }
 
+// Later lets a segment come again after a while, uncharged: cause is nobody's fault
+// whom waiting would not help.
+func (d *Deliverer) Later(ctx context.Context, t Task, cause error) error {
+	o := t.outcome(store.Died)
+	o.ErrorKind, o.ErrorDetail, o.DelaySeconds = job.KindOf(cause), sayLater, laterDelay.Seconds()
+	d.log.WarnContext(ctx, "a segment waits", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N), slog.String("error", cause.Error()))
+	return d.settle(ctx, t, o)
+}
+
 // Died lets a segment come again alone, uncharged: its workers died.
 func (d *Deliverer) Died(ctx context.Context, t Task) error {
 	o := t.outcome(store.Died)
@@ -146,10 +155,12 @@ func (d *Deliverer) Guilty(ctx context.Context, t Task) error {
 }
 
 const (
+	sayLater  = "The engine refuses the voice."
 	sayDied   = "The speech worker ended while it had this text."
 	sayGuilty = "The text ended the speech worker twice."
 	// What runs alone has the subject of its old bundle, whose message must be gone by then.
-	isolation = time.Second
+	isolation  = time.Second
+	laterDelay = 30 * time.Second
 )
 
 // delay is a second times two to the attempt, give or take a quarter.

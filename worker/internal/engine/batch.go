@@ -27,12 +27,19 @@ func Each(ctx context.Context, op string, calls *Calls, maxBatch int, batch []Re
 		wg.Go(func() { results[i] = one(ctx, &batch[i]) })
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		for i := range results {
-			if results[i].Err != nil { // the end of ctx may have caused it
-				return nil, CallError(op, context.Cause(ctx))
-			}
+	if ctx.Err() == nil {
+		return results, nil
+	}
+	good := 0
+	for i := range results {
+		if results[i].Err == nil {
+			good++
+		} else { // the end of ctx may have caused it
+			results[i].Err = CallError(op, context.Cause(ctx))
 		}
+	}
+	if good == 0 {
+		return nil, CallError(op, context.Cause(ctx))
 	}
 	return results, nil
 }

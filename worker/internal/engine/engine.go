@@ -17,7 +17,8 @@ type Engine interface {
 	// *job.Error, and leaves the others alone. The error is for the whole call:
 	// ctx ended (it wraps the cause of ctx), the engine was closed ([ErrClosed]),
 	// or the batch was empty or larger than Info().MaxBatch; the results are then
-	// nil. Synthesize returns promptly when ctx is done.
+	// nil. Synthesize returns promptly when ctx is done; what was spoken by then
+	// stands, and the others have that error each.
 	Synthesize(ctx context.Context, batch []Request) ([]Result, error)
 
 	// Close ends calls in progress, releases what the engine holds and returns
@@ -25,7 +26,7 @@ type Engine interface {
 	Close() error
 }
 
-// Prober is an Engine that knows whether anything of it could answer now.
+// Prober is an Engine that can tell without speaking whether it could answer now.
 type Prober interface {
 	// Probe returns nil if a request that came now would find a process or a
 	// backend that works, as far as can be seen without speaking, and else an
@@ -36,6 +37,7 @@ type Prober interface {
 // Info describes an engine.
 type Info struct {
 	Name         string  // the driver, such as "espeak-ng": a metric label
+	Address      string  // which backend it speaks to, for logs; may be empty
 	Model        string  // what shapes the audio beside the request: software and version, or model; part of a rendition's key
 	Rate         int     // sample rate of every Audio, in Hz
 	Voices       []Voice // the voices a Request may name
@@ -76,7 +78,7 @@ type Result struct {
 	Audio     Audio
 	Sentences []Mark // in order; empty when the backend tells no times
 	Words     []Mark // in order; empty when the backend tells no times
-	Backend   string // which process or address answered, for logs and health; may be set beside Err
+	Backend   string // which process or address was asked, for logs; empty if none was, so that Err is no word of the backend's
 	Err       error  // a *job.Error
 }
 

@@ -11,6 +11,10 @@ import (
 // ErrClosed is wrapped by the error of a call to an engine that was closed.
 var ErrClosed = errors.New("engine is closed")
 
+// ErrLost is wrapped by the error of a request that was sent and got no answer, or
+// not all of one: the backend hung, died or cut the connection.
+var ErrLost = errors.New("the backend was lost")
+
 // ErrPoison is wrapped by the error of a request whose text ended the engine's
 // process more than once. Trying it again on the same kind of engine is waste.
 var ErrPoison = errors.New("the text ended the engine more than once")

@@ -120,8 +120,8 @@ func Validate(pools []Pool) error {
 	return errors.Join(errs...)
 }
 
-// Open starts the engine of a pool. The caller closes it.
-func Open(ctx context.Context, p Pool, log *slog.Logger) (engine.Engine, error) {
+// Open returns a driver for each address of a pool's engines. The caller closes them.
+func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error) {
 	log = log.With(slog.String("pool", p.Name))
 	switch p.Engine {
 	case Espeak:
@@ -132,26 +132,30 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) (engine.Engine, error) 
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 		}
-		return e, nil
+		return []engine.Engine{e}, nil
 	case OpenAISpeech:
-		e, err := openaispeech.New(openAI(p, log))
+		all, err := openaispeech.New(openAI(p))
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 		}
-		return e, nil
+		drivers := make([]engine.Engine, len(all))
+		for i, e := range all {
+			drivers[i] = e
+		}
+		return drivers, nil
 	}
 	return nil, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech)
 }
 
-func openAI(p Pool, log *slog.Logger) openaispeech.Config {
+func openAI(p Pool) openaispeech.Config {
 	voices := make(map[string]openaispeech.Voice, len(p.OpenAI.Voices))
 	for name, v := range p.OpenAI.Voices {
 		voices[name] = openaispeech.Voice{Name: v.Name, Language: v.Language, RefAudio: v.RefAudio, RefText: v.RefText, Instructions: v.Instructions}
 	}
 	return openaispeech.Config{
 		Backends: p.OpenAI.Backends, Dialect: openaispeech.Dialect(p.OpenAI.Dialect), Model: p.OpenAI.Model, APIKey: p.OpenAI.APIKey,
-		Voices: voices, Default: p.OpenAI.Default, Rate: p.Rate, BackendRate: p.OpenAI.BackendRate, Window: p.OpenAI.Window,
-		MaxBatch: p.Batch, MaxTextBytes: p.OpenAI.MaxTextBytes, Logger: log,
+		Voices: voices, Default: p.OpenAI.Default, BackendRate: p.OpenAI.BackendRate, Window: p.OpenAI.Window,
+		MaxBatch: p.Batch, MaxTextBytes: p.OpenAI.MaxTextBytes,
 	}
 }
 

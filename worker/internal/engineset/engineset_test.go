@@ -15,18 +15,21 @@ func TestReadPools(t *testing.T) {
 	pools, err := engineset.Read(strings.NewReader(`{"pools": [
 		{"name": "espeak", "engine": "espeak", "espeak": {"helpers": 2}},
 		{"name": "gpu", "engine": "openai-speech", "sample_rate": 24000, "openai": {
-			"backends": ["http://127.0.0.1:8091"], "dialect": "vllm-omni", "api_key": "secret",
+			"backends": ["http://127.0.0.1:8091", "http://127.0.0.1:8092"], "dialect": "vllm-omni", "api_key": "secret",
 			"voices": {"aria": {"name": "aria", "language": "en"}}}}]}`))
 	require.NoError(t, err)
 	require.Len(t, pools, 2)
 	require.Equal(t, "secret", pools[1].OpenAI.APIKey.Reveal())
 	require.NoError(t, pools[0].Check().Validate())
 	require.NoError(t, pools[1].Check().Validate())
-	e, err := engineset.Open(t.Context(), pools[1], slog.New(slog.DiscardHandler))
+	drivers, err := engineset.Open(t.Context(), pools[1], slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	require.Equal(t, "aria", e.Info().Voices[0].Name)
-	require.Equal(t, 24000, e.Info().Rate)
-	require.NoError(t, e.Close())
+	require.Len(t, drivers, 2, "one for each address")
+	require.Equal(t, "aria", drivers[0].Info().Voices[0].Name)
+	require.Equal(t, "127.0.0.1:8092", drivers[1].Info().Address)
+	for _, d := range drivers {
+		require.NoError(t, d.Close())
+	}
 }
 
 func TestReadPoolsNamesTheFault(t *testing.T) {

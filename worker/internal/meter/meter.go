@@ -35,6 +35,9 @@ type Meter struct {
 	audio    telemetry.CounterVec
 	calls    telemetry.CounterVec
 	engine   telemetry.CounterVec
+	canaries telemetry.CounterVec
+	waiting  telemetry.GaugeVec
+	backends telemetry.GaugeVec
 	batches  telemetry.HistogramVec
 	groups   telemetry.Histogram
 	assembly telemetry.HistogramVec
@@ -52,6 +55,9 @@ func New(reg *telemetry.Registry, pools ...string) *Meter {
 		audio:    reg.CounterVec("voicemill_worker_audio_seconds_total", "Seconds of audio that engines spoke.", "pool"),
 		calls:    reg.CounterVec("voicemill_worker_engine_calls_total", "Engine calls by how they ended.", "pool", "result"),
 		engine:   reg.CounterVec("voicemill_worker_engine_seconds_total", "Seconds spent in engine calls.", "pool"),
+		canaries: reg.CounterVec("voicemill_worker_canaries_total", "Short sentences by which engines were tried, by how that ended.", "pool", "result"),
+		waiting:  reg.GaugeVec("voicemill_worker_pool_waiting", "1 while the pool takes no work because none of its engines is well.", "pool"),
+		backends: reg.GaugeVec("voicemill_worker_backends", "Addresses of the pool's engines, by how they are.", "pool", "state"),
 		batches:  reg.HistogramVec("voicemill_worker_batch_segments", "Segments in one engine call.", sizes, "pool"),
 		groups:   reg.Histogram("voicemill_worker_commit_outcomes", "Outcomes in one database transaction.", sizes),
 		assembly: reg.HistogramVec("voicemill_worker_assembly_duration_seconds", "Time to join a chapter or to end a job.", durations, "kind", "result"),
@@ -75,6 +81,7 @@ func (m *Meter) begin(pools []string) {
 		}
 		for _, r := range results {
 			m.calls.With(pool, r)
+			m.canaries.With(pool, r)
 		}
 		for _, r := range results[1:] {
 			m.errors.With(pool, r)
@@ -126,6 +133,27 @@ func (m *Meter) Call(pool string, segments int, took time.Duration, err error) {
 		m.engine.With(pool).Add(took.Seconds())
 		m.batches.With(pool).Observe(float64(segments))
 	}
+}
+
+// Canary counts one sentence by which an engine was tried.
+func (m *Meter) Canary(pool string, err error) {
+	if m != nil {
+		m.canaries.With(pool, result(err)).Inc()
+	}
+}
+
+// Fleet shows how the engines of a pool are.
+func (m *Meter) Fleet(pool string, waiting bool, well, sick int) {
+	if m == nil {
+		return
+	}
+	value := 0.0
+	if waiting {
+		value = 1
+	}
+	m.waiting.With(pool).Set(value)
+	m.backends.With(pool, "well").Set(float64(well))
+	m.backends.With(pool, "sick").Set(float64(sick))
 }
 
 // Group counts one transaction of so many outcomes.

@@ -10,15 +10,13 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/consume"
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/meter"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
-
-var errCallTimeout = errors.New("the engine gave no answer in the time that its work could take")
 
 // Store tells what is still wanted.
 type Store interface {
@@ -34,36 +32,36 @@ type Deliverer interface {
 	Existing(ctx context.Context, t deliver.Task) error
 	// Failure charges a failed attempt.
 	Failure(ctx context.Context, t deliver.Task, cause error) error
+	// Later lets a task come again after a while, uncharged.
+	Later(ctx context.Context, t deliver.Task, cause error) error
 	// Died lets a task come again alone, Guilty fails it: workers died with it.
 	Died(ctx context.Context, t deliver.Task) error
 	Guilty(ctx context.Context, t deliver.Task) error
 }
 
-// Config says how one pool's engine is used.
+// Fleet is the engines of a pool; package fleet has the one.
+type Fleet interface {
+	// Speak calls done once for each text, from several goroutines, before it returns.
+	Speak(ctx context.Context, batch []engine.Request, done func(index int, a fleet.Answer))
+}
+
+// Config says how the calls of one pool are made.
 type Config struct {
-	Pool  string
-	Check check.Config
-	// A call that takes longer than CallMin and CallFactor times its predicted
-	// seconds has hung. Drivers have tighter bounds; this one catches a driver.
-	CallMin    time.Duration
-	CallFactor float64
-	Hold       time.Duration // how long a database that is away is waited for
+	Pool string
+	Hold time.Duration // how long a database that is away is waited for
 }
 
 // Validate reports the first setting that makes no sense.
 func (c Config) Validate() error {
-	if err := c.Check.Validate(); err != nil {
-		return fmt.Errorf("pool %s: check: %w", c.Pool, err)
-	}
-	if c.CallMin <= 0 || !(c.CallFactor > 0) || c.Hold <= 0 {
-		return fmt.Errorf("pool %s: call_min %s, call_factor %g and hold %s must be positive", c.Pool, c.CallMin, c.CallFactor, c.Hold)
+	if c.Hold <= 0 {
+		return fmt.Errorf("pool %s: hold %s must be positive", c.Pool, c.Hold)
 	}
 	return nil
 }
 
 // Deps are the parts that a Caller works with.
 type Deps struct {
-	Engine  engine.Engine
+	Fleet   Fleet
 	Store   Store
 	Deliver Deliverer
 	Meter   *meter.Meter
@@ -80,7 +78,7 @@ type Caller struct {
 	rates *rates
 }
 
-// New returns a Caller. The engine stays the owner's to close.
+// New returns a Caller. The fleet stays the owner's to close.
 func New(cfg Config, deps Deps) *Caller {
 	deps.Log = deps.Log.With(slog.String("pool", cfg.Pool))
 	return &Caller{cfg: cfg, deps: deps, rates: newRates()}
@@ -154,12 +152,6 @@ func (r *run) note(err error) {
 	}
 }
 
-func (r *run) isAway() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.away != nil
-}
-
 // sift settles what needs no engine and returns the rest.
 func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, error) {
 	asks := make([]store.Ask, len(items))
@@ -213,79 +205,36 @@ func (r *run) begin(ctx context.Context, asks []store.Ask) ([]store.Answer, erro
 	}
 }
 
-// speak has tasks spoken in one engine call, or in several if it fails as a whole.
+// speak has tasks spoken.
 func (r *run) speak(ctx context.Context, tasks []deliver.Task) {
-	if ctx.Err() != nil || r.isAway() {
-		giveBack(tasks)
+	requests := make([]engine.Request, 0, len(tasks))
+	spellings := make([]spelling, 0, len(tasks))
+	sound := tasks[:0]
+	for _, t := range tasks {
+		req, s, err := request(t)
+		if err != nil {
+			r.failure(ctx, t, err)
+			continue
+		}
+		requests, spellings, sound = append(requests, req), append(spellings, s), append(sound, t)
+	}
+	if len(sound) == 0 {
 		return
 	}
-	begun := time.Now()
-	results, err := r.synthesize(ctx, tasks)
-	took := time.Since(begun)
-	if err == nil && len(tasks) > 1 {
-		err = brokenTogether(results)
-	}
-	r.deps.Meter.Call(r.cfg.Pool, len(tasks), took, err)
-	switch {
-	case err == nil:
-		for i, t := range tasks {
-			t.GPUSeconds = took.Seconds() * share(tasks, i)
-			r.result(ctx, t, results[i])
-		}
-	case ctx.Err() != nil:
-		giveBack(tasks)
-	case isAway(err):
-		r.deps.Meter.Error(r.cfg.Pool, len(tasks), err)
-		giveBack(tasks)
-		r.note(err)
-	case len(tasks) == 1:
-		tasks[0].GPUSeconds = took.Seconds()
-		r.failure(ctx, tasks[0], err)
-	default:
-		r.deps.Log.WarnContext(ctx, "an engine call failed as a whole and is taken apart", slog.Int("items", len(tasks)), slog.String("error", err.Error()))
-		half := len(tasks) / 2
-		r.speak(ctx, tasks[:half])
-		r.speak(ctx, tasks[half:])
-	}
+	r.deps.Fleet.Speak(ctx, requests, func(i int, a fleet.Answer) {
+		spellings[i].restore(a.Sentences)
+		spellings[i].restore(a.Words)
+		t := sound[i]
+		t.GPUSeconds = a.Seconds
+		r.result(ctx, t, a)
+	})
 }
 
-// synthesize is the engine call, bounded by what its work could take.
-func (r *run) synthesize(ctx context.Context, tasks []deliver.Task) ([]engine.Result, error) {
-	requests := make([]engine.Request, len(tasks))
-	spellings := make([]spelling, len(tasks))
-	seconds := 0.0
-	for i, t := range tasks {
-		var err error
-		if requests[i], spellings[i], err = request(t); err != nil {
-			return nil, err
-		}
-		seconds += t.Segment.PredictedSeconds
-	}
-	limit := r.cfg.CallMin + time.Duration(r.cfg.CallFactor*seconds*float64(time.Second))
-	call, cancel := context.WithTimeoutCause(ctx, limit, errCallTimeout)
-	defer cancel()
-	results, err := r.deps.Engine.Synthesize(call, requests)
-	if err != nil && errors.Is(context.Cause(call), errCallTimeout) {
-		return nil, &job.Error{Op: "synth.synthesize", Kind: job.Engine, Public: "The engine gave no answer in time.", Err: err}
-	}
-	if err == nil && len(results) != len(requests) {
-		err = &job.Error{Op: "synth.synthesize", Kind: job.Internal, Err: fmt.Errorf("%d results for %d requests", len(results), len(requests))}
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i := range results {
-		spellings[i].restore(results[i].Sentences)
-		spellings[i].restore(results[i].Words)
-	}
-	return results, nil
-}
-
-// result judges what the engine said for t and has it delivered.
-func (r *run) result(ctx context.Context, t deliver.Task, res engine.Result) {
+// result has what was said for t delivered, or whoever is to blame charged.
+func (r *run) result(ctx context.Context, t deliver.Task, a fleet.Answer) {
 	switch {
-	case res.Err == nil:
-		s, err := r.judge(ctx, t, res)
+	case a.Err == nil:
+		s, err := r.speechOf(t, a)
 		if err != nil {
 			r.failure(ctx, t, err)
 			return
@@ -293,13 +242,15 @@ func (r *run) result(ctx context.Context, t deliver.Task, res engine.Result) {
 		r.deps.Meter.Spoken(r.cfg.Pool, s.Audio.Seconds())
 		r.delivering.Go(func() { r.note(r.deps.Deliver.Speech(ctx, t, s)) })
 	case ctx.Err() != nil:
-		giveBack([]deliver.Task{t})
-	case isAway(res.Err):
-		r.deps.Meter.Error(r.cfg.Pool, 1, res.Err)
-		giveBack([]deliver.Task{t})
-		r.note(res.Err)
+		giveBack(t)
+	case errors.Is(a.Err, fleet.ErrVoice):
+		r.deps.Meter.Error(r.cfg.Pool, 1, a.Err)
+		r.delivering.Go(func() { r.note(r.deps.Deliver.Later(ctx, t, a.Err)) })
+	case nobodys(a.Err): // the pool pauses by itself, see package fleet
+		r.deps.Meter.Error(r.cfg.Pool, 1, a.Err)
+		giveBack(t)
 	default:
-		r.failure(ctx, t, res.Err)
+		r.failure(ctx, t, a.Err)
 	}
 }
 
@@ -309,37 +260,13 @@ func (r *run) failure(ctx context.Context, t deliver.Task, err error) {
 	r.delivering.Go(func() { r.note(r.deps.Deliver.Failure(ctx, t, err)) })
 }
 
-// brokenTogether returns the first error if every item failed because of the
-// engine: then it is more likely that the call broke than each item by itself.
-func brokenTogether(results []engine.Result) error {
-	for _, res := range results {
-		if res.Err == nil || job.KindOf(res.Err) != job.Engine || errors.Is(res.Err, engine.ErrPoison) {
-			return nil
-		}
-	}
-	return results[0].Err
-}
-
-func isAway(err error) bool {
+// nobodys reports whether err is not the text's fault.
+func nobodys(err error) bool {
 	k := job.KindOf(err)
 	return k == job.Unavailable || k == job.Overloaded
 }
 
-// giveBack lets somebody else have tasks, now.
-func giveBack(tasks []deliver.Task) {
-	for _, t := range tasks {
-		_ = t.Lease.Nak() // if the bus is away, it comes again after the ack wait
-	}
-}
-
-// share is the part of a call's time that task i is charged with.
-func share(tasks []deliver.Task, i int) float64 {
-	sum := 0.0
-	for _, t := range tasks {
-		sum += t.Segment.PredictedSeconds
-	}
-	if sum <= 0 {
-		return 1 / float64(len(tasks))
-	}
-	return tasks[i].Segment.PredictedSeconds / sum
+// giveBack lets somebody else have t, now.
+func giveBack(t deliver.Task) {
+	_ = t.Lease.Nak() // if the bus is away, it comes again after the ack wait
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/consume"
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
 	"github.com/voicemill/voicemill/worker/internal/synth"
@@ -45,6 +46,9 @@ func (s *speaker) Close() error { return nil }
 func (s *speaker) Synthesize(_ context.Context, batch []engine.Request) ([]engine.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if batch[0].ID == fleet.CanaryID {
+		return []engine.Result{{Audio: tone(batch[0].Seconds)}}, nil
+	}
 	var texts []string
 	for _, r := range batch {
 		texts = append(texts, r.Text)
@@ -105,6 +109,10 @@ func (c *clerk) Failure(ctx context.Context, t deliver.Task, cause error) error 
 	return t.Lease.Ack(ctx)
 }
 
+func (c *clerk) Later(ctx context.Context, t deliver.Task, cause error) error {
+	return c.Failure(ctx, t, errors.Join(errLater, cause))
+}
+
 func (c *clerk) Died(ctx context.Context, t deliver.Task) error {
 	return c.Failure(ctx, t, errDied)
 }
@@ -113,7 +121,7 @@ func (c *clerk) Guilty(ctx context.Context, t deliver.Task) error {
 	return c.Failure(ctx, t, errGuilty)
 }
 
-var errDied, errGuilty = errors.New("died"), errors.New("guilty")
+var errDied, errGuilty, errLater = errors.New("died"), errors.New("guilty"), errors.New("later")
 
 // wishes says what is wanted: everything, unless told otherwise.
 type wishes struct {
@@ -190,9 +198,21 @@ func (b *bench) claimed(t *testing.T, c store.Claimed, segments []bus.Segment) *
 		l := keeper.Hold(message{&b.mu, &b.acks, &b.naks}, g.Text, nil)
 		b.items = append(b.items, &consume.Item{Bundle: bundle, Segment: g, Lease: l.Parts(1, func() {})[0]})
 	}
-	cfg := synth.Config{Pool: "p", Check: check.Default(), CallMin: time.Minute, CallFactor: 10, Hold: 10 * time.Second}
+	cfg := synth.Config{Pool: "p", Hold: 10 * time.Second}
 	require.NoError(t, cfg.Validate())
-	return synth.New(cfg, synth.Deps{Engine: b.engine, Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
+	return synth.New(cfg, synth.Deps{Fleet: b.fleet(t), Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
+}
+
+// fleet returns a fleet of b's engine alone, which has proved itself.
+func (b *bench) fleet(t *testing.T) *fleet.Fleet {
+	t.Helper()
+	f, err := fleet.New(fleet.Config{Pool: "p", Check: check.Default(), CallMin: time.Minute, CallFactor: 10, Log: testkit.Log(t)}, b.engine)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	for ready, changed := f.Ready(); !ready; ready, changed = f.Ready() {
+		<-changed
+	}
+	return f
 }
 
 func works(n int) (segments []bus.Segment) {
@@ -200,47 +220,6 @@ func works(n int) (segments []bus.Segment) {
 		segments = append(segments, bus.Segment{Text: fmt.Sprintf("text %d", i)})
 	}
 	return segments
-}
-
-func TestOnePoisonInSixteenCostsFewCallsAndNobodyElse(t *testing.T) {
-	t.Parallel()
-	for at := range 16 {
-		b := newBench()
-		b.engine.fail = func(batch []engine.Request) error {
-			for _, r := range batch {
-				if r.Text == "poison" {
-					return &job.Error{Op: "speaker", Kind: job.Engine}
-				}
-			}
-			return nil
-		}
-		ws := works(16)
-		ws[at].Text = "poison"
-		require.NoError(t, b.call(t, ws...))
-		require.Len(t, b.clerk.speeches, 15)
-		require.Len(t, b.clerk.failures, 1)
-		spoken := 0
-		for _, call := range b.engine.calls {
-			spoken += len(call)
-		}
-		require.LessOrEqual(t, len(b.engine.calls), 9, "2·log2 16 + 1")
-		require.LessOrEqual(t, spoken, 46)
-		require.Equal(t, 1, b.freed)
-	}
-}
-
-func TestACallWhoseItemsAllFailIsTakenApart(t *testing.T) {
-	t.Parallel()
-	b := newBench()
-	b.engine.say = func(r engine.Request) engine.Result {
-		if len(b.engine.calls[len(b.engine.calls)-1]) > 2 { // the backend runs out of memory
-			return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Engine}}
-		}
-		return engine.Result{Audio: tone(r.Seconds)}
-	}
-	require.NoError(t, b.call(t, works(8)...))
-	require.Len(t, b.clerk.speeches, 8)
-	require.Empty(t, b.clerk.failures)
 }
 
 func TestItemsThatFailByThemselvesAreCharged(t *testing.T) {
@@ -258,29 +237,44 @@ func TestItemsThatFailByThemselvesAreCharged(t *testing.T) {
 		return engine.Result{Audio: tone(r.Seconds)}
 	}
 	require.NoError(t, b.call(t, works(5)...))
-	require.Len(t, b.engine.calls, 1)
 	require.Len(t, b.clerk.speeches, 2)
+	require.Len(t, b.clerk.failures, 3)
 	require.Equal(t, "The audio was not usable: it is silent.", job.PublicOf(b.clerk.failures["text 2"], ""))
 	require.Equal(t, "The audio was not usable: it is much longer than the text.", job.PublicOf(b.clerk.failures["text 3"], ""))
 }
 
 func TestAnEngineThatIsFullHalfwayKeepsWhatItSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.engine.say = func(r engine.Request) engine.Result {
+			if strings.HasSuffix(r.Text, "3") {
+				return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Overloaded, Err: &engine.BusyError{After: time.Hour}}}
+			}
+			return engine.Result{Audio: tone(r.Seconds)}
+		}
+		require.NoError(t, b.call(t, works(4)...), "the pool waits by itself")
+		require.Len(t, b.clerk.speeches, 3)
+		require.Empty(t, b.clerk.failures)
+		require.Equal(t, 1, b.naks)
+	})
+}
+
+// A voice that the engines do not know is no fault of the text: it comes again later.
+func TestAVoiceThatIsRefusedComesAgainLater(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	b.engine.say = func(r engine.Request) engine.Result {
-		if strings.HasSuffix(r.Text, "3") {
-			return engine.Result{Err: &job.Error{Op: "speaker", Kind: job.Overloaded, Err: &engine.BusyError{After: 7 * time.Second}}}
-		}
-		return engine.Result{Audio: tone(r.Seconds)}
+	b.claimed(t, store.Claimed{}, works(1))
+	c := synth.New(synth.Config{Pool: "p", Hold: time.Second}, synth.Deps{Fleet: voiceless{}, Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
+	require.NoError(t, c.Call(t.Context(), b.items, func() {}))
+	require.ErrorIs(t, b.clerk.failures["text 0"], errLater)
+}
+
+type voiceless struct{}
+
+func (voiceless) Speak(_ context.Context, batch []engine.Request, done func(int, fleet.Answer)) {
+	for i := range batch {
+		done(i, fleet.Answer{Result: engine.Result{Err: &job.Error{Op: "fleet", Kind: job.Unavailable, Err: fleet.ErrVoice}}})
 	}
-	err := b.call(t, works(4)...)
-	require.Equal(t, job.Overloaded, job.KindOf(err))
-	after, ok := engine.RetryAfter(err)
-	require.True(t, ok)
-	require.Equal(t, 7*time.Second, after)
-	require.Len(t, b.clerk.speeches, 3)
-	require.Empty(t, b.clerk.failures)
-	require.Equal(t, 1, b.naks)
 }
 
 func TestWhatIsNotWantedReachesNoEngine(t *testing.T) {

@@ -19,25 +19,22 @@ const (
 	maxErrorBody  = 8 << 10
 	maxErrorText  = 300 // runes of a server's message that are kept
 	maxRetryAfter = time.Hour
-	silencePeak   = 64 // -54 dB; no voice is quieter
 
 	// The audio may be this much shorter than its tokens: models trim silence.
 	tokenSlackSeconds = 0.4
 	tokenSlackShare   = 0.1
 
-	minSeconds    = 0.1 // of any answer
-	minShare      = 0.1 // of the prediction
 	maxDrainBytes = 64 << 10
 )
 
-// Why a 200 is no answer.
+// errNoAnswer is why a 200 that came whole is no answer.
+var errNoAnswer = errors.New("not an answer")
+
 var (
-	errContentType = errors.New("the answer is not WAV audio")
-	errRate        = errors.New("the answer has another sample rate")
-	errNothing     = errors.New("the answer is silent")
-	errTooShort    = errors.New("the answer is far too short")
-	errTruncated   = errors.New("the answer is shorter than the tokens that were made")
-	errLimit       = errors.New("the model did not find its end")
+	errContentType = fmt.Errorf("%w: the answer is not WAV audio", errNoAnswer)
+	errRate        = fmt.Errorf("%w: the answer has another sample rate", errNoAnswer)
+	errTruncated   = fmt.Errorf("%w: the answer is shorter than the tokens that were made", errNoAnswer)
+	errLimit       = fmt.Errorf("%w: the model did not find its end", errNoAnswer)
 )
 
 // statusError is an answer other than 200.
@@ -65,6 +62,9 @@ func (c Config) parse(resp *http.Response, r *engine.Request, maxTokens int, now
 		return nil, fmt.Errorf("content type %.100q: %w", media, errContentType)
 	}
 	rate, samples, err := wav.Decode(resp.Body, int(c.MaxAudio.Seconds()*float64(c.BackendRate)))
+	if errors.Is(err, wav.ErrFormat) || errors.Is(err, wav.ErrTooLong) {
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +73,6 @@ func (c Config) parse(resp *http.Response, r *engine.Request, maxTokens int, now
 		return nil, fmt.Errorf("%d Hz where %d were expected: %w", rate, c.BackendRate, errRate)
 	}
 	seconds := float64(len(samples)) / float64(rate)
-	switch predicted := r.Seconds; {
-	case len(samples) == 0 || !audible(samples):
-		return nil, fmt.Errorf("%.2f s: %w", seconds, errNothing)
-	case seconds < minSeconds || seconds < minShare*predicted:
-		return nil, fmt.Errorf("%.2f s where %.2f s were predicted: %w", seconds, predicted, errTooShort)
-	}
 	return samples, checkTokens(resp.Header, seconds*r.Pace(), maxTokens)
 }
 
@@ -111,15 +105,6 @@ func isWAV(contentType string) bool {
 	switch media {
 	case "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream":
 		return true
-	}
-	return false
-}
-
-func audible(samples []int16) bool {
-	for _, s := range samples {
-		if s > silencePeak || s < -silencePeak {
-			return true
-		}
 	}
 	return false
 }

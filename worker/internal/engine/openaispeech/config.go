@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -42,7 +41,6 @@ type Config struct {
 	Voices   map[string]Voice // public name to what is sent
 	Default  string           // voice of a request without voice and language; empty: the first by name
 
-	Rate           int           // Hz of the audio; 0: BackendRate
 	BackendRate    int           // Hz that the backends answer with, anything else is a failure; 0: 24000
 	Window         int           // requests in flight for each backend; 0: 4
 	MaxBatch       int           // 0: 1, since a batch gains nothing
@@ -51,7 +49,6 @@ type Config struct {
 	ConnectTimeout time.Duration // 0: 5 s
 	MinTimeout     time.Duration // 0: 15 s
 	TimeoutFactor  float64       // time for an answer, in predicted lengths of its audio; 0: 6
-	Logger         *slog.Logger  // nil: no logs
 }
 
 // Voice is what a backend is told about a voice. The omni dialects need either
@@ -80,7 +77,6 @@ const (
 func (c Config) withDefaults() Config {
 	c.Dialect = cmp.Or(c.Dialect, Generic)
 	c.BackendRate = cmp.Or(c.BackendRate, defaultRate)
-	c.Rate = cmp.Or(c.Rate, c.BackendRate)
 	c.Window = cmp.Or(c.Window, defaultWindow)
 	c.MaxBatch = cmp.Or(c.MaxBatch, 1)
 	if c.MaxTextBytes == 0 {
@@ -95,9 +91,6 @@ func (c Config) withDefaults() Config {
 	c.TimeoutFactor = cmp.Or(c.TimeoutFactor, 6)
 	if c.Default == "" && len(c.Voices) > 0 {
 		c.Default = slices.Min(slices.Collect(maps.Keys(c.Voices)))
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
@@ -29,24 +27,23 @@ const (
 
 var errHung = errors.New("the backend did not answer in time")
 
-// Engine is a pool of backends that serve one model. It is safe for concurrent
-// use.
+// Engine speaks to one backend. It is safe for concurrent use.
 type Engine struct {
 	info      engine.Info
 	cfg       Config
 	voices    map[string]voice
-	pool      *pool
+	url       string
 	client    *http.Client
 	transport *http.Transport
-	resampler *resample.Resampler // nil if the rates are the same
 	calls     engine.Calls
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
-// New returns an Engine. It reads the reference audio of the voices and does not
-// talk to the backends. The caller must call Close.
-func New(cfg Config) (*Engine, error) {
+// New returns an Engine for each of the backends, in their order. It reads the
+// reference audio of the voices and does not talk to the backends. The caller must
+// close every Engine.
+func New(cfg Config) ([]*Engine, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("openaispeech: %w", err)
@@ -55,21 +52,23 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openaispeech: %w", err)
 	}
-	e := &Engine{cfg: cfg, voices: voices}
-	if cfg.Rate != cfg.BackendRate {
-		if e.resampler, err = resample.New(cfg.BackendRate, cfg.Rate); err != nil {
-			return nil, fmt.Errorf("openaispeech: %w", err)
-		}
-	}
-	backends := make([]*backend, len(cfg.Backends))
+	all := make([]*Engine, len(cfg.Backends))
 	for i, address := range cfg.Backends {
 		u, err := url.Parse(address)
 		if err != nil {
 			return nil, fmt.Errorf("openaispeech: backend %d: %w", i+1, err)
 		}
-		backends[i] = &backend{name: u.Host, url: strings.TrimSuffix(address, "/") + speechPath}
+		all[i] = newEngine(cfg, u, voices)
+		all[i].info = engine.Info{
+			Name: name, Address: u.Host, Model: strings.TrimSpace(fmt.Sprintf("%s %s", cfg.Dialect, cfg.Model)), Rate: cfg.BackendRate, Voices: public,
+			MaxBatch: cfg.MaxBatch, Window: cfg.Window, MaxTextBytes: cfg.MaxTextBytes,
+		}
 	}
-	e.pool = newPool(backends, cfg.Window, cfg.MinTimeout)
+	return all, nil
+}
+
+func newEngine(cfg Config, base *url.URL, voices map[string]voice) *Engine {
+	e := &Engine{cfg: cfg, voices: voices, url: strings.TrimSuffix(base.String(), "/") + speechPath}
 	e.transport = &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    cfg.ConnectTimeout,
@@ -82,18 +81,13 @@ func New(cfg Config) (*Engine, error) {
 		Transport:     e.transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	e.info = engine.Info{
-		Name: name, Model: strings.TrimSpace(fmt.Sprintf("%s %s", cfg.Dialect, cfg.Model)), Rate: cfg.Rate, Voices: public,
-		MaxBatch: cfg.MaxBatch, Window: cfg.Window * len(backends), MaxTextBytes: cfg.MaxTextBytes,
-	}
-	return e, nil
+	return e
 }
 
 // Info describes the engine.
 func (e *Engine) Info() engine.Info { return e.info }
 
-// Synthesize sends the requests of batch, all at once as far as the windows of
-// the backends allow. See [engine.Engine].
+// Synthesize sends the requests of batch, all at once. See [engine.Engine].
 func (e *Engine) Synthesize(ctx context.Context, batch []engine.Request) ([]engine.Result, error) {
 	return engine.Each(ctx, opSynthesize, &e.calls, e.info.MaxBatch, batch, e.speak)
 }
@@ -114,52 +108,27 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 	if !ok {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
-	if !r.Speakable() {
-		return engine.Result{Audio: engine.Audio{Rate: e.cfg.Rate, Samples: make([]int16, int(silenceSeconds*float64(e.cfg.Rate)))}}
+	plain := *r
+	plain.Text = withoutMarks(r.Text)
+	if !plain.Speakable() {
+		return engine.Result{Audio: engine.Audio{Rate: e.cfg.BackendRate, Samples: make([]int16, int(silenceSeconds*float64(e.cfg.BackendRate)))}}
 	}
-	body, maxTokens, err := e.cfg.body(r, e.voices[e.info.Voices[index].Name])
+	body, maxTokens, err := e.cfg.body(&plain, e.voices[e.info.Voices[index].Name])
 	if err != nil {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Internal, Err: err}}
 	}
-	address, samples, err := e.send(ctx, r, body, maxTokens)
+	samples, err := e.ask(ctx, &plain, body, maxTokens)
 	if err != nil {
-		return engine.Result{Backend: address, Err: e.judge(ctx, err)}
+		return engine.Result{Backend: e.info.Address, Err: e.explain(ctx, err)}
 	}
-	if e.resampler != nil {
-		samples = e.resampler.Resample(nil, samples)
-	}
-	return engine.Result{Backend: address, Audio: engine.Audio{Rate: e.cfg.Rate, Samples: samples}}
+	return engine.Result{Backend: e.info.Address, Audio: engine.Audio{Rate: e.cfg.BackendRate, Samples: samples}}
 }
 
-// send has r answered by a backend that can be reached, and names it. To go on
-// to the next backend when there is no connection is not a second attempt:
-// nothing was sent.
-func (e *Engine) send(ctx context.Context, r *engine.Request, body []byte, maxTokens int) (address string, samples []int16, err error) {
-	for range e.cfg.Backends {
-		var b *backend
-		if b, err = e.pool.take(ctx); err != nil {
-			break
-		}
-		address = b.name
-		samples, err = e.ask(ctx, b, r, body, maxTokens)
-		o := assess(ctx, err)
-		e.pool.put(b, o)
-		if err == nil {
-			return address, samples, nil
-		}
-		e.cfg.Logger.WarnContext(ctx, "backend failed", slog.String("backend", address), slog.String("request", r.ID), slog.Any("error", err))
-		if o.kind != unreachable {
-			break
-		}
-	}
-	return address, nil, err
-}
-
-// ask sends body to b and reads the answer, within the time for it.
-func (e *Engine) ask(ctx context.Context, b *backend, r *engine.Request, body []byte, maxTokens int) ([]int16, error) {
+// ask sends body and reads the answer, within the time for it.
+func (e *Engine) ask(ctx context.Context, r *engine.Request, body []byte, maxTokens int) ([]int16, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.timeout(r), errHung)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
@@ -198,68 +167,39 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// assess tells what err, of a request in ctx, says about the backend.
-func assess(ctx context.Context, err error) outcome {
-	if err == nil {
-		return outcome{kind: healthy}
-	}
-	if ctx.Err() != nil {
-		return outcome{kind: neutral}
-	}
-	if status, ok := errors.AsType[*statusError](err); ok {
-		switch kindOfStatus(status.status) {
-		case job.Invalid:
-			return outcome{kind: neutral}
-		case job.Overloaded:
-			return outcome{kind: busy, after: status.after, err: err}
-		default:
-			return outcome{kind: faulty, err: err}
-		}
-	}
-	if isDial(err) {
-		return outcome{kind: unreachable, err: err}
-	}
-	return outcome{kind: faulty, err: err}
-}
-
-// judge turns err into the failure of a request in ctx.
-func (e *Engine) judge(ctx context.Context, err error) error {
+// explain turns err into the failure of a request in ctx.
+func (e *Engine) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return engine.CallError(opSynthesize, context.Cause(ctx))
 	}
+	failure := &job.Error{Op: opSynthesize, Kind: job.Engine, Err: err}
 	var status *statusError
-	if !errors.As(err, &status) {
-		if isDial(err) {
-			return &job.Error{Op: opSynthesize, Kind: job.Unavailable, Err: err}
-		}
-		return &job.Error{Op: opSynthesize, Kind: job.Engine, Public: "The speech engine gave no usable answer.", Err: err}
-	}
-	failure := &job.Error{Op: opSynthesize, Kind: kindOfStatus(status.status), Err: err}
-	switch failure.Kind {
-	case job.Invalid:
-		failure.Public = "The speech engine refused this text."
-	case job.Engine:
-		failure.Public = "The speech engine failed on this text."
-	case job.Overloaded:
-		if status.after > 0 {
+	switch {
+	case isDial(err):
+		failure.Kind = job.Unavailable
+	case errors.As(err, &status):
+		failure.Kind, failure.Public = kindOfStatus(status.status)
+		if failure.Kind == job.Overloaded && status.after > 0 {
 			failure.Err = fmt.Errorf("%w: %w", err, &engine.BusyError{After: status.after})
 		}
-	default:
+	case errors.Is(err, errNoAnswer):
+		failure.Public = "The speech engine gave no usable answer."
+	default: // it hung, or the connection broke
+		failure.Public, failure.Err = "The speech engine gave no answer.", fmt.Errorf("%w: %w", engine.ErrLost, err)
 	}
 	return failure
 }
 
-func kindOfStatus(status int) job.Kind {
-	switch status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return job.Invalid
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return job.Overloaded
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
-		http.StatusRequestTimeout, http.StatusBadGateway, http.StatusGatewayTimeout: // the set-up, not the text
-		return job.Unavailable
+// kindOfStatus says what an answer other than 200 means, and how the owner of a
+// text is told if it turns out to be the text's fault.
+func kindOfStatus(status int) (job.Kind, string) {
+	switch {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return job.Overloaded, ""
+	case status >= 400 && status < 500 && status != http.StatusRequestTimeout:
+		return job.Invalid, fmt.Sprintf("The speech engine refused this text (status %d).", status)
 	}
-	return job.Engine
+	return job.Engine, fmt.Sprintf("The speech engine failed on this text (status %d).", status)
 }
 
 // isDial reports whether there was no connection over which to send anything.

@@ -2,13 +2,10 @@ package openaispeech
 
 import (
 	"context"
-	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +25,7 @@ func TestConformance(t *testing.T) {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			enginetest.Run(t, func(t *testing.T) engine.Engine {
-				cfg := settings(t, serve(t, name), serve(t, name))
+				cfg := settings(t, serve(t, name))
 				cfg.MaxTextBytes = 1024
 				return open(t, cfg)
 			})
@@ -51,15 +48,12 @@ func TestFaultsOfABackend(t *testing.T) {
 	}{
 		"HANG":       {job.Engine, errHung},
 		"HANGBODY":   {job.Engine, errHung},
-		"CUT":        {job.Engine, wav.ErrTruncated},
+		"CUT":        {job.Engine, engine.ErrLost},
 		"CUTCHUNKED": {job.Engine, wav.ErrTruncated},
 		"CUTCLEAN":   {job.Engine, wav.ErrTruncated},
 		"CUTTOKENS":  {job.Engine, errTruncated},
-		"RESET":      {job.Engine, nil},
+		"RESET":      {job.Engine, engine.ErrLost},
 		"EMPTY":      {job.Engine, wav.ErrTruncated},
-		"NOSAMPLES":  {job.Engine, errNothing},
-		"SILENCE":    {job.Engine, errNothing},
-		"SHORT":      {job.Engine, errTooShort},
 		"RATE":       {job.Engine, errRate},
 		"FLOAT":      {job.Engine, wav.ErrFormat},
 		"ENDLESS":    {job.Engine, wav.ErrTooLong},
@@ -68,13 +62,13 @@ func TestFaultsOfABackend(t *testing.T) {
 		"MP3":        {job.Engine, errContentType},
 		"LIMIT":      {job.Engine, errLimit},
 		"REDIRECT":   {job.Engine, nil},
-		"418":        {job.Engine, nil},
+		"418":        {job.Invalid, nil},
 		"500":        {job.Engine, nil},
 		"400":        {job.Invalid, nil},
 		"422":        {job.Invalid, nil},
-		"401":        {job.Unavailable, nil},
-		"404":        {job.Unavailable, nil},
-		"502":        {job.Unavailable, nil},
+		"401":        {job.Invalid, nil},
+		"404":        {job.Invalid, nil},
+		"502":        {job.Engine, nil},
 		"429":        {job.Overloaded, nil},
 		"503":        {job.Overloaded, nil},
 	} {
@@ -107,16 +101,13 @@ func TestFaultsOfABackend(t *testing.T) {
 	}
 }
 
-func TestAudioComesAtTheRateOfThePool(t *testing.T) {
+// What the audio is worth is not for a driver to say.
+func TestPoorAudioIsAnAnswer(t *testing.T) {
 	t.Parallel()
-	q := enginetest.Request("A few words.")
-	native := one(t, open(t, settings(t, serve(t, SGLangOmni))), q)
-	cfg := settings(t, serve(t, SGLangOmni))
-	cfg.Rate = 22050
-	e := open(t, cfg)
-	r := one(t, e, q)
-	enginetest.Good(t, e, q, r)
-	require.InDelta(t, native.Audio.Seconds(), r.Audio.Seconds(), 1.0/22050)
+	e := open(t, settings(t, serve(t, Generic)))
+	for _, fault := range []string{"NOSAMPLES", "SILENCE", "SHORT"} {
+		require.NoError(t, one(t, e, enginetest.Request(fault+" is what comes.")).Err, fault)
+	}
 }
 
 func TestRetryAfterIsData(t *testing.T) {
@@ -177,63 +168,6 @@ func TestMarksWithoutLettersAreNotSent(t *testing.T) {
 	enginetest.Good(t, e, q, r)
 	require.Len(t, r.Audio.Samples, 24000/5)
 	require.Empty(t, s.seen())
-}
-
-func TestWindowLimitsEachBackend(t *testing.T) {
-	t.Parallel()
-	a, b := serve(t, VLLMOmni), serve(t, VLLMOmni)
-	release := make(chan struct{})
-	a.hold, b.hold = release, release
-	cfg := settings(t, a, b)
-	cfg.Window = 3
-	e := open(t, cfg)
-	require.Equal(t, 6, e.Info().Window)
-	var wg sync.WaitGroup
-	errs := make([]error, 20)
-	for i := range errs {
-		wg.Go(func() {
-			results, err := e.Synthesize(t.Context(), []engine.Request{enginetest.Request(enginetest.Sentence(i))})
-			errs[i] = err
-			if err == nil {
-				errs[i] = results[0].Err
-			}
-		})
-	}
-	require.Eventually(t, func() bool { return len(a.seen()) == 3 && len(b.seen()) == 3 }, 10*time.Second, time.Millisecond)
-	close(release)
-	wg.Wait()
-	require.NoError(t, errors.Join(errs...))
-	for _, s := range []*server{a, b} {
-		s.set(func() { require.Equal(t, 3, s.most) })
-		require.GreaterOrEqual(t, len(s.seen()), 5, "the load is shared")
-	}
-	require.Len(t, append(a.seen(), b.seen()...), len(errs), "nothing is sent twice")
-}
-
-func TestDeadBackendCostsNoRequest(t *testing.T) {
-	t.Parallel()
-	well, dead := serve(t, VLLMOmni), serve(t, VLLMOmni)
-	cfg := settings(t, well, dead)
-	dead.Close()
-	e := open(t, cfg)
-	for i := range 20 {
-		q := enginetest.Request(enginetest.Sentence(i))
-		enginetest.Good(t, e, q, one(t, e, q))
-	}
-	require.Len(t, well.seen(), 20)
-}
-
-func TestNoBackendAtAllIsUnavailable(t *testing.T) {
-	t.Parallel()
-	dead := serve(t, VLLMOmni)
-	cfg := settings(t, dead)
-	cfg.MinTimeout = 300 * time.Millisecond
-	dead.Close()
-	e := open(t, cfg)
-	for range 4 {
-		r := one(t, e, enginetest.Request("Is anybody there?"))
-		require.Equal(t, job.Unavailable, job.KindOf(r.Err))
-	}
 }
 
 // A server may drop a kept-alive connection just as it is used again.
@@ -304,15 +238,11 @@ func TestCallerWhoLeavesAbortsTheRequest(t *testing.T) {
 	enginetest.Good(t, e, q, one(t, e, q))
 }
 
-func TestLogsHoldNoSecret(t *testing.T) {
+func TestErrorsHoldNoSecret(t *testing.T) {
 	t.Parallel()
-	var log strings.Builder
-	cfg := settings(t, serve(t, VLLMOmni))
-	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	e := open(t, cfg)
-	require.Error(t, one(t, e, enginetest.Request("500 with my key")).Err)
-	require.Contains(t, log.String(), "backend failed")
-	require.NotContains(t, log.String(), testKey)
+	err := one(t, open(t, settings(t, serve(t, VLLMOmni))), enginetest.Request("500 with my key")).Err
+	require.ErrorContains(t, err, "the text was")
+	require.NotContains(t, err.Error(), testKey)
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
@@ -332,15 +262,14 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"instructions and reference": func(c *Config) {
 			c.Voices = map[string]Voice{"a": {RefAudio: recording(t, 2), RefText: "x", Instructions: "y"}}
 		},
-		"reference that is not there":  func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: "/nonexistent.wav", RefText: "x"}} },
-		"reference of another type":    func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: "/etc/hosts", RefText: "x"}} },
-		"reference of half a second":   func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, .5), RefText: "x"}} },
-		"reference of half a minute":   func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, 31), RefText: "x"}} },
-		"an empty voice":               func(c *Config) { c.Voices = map[string]Voice{"a": {}} },
-		"negative window":              func(c *Config) { c.Window = -1 },
-		"time factor under one":        func(c *Config) { c.TimeoutFactor = .5 },
-		"key with a line break":        func(c *Config) { c.APIKey = config.NewSecret("a\r\nb") },
-		"rates that cannot be matched": func(c *Config) { c.Rate = 23999 },
+		"reference that is not there": func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: "/nonexistent.wav", RefText: "x"}} },
+		"reference of another type":   func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: "/etc/hosts", RefText: "x"}} },
+		"reference of half a second":  func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, .5), RefText: "x"}} },
+		"reference of half a minute":  func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, 31), RefText: "x"}} },
+		"an empty voice":              func(c *Config) { c.Voices = map[string]Voice{"a": {}} },
+		"negative window":             func(c *Config) { c.Window = -1 },
+		"time factor under one":       func(c *Config) { c.TimeoutFactor = .5 },
+		"key with a line break":       func(c *Config) { c.APIKey = config.NewSecret("a\r\nb") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -271,12 +271,15 @@ func settings(t *testing.T, servers ...*server) Config {
 	return cfg
 }
 
+// open returns the engine of the first backend.
 func open(t *testing.T, cfg Config) *Engine {
 	t.Helper()
-	e, err := New(cfg)
+	all, err := New(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, e.Close()) })
-	return e
+	for _, e := range all {
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+	}
+	return all[0]
 }
 
 func decodeReference(t *testing.T, ref string) []byte {

@@ -1,0 +1,121 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+)
+
+// fault is what a result says, before it is known who is to blame.
+type fault int
+
+const (
+	none    fault = iota
+	stopped       // the caller left, or the engine is closed
+	ours          // it never reached an engine
+	full          // the address wants to be left alone
+	away          // there is no way to the address
+	answer        // it answered badly: refused, or with audio that is none
+	broke         // it failed
+	lost          // it hung, died or cut the answer short
+)
+
+// faultOf reads err, of a request in a call whose caller waits in ctx; asked is
+// false if no backend was asked.
+func faultOf(ctx context.Context, err error, asked bool) fault {
+	switch {
+	case err == nil:
+		return none
+	case ctx.Err() != nil, errors.Is(err, engine.ErrClosed):
+		return stopped
+	case errors.Is(err, errCallTimeout), errors.Is(err, engine.ErrLost):
+		return lost
+	}
+	switch job.KindOf(err) {
+	case job.Overloaded:
+		return full
+	case job.Unavailable:
+		return away
+	case job.Engine:
+		if errors.Is(err, errJudged) {
+			return answer
+		}
+		return broke
+	case job.Invalid, job.TooLarge, job.NotFound, job.Unauthorized, job.Forbidden, job.Conflict:
+		if asked {
+			return answer
+		}
+	default:
+	}
+	return ours
+}
+
+// misconfigured reports whether an address that fails its canary so would refuse
+// every text: the fault is in the configuration.
+func misconfigured(err error) bool {
+	switch job.KindOf(err) {
+	case job.Invalid, job.TooLarge, job.NotFound, job.Unauthorized, job.Forbidden, job.Conflict:
+		return true
+	default:
+		return false
+	}
+}
+
+// trial is what is known of a text that failed.
+type trial struct {
+	fault    fault
+	failures int  // calls that broke with it
+	alone    bool // it was alone in the last of them, with an address of its own
+	deaths   int  // engines that it ended while it was alone, the last one included
+	doubt    int  // the address has failed so many canaries lately
+	crowd    bool // other texts, alone too, broke the engines since those last spoke one
+}
+
+// proof is what is known of the address.
+type proof int
+
+const (
+	unwell    proof = iota // its canary failed
+	canary                 // it speaks its canary
+	voiceless              // it speaks its canary in another voice and refuses this one
+	speaks                 // it spoke another text between the failures of this one, or after
+)
+
+// ruling is who pays.
+type ruling int
+
+const (
+	again      ruling = iota // nobody: another address, or later
+	againAlone               // nobody yet: once more, alone
+	charge                   // the text: one attempt
+	quarantine               // the text: it has failed
+)
+
+// rule says who pays for a failure.
+func rule(t trial, p proof) ruling {
+	switch {
+	case p == unwell && t.fault == answer:
+		return again
+	case t.fault == answer:
+		return charge
+	case t.crowd && p != speaks: // several texts and one engine: it is the engine
+		return againAlone
+	case p == unwell && t.alone && t.deaths >= poisonDeaths:
+		return quarantine
+	case p == unwell:
+		return againAlone
+	case t.failures < minFailures+t.doubt:
+		return againAlone
+	default:
+		return charge
+	}
+}
+
+const (
+	// An engine that failed once with a text and speaks its canary is asked again.
+	minFailures = 2
+	// A text that ended an engine twice while it was alone is not tried a third time.
+	poisonDeaths = 2
+)

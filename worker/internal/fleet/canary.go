@@ -1,0 +1,95 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/check"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+)
+
+// CanaryID is the ID of the requests by which a fleet finds out whether an engine
+// speaks.
+const CanaryID = "canary"
+
+// sentences are what engines are asked to say, by language. English goes where
+// there is none.
+var sentences = map[string]string{
+	"en": "This is a short sentence that is easy to say.",
+	"de": "Das ist ein kurzer Satz, der leicht zu sagen ist.",
+	"fr": "Voici une phrase courte et facile à dire.",
+	"es": "Esta es una frase corta y fácil de decir.",
+	"it": "Questa è una frase breve e facile da dire.",
+	"pt": "Esta é uma frase curta e fácil de dizer.",
+	"ru": "Это короткое предложение, которое легко сказать.",
+	"zh": "这是一个很容易说的短句子。",
+	"ja": "コレハ イイヤスイ ミジカイ ブンデス。",
+	"ko": "이것은 말하기 쉬운 짧은 문장입니다.",
+}
+
+// canaryFor returns a canary in the voice that r has; r is nil for any.
+func canaryFor(info engine.Info, r *engine.Request) engine.Request {
+	c := engine.Request{ID: CanaryID}
+	if r != nil {
+		c.Voice, c.Language = r.Voice, r.Language
+	} else if len(info.Voices) > 0 {
+		c.Voice, c.Language = info.Voices[0].Name, info.Voices[0].Language
+	}
+	language := c.Language
+	for _, v := range info.Voices {
+		if v.Name == c.Voice && language == "" {
+			language = v.Language
+		}
+	}
+	base, _, _ := strings.Cut(strings.ToLower(language), "-")
+	c.Text = sentences[base]
+	if c.Text == "" {
+		c.Text = sentences["en"]
+	}
+	perSecond := 15.0
+	if base == "zh" || base == "ja" || base == "ko" {
+		perSecond = 5
+	}
+	c.Seconds = float64(utf8.RuneCountInString(c.Text)) / perSecond
+	return c
+}
+
+// canaryCheck is what a canary must sound like: its length is a rough guess.
+func canaryCheck() check.Config {
+	c := check.Default()
+	c.MinRatio, c.MaxRatio, c.MaxSilence = 0.1, 10, 15
+	return c
+}
+
+var errJudged = errors.New("the audio was judged bad")
+
+// judge returns what is wrong with a, said for r. A text without letters and digits
+// may be silent.
+func judge(cfg check.Config, r engine.Request, a engine.Audio) (check.Verdict, error) {
+	if a.Rate <= 0 {
+		return check.Verdict{}, &job.Error{Op: "fleet.judge", Kind: job.Internal, Err: fmt.Errorf("audio at %d Hz", a.Rate)}
+	}
+	v := check.Judge(cfg, a.Samples, a.Rate, r.Seconds)
+	if v.OK || !r.Speakable() {
+		return v, nil
+	}
+	return v, &job.Error{
+		Op: "fleet.judge", Kind: job.Engine, Public: fmt.Sprintf("The audio was not usable: %s.", v.Reason.Says()),
+		Err: fmt.Errorf("%w: %s: %s", errJudged, v.Reason, v.Detail),
+	}
+}
+
+// sing asks m for a canary in the voice of r and returns why it did not speak it.
+func (f *Fleet) sing(ctx context.Context, m *member, r *engine.Request) error {
+	c := canaryFor(m.info, r)
+	answers := f.ask(ctx, m, []engine.Request{c}, f.cfg.CallMin)
+	if answers[0].Err != nil {
+		return answers[0].Err
+	}
+	_, err := judge(canaryCheck(), c, answers[0].Audio)
+	return err
+}
