@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/plantest"
@@ -44,4 +45,48 @@ func TestASickEngineFailsNotEvenAJobOfOneLine(t *testing.T) {
 			w.checkBook(t, p.ID)
 		})
 	}
+}
+
+// Whoever asks for a job is told what it waits for: the row is what the gateway reads.
+func TestASickPoolIsSeenInPostgres(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var cause atomic.Pointer[job.Error]
+	cause.Store(&job.Error{Op: "scripted", Kind: job.Invalid})
+	e := &scripted{before: func(context.Context, int, []engine.Request) error {
+		if err := cause.Load(); err.Kind != job.Internal {
+			return err
+		}
+		return nil
+	}}
+	stop := w.start(t, quickConfig(), e, nil)
+	p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(3)...))
+	require.Eventually(t, func() bool { return w.waits(t, p) == "test misconfigured" }, within, 50*time.Millisecond)
+	cause.Store(&job.Error{Op: "scripted", Kind: job.Unavailable})
+	require.Eventually(t, func() bool { return w.waits(t, p) == "test sick" }, within, 50*time.Millisecond)
+	cause.Store(&job.Error{Op: "scripted"})
+	require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
+	require.Empty(t, w.waits(t, p))
+
+	stop()
+	require.Empty(t, w.waits(t, w.insert(t, job.FailJob, plantest.Sentences("One", "Later."))), "it may only be starting anew")
+	_, err := w.db.Exec(t.Context(), `update pool_workers set seen_at = now() - interval '1 minute'`)
+	require.NoError(t, err)
+	var reason string
+	require.NoError(t, w.db.QueryRow(t.Context(), `select reason from pool_waiting('test')`).Scan(&reason))
+	require.Equal(t, "gone", reason)
+}
+
+// waits returns the pool that a job waits for and why; empty if it does not.
+func (w *world) waits(t *testing.T, p plantest.Plan) string {
+	t.Helper()
+	var r jobdoc.Row
+	require.NoError(t, w.db.QueryRow(t.Context(), jobdoc.SelectJob(), p.ID).Scan(r.Targets()...))
+	d, err := jobdoc.Build(&r, time.Now())
+	require.NoError(t, err)
+	if d.Waiting == nil {
+		return ""
+	}
+	require.WithinDuration(t, time.Now(), d.Waiting.Since.Time, within)
+	return d.Waiting.Pool + " " + d.Waiting.Reason
 }

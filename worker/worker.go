@@ -146,6 +146,8 @@ type service struct {
 	deps      Deps
 	log       *slog.Logger
 	store     *store.Store
+	pools     []Pool
+	fleets    []*fleet.Fleet // of pools
 	voices    []store.Voice
 	keeper    *lease.Keeper
 	committer *commit.Committer
@@ -162,7 +164,10 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 	}
 	log := deps.Log.With(slog.String("service", "worker"))
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
-	s := &service{cfg: cfg, deps: deps, log: log, store: st, voices: voices(pools, fleets), keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1)}
+	s := &service{
+		cfg: cfg, deps: deps, log: log, store: st, pools: pools, fleets: fleets, voices: voices(pools, fleets),
+		keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1),
+	}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
 		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
 		Hint: deps.Bus.Hint, Tell: func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }, Meter: m, Log: part("assemble"),

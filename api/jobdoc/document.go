@@ -40,6 +40,7 @@ type Document struct {
 	Artifacts  []Artifact        `json:"artifacts,omitempty"`
 	Failures   []Failure         `json:"failures,omitempty"` // at most MaxFailures
 	Error      *Error            `json:"error,omitempty"`    // why the job failed
+	Waiting    *Waiting          `json:"waiting,omitempty"`  // what keeps an unfinished job from going on
 	Usage      Usage             `json:"usage"`
 	CreatedAt  Time              `json:"created_at"`
 	StartedAt  *Time             `json:"started_at,omitempty"`
@@ -106,6 +107,14 @@ type Failure struct {
 type Error struct {
 	Kind   string `json:"kind"`
 	Detail string `json:"detail"`
+}
+
+// Waiting says that a pool of engines, which speaks voices of the job, takes no work.
+// Nothing is lost and nothing is charged: the job goes on when the pool does.
+type Waiting struct {
+	Pool   string `json:"pool"`
+	Since  Time   `json:"since"`
+	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick or gone
 }
 
 // Usage is what a job has used so far.

@@ -31,15 +31,15 @@ type Row struct {
 	ErrorKind, ErrorDetail                                      *string
 	AcceptedAt                                                  time.Time
 	StartedAt, FinishedAt                                       *time.Time
-	Chapters, Artifacts, Failures                               []byte
+	Chapters, Artifacts, Failures, Waiting                      []byte
 }
 
 // Targets returns the addresses to scan one row of [SelectJob] into.
 func (r *Row) Targets() []any {
-	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures)
+	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures, &r.Waiting)
 }
 
-// SummaryTargets returns the addresses of everything but the three lists, for
+// SummaryTargets returns the addresses of everything but the lists, for
 // statements that read many jobs and leave the lists out.
 func (r *Row) SummaryTargets() []any {
 	return []any{
@@ -74,7 +74,7 @@ func Build(r *Row, now time.Time) (Document, error) {
 		into any
 	}{
 		"labels": {r.Labels, &d.Labels}, "chapters": {r.Chapters, &d.Chapters},
-		"artifacts": {r.Artifacts, &d.Artifacts}, "failures": {r.Failures, &d.Failures},
+		"artifacts": {r.Artifacts, &d.Artifacts}, "failures": {r.Failures, &d.Failures}, "waiting": {r.Waiting, &d.Waiting},
 	} {
 		if len(part.raw) == 0 {
 			continue

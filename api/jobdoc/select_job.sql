@@ -22,6 +22,13 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
         from (select e.n, e.error_kind, e.error_detail, e.attempts,
                      (select ordinal from chapters c where c.job_id = j.id and c.first_segment <= e.n
                       order by c.first_segment desc limit 1) as chapter
-              from exceptions e where e.job = j.num and e.state = 'failed' order by e.n limit 100) f)
+              from exceptions e where e.job = j.num and e.state = 'failed' order by e.n limit 100) f),
+       case when j.finished_at is null then
+           (select json_build_object('pool', p.pool, 'since', w.since, 'reason', w.reason)
+            from (select pool from queues where job = j.num
+                  union select pool from outstanding where job = j.num
+                  union select pool from retries where job = j.num) p
+                     cross join lateral pool_waiting(p.pool) w
+            order by w.since limit 1) end
 from jobs j
 where j.id = $1

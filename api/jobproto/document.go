@@ -46,6 +46,9 @@ func FromDocument(d *jobdoc.Document) *voicemillv1.Job {
 			Segment: count(f.Segment), Chapter: count(f.Chapter), Kind: f.Kind, Detail: f.Detail, Attempts: count(f.Attempts),
 		})
 	}
+	if w := d.Waiting; w != nil {
+		m.Waiting = &voicemillv1.Job_Waiting{Pool: w.Pool, SinceMs: w.Since.UnixMilli(), Reason: w.Reason}
+	}
 	return m
 }
 
@@ -78,6 +81,9 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 		d.Failures = append(d.Failures, jobdoc.Failure{
 			Segment: int(f.GetSegment()), Chapter: int(f.GetChapter()), Kind: f.GetKind(), Detail: f.GetDetail(), Attempts: int(f.GetAttempts()),
 		})
+	}
+	if w := m.GetWaiting(); w != nil {
+		d.Waiting = &jobdoc.Waiting{Pool: w.GetPool(), Since: jobdoc.Time{Time: time.UnixMilli(w.GetSinceMs()).UTC()}, Reason: w.GetReason()}
 	}
 	return d
 }

@@ -1036,6 +1036,7 @@ type Job struct {
 	CreatedMs     int64                  `protobuf:"varint,15,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	StartedMs     int64                  `protobuf:"varint,16,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
 	FinishedMs    int64                  `protobuf:"varint,17,opt,name=finished_ms,json=finishedMs,proto3" json:"finished_ms,omitempty"`
+	Waiting       *Job_Waiting           `protobuf:"bytes,18,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1187,6 +1188,13 @@ func (x *Job) GetFinishedMs() int64 {
 		return x.FinishedMs
 	}
 	return 0
+}
+
+func (x *Job) GetWaiting() *Job_Waiting {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
 }
 
 // Progress is the part of a job that changes while it runs.
@@ -2167,6 +2175,67 @@ func (x *Job_Usage) GetReusedSeconds() float64 {
 	return 0
 }
 
+// Waiting says that a pool which speaks voices of the job takes no work.
+type Job_Waiting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	SinceMs       int64                  `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job_Waiting) Reset() {
+	*x = Job_Waiting{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job_Waiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job_Waiting) ProtoMessage() {}
+
+func (x *Job_Waiting) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job_Waiting.ProtoReflect.Descriptor instead.
+func (*Job_Waiting) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 4}
+}
+
+func (x *Job_Waiting) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Job_Waiting) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Job_Waiting) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Problem_Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pointer       string                 `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
@@ -2177,7 +2246,7 @@ type Problem_Fault struct {
 
 func (x *Problem_Fault) Reset() {
 	*x = Problem_Fault{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2258,7 @@ func (x *Problem_Fault) String() string {
 func (*Problem_Fault) ProtoMessage() {}
 
 func (x *Problem_Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,8 +2379,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rafter_version\x18\x02 \x01(\x04R\fafterVersion\x12\x14\n" +
 	"\x05audio\x18\x03 \x01(\bR\x05audio\x12!\n" +
-	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xdc\n" +
-	"\n" +
+	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xe3\v\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.voicemill.v1.StateR\x05state\x12\x18\n" +
@@ -2334,7 +2402,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"started_ms\x18\x10 \x01(\x03R\tstartedMs\x12\x1f\n" +
 	"\vfinished_ms\x18\x11 \x01(\x03R\n" +
-	"finishedMs\x1a\xd2\x01\n" +
+	"finishedMs\x123\n" +
+	"\awaiting\x18\x12 \x01(\v2\x19.voicemill.v1.Job.WaitingR\awaiting\x1a\xd2\x01\n" +
 	"\aChapter\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -2364,7 +2433,11 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\raudio_seconds\x18\x02 \x01(\x01R\faudioSeconds\x12\x1f\n" +
 	"\vgpu_seconds\x18\x03 \x01(\x01R\n" +
 	"gpuSeconds\x12%\n" +
-	"\x0ereused_seconds\x18\x04 \x01(\x01R\rreusedSeconds\x1a9\n" +
+	"\x0ereused_seconds\x18\x04 \x01(\x01R\rreusedSeconds\x1aP\n" +
+	"\aWaiting\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x19\n" +
+	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x03\n" +
@@ -2447,7 +2520,7 @@ func file_voicemill_v1_frame_proto_rawDescGZIP() []byte {
 }
 
 var file_voicemill_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_voicemill_v1_frame_proto_goTypes = []any{
 	(Class)(0),            // 0: voicemill.v1.Class
 	(OnFailure)(0),        // 1: voicemill.v1.OnFailure
@@ -2476,8 +2549,9 @@ var file_voicemill_v1_frame_proto_goTypes = []any{
 	(*Job_Artifact)(nil),  // 24: voicemill.v1.Job.Artifact
 	(*Job_Failure)(nil),   // 25: voicemill.v1.Job.Failure
 	(*Job_Usage)(nil),     // 26: voicemill.v1.Job.Usage
-	nil,                   // 27: voicemill.v1.Job.LabelsEntry
-	(*Problem_Fault)(nil), // 28: voicemill.v1.Problem.Fault
+	(*Job_Waiting)(nil),   // 27: voicemill.v1.Job.Waiting
+	nil,                   // 28: voicemill.v1.Job.LabelsEntry
+	(*Problem_Fault)(nil), // 29: voicemill.v1.Problem.Fault
 }
 var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	4,  // 0: voicemill.v1.Frame.hello:type_name -> voicemill.v1.Hello
@@ -2503,20 +2577,21 @@ var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	11, // 20: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
 	2,  // 21: voicemill.v1.Job.state:type_name -> voicemill.v1.State
 	0,  // 22: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
-	27, // 23: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
+	28, // 23: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
 	12, // 24: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
 	23, // 25: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
 	24, // 26: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
 	25, // 27: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
 	26, // 28: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
-	2,  // 29: voicemill.v1.Event.state:type_name -> voicemill.v1.State
-	12, // 30: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
-	28, // 31: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	27, // 29: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
+	2,  // 30: voicemill.v1.Event.state:type_name -> voicemill.v1.State
+	12, // 31: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
+	29, // 32: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_voicemill_v1_frame_proto_init() }
@@ -2546,7 +2621,7 @@ func file_voicemill_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicemill_v1_frame_proto_rawDesc), len(file_voicemill_v1_frame_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -59,6 +59,33 @@ func (e JobChaptersState) Valid() bool {
 	}
 }
 
+// Defines values for JobWaitingReason.
+const (
+	Gone          JobWaitingReason = "gone"
+	Misconfigured JobWaitingReason = "misconfigured"
+	Overloaded    JobWaitingReason = "overloaded"
+	Sick          JobWaitingReason = "sick"
+	Starting      JobWaitingReason = "starting"
+)
+
+// Valid indicates whether the value is a known member of the JobWaitingReason enum.
+func (e JobWaitingReason) Valid() bool {
+	switch e {
+	case Gone:
+		return true
+	case Misconfigured:
+		return true
+	case Overloaded:
+		return true
+	case Sick:
+		return true
+	case Starting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobState.
 const (
 	JobStateAccepted   JobState = "accepted"
@@ -505,10 +532,23 @@ type Job struct {
 		ReusedSeconds Seconds `json:"reused_seconds"`
 	} `json:"usage"`
 	Version int64 `json:"version"`
+
+	// Waiting A pool of engines that speaks voices of the job takes no work. Nothing is lost or charged: the job goes on when
+	// the pool does. Absent while every pool of the job works.
+	Waiting *struct {
+		Pool   string           `json:"pool"`
+		Reason JobWaitingReason `json:"reason"`
+
+		// Since RFC 3339, UTC, milliseconds.
+		Since Time `json:"since"`
+	} `json:"waiting,omitempty"`
 }
 
 // JobChaptersState defines model for Job.Chapters.State.
 type JobChaptersState string
+
+// JobWaitingReason defines model for Job.Waiting.Reason.
+type JobWaitingReason string
 
 // JobState defines model for JobState.
 type JobState string

@@ -57,6 +57,9 @@ func etag(d *jobdoc.Document) string {
 	if d.Version == 0 && d.State == job.StateCancelled {
 		return `W/"0-cancelled"`
 	}
+	if w := d.Waiting; w != nil { // a pool changes without the job
+		return `W/"` + strconv.FormatInt(d.Version, 10) + "-" + w.Reason + strconv.FormatInt(w.Since.Unix(), 10) + `"`
+	}
 	return `W/"` + strconv.FormatInt(d.Version, 10) + `"`
 }
 
