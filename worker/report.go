@@ -31,15 +31,15 @@ func (s *service) report(ctx context.Context) error {
 	var said time.Time
 	var before []store.PoolState
 	for {
-		if states := s.states(); time.Since(said) >= sayEvery || !sameReasons(states, before) {
-			if err := s.say(ctx, name, states); err == nil { // else it is said with the next report
-				said, before = time.Now(), states
-			}
-		}
 		for _, capacity := range s.reports {
 			c := capacity()
 			c.Worker = name
 			s.deps.Bus.TellCapacity(c)
+		}
+		if states := s.states(); time.Since(said) >= sayEvery || !sameReasons(states, before) {
+			if err := s.say(ctx, name, states); err == nil { // else it is said with the next report
+				said, before = time.Now(), states
+			}
 		}
 		select {
 		case <-tick.C:
