@@ -62,7 +62,7 @@ func TestAnUnknownNumberIsRefusedByTheCheck(t *testing.T) {
 	t.Parallel()
 	s := jobproto.Spec(&voicemillv1.Spec{Text: text, Voice: "v", Class: 99, OnFailure: 99})
 	var pointers []string
-	for _, f := range s.Faults(job.DefaultLimits()) {
+	for _, f := range s.Faults(job.DefaultLimits()).List {
 		pointers = append(pointers, f.Pointer)
 	}
 	require.Contains(t, pointers, "/class")
@@ -200,7 +200,7 @@ func FuzzSpec(f *testing.F) {
 		}
 		s := jobproto.Spec(&m)
 		s.Faults(job.DefaultLimits())
-		if len(s.Faults(job.DefaultLimits())) == 0 {
+		if len(s.Faults(job.DefaultLimits()).List) == 0 {
 			if _, err := json.Marshal(s); err != nil {
 				t.Fatalf("the check lets pass what JSON cannot say: %v", err)
 			}
