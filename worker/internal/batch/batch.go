@@ -77,9 +77,12 @@ func Decide(waiting []Item, now time.Time, st State, lim Limits) Decision {
 		anchor = longest(waiting, lead)
 	}
 	c.add(anchor)
-	c.fill(lead, anchor)
-	if lead == job.Bulk || !c.left(job.Interactive) {
-		c.fill(other(lead), anchor)
+	c.fill(lead, anchor, lim.Items)
+	switch {
+	case lead == job.Bulk:
+		c.fill(job.Interactive, anchor, lim.Items)
+	case !c.left(job.Interactive):
+		c.fill(job.Bulk, anchor, (lim.Items+1)/2) // a call ends with all that is in it
 	}
 	waited := now.Sub(waiting[anchor].Since)
 	if c.full || len(c.take) == lim.Items || st.Idle || waited >= lim.Wait {
@@ -124,13 +127,6 @@ func leader(waiting []Item, bulkTurn bool) job.Class {
 	return job.Interactive
 }
 
-func other(c job.Class) job.Class {
-	if c == job.Interactive {
-		return job.Bulk
-	}
-	return job.Interactive
-}
-
 func (it Item) is(c job.Class) bool { return (it.Class == job.Interactive) == (c == job.Interactive) }
 
 func oldest(waiting []Item, class job.Class) int {
@@ -169,9 +165,9 @@ func (c *call) add(i int) {
 	c.seconds += c.waiting[i].Seconds
 }
 
-// fill adds items of class while they fit, those nearest in length to the
-// anchor first and among equals the oldest.
-func (c *call) fill(class job.Class, anchor int) {
+// fill adds items of class while they fit, up to a number in the call, those
+// nearest in length to the anchor first and among equals the oldest.
+func (c *call) fill(class job.Class, anchor, most int) {
 	var rest []int
 	for i, it := range c.waiting {
 		if i != anchor && it.is(class) && !it.Solo {
@@ -187,7 +183,7 @@ func (c *call) fill(class job.Class, anchor int) {
 	})
 	for _, i := range rest {
 		more := c.seconds + c.waiting[i].Seconds
-		if len(c.take) == c.lim.Items || more > c.lim.Seconds || more > c.share && len(c.take) >= c.lim.Items/4 {
+		if len(c.take) >= most || more > c.lim.Seconds || more > c.share && len(c.take) >= c.lim.Items/4 {
 			c.full = true
 			return
 		}

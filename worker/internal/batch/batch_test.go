@@ -69,7 +69,7 @@ func TestDecide(t *testing.T) {
 		},
 		"interactive leads however old bulk is": {
 			waiting: []batch.Item{bulk(5, 0), urgent(4, 90), bulk(4, 1)}, now: 90, state: idle,
-			want: batch.Decision{Take: []int{1, 2, 0}},
+			want: batch.Decision{Take: []int{1, 2}},
 		},
 		"no bulk while an interactive item is left": {
 			waiting: []batch.Item{urgent(20, 0), urgent(20, 1), bulk(1, 2)}, now: 3, state: idle,

@@ -6,8 +6,8 @@
 //
 //   - a call leaves when it is full, when its oldest item has waited long
 //     enough, or when the engine has nothing else to do;
-//   - interactive items lead; bulk items fill a call only if no interactive item
-//     would be left behind, and lead only when it is their turn;
+//   - interactive items lead; bulk items fill a call of theirs to a half, only if
+//     no interactive item would be left behind, and lead only when it is their turn;
 //   - when more items wait than fit, those nearest in length to the oldest go
 //     together, since a batch takes as long as its longest item;
 //   - while interactive items come, bulk leaves some calls unused, because items

@@ -131,7 +131,7 @@ func (w *worker) leader(bulkTurn bool) job.Class {
 }
 
 // fill returns a call around the oldest segment of a class: those nearest to it
-// in length. Bulk work fills a call of interactive work if none of that is left.
+// in length. Bulk work fills a call of interactive work to a half if none of that is left.
 // When a backlog ends, each call takes its share, and the longest segments go first.
 func (w *worker) fill(now float64, p *Pool, lead job.Class) (take []int, full bool) {
 	share, ends := callSeconds, false
@@ -152,20 +152,20 @@ func (w *worker) fill(now float64, p *Pool, lead job.Class) (take []int, full bo
 	}
 	want := w.waiting[anchor].Pred
 	seconds := want
-	add := func(class job.Class) {
+	add := func(class job.Class, most int) {
 		for _, i := range w.nearest(class, anchor, want) {
 			more := seconds + w.waiting[i].Pred
-			if len(take) == p.Items || more > callSeconds || more > share && len(take) >= p.Items/4 {
+			if len(take) >= most || more > callSeconds || more > share && len(take) >= p.Items/4 {
 				full = true
 				return
 			}
 			take, seconds = append(take, i), more
 		}
 	}
-	if add(lead); lead == job.Bulk {
-		add(job.Interactive)
+	if add(lead, p.Items); lead == job.Bulk {
+		add(job.Interactive, p.Items)
 	} else if !full {
-		add(job.Bulk)
+		add(job.Bulk, (p.Items+1)/2)
 	}
 	return take, full || len(take) == p.Items
 }
