@@ -385,23 +385,33 @@ func TestAJoinThatWasPutAsideStopsNobody(t *testing.T) {
 
 func TestATenantWithManyJobsLeavesRoomForOthers(t *testing.T) {
 	t.Parallel()
+	const others = 4800 // more than is kept in memory of a tenant, and of all together here
 	w := newBench(t)
+	w.cfg.Waiting = 4500
 	w.AddTenant(t, "other")
 	id := w.Queue(t, storetest.Tenant, bulk(), 1)
 	w.Exec(t, `with j as (insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, segments_total)
-			select 'job_x' || i, 'default', 'bulk', 'running', '{}', 'fail', clock_timestamp(), 1 from generate_series(1, 6000) i returning num),
+			select 'job_x' || i, 'default', 'bulk', 'running', '{}', 'fail', clock_timestamp(), 1 from generate_series(1, $3::int) i returning num),
 		b as (insert into blocks (job, b, chapters, texts, voices, languages, pools, documents, starts, ends, breaks, seconds, rates, keys, turns)
-			select j.num, 0, chapters, texts, voices, languages, pools, documents, starts, ends, breaks, seconds, rates, int8send(j.num) || sha256('x')::bytea, turns
-			from j, blocks where blocks.job = (select num from jobs where id = $1) and false)
-		insert into queues (job, pool, seconds) select num, $2, 1 from j`, id, storetest.Pool)
+			select j.num, 0, chapters, texts, voices, languages, pools, documents, starts, ends, breaks, seconds, rates, sha256(int8send(j.num)), turns
+			from j, blocks where blocks.job = (select num from jobs where id = $1))
+		insert into queues (job, pool, seconds) select num, $2, 1 from j`, id, storetest.Pool, others)
 	late := w.Queue(t, "other", bulk(), 1)
-	w.run(t, 1, 16)
-	var seen bool
+
+	stop := w.run(t, 1, 16)
+	through, seen := 0, false
 	for !seen {
+		require.Less(t, through, 300, "others came first")
 		for _, d := range w.fetch(t, job.Bulk, 1) {
 			seen = seen || d.Value.JobID == late
+			through += len(d.Value.Segments)
+			w.finish(t, []bus.Delivery[bus.Bundle]{d})
 		}
 	}
+	stop()
+	w.run(t, 1, 2*others) // now there is room: what was not in memory follows
+	all := func() bool { return w.Count(t, `select count(*) from outstanding`) == others+2-through }
+	require.Eventually(t, all, soon, 100*time.Millisecond)
 }
 
 func TestAQueryThatIsRefusedIsAskedLessAndLess(t *testing.T) {
