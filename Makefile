@@ -113,6 +113,10 @@ profile-gateway: build ## Measure where the gateway spends its time, for the com
 bench-core: setup-test ## Release and settle a million waiting segments of a thousand tenants over real NATS and Postgres, and 10,000 and 100,000 beside it
 	cd scheduler && VOICEMILL_CORE_SEGMENTS='$(or $(SEGMENTS),10000 100000 1000000)' go test -count=1 -v -timeout=60m -run=TestCoreAtSize ./internal/release
 
+.PHONY: bench-fair
+bench-fair: ## Hold the order of release in virtual time against FIFO, round robin and SQS's fair queues, and send a corpus of 5,000 books through it
+	cd scheduler && VOICEMILL_FAIR_SEEDS='$(or $(SEEDS),20)' VOICEMILL_FAIR_BOOKS='$(or $(BOOKS),5000)' go test -count=1 -v -timeout=30m -run=TestTable ./internal/fair/fairsim
+
 .PHONY: bench-streams
 bench-streams: setup-test ## Send 50 documents of 200 MiB to a slow bucket and 50 files to slow readers at once: memory of the gateway, time of a status meanwhile
 	VOICEMILL_STREAMS_CLIENTS=50 VOICEMILL_STREAMS_MIB=200 VOICEMILL_STREAMS_RATE=$(or $(RATE),16) VOICEMILL_STREAMS_ALONE=120 VOICEMILL_STREAMS_GIVE_WAY=1 go test -count=1 -v -timeout=40m ./e2e/streams

@@ -43,6 +43,7 @@ type Job struct {
 	Weight   float64
 	Segments int
 	Cost     float64 // predicted
+	Bias     float64 // what audio is of what is predicted, but for chance; 0 counts as 1
 	Arrived  float64
 
 	pool            string
@@ -117,7 +118,7 @@ func (j *Job) draw() {
 			g.Job, g.Pred, g.Audio = j, j.Cost, j.audio
 		} else {
 			pred := length(j.lengths, j.mean)
-			g.Job, g.Pred, g.Audio = j, pred, pred*math.Exp(surprise*j.errors.NormFloat64())
+			g.Job, g.Pred, g.Audio = j, pred, cmp.Or(j.Bias, 1)*pred*math.Exp(surprise*j.errors.NormFloat64())
 		}
 		j.block[i] = g
 	}

@@ -35,10 +35,11 @@ const (
 	FromTheStart = "from the start"
 	AfterIdling  = "after one had the pool alone"
 	AcrossPools  = "while one is busy in another pool"
+	Misjudged    = "when one speaks 30 % longer than predicted"
 )
 
-// Befores are the three.
-var Befores = []string{FromTheStart, AfterIdling, AcrossPools}
+// Befores are the four.
+var Befores = []string{FromTheStart, AfterIdling, AcrossPools, Misjudged}
 
 // Shares returns what tenant a got in five minutes for each second of b, of
 // four continuous backends: a's segments are four times as long, a's weight is
@@ -50,6 +51,9 @@ func Shares(policy string, seed uint64, weight float64, before string) float64 {
 	a := func(n int) *Job {
 		j := src.Job("a", job.Bulk, n, 12)
 		j.Weight = weight
+		if before == Misjudged {
+			j.Bias = 1.3
+		}
 		return j
 	}
 	begin := 0.0
@@ -62,7 +66,7 @@ func Shares(policy string, seed uint64, weight float64, before string) float64 {
 		begin = 60
 	}
 	sim.Run(begin)
-	sim.Submit(p, src.Job("b", job.Bulk, 6000, 3))
+	sim.Submit(p, src.Job("b", job.Bulk, 8500, 3))
 	sim.Run(begin + 60)
 	sim.Submit(p, a(1500))
 	sim.Run(begin + 120)
