@@ -51,7 +51,7 @@ func deeds() []deed {
 	released := func(w *world, t *rapid.T, r *request) { planned(w, t, r); w.released(t) }
 	return []deed{
 		{"claim of a planner", func(*world, *rapid.T, *request) {}, func(w *world, _ *request, _ *told) error {
-			_, err := w.leased().ClaimInline(w.ctx, 5)
+			_, err := w.claimSome(5)
 			return err
 		}},
 		{"second claim", func(w *world, t *rapid.T, _ *request) { w.claimed(t) }, func(w *world, r *request, _ *told) error {
@@ -112,7 +112,7 @@ func release1(w *world, _ *request, _ *told) error {
 }
 
 func (w *world) claimed(t *rapid.T) {
-	list, err := w.leased().ClaimInline(w.ctx, 5)
+	list, err := w.claimSome(5)
 	require.NoError(t, err)
 	w.claims = list
 }

@@ -137,9 +137,21 @@ func (w *world) submit(t *rapid.T) {
 	w.jobs = append(w.jobs, r)
 }
 
+// claimSome claims jobs of both classes, up to limit of each.
+func (w *world) claimSome(limit int) (list []store.Claim, err error) {
+	for _, class := range []job.Class{job.Interactive, job.Bulk} {
+		some, err := w.leased().Claim(w.ctx, store.Ask{Class: class, Limit: limit})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, some...)
+	}
+	return list, nil
+}
+
 // claim begins to plan; a job whose planner is gone is claimed again.
 func (w *world) claim(t *rapid.T) {
-	list, err := w.leased().ClaimInline(w.ctx, rapid.IntRange(1, 3).Draw(t, "jobs"))
+	list, err := w.claimSome(rapid.IntRange(1, 3).Draw(t, "jobs"))
 	require.NoError(t, err)
 	if len(list) == 0 && len(w.claims) > 0 {
 		list, err = w.leased().ClaimAgain(w.ctx, pick(t, w.claims).ID)
@@ -381,7 +393,7 @@ func (w *world) drain(t *rapid.T) {
 		if open == 0 {
 			return
 		}
-		claims, err := w.leased().ClaimInline(w.ctx, 10)
+		claims, err := w.claimSome(10)
 		require.NoError(t, err)
 		for _, r := range w.jobs {
 			again, err := w.leased().ClaimAgain(w.ctx, r.ID)

@@ -45,13 +45,13 @@ func hotQueries() map[string]hot {
 		"ReleaseOutbox":    {args: `array[1, 2], array[0, 0]`, pages: 60},
 		"OutboxOut":        {args: `array[1, 2]`, pages: 30},
 		"VersionOf":        {args: `1`, pages: 20},
-		"ClaimInline":      {args: `32`, pages: 60},
+		"Claim":            {args: `false, 'bulk', '', 32, 32, array[]::text[]`, pages: 60},
 		"ClaimAgain":       {args: `'job_1'`, pages: 30},
 		"InterruptedPlans": {args: `true`, pages: 60},
 		"RenditionsOf":     {args: `array[sha256('1'), sha256('2'), sha256('none')]`, pages: 60},
 		"FencePlans":       {args: `array[1, 2], array[1, 1]`, pages: 60},
 		"CountBlocks":      {args: `array[1]`, pages: 60},
-		"ClaimDeliveries":  {args: `32, 1, array[]::text[]`, pages: 60},
+		"ClaimDeliveries":  {args: `32, 1, array[]::text[], array[]::text[]`, pages: 60},
 	}
 }
 
