@@ -25,6 +25,7 @@ type metrics struct {
 	swept         telemetry.CounterVec
 	outstanding   telemetry.GaugeVec
 	backlog       telemetry.GaugeVec
+	parked        telemetry.Gauge
 	callbacks     telemetry.CounterVec
 	callbacksLost telemetry.CounterVec
 	step          telemetry.Histogram
@@ -41,6 +42,7 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		swept:         r.CounterVec("voicemill_scheduler_swept_messages_total", "Messages published again because they were out for long.", "pool", "class"),
 		outstanding:   r.GaugeVec("voicemill_scheduler_outstanding_segments", "Segments that are out; joins in the pool assemble.", "pool", "class"),
 		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
+		parked:        r.Gauge("voicemill_scheduler_parked_messages", "Messages of accepted jobs that could not be read or stored and wait in PARKED to be looked at."),
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
 		step:          r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),

@@ -147,6 +147,7 @@ func (s *service) lead(ctx context.Context) error {
 		stack.Add("plan", under(s.planner.Run))
 		stack.Add("housekeeping", under(s.keeper.Run))
 		stack.Add("backlog", s.watchBacklog)
+		stack.Add("parked", s.watchParked)
 		return stack.Run(ctx, s.cfg.Grace)
 	})
 }

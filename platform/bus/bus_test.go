@@ -74,10 +74,10 @@ func TestSetupWritesOnlyWhatChanged(t *testing.T) {
 	require.NoError(t, err)
 
 	before := settings(t, dir)
-	require.Len(t, before, 2, "JOBS and its consumer; WORK leaves nothing on disk")
+	require.Len(t, before, 3, "JOBS, its consumer, and PARKED; WORK leaves nothing on disk")
 	testkit.Bus(t, s, bus.Config{})
 	require.Equal(t, before, settings(t, dir), "nothing changed, so nothing is written")
-	testkit.Bus(t, s, bus.Config{JobsBytes: 64 << 20, AckWait: 7 * time.Second})
+	testkit.Bus(t, s, bus.Config{JobsBytes: 64 << 20, ParkedBytes: 8 << 20, AckWait: 7 * time.Second})
 	for name, at := range settings(t, dir) {
 		require.True(t, at.After(before[name]), name)
 	}
@@ -529,4 +529,60 @@ func TestTheIntakeIsProbedWithoutATrace(t *testing.T) {
 		_ = b.PublishEnvelope(t.Context(), make([]byte, i))
 	}
 	require.Equal(t, job.Overloaded, job.KindOf(b.ProbeIntake(t.Context())))
+}
+
+// An envelope that cannot be read holds accepted jobs: it is kept until it can.
+func TestAnEnvelopeThatCannotBeReadIsParkedAndReplayed(t *testing.T) {
+	t.Parallel()
+	b := testkit.NATS(t)
+	require.NoError(t, b.PublishEnvelope(t.Context(), []byte(`{"jobs":[{"id":1}]}`)))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	taken := make(chan job.ID, 10)
+	go func() {
+		done <- b.Envelopes(ctx, func(_ context.Context, e bus.Envelope) error {
+			taken <- e.Jobs[0].ID
+			return nil
+		})
+	}()
+	parked := func(n int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			got, err := b.Parked(t.Context())
+			return err == nil && got == n
+		}, time.Minute, 5*time.Millisecond)
+	}
+	parked(1)
+	require.NoError(t, b.Park(t.Context(), bus.Envelope{Jobs: []bus.AcceptedJob{{ID: "job_a", Tenant: "default", AcceptedAt: time.Now()}}}, "no room for it"))
+	parked(2)
+	n, err := b.Unpark(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "what still cannot be read stays")
+	require.Equal(t, job.ID("job_a"), <-taken)
+	parked(1)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// What cannot be parked stays in JOBS.
+func TestNothingIsParkedBeyondTheBound(t *testing.T) {
+	t.Parallel()
+	s := testkit.NATSServer(t, t.TempDir())
+	b := testkit.Bus(t, s, bus.Config{ParkedBytes: 2 * bus.MaxMessageBytes})
+	broken := []byte(`{"jobs":[{"id":"` + strings.Repeat("x", 900<<10) + `"}], "from": "a newer gateway"`)
+	for range 3 {
+		require.NoError(t, b.PublishEnvelope(t.Context(), broken))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Envelopes(ctx, func(context.Context, bus.Envelope) error { return nil }) }()
+	require.Eventually(t, func() bool { return b.Stats().Malformed >= 3 }, time.Minute, 5*time.Millisecond)
+	n, err := b.Parked(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	jobs, err := streams(t, s).Stream(t.Context(), bus.StreamJobs)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, jobs.CachedInfo().State.Msgs)
+	cancel()
+	require.NoError(t, <-done)
 }

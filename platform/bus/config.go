@@ -16,6 +16,7 @@ const (
 	defaultConnectWait = 30 * time.Second
 	defaultJobsBytes   = 1 << 30
 	defaultWorkBytes   = 128 << 20
+	defaultParkedBytes = 64 << 20
 	defaultWorkMsgs    = 100_000
 
 	requestTimeout = 5 * time.Second // one request to the server without a deadline of its own
@@ -42,6 +43,7 @@ type Config struct {
 	Sync        string        `help:"What to do about NATS servers that do not sync each message to disk, so that a power cut loses accepted jobs: verify refuses to run with one, or if none can be asked; assured refuses only with one; unsafe warns and runs on." default:"verify" enum:"verify,assured,unsafe"`
 	Monitor     string        `help:"Monitoring addresses of all NATS servers, as http://host:8222, separated by commas. They are asked where the account may not ask $SYS.REQ.SERVER.PING.JSZ. Default: port 8222 of each server." placeholder:"URL"`
 	JobsBytes   int64         `help:"Bytes that JOBS may hold before new jobs are refused." default:"1073741824"`
+	ParkedBytes int64         `help:"Bytes of accepted jobs that could not be read and are kept to be looked at." default:"67108864"`
 	WorkBytes   int64         `help:"Bytes of memory that WORK may hold." default:"134217728"`
 	WorkMsgs    int64         `help:"Messages that WORK may hold." default:"100000"`
 	AckWait     time.Duration `help:"How long a silent receiver keeps a message." default:"15s"`
@@ -57,7 +59,7 @@ func (c Config) withDefaults() Config {
 			*p = d
 		}
 	}
-	for p, d := range map[*int64]int64{&c.JobsBytes: defaultJobsBytes, &c.WorkBytes: defaultWorkBytes, &c.WorkMsgs: defaultWorkMsgs} {
+	for p, d := range map[*int64]int64{&c.JobsBytes: defaultJobsBytes, &c.WorkBytes: defaultWorkBytes, &c.ParkedBytes: defaultParkedBytes, &c.WorkMsgs: defaultWorkMsgs} {
 		if *p == 0 {
 			*p = d
 		}
@@ -78,8 +80,8 @@ func (c Config) Rules() []config.Rule {
 		{Says: "`replicas` must be 1, 3 or 5, or 0 for what the cluster can hold", Kept: slices.Contains([]int{0, 1, 3, 5}, c.Replicas)},
 		{Says: "`sync` must be verify, assured or unsafe", Kept: slices.Contains([]string{SyncVerify, SyncAssured, SyncUnsafe}, c.Sync)},
 		{
-			Says: fmt.Sprintf("`jobs-bytes` and `work-bytes` must be at least %d", 2*MaxMessageBytes),
-			Kept: min(c.JobsBytes, c.WorkBytes) >= 2*MaxMessageBytes,
+			Says: fmt.Sprintf("`jobs-bytes`, `work-bytes` and `parked-bytes` must be at least %d", 2*MaxMessageBytes),
+			Kept: min(c.JobsBytes, c.WorkBytes, c.ParkedBytes) >= 2*MaxMessageBytes,
 		},
 		{Says: "`cert` and `cert-key` must both be given, or neither", Kept: (c.Cert == "") == (c.CertKey == "")},
 		{Says: "`work-msgs` must be positive", Kept: c.WorkMsgs > 0},

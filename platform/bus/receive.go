@@ -171,7 +171,8 @@ func collect(batch jetstream.MessageBatch, err error) ([]jetstream.Msg, error) {
 	return got, nil
 }
 
-// read decodes one message; a malformed one is ended, counted and logged.
+// read decodes one message. A malformed one is counted and logged; an envelope is
+// parked, all else is ended, since Postgres knows of it.
 func read[T message](ctx context.Context, b *Bus, m jetstream.Msg) (Delivery[T], bool) {
 	v, err := decode[T](m.Data())
 	if err == nil {
@@ -182,6 +183,10 @@ func read[T message](ctx context.Context, b *Bus, m jetstream.Msg) (Delivery[T],
 		return d, true
 	}
 	b.malformed.Add(1)
+	if m.Subject() == intakeSubject {
+		b.parkEnvelope(ctx, m, err)
+		return Delivery[T]{}, false
+	}
 	b.log.ErrorContext(ctx, "message ended: it cannot be read", slog.String("subject", m.Subject()),
 		slog.Int("bytes", len(m.Data())), slog.String("error", err.Error()))
 	if err := m.TermWithReason("malformed"); err != nil {

@@ -79,7 +79,7 @@ func (b *Bus) setupOnce(ctx context.Context, waited time.Duration) error {
 	for _, s := range []struct {
 		name  string
 		shape func(*jetstream.StreamConfig)
-	}{{StreamJobs, b.shapeJobs}, {StreamWork, b.shapeWork}} {
+	}{{StreamJobs, b.shapeJobs}, {StreamWork, b.shapeWork}, {StreamParked, b.shapeParked}} {
 		if _, err := b.ensure(ctx, s.name, s.shape, waited); err != nil {
 			return classify("bus.Setup", fmt.Errorf("stream %s: %w", s.name, err))
 		}

@@ -15,8 +15,9 @@ import (
 
 // Names of the streams, for monitoring.
 const (
-	StreamJobs = "JOBS"
-	StreamWork = "WORK"
+	StreamJobs   = "JOBS"
+	StreamWork   = "WORK"
+	StreamParked = "PARKED"
 )
 
 const (

@@ -82,7 +82,7 @@ func (in *Intake) one(ctx context.Context, a *bus.AcceptedJob) ([]store.Inserted
 	if fresh, err = in.deps.Store.InsertBroken(ctx, a, sayBroken); !store.AtFault(err) {
 		return fresh, err
 	}
-	log.ErrorContext(ctx, "job lost: not even its failure can be stored", slog.Time("accepted_at", a.AcceptedAt),
+	log.ErrorContext(ctx, "not even the failure of a job can be stored; it is parked", slog.Time("accepted_at", a.AcceptedAt),
 		slog.String("request_id", a.RequestID), slog.String("error", err.Error()))
-	return nil, nil
+	return nil, in.deps.Bus.Park(ctx, bus.Envelope{Jobs: []bus.AcceptedJob{*a}}, err.Error())
 }
