@@ -146,7 +146,7 @@ leader-faults: setup-test ## Kill, hang, pause and cut off the leading scheduler
 	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run Leader ./e2e/fault
 
 .PHONY: nats-faults
-nats-faults: setup-test ## Kill NATS with all of WORK 20 times under load, and the leader of a cluster's: work goes on within 2 s and 8 s
+nats-faults: setup-test ## Kill NATS with all of WORK 20 times under load, and the leader of a cluster's: work goes on within 2 s, and mostly 8 s
 	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/fault
 	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/apart
 

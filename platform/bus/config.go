@@ -20,6 +20,7 @@ const (
 	defaultWorkMsgs    = 100_000
 
 	requestTimeout = 5 * time.Second // one request to the server without a deadline of its own
+	publishTimeout = time.Second     // of what goes to WORK, which is published again after it
 	drainTimeout   = 5 * time.Second
 	maxOutstanding = 256 // unacknowledged publishes of one Bus; more does not go faster with fsync
 )

@@ -21,6 +21,9 @@ const (
 	// One request of a setup. An answer takes milliseconds, the making of a
 	// replicated stream some hundred; a cluster without a leader gives none.
 	tryTimeout = 3 * time.Second
+	// A question that costs a healthy server nothing. Nobody answers for a stream
+	// or a consumer without a leader, and one may be elected right after it was asked.
+	lookTimeout = time.Second
 	// A third server that has not joined by then is taken not to exist.
 	thirdServerWait = 10 * time.Second
 	clusterCopies   = 3
@@ -91,7 +94,11 @@ func (b *Bus) setupOnce(ctx context.Context, waited time.Duration) error {
 // ask bounds one request by tryTimeout and by the connection: one that was lost,
 // as while a cluster forms, must not take the whole time that there is.
 func ask[T any](ctx context.Context, b *Bus, request func(context.Context) (T, error)) (T, error) {
-	try, cancel := b.withLine(ctx, tryTimeout)
+	return askFor(ctx, b, tryTimeout, request)
+}
+
+func askFor[T any](ctx context.Context, b *Bus, d time.Duration, request func(context.Context) (T, error)) (T, error) {
+	try, cancel := b.withLine(ctx, d)
 	defer cancel()
 	got, err := request(try)
 	if err != nil && try.Err() != nil && ctx.Err() == nil {

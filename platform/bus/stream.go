@@ -83,7 +83,7 @@ func (m Mark) LostSince(before Mark) bool {
 // there: a server that ends takes it along. It costs one request.
 func (b *Bus) MarkWork(ctx context.Context) (Mark, error) {
 	var i *jetstream.StreamInfo
-	have, err := ask(ctx, b, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, StreamWork) })
+	have, err := askFor(ctx, b, lookTimeout, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, StreamWork) })
 	if err == nil {
 		i = have.CachedInfo()
 	} else if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -172,7 +172,7 @@ func (b *Bus) consumer(ctx context.Context, r route) (jetstream.Consumer, error)
 // ensureConsumer makes the consumer of r what this package wants, as ensure does a stream.
 func (b *Bus) ensureConsumer(ctx context.Context, r route) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{Durable: r.name}
-	have, err := ask(ctx, b, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
+	have, err := askFor(ctx, b, lookTimeout, func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, r.stream, r.name) })
 	if err == nil {
 		want = have.CachedInfo().Config
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {

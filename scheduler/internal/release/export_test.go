@@ -25,6 +25,13 @@ func (s *Stepper) Step(ctx context.Context, c bus.Capacity) (more bool, err erro
 	return s.l.step(ctx)
 }
 
+// Pass makes what is out for joining as old as if an hour had passed.
+func (s *Stepper) Pass() {
+	for _, j := range s.l.joins {
+		j.at = j.at.Add(-time.Hour)
+	}
+}
+
 // Settled passes the notes of a worker on.
 func (s *Stepper) Settled(notes []bus.Settled) { s.l.r.Settled(notes) }
 

@@ -244,6 +244,7 @@ func (w *world) ghost(t *rapid.T) {
 func (w *world) pass(t *rapid.T) {
 	w.exec(t, `update retries set not_before = not_before - interval '1 hour'; update outbox set not_before = not_before - interval '1 hour';
 		update outstanding set released_at = released_at - interval '1 hour'`)
+	w.leader.Pass()
 }
 
 // fetch takes bundles; what nobody wants any more is ended.

@@ -35,10 +35,10 @@ type arrival struct {
 }
 
 // A puller rests after the bus failed, longer each time: one that was restarted
-// is back at once, and each that is away is asked once a second.
+// is back at once, and each that is away is asked twice a second.
 const (
 	pullPause   = 50 * time.Millisecond
-	pullPauseTo = time.Second
+	pullPauseTo = 500 * time.Millisecond
 )
 
 // pull answers the owner's asks until ctx is done. What it pulled it always
