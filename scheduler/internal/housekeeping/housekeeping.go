@@ -21,13 +21,14 @@ type Config struct {
 	Cancellations   time.Duration `help:"How long the cancel of an unknown job is remembered." default:"168h"`
 	Deliveries      time.Duration `help:"How long delivered callbacks are kept." default:"720h"`
 	Uploads         time.Duration `help:"How long an upload that no job names is kept after its URL expired." default:"24h"`
+	Parts           time.Duration `help:"How long the parts of a file are kept whose writer never finished it; longer than the longest join takes." default:"48h"`
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
 		Every: time.Minute, CancelEvery: time.Second, Rows: 1000, IdempotencyKeys: 24 * time.Hour,
-		Cancellations: 7 * 24 * time.Hour, Deliveries: 30 * 24 * time.Hour, Uploads: 24 * time.Hour,
+		Cancellations: 7 * 24 * time.Hour, Deliveries: 30 * 24 * time.Hour, Uploads: 24 * time.Hour, Parts: 48 * time.Hour,
 	}
 }
 
@@ -40,12 +41,14 @@ func (c Config) Rules() []config.Rule {
 		{Says: "`every`, `cancel-every` and `rows` must be positive", Kept: c.Every > 0 && c.CancelEvery > 0 && c.Rows > 0},
 		{Says: "`idempotency-keys` must be at least the 24h that clients are promised", Kept: c.IdempotencyKeys >= 24*time.Hour},
 		{Says: "`cancellations`, `deliveries` and `uploads` must be positive", Kept: min(c.Cancellations, c.Deliveries, c.Uploads) > 0},
+		{Says: "`parts` must be at least an hour", Kept: c.Parts >= time.Hour},
 	}
 }
 
 const (
 	cancelsAtOnce = 100
 	batches       = 100         // of one kind in a round: with the defaults 1,600 rows a second
+	partsEvery    = time.Hour   // it lists the bucket's unfinished uploads
 	outboxAge     = time.Minute // a worker may still hold the message
 	settledAge    = time.Minute // a gateway that found no row may be about to look for the cancel
 )
@@ -53,6 +56,9 @@ const (
 // Objects deletes objects of the bucket; deleting what is not there is no error.
 type Objects interface {
 	Delete(ctx context.Context, key string) error
+	// SweepUploads ends the multipart uploads that began before a time, and
+	// returns how many.
+	SweepUploads(ctx context.Context, before time.Time) (int, error)
 }
 
 // Keeper is the loop.
@@ -62,6 +68,7 @@ type Keeper struct {
 	log     *slog.Logger
 	// cancelled is told of the jobs that were cancelled late.
 	cancelled func([]store.Version)
+	swept     time.Time // when unfinished multipart uploads were looked for last
 }
 
 // New returns a Keeper that is not running yet. cancelled is told of the jobs
@@ -120,7 +127,24 @@ func (k *Keeper) Round(ctx context.Context, s *store.Leased) error {
 	} {
 		errs = append(errs, k.deleteOld(ctx, s, old.kind, old.age))
 	}
-	return errors.Join(append(errs, k.uploads(ctx, s))...)
+	return errors.Join(append(errs, k.uploads(ctx, s), k.parts(ctx))...)
+}
+
+// parts ends multipart uploads whose writers are gone: buckets keep their parts
+// for ever, and charge for them.
+func (k *Keeper) parts(ctx context.Context) error {
+	if time.Since(k.swept) < partsEvery {
+		return nil
+	}
+	n, err := k.objects.SweepUploads(ctx, time.Now().Add(-k.cfg.Parts))
+	if n > 0 {
+		k.log.InfoContext(ctx, "unfinished files dropped", slog.Int("files", n))
+	}
+	if err != nil {
+		return fmt.Errorf("drop unfinished files: %w", err)
+	}
+	k.swept = time.Now()
+	return nil
 }
 
 func (k *Keeper) deleteOld(ctx context.Context, s *store.Leased, kind string, age time.Duration) error {

@@ -3,6 +3,7 @@ package housekeeping_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,40 @@ type away struct{}
 
 func (away) Delete(context.Context, string) error {
 	return &job.Error{Op: "away", Kind: job.Unavailable, Err: errors.New("connection refused")}
+}
+
+func (away) SweepUploads(context.Context, time.Time) (int, error) {
+	return 0, &job.Error{Op: "away", Kind: job.Unavailable, Err: errors.New("connection refused")}
+}
+
+// later is a bucket on another day.
+type later struct {
+	*blob.Store
+	by time.Duration
+}
+
+func (l later) SweepUploads(ctx context.Context, before time.Time) (int, error) {
+	return l.Store.SweepUploads(ctx, before.Add(l.by))
+}
+
+func TestPartsOfAFileThatNobodyFinishedGo(t *testing.T) {
+	t.Parallel()
+	b, bucket := storetest.New(t), testkit.S3(t)
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := bucket.Put(t.Context(), "half.wav", r, -1, blob.PutOptions{})
+		ended <- err
+	}()
+	_, err := w.Write(make([]byte, 6<<20)) // one part and the beginning of the next
+	require.NoError(t, err)
+	k := housekeeping.New(housekeeping.DefaultConfig(), later{bucket, 49 * time.Hour}, testkit.Log(t), nil)
+	require.NoError(t, k.Round(t.Context(), b.Store))
+	n, err := bucket.SweepUploads(t.Context(), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NoError(t, w.Close())
+	require.Error(t, <-ended, "its parts are gone")
 }
 
 func TestABucketThatIsAwayKeepsTheRow(t *testing.T) {
