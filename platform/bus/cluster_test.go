@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/testkit"
 )
@@ -55,19 +57,30 @@ func launch(t *testing.T, opts *server.Options) string {
 	return fmt.Sprintf("nats://%s:%d", opts.Host, opts.Port)
 }
 
-// startCluster starts a server for each sync interval, side by side, and does not
-// wait for them to find each other. It returns the URLs of all, for clients.
-func startCluster(t *testing.T, sync ...string) string {
+// clusterOf is the settings of a server for each sync interval, and their URLs.
+func clusterOf(t *testing.T, sync ...string) (nodes []*server.Options, urls string) {
 	t.Helper()
-	routes, urls := make([]string, len(sync)), make([]string, len(sync))
+	routes, all := make([]string, len(sync)), make([]string, len(sync))
 	for i := range routes {
 		routes[i] = freeAddr(t)
 	}
 	for i, s := range sync {
-		urls[i] = launch(t, node(t, fmt.Sprintf("n%d", i+1), freeAddr(t), s, accounts+
+		nodes = append(nodes, node(t, fmt.Sprintf("n%d", i+1), freeAddr(t), s, accounts+
 			fmt.Sprintf("\ncluster { name: test, listen: %q, no_advertise: true, routes: [nats://%s] }", routes[i], strings.Join(routes, ", nats://"))))
+		all[i] = fmt.Sprintf("nats://%s:%d", nodes[i].Host, nodes[i].Port)
 	}
-	return strings.Join(urls, ",")
+	return nodes, strings.Join(all, ",")
+}
+
+// startCluster starts a server for each sync interval, side by side, and does not
+// wait for them to find each other. It returns the URLs of all, for clients.
+func startCluster(t *testing.T, sync ...string) string {
+	t.Helper()
+	nodes, urls := clusterOf(t, sync...)
+	for _, opts := range nodes {
+		launch(t, opts)
+	}
+	return urls
 }
 
 // freeAddr returns a loopback address that was free a moment ago, below the
@@ -140,4 +153,65 @@ func TestReplicasAreRaisedOnceTheClusterIsLargeEnough(t *testing.T) {
 	require.Equal(t, []int{1, 1}, replicas(t, urls))
 	require.NoError(t, setUp(t, bus.Config{URL: urls}))
 	require.Equal(t, []int{3, 3}, replicas(t, urls))
+}
+
+// A cluster whose servers all ended keeps WORK with nothing in it, and where it
+// began to count: what was in hand before must end nothing that came after.
+func TestAClusterThatEndedAsAWholeCountsOn(t *testing.T) {
+	t.Parallel()
+	nodes, urls := clusterOf(t, "always", "always", "always")
+	var servers []*server.Server
+	start := func() {
+		servers = nil
+		for _, opts := range nodes {
+			s, err := server.NewServer(opts.Clone())
+			require.NoError(t, err)
+			s.Start()
+			servers = append(servers, s)
+		}
+	}
+	stop := func() {
+		for _, s := range servers {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+	start()
+	t.Cleanup(func() { stop() })
+	b, err := bus.Connect(t.Context(), bus.Config{URL: urls}, testkit.Log(t))
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	require.NoError(t, b.Setup(t.Context()))
+	fill := func() (got []bus.Delivery[bus.Bundle]) {
+		require.Eventually(t, func() bool { return publishAll(t.Context(), b, bundles(3)) == nil }, time.Minute, 100*time.Millisecond)
+		require.Eventually(t, func() bool {
+			more, _ := b.FetchWork(t.Context(), "espeak", job.Bulk, 3, time.Second) // a leader may be missing
+			got = append(got, more...)
+			return len(got) >= 3
+		}, time.Minute, 10*time.Millisecond)
+		return got
+	}
+	old := fill()
+	before, err := b.MarkWork(t.Context())
+	require.NoError(t, err)
+
+	stop()
+	start()
+	var after bus.Mark
+	require.Eventually(t, func() bool {
+		after, err = b.MarkWork(t.Context())
+		return err == nil
+	}, time.Minute, 100*time.Millisecond)
+	require.True(t, after.LostSince(before))
+	require.True(t, after.Empty())
+	require.Eventually(t, func() bool { _, err = b.RenewWork(t.Context()); return err == nil }, time.Minute, 100*time.Millisecond)
+	fill()
+	for _, d := range old {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_ = d.Ack(ctx) // nobody has it
+		cancel()
+	}
+	pending, held, err := b.WorkPending(t.Context(), "espeak", job.Bulk)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 3}, []int{pending, held}, "nobody but its receiver ends a message")
 }
