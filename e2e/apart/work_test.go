@@ -20,7 +20,7 @@ const (
 	// and no setting changes that: most elections are over in 8 s, and none takes so long.
 	goesOnMostly = 8 * time.Second
 	goesOnWithin = 25 * time.Second
-	fewKills     = 2 // without VOICEMILL_FAULT_ROUNDS
+	fewKills     = 1 // without VOICEMILL_FAULT_ROUNDS
 	bookLines    = 250
 	moreThanOut  = 150 // segments, more than were with workers or on their way to them
 )

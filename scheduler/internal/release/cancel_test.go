@@ -95,13 +95,16 @@ func deeds() []deed {
 			released(w, t, r)
 			w.spoken(t)
 			for _, a := range w.due(t) {
-				require.NoError(t, w.hands.join(w.ctx, a, false, false))
+				require.NoError(t, w.hands.join(w.ctx, a, false, well))
 			}
 			w.pass(t)
 			w.step(t)
 		}, joinAll},
+		{"damage", func(w *world, t *rapid.T, r *request) { released(w, t, r); w.spoken(t) }, func(w *world, r *request, k *told) error {
+			return w.version(r, k, w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, damaged))
+		}},
 		{"join in vain", func(w *world, t *rapid.T, r *request) { released(w, t, r); w.spoken(t) }, func(w *world, r *request, _ *told) error {
-			return w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, true)
+			return w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, inVain)
 		}},
 	}
 }
@@ -189,7 +192,7 @@ func (w *world) due(t *rapid.T) []bus.Assembly {
 
 func joinAll(w *world, r *request, k *told) error {
 	for ordinal := range r.chapters + 1 {
-		if err := w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: ordinal, Attempt: 1}, false, false); err != nil {
+		if err := w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: ordinal, Attempt: 1}, false, well); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +20,7 @@ import (
 type hands struct {
 	db              *pg.Pool
 	worker, gateway pg.Queries
+	dropped         [][]byte // keys of renditions that could not be read
 }
 
 func newHands(db *pg.Pool) (*hands, error) {
@@ -124,9 +127,18 @@ func (h *hands) settleAs(ctx context.Context, c *outcomes, add string) (applied 
 	return applied, err
 }
 
-// join begins what is due and does it: a chapter becomes ready, or its job ends.
-// With postpone it is tried in vain.
-func (h *hands) join(ctx context.Context, a bus.Assembly, again, postpone bool) error {
+// How a join goes.
+type fate int
+
+const (
+	well    fate = iota
+	inVain       // it is to be tried again
+	damaged      // one of the renditions cannot be read
+)
+
+// join begins what is due and does it: a chapter becomes ready, or its segments
+// work again, or its job ends.
+func (h *hands) join(ctx context.Context, a bus.Assembly, again bool, how fate) error {
 	kind := "assemble"
 	if a.Ordinal == 0 {
 		kind = "finish"
@@ -139,7 +151,7 @@ func (h *hands) join(ctx context.Context, a bus.Assembly, again, postpone bool) 
 		}
 		return err
 	}
-	if postpone {
+	if how == inVain {
 		_, err := h.db.Exec(ctx, h.worker.Get("PostponeDue"), kind, a.JobID, a.Ordinal, a.Attempt, 0.0, 1, "engine", "x")
 		return err
 	}
@@ -152,8 +164,57 @@ func (h *hands) join(ctx context.Context, a bus.Assembly, again, postpone bool) 
 		if a.Ordinal == 0 {
 			return h.finish(ctx, tx, a.JobID)
 		}
+		broken, gone, err := h.broken(ctx, tx, a, how)
+		if err != nil || len(broken)+len(gone) > 0 {
+			return errors.Join(err, h.reopen(ctx, tx, a, broken, gone))
+		}
 		return h.ready(ctx, tx, a)
 	})
+}
+
+// broken returns the renditions of a chapter that cannot be read and those that
+// are gone.
+func (h *hands) broken(ctx context.Context, tx pgx.Tx, a bus.Assembly, how fate) (broken, gone [][]byte, err error) {
+	rows, err := tx.Query(ctx, `select distinct s.rendition_key, r.key is null from jobs j join chapters c on c.job_id = j.id and c.ordinal = $2
+		cross join lateral segments_between(j.num, c.first_segment, c.first_segment + c.segments_total - 1) s
+		left join renditions r on r.key = s.rendition_key where j.id = $1 and s.state in ('done', 'reused') order by 1`, a.JobID, a.Ordinal)
+	if err != nil {
+		return nil, nil, err
+	}
+	var key []byte
+	var missing bool
+	_, err = pgx.ForEachRow(rows, []any{&key, &missing}, func() error {
+		switch {
+		case missing:
+			gone = append(gone, slices.Clone(key))
+		case how == damaged && broken == nil:
+			broken = append(broken, slices.Clone(key))
+		}
+		return nil
+	})
+	return broken, gone, err
+}
+
+// reopen makes segments of a chapter work again; renditions that cannot be read go.
+func (h *hands) reopen(ctx context.Context, tx pgx.Tx, a bus.Assembly, broken, gone [][]byte) error {
+	var num int64
+	var attempts int
+	err := tx.QueryRow(ctx, `select num, attempts from jobs j join chapters c on c.job_id = j.id where j.id = $1 and ordinal = $2`, a.JobID, a.Ordinal).Scan(&num, &attempts)
+	if err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, h.worker.Get("ReopenChapter"), a.JobID, a.Ordinal, attempts)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	all := slices.Concat(broken, gone)
+	var b pgx.Batch
+	b.Queue(h.worker.Get("ReopenSegments"), a.JobID, num, a.Ordinal, all, "engine", make([]string, len(all)))
+	b.Queue(h.worker.Get("DropRenditions"), broken, make([]string, len(broken)))
+	b.Queue(h.worker.Get("DropOutbox"), "assemble", a.JobID, a.Ordinal)
+	b.Queue(h.worker.Get("AdvanceJob"), a.JobID)
+	h.dropped = append(h.dropped, broken...)
+	return tx.SendBatch(ctx, &b).Close()
 }
 
 func (h *hands) ready(ctx context.Context, tx pgx.Tx, a bus.Assembly) error {

@@ -85,6 +85,7 @@ func (w *world) begin(t *rapid.T) {
 	w.slots = rapid.SampledFrom([]int{2, 8, 32}).Draw(t, "slots")
 	w.batch = min(w.slots, 16)
 	w.leader, w.former, w.jobs, w.claims, w.held, w.past = nil, nil, nil, nil, nil, nil
+	w.dropped = nil
 	w.fails, w.seen = map[string]int{}, map[job.ID]seen{}
 	w.epoch = 0
 	w.lead(t)
@@ -373,15 +374,16 @@ func (w *world) hire() {
 	require.NoError(w.t, err)
 }
 
-// joins does, or tries, what is due for joining.
+// joins does what is due for joining, or tries it, or finds damaged audio.
 func (w *world) joins(t *rapid.T) {
-	w.assemble(t, rapid.SampledFrom([]job.Class{job.Interactive, job.Bulk}).Draw(t, "class"), rapid.IntRange(0, 3).Draw(t, "in vain") == 0)
+	class := rapid.SampledFrom([]job.Class{job.Interactive, job.Bulk}).Draw(t, "class")
+	w.assemble(t, class, rapid.SampledFrom([]fate{well, well, inVain, damaged}).Draw(t, "how"))
 }
 
-func (w *world) assemble(t *rapid.T, class job.Class, postpone bool) {
+func (w *world) assemble(t *rapid.T, class job.Class, how fate) {
 	got, _ := w.works.FetchAssembly(w.ctx, class, 2, 0) // as in take
 	for _, d := range got {
-		require.NoError(t, w.hands.join(w.ctx, d.Value, d.Deliveries > 1, postpone))
+		require.NoError(t, w.hands.join(w.ctx, d.Value, d.Deliveries > 1, how))
 		require.NoError(t, d.Ack(w.ctx))
 	}
 }
@@ -409,7 +411,7 @@ func (w *world) drain(t *rapid.T) {
 		w.step(t)
 		for _, class := range []job.Class{job.Interactive, job.Bulk} {
 			w.take(t, class, 64)
-			w.assemble(t, class, false)
+			w.assemble(t, class, well)
 		}
 		for _, h := range slices.Clone(w.held) {
 			var list []outcome
