@@ -133,7 +133,7 @@ type fate int
 const (
 	well    fate = iota
 	inVain       // it is to be tried again
-	damaged      // one of the renditions cannot be read
+	damaged      // its renditions cannot be read
 )
 
 // join begins what is due and does it: a chapter becomes ready, or its segments
@@ -187,7 +187,7 @@ func (h *hands) broken(ctx context.Context, tx pgx.Tx, a bus.Assembly, how fate)
 		switch {
 		case missing:
 			gone = append(gone, slices.Clone(key))
-		case how == damaged && broken == nil:
+		case how == damaged:
 			broken = append(broken, slices.Clone(key))
 		}
 		return nil
