@@ -1,6 +1,9 @@
 package consume
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Capacity is what a pool can take now.
 type Capacity struct {
@@ -42,12 +45,13 @@ const fading = 0.9
 
 // pace is how fast calls are: that of about the last ten.
 type pace struct {
-	seconds, took float64
-	beside        float64 // calls that ran, by time
+	items, seconds, took float64
+	beside               float64 // calls that ran, by time
 }
 
 // add takes in a call and how many ran with it, itself included.
-func (p *pace) add(seconds float64, took time.Duration, calls int) {
+func (p *pace) add(items int, seconds float64, took time.Duration, calls int) {
+	p.items = fading*p.items + float64(items)
 	p.seconds, p.took = fading*p.seconds+seconds, fading*p.took+took.Seconds()
 	p.beside = fading*p.beside + took.Seconds()*float64(calls)
 }
@@ -68,11 +72,50 @@ func (p *pace) goodput() float64 {
 	return p.perCall() * p.beside / p.took
 }
 
+// spareFor is for how long the segments last that wait here for a call.
+const spareFor = 500 * time.Millisecond
+
+// wanted returns how many more segments of a lane are of use: what its calls take,
+// and some that wait. What is more, another worker may begin sooner. Where calls
+// have many segments, more wait, so that those of like length find each other. The
+// owner calls it under mu.
+func (p *Pool) wanted(now time.Time, l *lane) int {
+	calls, i := p.cfg.Calls, 0
+	if l == p.lanes[1] {
+		calls, i = calls-p.spared(now), 1
+	}
+	spare := 1
+	if t := p.pace.took; t > 0 {
+		spare = max(spare, int(math.Ceil(p.pace.items/t*p.pace.beside/t*spareFor.Seconds())))
+	}
+	if p.cfg.Batch.Items > 1 {
+		spare = max(spare, 2*p.cfg.Calls*p.cfg.Batch.Items)
+	}
+	have := 0
+	for c := range p.running {
+		have += c.items[i]
+	}
+	for _, it := range p.waiting {
+		if p.laneOf(it) == i {
+			have++
+		}
+	}
+	return calls*p.cfg.Batch.Items + spare - have
+}
+
+func (p *Pool) laneOf(it *Item) int {
+	if it.Bundle.Class == p.lanes[0].class {
+		return 0
+	}
+	return 1
+}
+
 // running is a call that keeps the engine busy.
 type running struct {
 	begun   time.Time
 	seconds float64 // predicted audio
-	calls   int     // that ran when it began
+	items   [2]int  // by lane
+	calls   int     // that ran beside it at most, itself included
 }
 
 // left returns the predicted audio that calls still have, as far as their pace tells.

@@ -215,9 +215,11 @@ func (p *Pool) loop(ctx, work context.Context) {
 			p.lanes[0].granted = rooms[0]
 		case asks[1] <- rooms[1]:
 			p.lanes[1].granted = rooms[1]
-		case a := <-p.got:
-			a.lane.granted = 0
-			p.arrive(work, a.items)
+		case a, ok := <-p.got:
+			if ok { // else ctx is done, and the pullers were faster to see it
+				a.lane.granted = 0
+				p.arrive(work, a.items)
+			}
 		case <-p.nudge:
 		case <-timer.C:
 		}
@@ -254,7 +256,7 @@ func (p *Pool) room(now time.Time, ready bool) (asks [2]chan int, rooms [2]int) 
 		return asks, rooms
 	}
 	for i, l := range p.lanes {
-		room := p.cfg.InHand - l.inHand
+		room := min(p.cfg.InHand-l.inHand, p.wanted(now, l))
 		if p.circuit.probing() { // one bundle shows whether what failed is back
 			room = 1 - p.lanes[0].inHand - p.lanes[1].inHand
 		}
@@ -370,17 +372,20 @@ func (p *Pool) start(work context.Context, items []*Item) {
 	c := &running{begun: time.Now()}
 	for _, it := range items {
 		c.seconds += it.Segment.PredictedSeconds
+		c.items[p.laneOf(it)]++
 	}
 	p.change(func() {
 		p.running[c] = struct{}{}
-		c.calls = len(p.running)
+		for other := range p.running {
+			other.calls = max(other.calls, len(p.running))
+		}
 	})
 	var took time.Duration
 	calls := 0
 	free := sync.OnceFunc(func() {
 		took = time.Since(c.begun)
 		p.change(func() {
-			calls = max(c.calls, len(p.running))
+			calls = c.calls
 			delete(p.running, c)
 		})
 	})
@@ -389,7 +394,7 @@ func (p *Pool) start(work context.Context, items []*Item) {
 		free()
 		p.report(work, err)
 		if err == nil {
-			p.change(func() { p.pace.add(c.seconds, took, calls) })
+			p.change(func() { p.pace.add(len(items), c.seconds, took, calls) })
 		}
 		letGo(items) // nothing, for what the call has settled
 	})

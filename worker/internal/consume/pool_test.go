@@ -621,7 +621,9 @@ func TestASchedulerHearsWhatAPoolCanTake(t *testing.T) {
 		q, e := newQueue(), &engine{}
 		e.queue = q
 		log := slog.New(slog.DiscardHandler)
-		p := consume.New(config(), consume.Deps{
+		cfg := config()
+		cfg.InHand = 32 // there is always enough for both calls
+		p := consume.New(cfg, consume.Deps{
 			Source: q, Claims: q, Caller: e, Engines: e, Keeper: lease.NewKeeper(lease.Config{Every: 5 * time.Second, Hard: time.Hour}, log), Log: log,
 		})
 		if c := p.Capacity(); c != (consume.Capacity{Slots: 8, Batch: 4}) {
@@ -630,16 +632,15 @@ func TestASchedulerHearsWhatAPoolCanTake(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
-		q.put(job.Bulk, numbers(1, 40)...)
-		time.Sleep(6 * time.Second)
+		q.put(job.Bulk, numbers(1, 200)...)
+		time.Sleep(20*time.Second + 500*time.Millisecond)
 		if c := p.Capacity(); c.Goodput < 38 || c.Goodput > 41 {
 			t.Errorf("two calls of 4 × 5 s a second make %.1f s a second; want 40", c.Goodput)
 		}
 		e.mu.Lock()
 		e.speak = func(context.Context, int) error { return &job.Error{Op: "engine", Kind: job.Unavailable} }
 		e.mu.Unlock()
-		q.put(job.Bulk, 100)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(1100 * time.Millisecond)
 		if c := p.Capacity(); c.Slots != 0 {
 			t.Errorf("a pool whose engine is away has %+v", c)
 		}
@@ -676,6 +677,25 @@ func TestBulkLeavesCallsUnusedWhileInteractiveWorkComes(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if n := during(3 * time.Second); n != 12 || told.Load() != 2 {
 			t.Errorf("%d calls in 3 s, told %d times; want 4 at a time again and twice", n, told.Load())
+		}
+		stop()
+	})
+}
+
+func TestWhatAnotherWorkerCouldBeginIsLeftWithTheBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{}
+		cfg := config()
+		cfg.Calls, cfg.Batch.Items, cfg.InHand = 4, 1, 16
+		q.put(job.Bulk, numbers(1, 100)...)
+		stop := start(t, cfg, q, e)
+		time.Sleep(6*time.Second + 500*time.Millisecond)
+		if n := 100 - len(q.done()) - q.waits(); n < 5 || n > 4+2 {
+			t.Errorf("%d segments in hand; want the 4 that are spoken and half a second's more", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := len(q.done()); n != 100 {
+			t.Errorf("%d segments in 26 s; want all, 4 a second", n)
 		}
 		stop()
 	})

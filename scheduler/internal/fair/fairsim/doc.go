@@ -16,8 +16,9 @@
 // What Fair releases reaches the worker Delay after what made room for it; the
 // others are asked at the moment that an engine is free, which no real queue can
 // do better. worker.go does what packages consume and batch of a worker do, by
-// the same rules with the same figures; a worker's limit of what it has in hand
-// is left out, since the buffer never reaches it.
+// the same rules with the same figures. Where a pool has several workers, the
+// first one takes all that it has room for, then the next: the worst that a bus
+// may do.
 //
 // The curves are those that CosyVoice's authors published for an L20, and fits
 // of them: alpha 0.055, beta 0.064; a 0.32, b 0.073, c 0.034. Segments take

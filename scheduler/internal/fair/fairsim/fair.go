@@ -14,8 +14,8 @@ type Fair struct {
 	Peak    float64 // the most seconds of the pool's work, or calls a backend, that were out beyond what engines hold
 	Even    bool    // the window stays as it is when interactive work comes
 	jobs    map[job.ID]*Job
-	workers map[string]*worker
-	pools   map[string]*Pool
+	workers map[*Pool]*worker
+	lines   map[string]*[2][]*Segment // what is out and with no worker, by pool
 	bundles int64
 
 	looked, time, buffer, over float64
@@ -23,7 +23,7 @@ type Fair struct {
 
 // NewFair returns the policy.
 func NewFair() *Fair {
-	return &Fair{Core: fair.New(fair.DefaultConfig()), jobs: map[job.ID]*Job{}, workers: map[string]*worker{}, pools: map[string]*Pool{}}
+	return &Fair{Core: fair.New(fair.DefaultConfig()), jobs: map[job.ID]*Job{}, workers: map[*Pool]*worker{}, lines: map[string]*[2][]*Segment{}}
 }
 
 const bundleSeconds = 120 // of one message, as the leader is set
@@ -33,13 +33,16 @@ func clock(now float64) time.Time {
 }
 
 func (f *Fair) worker(p *Pool) *worker {
-	w := f.workers[p.Name]
+	w := f.workers[p]
 	if w == nil {
 		w = &worker{eased: p.Calls}
 		if !p.engine.static() && !f.Even {
 			w.eased = (3*p.Calls + 7) / 8
 		}
-		f.workers[p.Name], f.pools[p.Name] = w, p
+		f.workers[p] = w
+		if f.lines[p.Name] == nil {
+			f.lines[p.Name] = &[2][]*Segment{}
+		}
 	}
 	return w
 }
@@ -49,7 +52,7 @@ func (f *Fair) Report(now float64, p *Pool) {
 	w := f.worker(p)
 	w.window(now, p)
 	r := fair.Capacity{
-		Pool: p.Name, Worker: "w", Backends: p.Calls, Slots: p.Calls * p.Items, Spared: (p.Calls - w.window(now, p)) * p.Items,
+		Pool: p.Name, Worker: p.Worker, Backends: p.Calls, Slots: p.Calls * p.Items, Spared: (p.Calls - w.window(now, p)) * p.Items,
 		Rate: w.goodput(), MaxBatch: p.Items, Static: p.Items > 1, At: clock(now),
 	}
 	if p.Name == Joins { // each class has half of them
@@ -77,7 +80,7 @@ func (f *Fair) Refill(now float64) {
 	for t, ok := f.Core.Next(clock(now)); ok; t, ok = f.Core.Next(clock(now)) {
 		j := f.jobs[t.Job]
 		f.bundles++
-		out := f.cut(now, j, t)
+		out := f.cut(j, t)
 		f.Core.Released(t.N, fair.Key{Job: t.Job, N: f.bundles}, out, fair.Work{})
 		if j.waits() > 0 {
 			f.add(j)
@@ -88,16 +91,16 @@ func (f *Fair) Refill(now float64) {
 	}
 }
 
-// cut hands the next segments of a job to a worker, of one block.
-func (f *Fair) cut(now float64, j *Job, t fair.Turn) (out fair.Work) {
-	w := f.workers[j.pool]
+// cut lets the next segments of a job out, of one block.
+func (f *Fair) cut(j *Job, t fair.Turn) (out fair.Work) {
+	lines := f.lines[j.pool]
 	g := j.next()
 	for g != nil && (out.Segments == 0 || out.Segments < t.Limit.Segments && out.Cost+g.Pred <= min(t.Limit.Cost, bundleSeconds)) {
 		j.take()
 		g.key, g.last = f.bundles, t.Last
 		out.Segments++
 		out.Cost += g.Pred
-		w.arrive(now, g)
+		lines[lane(g)] = append(lines[lane(g)], g)
 		if g = nil; len(j.block) > 0 {
 			g = j.next()
 		}
@@ -147,11 +150,24 @@ func (f *Fair) Call(now float64, p *Pool) (call []*Segment, again float64) {
 		p.window = window
 		f.Report(now, p) // a worker that takes more or less says so at once
 	}
+	f.pull(now, p, w)
 	return w.call(now, p)
+}
+
+// pull lets a worker take what it has room for.
+func (f *Fair) pull(now float64, p *Pool, w *worker) {
+	lines := f.lines[p.Name]
+	most := [2]int{w.most(p, p.Calls), w.most(p, w.window(now, p))}
+	for i := range lines {
+		for len(lines[i]) > 0 && w.inHand[i] < most[i] {
+			w.arrive(now, lines[i][0])
+			lines[i] = lines[i][1:]
+		}
+	}
 }
 
 // Done implements Policy.
 func (f *Fair) Done(now float64, p *Pool, g *Segment) {
-	f.workers[p.Name].done(now, p, g)
+	f.workers[p].done(now, p, g)
 	f.Core.Done(fair.Key{Job: g.Job.ID, N: g.key}, 1, g.Audio)
 }

@@ -31,7 +31,7 @@ type Segment struct {
 	mark    float64 // progress of its backend at which it ends
 	from    float64 // and at which it began
 	started float64
-	beside  int     // calls that ran when it began
+	beside  int     // calls that ran beside it at most, its own included
 	share   float64 // of its call
 }
 

@@ -150,11 +150,14 @@ func books(src *Source, sim *Sim, p *Pool, l Load) {
 	}
 }
 
-// Makespan returns how long a job of a number of segments takes on n backends,
-// in parts of the lower bound.
-func Makespan(policy string, engine Engine, n, segments int, seed uint64) float64 {
+// Makespan returns how long a job of a number of segments takes on n backends of
+// some workers, in parts of the lower bound.
+func Makespan(policy string, engine Engine, n, workers, segments int, seed uint64) float64 {
 	sim := New(Named(policy))
-	p := sim.Pool("pool", engine, n)
+	p := sim.Pool("pool", engine, n/workers)
+	for range workers - 1 {
+		sim.Pool("pool", engine, n/workers)
+	}
 	var lengths []float64
 	sim.OnDone = func(g *Segment) { lengths = append(lengths, g.Audio) }
 	last := 0.0

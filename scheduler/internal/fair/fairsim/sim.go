@@ -2,6 +2,7 @@ package fairsim
 
 import (
 	"container/heap"
+	"fmt"
 	"math"
 
 	"github.com/voicemill/voicemill/job"
@@ -22,8 +23,9 @@ const Delay = 0.02
 // Pool is engines that do like work, and the calls that one worker makes of them.
 type Pool struct {
 	Name     string
-	Items    int // segments of a call
-	Calls    int // calls at once
+	Worker   string // of the pool; each has engines of its own
+	Items    int    // segments of a call
+	Calls    int    // calls at once
 	engine   Engine
 	backends []*backend
 	running  int     // calls
@@ -80,9 +82,9 @@ func New(policy Policy) *Sim {
 	return &Sim{policy: policy, byName: map[string]*Pool{}, OnDone: func(*Segment) {}, OnJob: func(*Job) {}, served: map[job.Tenant]float64{}}
 }
 
-// Pool adds n backends.
+// Pool adds a worker with n backends.
 func (s *Sim) Pool(name string, engine Engine, n int) *Pool {
-	p := &Pool{Name: name, engine: engine, Items: 1, Calls: n * engine.Slots, said: math.Inf(-1)}
+	p := &Pool{Name: name, Worker: fmt.Sprint(len(s.Pools)), engine: engine, Items: 1, Calls: n * engine.Slots, said: math.Inf(-1)}
 	if engine.static() {
 		p.Items, p.Calls = engine.Slots, n
 	}
@@ -91,7 +93,9 @@ func (s *Sim) Pool(name string, engine Engine, n int) *Pool {
 		p.backends = append(p.backends, &backend{engine: engine})
 	}
 	s.Pools = append(s.Pools, p)
-	s.byName[name] = p
+	if s.byName[name] == nil {
+		s.byName[name] = p
+	}
 	return p
 }
 
@@ -106,7 +110,11 @@ func (s *Sim) Submit(p *Pool, j *Job) {
 	s.account(p)
 	j.pool, j.Arrived = p.Name, s.Now
 	p.waiting += j.Segments
-	s.report(p)
+	for _, other := range s.Pools {
+		if other.Name == p.Name {
+			s.report(other)
+		}
+	}
 	s.policy.Add(s.Now, j)
 	s.nudge()
 	s.feed(p)
@@ -114,7 +122,7 @@ func (s *Sim) Submit(p *Pool, j *Job) {
 
 // report lets the worker of a pool say what it takes, each second while it has work.
 func (s *Sim) report(p *Pool) {
-	if p.waiting == 0 && p.running == 0 || s.Now < p.said+1 {
+	if s.byName[p.Name].waiting == 0 && p.running == 0 || s.Now < p.said+1 {
 		return
 	}
 	p.said = s.Now
@@ -200,12 +208,17 @@ func (s *Sim) feed(p *Pool) {
 				least = b
 			}
 		}
-		p.waiting -= len(call)
+		s.byName[p.Name].waiting -= len(call)
 		p.running++
 		for _, g := range call {
-			g.started, g.beside, g.share = s.Now, p.running, 1/float64(len(call))
+			g.started, g.share = s.Now, 1/float64(len(call))
 		}
 		s.watch(p, least, least.start(s.Now, call))
+		for _, b := range p.backends {
+			for _, g := range b.inside {
+				g.beside = max(g.beside, p.running)
+			}
+		}
 	}
 }
 

@@ -81,10 +81,13 @@ func TestTheMakespanIsNearTheBound(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{4, 8} {
 		for name, engine := range map[string]fairsim.Engine{"continuous": fairsim.Continuous(), "static": fairsim.Static()} {
-			mean, least, most := fairsim.Spread(seeds, func(seed uint64) float64 { return fairsim.Makespan("fair", engine, n, 1000, seed) })
+			mean, least, most := fairsim.Spread(seeds, func(seed uint64) float64 { return fairsim.Makespan("fair", engine, n, 1, 1000, seed) })
 			t.Logf("%d %s engines: %.3f (%.3f to %.3f) of the bound", n, name, mean, least, most)
 			require.LessOrEqual(t, mean, 1.06, "%d %s engines", n, name)
 		}
+		mean, least, most := fairsim.Spread(seeds, func(seed uint64) float64 { return fairsim.Makespan("fair", fairsim.Continuous(), n, 4, 1000, seed) })
+		t.Logf("%d continuous engines of four workers: %.3f (%.3f to %.3f) of the bound", n, mean, least, most)
+		require.LessOrEqual(t, mean, 1.06, "a worker takes what another could begin")
 	}
 }
 

@@ -74,17 +74,17 @@ func tableShares(w io.Writer, seeds int) {
 }
 
 func tableMakespans(w io.Writer, seeds int) {
-	fmt.Fprintf(w, "\nmakespan of one job in parts of the bound\n%-12s %8s %9s  %-22s %s\n", "engines", "", "segments", "fair", "fifo")
+	fmt.Fprintf(w, "\nmakespan of one job in parts of the bound\n%-12s %8s %9s  %-22s %-22s %-22s %s\n", "engines", "", "segments", "fair, 1 worker", "2 workers", "4 workers", "fifo")
 	for _, e := range []struct {
 		name   string
 		engine fairsim.Engine
 	}{{"continuous", fairsim.Continuous()}, {"static", fairsim.Static()}} {
 		for _, n := range []int{4, 8} {
 			for _, segments := range []int{200, 1000, 2000, 5000} {
-				run := func(policy string) spread {
-					return over(seeds, func(seed uint64) float64 { return fairsim.Makespan(policy, e.engine, n, segments, seed) })
+				run := func(policy string, workers int) spread {
+					return over(seeds, func(seed uint64) float64 { return fairsim.Makespan(policy, e.engine, n, workers, segments, seed) })
 				}
-				fmt.Fprintf(w, "%-12s %8d %9d  %-22s %s\n", e.name, n, segments, run("fair"), run("fifo"))
+				fmt.Fprintf(w, "%-12s %8d %9d  %-22s %-22s %-22s %s\n", e.name, n, segments, run("fair", 1), run("fair", 2), run("fair", 4), run("fifo", 1))
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	bulkShare   = 5    // every so many calls, bulk leads if any waits
 	callSeconds = 240. // predicted audio of one call
+	perCall     = 4    // so many calls' worth of segments are in hand at most for each
 	company     = 0.05 // how long a segment waits for others while the engine is busy
 
 	easeFor  = 60 // seconds that the smaller window stays after the last interactive segment
@@ -25,25 +26,31 @@ type worker struct {
 	eased   int        // calls at once while interactive work comes
 	waiting []*Segment // in the order in which they came
 	passed  int        // calls in a row that interactive led while bulk waited
-	inHand  int        // interactive segments
+	inHand  [2]int     // segments of each class
 	ends    bool       // nothing waited behind what came last
 	until   float64    // the smaller window stays
 
-	seconds, took, beside float64 // of about the last ten calls
+	items, seconds, took, beside float64 // of about the last ten calls
 }
 
 func (w *worker) arrive(now float64, g *Segment) {
 	g.Arrived = now
 	w.waiting = append(w.waiting, g)
 	w.ends = g.last
+	w.inHand[lane(g)]++
+}
+
+// lane returns in which of the two lines of a pool a segment waits.
+func lane(g *Segment) int {
 	if g.Job.Class == job.Interactive {
-		w.inHand++
+		return 0
 	}
+	return 1
 }
 
 // window returns how many calls may run before bulk work starts no more.
 func (w *worker) window(now float64, p *Pool) int {
-	if w.inHand > 0 {
+	if w.inHand[0] > 0 {
 		w.until = now + easeFor
 	}
 	if now < w.until {
@@ -53,14 +60,14 @@ func (w *worker) window(now float64, p *Pool) int {
 }
 
 func (w *worker) done(now float64, p *Pool, g *Segment) {
-	if g.Job.Class == job.Interactive {
-		w.inHand--
+	w.inHand[lane(g)]--
+	if lane(g) == 0 {
 		w.until = now + easeFor
 	}
 	f := math.Pow(fading, g.share)
 	took := (now - g.started) * g.share
-	w.seconds, w.took = f*w.seconds+g.Pred, f*w.took+took
-	w.beside = f*w.beside + took*float64(max(g.beside, p.running+1))
+	w.items, w.seconds, w.took = f*w.items+1, f*w.seconds+g.Pred, f*w.took+took
+	w.beside = f*w.beside + took*float64(g.beside)
 }
 
 // goodput returns predicted seconds of audio a second: of one call, times the
@@ -70,6 +77,19 @@ func (w *worker) goodput() float64 {
 		return 0
 	}
 	return w.seconds / w.took * w.beside / w.took
+}
+
+// most returns how many segments of a class are in hand at most: what calls take
+// and half a second's more, or two calls' more where they have many segments.
+func (w *worker) most(p *Pool, calls int) int {
+	spare := 1
+	if w.took > 0 {
+		spare = max(spare, int(math.Ceil(w.items/w.took*w.beside/w.took/2)))
+	}
+	if p.Items > 1 {
+		spare = max(spare, 2*p.Calls*p.Items)
+	}
+	return min(perCall*p.Calls*p.Items, calls*p.Items+spare)
 }
 
 // call forms the next engine call, as package batch decides.
