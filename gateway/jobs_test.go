@@ -392,3 +392,20 @@ func TestAWaitTakesNoGoroutine(t *testing.T) {
 	w.bump(id, job.StateQueued)
 	watchers(0)
 }
+
+func TestAJobThatTheSchedulerHasNotSeenIsNotSaidToBeAnotherThanItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.call("POST", "/v1/jobs", `{"input":{"text":"Hello."},"class":"interactive","labels":{"book":"x"}}`).job(t).ID
+	a := w.call("GET", "/v1/jobs/"+string(id), "")
+	require.NotContains(t, string(a.Body), "class")
+	require.NotContains(t, string(a.Body), "labels")
+	got, err := w.frames(w.key).Job(t.Context(), id)
+	require.NoError(t, err)
+	require.Empty(t, got.Class)
+	w.write(w.take(1)[0])
+	require.Eventually(t, func() bool {
+		d := w.call("GET", "/v1/jobs/"+string(id), "").job(t)
+		return d.Class == job.Interactive && d.Labels["book"] == "x"
+	}, 20*time.Second, 50*time.Millisecond)
+}

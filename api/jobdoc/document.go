@@ -30,9 +30,9 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 type Document struct {
 	ID         job.ID            `json:"id"`
 	State      job.State         `json:"state"`
-	Version    int64             `json:"version"` // grows with every change; 0 until the scheduler has the job
-	Class      job.Class         `json:"class"`
-	Labels     map[string]string `json:"labels"`
+	Version    int64             `json:"version"`         // grows with every change; 0 until the scheduler has the job
+	Class      job.Class         `json:"class,omitempty"` // empty while it is not known, as Accepted has it
+	Labels     map[string]string `json:"labels,omitzero"` // likewise nil
 	Title      string            `json:"title,omitempty"`
 	Language   string            `json:"language,omitempty"`
 	Progress   Progress          `json:"progress"`
@@ -126,14 +126,16 @@ type Usage struct {
 }
 
 // Accepted returns the document of a job that is durable in JOBS and has no
-// row yet: version 0, created at the moment its id was minted.
+// row yet: version 0, created at the moment its id was minted. spec is nil for who
+// knows the id only.
 func Accepted(id job.ID, at time.Time, spec *job.Spec) Document {
-	d := Document{ID: id, State: job.StateAccepted, Class: job.Bulk, Labels: map[string]string{}, CreatedAt: Time{at}}
-	if spec != nil {
-		d.Class, d.Language = spec.Class, spec.Language
-		if spec.Labels != nil {
-			d.Labels = spec.Labels
-		}
+	d := Document{ID: id, State: job.StateAccepted, CreatedAt: Time{at}}
+	if spec == nil {
+		return d
+	}
+	d.Class, d.Language, d.Labels = spec.Class, spec.Language, spec.Labels
+	if d.Labels == nil {
+		d.Labels = map[string]string{}
 	}
 	return d
 }

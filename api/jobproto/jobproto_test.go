@@ -95,7 +95,6 @@ func document(chapters int) jobdoc.Document {
 		},
 		Usage:     jobdoc.Usage{Characters: 581000, AudioSeconds: 14400.5, GPUSeconds: 310.25, ReusedSeconds: 1800.125},
 		Failures:  []jobdoc.Failure{{Segment: 17, Chapter: 2, Kind: "engine", Detail: "the engine gave no audio", Attempts: 3}},
-		Waiting:   &jobdoc.Waiting{Pool: "gpu", Since: jobdoc.Time{Time: at}, Reason: "sick"},
 		CreatedAt: jobdoc.Time{Time: at}, StartedAt: moment(time.Second),
 	}
 	for n := range chapters {
@@ -199,8 +198,7 @@ func FuzzSpec(f *testing.F) {
 			return
 		}
 		s := jobproto.Spec(&m)
-		s.Faults(job.DefaultLimits())
-		if len(s.Faults(job.DefaultLimits()).List) == 0 {
+		if faults := s.Faults(job.DefaultLimits()); !faults.Any() {
 			if _, err := json.Marshal(s); err != nil {
 				t.Fatalf("the check lets pass what JSON cannot say: %v", err)
 			}

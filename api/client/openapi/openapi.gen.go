@@ -406,6 +406,7 @@ type Event struct {
 // FrameReply A message of the server's over WebSocket.
 type FrameReply struct {
 	Accepted *struct {
+		// Job Until the scheduler has a job, `class` and `labels` are left out of it except in the answer to its submit.
 		Job       Job    `json:"job"`
 		RequestID string `json:"request_id"`
 	} `json:"accepted,omitempty"`
@@ -428,6 +429,8 @@ type FrameReply struct {
 		MaxFrame   int    `json:"max_frame"`
 		MaxStreams int    `json:"max_streams"`
 	} `json:"hello,omitempty"`
+
+	// Job Until the scheduler has a job, `class` and `labels` are left out of it except in the answer to its submit.
 	Job  *Job  `json:"job,omitempty"`
 	Ping *Beat `json:"ping,omitempty"`
 	Pong *Beat `json:"pong,omitempty"`
@@ -482,7 +485,7 @@ type FrameRequest struct {
 	} `json:"window,omitempty"`
 }
 
-// Job defines model for Job.
+// Job Until the scheduler has a job, `class` and `labels` are left out of it except in the answer to its submit.
 type Job struct {
 	Artifacts *[]struct {
 		AudioSeconds *Seconds `json:"audio_seconds,omitempty"`
@@ -499,7 +502,7 @@ type Job struct {
 		State        JobChaptersState `json:"state"`
 		Title        string           `json:"title"`
 	} `json:"chapters,omitempty"`
-	Class Class `json:"class"`
+	Class *Class `json:"class,omitempty"`
 
 	// CreatedAt RFC 3339, UTC, milliseconds.
 	CreatedAt Time   `json:"created_at"`
@@ -515,11 +518,11 @@ type Job struct {
 	} `json:"failures,omitempty"`
 
 	// FinishedAt RFC 3339, UTC, milliseconds.
-	FinishedAt *Time             `json:"finished_at,omitempty"`
-	ID         string            `json:"id"`
-	Labels     map[string]string `json:"labels"`
-	Language   *string           `json:"language,omitempty"`
-	Progress   Progress          `json:"progress"`
+	FinishedAt *Time              `json:"finished_at,omitempty"`
+	ID         string             `json:"id"`
+	Labels     *map[string]string `json:"labels,omitempty"`
+	Language   *string            `json:"language,omitempty"`
+	Progress   Progress           `json:"progress"`
 
 	// StartedAt RFC 3339, UTC, milliseconds.
 	StartedAt *Time    `json:"started_at,omitempty"`

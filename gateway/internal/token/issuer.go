@@ -19,10 +19,9 @@ const (
 	fetchEvery   = 2 * time.Second // and on average
 )
 
-var (
-	errAway   = errors.New("token: the issuer cannot be reached")
-	errRecent = errors.New("token: the issuer was asked a moment ago")
-)
+// errAway is in the error of a fetch that was not made or brought nothing, so that
+// it is not known whether a token is good.
+var errAway = errors.New("token: the issuer cannot be reached or was asked a moment ago")
 
 // issuer fetches the configuration and the keys. It is safe for concurrent use.
 type issuer struct {
@@ -35,7 +34,7 @@ type issuer struct {
 
 func newIssuer(url string, base http.RoundTripper) *issuer {
 	return &issuer{url: url, client: &http.Client{
-		Timeout: fetchTimeout, Transport: &frugal{base: base, left: fetchBurst},
+		Timeout: fetchTimeout, Transport: &limited{base: base, left: fetchBurst},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -77,20 +76,17 @@ func (p *probe) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	return payload, err //nolint:wrapcheck // a decorator
 }
 
-// frugal bounds how often the issuer is asked and how much it may answer. While
-// it answered last time, a fetch too many is refused with errRecent: the keys
-// are as fresh as they get.
-type frugal struct {
+// limited bounds how often the issuer is asked and how much it may answer.
+type limited struct {
 	base http.RoundTripper
 
 	mu   sync.Mutex
 	left float64   // guarded by mu: fetches that may be made now
 	at   time.Time // guarded by mu: when left was counted
-	good bool      // guarded by mu: the last fetch succeeded
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (f *frugal) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := f.permit(time.Now()); err != nil {
 		return nil, err
 	}
@@ -99,9 +95,6 @@ func (f *frugal) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close()
 		err = fmt.Errorf("%s answers %s", r.URL.Redacted(), resp.Status)
 	}
-	f.mu.Lock()
-	f.good = err == nil
-	f.mu.Unlock()
 	if err != nil {
 		return nil, errors.Join(errAway, err)
 	}
@@ -112,7 +105,7 @@ func (f *frugal) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (f *frugal) permit(now time.Time) error {
+func (f *limited) permit(now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.at.IsZero() {
@@ -120,9 +113,6 @@ func (f *frugal) permit(now time.Time) error {
 	}
 	f.at = now
 	if f.left < 1 {
-		if f.good {
-			return errRecent
-		}
 		return errAway
 	}
 	f.left--
