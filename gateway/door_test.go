@@ -281,7 +281,7 @@ func TestMetricsCountByRouteAndStatus(t *testing.T) {
 	w.call("POST", "/v1/jobs", `x`)
 	w.call("GET", "/v1/jobs/job_x", "")
 	w.call("GET", "/some/path/nobody/has", "")
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_requests_in_flight 0") }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_requests_in_flight 0") }, time.Minute, 10*time.Millisecond)
 	m := w.metrics()
 	for _, want := range []string{
 		`voicemill_gateway_requests_total{protocol="http1",route="POST /v1/jobs",status="2xx"} 1`,

@@ -117,7 +117,7 @@ func TestAnEventStreamEndsWithItsClientAndWithTheServer(t *testing.T) {
 	gone := w.events(path, "Authorization", "Bearer "+w.key)
 	gone.event()
 	require.NoError(t, gone.resp.Body.Close())
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
 	stays := w.events(path)
 	stays.event()
 	require.NoError(t, w.stop())

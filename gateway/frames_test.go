@@ -78,7 +78,7 @@ func TestManyCallsShareOneConnectionOfFrames(t *testing.T) {
 			polled <- d
 		}
 	})
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 2") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 2") }, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, c.Ping(t.Context()))
 	cancelled, err := c.Cancel(t.Context(), d.ID)
 	require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestManyCallsShareOneConnectionOfFrames(t *testing.T) {
 	require.Equal(t, job.StateAccepted, seen[0].State)
 	require.Equal(t, job.StateCancelled, seen[len(seen)-1].State)
 	require.Equal(t, job.StateCancelled, (<-polled).State)
-	require.Contains(t, w.metrics(), `voicemill_gateway_requests_total{protocol="frames",route="POST /v1/jobs",status="2xx"} 106`)
+	require.True(t, w.counts(`voicemill_gateway_requests_total{protocol="frames",route="POST /v1/jobs",status="2xx"} 106`), "%s", w.metrics())
 }
 
 func TestFramesAreRefusedWithProblems(t *testing.T) {
@@ -125,10 +125,10 @@ func TestFramesAreRefusedWithProblems(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() { left <- reader.Watch(ctx, id, 0, func(jobdoc.Event) {}) }()
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watches 1") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 1") }, 10*time.Second, 10*time.Millisecond)
 	cancel()
 	require.ErrorIs(t, <-left, context.Canceled)
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, reader.Ping(t.Context()), "the connection goes on")
 }
 
@@ -266,9 +266,9 @@ func TestTooManyStreamsAreRefusedOneByOne(t *testing.T) {
 	require.Equal(t, uint32(most+1), f.GetStream())
 	require.Equal(t, uint32(http.StatusServiceUnavailable), f.GetProblem().GetStatus())
 	require.Positive(t, f.GetProblem().GetRetryAfterSeconds())
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 256") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 256") }, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestAClientThatHasSaidAllStillGetsItsAnswers(t *testing.T) {

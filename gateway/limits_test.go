@@ -46,7 +46,7 @@ func TestEveryAnswerSaysWhatIsLeftAndTooManyRequestsAreTurnedAway(t *testing.T) 
 	require.InDelta(t, 3600, wait, 120)
 	require.Contains(t, a.Header.Get("RateLimit"), `"key";r=0;t=`)
 	require.Equal(t, http.StatusOK, w.call("GET", "/v1/voices", "", "Authorization", "Bearer "+w.other).Status)
-	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key"} 1`)
+	require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="key"} 1`), "%s", w.metrics())
 }
 
 func TestAWaitOfLessThanASecondIsToldByEveryCarrier(t *testing.T) {
@@ -107,7 +107,7 @@ func TestConnectionsAndWatchesOfAKeyAndATenantAreLimited(t *testing.T) {
 	require.NoError(t, err)
 	_, err = frames.Dial(t.Context(), frames.Config{Address: w.address(), Key: second})
 	require.Equal(t, job.Overloaded, kindOf(t, err), "the tenant has three")
-	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="tenant-connections"} 1`)
+	require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="tenant-connections"} 1`), "%s", w.metrics())
 	require.NoError(t, third.Close())
 	require.NoError(t, raw.Close())
 	require.NoError(t, first.Close(websocket.StatusNormalClosure, ""))
@@ -145,7 +145,7 @@ func TestTooMuchTextAndTooManyWaitersAreTurnedAway(t *testing.T) {
 		a, _ := w.try(t.Context(), "GET", "/v1/jobs/"+string(id)+"?wait=50", "")
 		done <- a
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
 	a = w.call("GET", "/v1/jobs/"+string(id)+"?wait=1", "")
 	require.Equal(t, http.StatusTooManyRequests, a.Status)
 	require.Contains(t, a.problem(t).Detail, "waiting requests of this API key")
@@ -183,7 +183,7 @@ func TestWatchesThatAreTooManyAreCountedByReason(t *testing.T) {
 	second := w.events(path, "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...))
 	require.Equal(t, http.StatusServiceUnavailable, w.call("GET", path, "", "Authorization", "Bearer "+w.newKey(tenant, gateway.Scopes()...)).Status)
 	for _, reason := range []string{"key-watches", "watches"} {
-		require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="`+reason+`"} 1`)
+		require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="`+reason+`"} 1`), "%s", w.metrics())
 	}
 	require.NoError(t, first.resp.Body.Close())
 	require.NoError(t, second.resp.Body.Close())
@@ -207,7 +207,7 @@ func TestAFullQueueOfReadsIsCountedByReason(t *testing.T) {
 	defer leave()
 	w.gauge("reads_waiting", "1")
 	require.Equal(t, http.StatusServiceUnavailable, w.call("GET", "/v1/jobs", "").Status)
-	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="reads"} 1`)
+	require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="reads"} 1`), "%s", w.metrics())
 }
 
 func TestRequestsAreBoundedInBytesAsConfigured(t *testing.T) {
@@ -273,7 +273,7 @@ func TestRequestsAreBoundedInTimeAsConfigured(t *testing.T) {
 	a := w.call("GET", "/v1/jobs/"+string(w.mintedFor(tenant)), "")
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
 	require.Equal(t, "/problems/overloaded", a.problem(t).Type)
-	require.Contains(t, w.metrics(), "voicemill_gateway_requests_unanswered_total 1")
+	require.True(t, w.counts("voicemill_gateway_requests_unanswered_total 1"), "%s", w.metrics())
 }
 
 // say sends text on a connection of its own and returns what the gateway says,
@@ -307,7 +307,7 @@ func TestConnectionsAndTheirMemoryAreBoundedAsConfigured(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.Equal(t, "/problems/overloaded", p.Type)
-	require.Contains(t, w.metrics(), "voicemill_gateway_memory_shed_total 1")
+	require.True(t, w.counts("voicemill_gateway_memory_shed_total 1"), "%s", w.metrics())
 }
 
 func TestBoundsThatMakeNoSenseAreRefused(t *testing.T) {
@@ -353,14 +353,14 @@ func TestOneKeyDoesNotTakeEveryBody(t *testing.T) {
 	}
 	require.Equal(t, http.StatusTooManyRequests, status)
 	require.NotEmpty(t, again)
-	require.Contains(t, w.metrics(), "voicemill_gateway_body_streams 3")
-	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="key-streams"} 1`)
+	require.True(t, w.counts("voicemill_gateway_body_streams 3"), "%s", w.metrics())
+	require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="key-streams"} 1`), "%s", w.metrics())
 	second := w.newKey(tenant, gateway.Scopes()...)
 	status, _ = w.unfinished(second)
 	require.Equal(t, http.StatusOK, status)
 	status, _ = w.unfinished(second)
 	require.Equal(t, http.StatusTooManyRequests, status, "the tenant has two thirds")
-	require.Contains(t, w.metrics(), `voicemill_gateway_sheds_total{reason="tenant-streams"} 1`)
+	require.True(t, w.counts(`voicemill_gateway_sheds_total{reason="tenant-streams"} 1`), "%s", w.metrics())
 	status, _ = w.unfinished(w.other)
 	require.Equal(t, http.StatusOK, status)
 }

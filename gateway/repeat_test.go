@@ -84,7 +84,7 @@ func TestASubmitThatCannotBeWaitedForIsAcceptedAllTheSame(t *testing.T) {
 		a, _ := w.try(t.Context(), "GET", "/v1/jobs/"+string(held)+"?wait=50", "")
 		done <- a
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
 	a := w.call("POST", "/v1/jobs", hello, "Prefer", "wait=30")
 	require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
 	require.Empty(t, a.Header.Get("Preference-Applied"))

@@ -154,14 +154,14 @@ func TestSpeechComesAsItIsRenderedInReadingOrder(t *testing.T) {
 	_, err := io.ReadFull(got.Body, head)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(want, head), "two segments are there while the third is not rendered")
-	require.Contains(t, w.metrics(), "voicemill_gateway_speeches 1")
+	require.True(t, w.counts("voicemill_gateway_speeches 1"), "%s", w.metrics())
 	w.render(j.ID, 3, three)
 	rest, err := io.ReadAll(got.Body)
 	require.NoError(t, err)
 	require.Equal(t, wav.AppendSamples(make([]byte, 2*15435), three), rest, "0.7 s and the last segment, and no silence after it")
 
 	var state string
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_speeches 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_speeches 0") }, 10*time.Second, 10*time.Millisecond)
 	w.scan(`select state from jobs`, &state)
 	require.Equal(t, "running", state, "a job that was heard to its end goes on to its artifacts")
 	require.Contains(t, w.log.String(), fmt.Sprintf(`"bytes_out":%d`, len(want)+len(rest)))
@@ -197,7 +197,7 @@ func TestSpeechInEveryFormatIsTheWholeSpeech(t *testing.T) {
 		require.Equal(t, c.rate, rate)
 		require.InDelta(t, c.seconds, seconds, 0.12, format) // encoders pad a frame or two
 	}
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_transcodes 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_transcodes 0") }, 10*time.Second, 10*time.Millisecond)
 }
 
 // listen decodes audio with ffmpeg and says what it is.
@@ -276,7 +276,7 @@ func TestSpeechThatBreaksOffIsCut(t *testing.T) {
 		_, err := io.Copy(io.Discard, got.Body)
 		require.Error(t, err, format)
 	}
-	require.Eventually(t, func() bool { return strings.Contains(w.metrics(), "voicemill_gateway_transcodes 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_transcodes 0") }, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestAClientThatLeavesTakesItsSpeechAlong(t *testing.T) {
@@ -304,7 +304,7 @@ func TestAClientThatLeavesTakesItsSpeechAlong(t *testing.T) {
 	w.render(j.ID, 1, tone(testRate, 300))
 	got := <-answer
 	require.Equal(t, http.StatusOK, got.StatusCode, got.Status)
-	require.Contains(t, w.metrics(), "voicemill_gateway_transcodes 1")
+	require.True(t, w.counts("voicemill_gateway_transcodes 1"), "%s", w.metrics())
 	got.leave()
 	cancelled(j.ID)
 	require.Eventually(t, func() bool {

@@ -36,8 +36,25 @@ func (f *Faults) Len() int { return len(f.List) + f.More }
 // Add adds a fault, or counts it.
 func (f *Faults) Add(fault Fault) {
 	if !f.Full() {
+		fault.Pointer, fault.Detail = cut(fault.Pointer, maxPointer), cut(fault.Detail, maxDetail)
 		f.List = append(f.List, fault)
 	}
+}
+
+// What a client has sent, a name or a value, is told again up to this many bytes.
+const (
+	maxPointer = 256
+	maxDetail  = 512
+)
+
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
 }
 
 // Full reports whether another fault can only be counted, and counts it then. It

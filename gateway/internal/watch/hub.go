@@ -31,14 +31,16 @@ type Reader interface {
 type Config struct {
 	Waiters       int           // most at a time
 	TenantWaiters int           // most of one tenant
-	Tick          time.Duration // between two looks at hints and deadlines
+	Tick          time.Duration // between two looks at deadlines
+	Gap           time.Duration // between two looks at jobs that were hinted at, at least
 	Sweep         time.Duration // between two looks at every job
 	Chunk         int           // most jobs of one read
 }
 
-// DefaultConfig looks at hints every 50 ms and at everything every second.
+// DefaultConfig looks at what was hinted at at once, but every 10 ms at most, and at
+// everything every second.
 func DefaultConfig() Config {
-	return Config{Waiters: 20_000, TenantWaiters: 5_000, Tick: 50 * time.Millisecond, Sweep: time.Second, Chunk: 1000}
+	return Config{Waiters: 20_000, TenantWaiters: 5_000, Tick: 50 * time.Millisecond, Gap: 10 * time.Millisecond, Sweep: time.Second, Chunk: 1000}
 }
 
 // Validate reports the first setting that makes no sense.
@@ -46,8 +48,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Waiters < 1 || c.TenantWaiters < 1 || c.Chunk < 1:
 		return fmt.Errorf("watch: waiters (%d), waiters of a tenant (%d) and chunk (%d) must be positive", c.Waiters, c.TenantWaiters, c.Chunk)
-	case c.Tick <= 0 || c.Sweep < c.Tick:
-		return fmt.Errorf("watch: sweep (%s) must be at least tick (%s), which must be positive", c.Sweep, c.Tick)
+	case c.Tick <= 0 || c.Gap <= 0 || c.Sweep < c.Tick:
+		return fmt.Errorf("watch: sweep (%s) must be at least tick (%s), which must be positive, as gap (%s)", c.Sweep, c.Tick, c.Gap)
 	}
 	return nil
 }
@@ -69,6 +71,7 @@ type Hub struct {
 	cfg    Config
 	reader Reader
 	log    *slog.Logger
+	nudge  chan struct{} // 1: there may be hints
 
 	mu      sync.Mutex
 	waiters map[job.ID][]*Waiter // guarded by mu
@@ -84,7 +87,7 @@ func New(cfg Config, reader Reader, log *slog.Logger) (*Hub, error) {
 		return nil, err
 	}
 	return &Hub{
-		cfg: cfg, reader: reader, log: log,
+		cfg: cfg, reader: reader, log: log, nudge: make(chan struct{}, 1),
 		waiters: make(map[job.ID][]*Waiter), tenants: make(map[job.Tenant]int), dirty: make(map[job.ID]struct{}),
 	}, nil
 }
@@ -104,7 +107,7 @@ func (h *Hub) Wait(w *Waiter) (cancel func(), err error) {
 	h.waiters[w.Job] = append(h.waiters[w.Job], w)
 	h.count++
 	h.tenants[w.Tenant]++
-	h.dirty[w.Job] = struct{}{} // it may have changed since the caller looked
+	h.hintLocked(w.Job) // it may have changed since the caller looked
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -136,7 +139,15 @@ func (h *Hub) Hint(id job.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.waiters[id]) > 0 {
-		h.dirty[id] = struct{}{}
+		h.hintLocked(id)
+	}
+}
+
+func (h *Hub) hintLocked(id job.ID) {
+	h.dirty[id] = struct{}{}
+	select {
+	case h.nudge <- struct{}{}:
+	default:
 	}
 }
 
@@ -169,21 +180,24 @@ func (h *Hub) Run(ctx context.Context) error {
 // look reads versions. It has its own goroutine, so that a slow database delays
 // no deadline.
 func (h *Hub) look(ctx context.Context) {
-	tick := time.NewTicker(h.cfg.Tick)
-	defer tick.Stop()
-	swept := time.Now()
+	sweep := time.NewTicker(h.cfg.Sweep)
+	defer sweep.Stop()
 	for {
+		all := false
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			all := now.Sub(swept) >= h.cfg.Sweep
-			if all {
-				swept = now
-			}
-			for chunk := range slices.Chunk(h.due(all), h.cfg.Chunk) {
-				h.read(ctx, chunk)
-			}
+		case <-sweep.C:
+			all = true
+		case <-h.nudge:
+		}
+		for chunk := range slices.Chunk(h.due(all), h.cfg.Chunk) {
+			h.read(ctx, chunk)
+		}
+		select { // others gather meanwhile
+		case <-ctx.Done():
+			return
+		case <-time.After(h.cfg.Gap):
 		}
 	}
 }
