@@ -106,12 +106,12 @@ func find(table []route, c *Call) (found *route, allow []string) {
 }
 
 // recognised reports whether a method is one that HTTP has (RFC 9110 section
-// 9.3, RFC 5789), so that a resource may have it or not. Methods are
+// 9.3, RFC 5789, and QUERY of the draft for safe methods with a body), so that a resource may have it or not. Methods are
 // case-sensitive.
 func recognised(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		http.MethodConnect, http.MethodOptions, http.MethodTrace, "QUERY":
 		return true
 	}
 	return false

@@ -59,10 +59,11 @@ func (a *API) watching(c *Call, id job.ID) (w Watching, ok bool) {
 	}
 	w.Job = id
 	text := q.Get("after_version")
-	if field := c.Header("last-event-id"); len(field) > 0 {
+	field := c.Header("last-event-id")
+	if field != nil {
 		text = string(field)
 	}
-	if text != "" {
+	if text != "" || field != nil {
 		version, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || version < 0 {
 			a.refuse(c, badRequest, "after_version and Last-Event-ID must be the version of an event.")

@@ -231,6 +231,11 @@ func (st *stream) Event(e *jobdoc.Event) bool {
 		s.k.metrics.held.Inc()
 		return false
 	}
+	if e.State.Final() { // the peer may use the stream again as soon as it has seen this
+		s.mu.Lock()
+		delete(s.streams, st.id)
+		s.mu.Unlock()
+	}
 	s.write(p)
 	st.events.Add(1)
 	s.k.metrics.of(s.protocol).events.Inc()
