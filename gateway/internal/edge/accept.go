@@ -132,12 +132,17 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 	}
 }
 
-// turnAway answers 503 and closes. What the client sends meanwhile is read for a
+// turnAway answers 503 and closes, or closes only where the answer would have to be
+// encrypted. What the client sends meanwhile is read for a
 // moment, because closing with unread input would destroy the answer.
 func (a *acceptor) turnAway(nc *net.TCPConn) {
 	var from netip.AddrPort
 	if remote, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		from = remote.AddrPort()
+	}
+	if tls := a.srv.cfg.TLS; tls != nil && tls.Only {
+		_ = nc.Close()
+		return
 	}
 	select {
 	case a.refusals <- struct{}{}:

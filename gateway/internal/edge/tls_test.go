@@ -195,6 +195,23 @@ func TestTLSAndPlainShareAPort(t *testing.T) {
 	c.wantEnd()
 }
 
+func TestAConnectionTooManyIsNotToldInPlainTextWhereTLSIsSpoken(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	d := open(t, edge.Config{MaxConns: 1, TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}, Only: true}}, echo)
+	first, err := d.dialTLS(&tls.Config{RootCAs: a.pool, ServerName: "h"}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(first, get); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d.dial().wantEnd()
+}
+
 func TestTLSAnswersPipelinedRequestsInOrderFromOtherGoroutines(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
