@@ -36,7 +36,7 @@ func measure(reg *telemetry.Registry, stats *edge.Stats) {
 		"handshakes_failed":        {&stats.FailedHandshakes, "TLS handshakes that failed."},
 		"handshakes_shed":          {&stats.ShedHandshakes, "Connections closed because too many TLS handshakes were under way."},
 		"memory_shed":              {&stats.ShedMemory, "Connections ended because too much was buffered."},
-		"requests_held_back":       {&stats.Pushy, "Connections whose requests came faster than their turns, so that their client had to wait."},
+		"requests_held_back":       {&stats.HeldBack, "Connections whose requests came faster than their turns, so that their client had to wait."},
 		"bodies_held_back":         {&stats.Departed, "Bodies that came faster than they were read, so that their client had to wait."},
 		"body_streams_shed":        {&stats.ShedStreams, "Bodies refused because there were too many."},
 		"requests_refused":         {&stats.Refused, "Requests that could not be read."},

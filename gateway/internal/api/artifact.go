@@ -1,12 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/job"
@@ -121,20 +119,6 @@ func (a *API) give(c *Call, x Streamable, answer *Answer, key, etag string, part
 	}
 	ended = true
 	out.End(err)
-}
-
-// names reports whether a list of entity tags, or "*", names etag; a weak tag
-// does if its rest is the same: RFC 9110 section 13.1.2.
-func names(field []byte, etag string) bool {
-	if string(bytes.TrimSpace(field)) == "*" {
-		return true
-	}
-	for tag := range strings.SplitSeq(string(field), ",") {
-		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == etag {
-			return true
-		}
-	}
-	return false
 }
 
 // unchanged reports whether a condition on a Range holds: there is none, or it

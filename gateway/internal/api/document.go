@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,12 +64,13 @@ func etag(d *jobdoc.Document) string {
 	return `W/"` + strconv.FormatInt(d.Version, 10) + `"`
 }
 
-// seen reports whether an If-None-Match field names tag (RFC 9110, weak comparison).
-func seen(field []byte, tag string) bool {
-	opaque := tag[len("W/"):]
-	for part := range bytes.SplitSeq(field, []byte(",")) {
-		part = bytes.TrimSpace(part)
-		if string(part) == "*" || string(bytes.TrimPrefix(part, []byte("W/"))) == opaque {
+// names reports whether an If-None-Match field names etag: a list of entity tags or
+// "*", compared weakly (RFC 9110 section 13.1.2).
+func names(field []byte, etag string) bool {
+	opaque := strings.TrimPrefix(etag, "W/")
+	for tag := range bytes.SplitSeq(field, []byte(",")) {
+		tag = bytes.TrimSpace(tag)
+		if string(tag) == "*" || string(bytes.TrimPrefix(tag, []byte("W/"))) == opaque {
 			return true
 		}
 	}
@@ -119,7 +121,7 @@ func (p *poll) read(ctx context.Context) {
 		return
 	}
 	field := p.c.Header("if-none-match")
-	same := field != nil && seen(field, etag(&d))
+	same := field != nil && names(field, etag(&d))
 	if !p.held && (same || field == nil) && !d.State.Final() && time.Now().Before(p.until) {
 		p.hold(&d)
 		return

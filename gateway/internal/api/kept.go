@@ -122,7 +122,7 @@ func (a *API) encoded(ctx context.Context, tenant job.Tenant, id job.ID, minted 
 // present answers with d, unless the client has it.
 func (a *API) present(c *Call, d *documents.Document) {
 	c.kept = Answer{Status: http.StatusOK, Kept: true, ContentType: contentJSON, Body: d.Body, Job: d.Job, ETag: d.ETag}
-	if field := c.Header("if-none-match"); field != nil && seen(field, d.ETag) {
+	if field := c.Header("if-none-match"); field != nil && names(field, d.ETag) {
 		c.kept.Status, c.kept.ContentType, c.kept.Body = http.StatusNotModified, "", nil
 	}
 	c.Reply(&c.kept)

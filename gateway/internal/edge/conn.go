@@ -53,7 +53,7 @@ type conn struct {
 	stuck     bool      // it cannot come back
 	served    int       // requests in this turn of its
 	waits     bool      // for its next turn, with requests in the backlog
-	pushy     bool      // it sent more while it waited
+	ahead     bool      // it sent more while it waited
 	more      bool      // and has not stopped, as far as is known
 	backlog   []byte    // input that cannot be parsed yet
 	discards  int       // input dropped while lingering
@@ -153,7 +153,7 @@ func (c *conn) received(data []byte) {
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
 	c.loop.spend(len(data))
 	if c.waits {
-		c.pushy = true
+		c.ahead = true
 	} else {
 		c.newTurn()
 	}

@@ -132,7 +132,7 @@ func (l *loop) answer() {
 	if len(l.batch) > l.turned {
 		l.stirred.Store(true)
 	}
-	for l.begin(); l.turned < len(l.batch) && !l.weary(); l.effort++ {
+	for l.begin(); l.turned < len(l.batch) && !l.turnOver(); l.effort++ {
 		c := l.batch[l.turned]
 		l.batch[l.turned] = nil
 		l.turned++
@@ -208,12 +208,12 @@ type engine struct {
 	srv *Server
 }
 
-// bellRope marks the connection that is the receiving end of a loop's bell.
-type bellRope struct{ l *loop }
+// bellEnd marks the connection that is the receiving end of a loop's bell.
+type bellEnd struct{ l *loop }
 
 func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
 	switch ctx := g.Context().(type) {
-	case *bellRope:
+	case *bellEnd:
 		ctx.l.event = g.EventLoop()
 	case *conn:
 		ctx.opened(g)
@@ -223,7 +223,7 @@ func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
 
 func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 	switch ctx := g.Context().(type) {
-	case *bellRope:
+	case *bellEnd:
 		_, _ = g.Discard(-1)
 		ctx.l.answer()
 	case *conn:
@@ -257,7 +257,7 @@ func (s *Server) startLoops() error {
 		}
 		l.bell = bell
 		s.loops = append(s.loops, l)
-		if _, err := s.client.EnrollContext(rope, &bellRope{l}); err != nil {
+		if _, err := s.client.EnrollContext(rope, &bellEnd{l}); err != nil {
 			return fmt.Errorf("enrol the bell of a loop: %w", err)
 		}
 		if s.byEvent[l.event] != nil || l.event == nil {

@@ -25,7 +25,7 @@ func (c *conn) attend() {
 	switch {
 	case c.phase == phaseClosed:
 	case c.g != nil:
-		if (c.upload || c.pushy) && len(c.backlog) > 0 && c.stalled() {
+		if (c.upload || c.ahead) && len(c.backlog) > 0 && c.stalled() {
 			c.depart()
 		}
 	case c.restful():
@@ -42,7 +42,7 @@ func (c *conn) hungry() bool {
 	}
 	switch c.phase {
 	case phaseHTTP:
-		if c.pushy && !c.upload {
+		if c.ahead && !c.upload {
 			return !c.waits // it is cut as if it were with gnet if it never reads an answer
 		}
 		return len(c.backlog) == 0 && !c.stalled()
@@ -63,8 +63,8 @@ func (c *conn) depart() {
 	c.forgetWatch()
 	g := c.g
 	c.g, c.fd = nil, fd
-	if c.pushy && !c.upload {
-		c.srv.stats.Pushy.Add(1)
+	if c.ahead && !c.upload {
+		c.srv.stats.HeldBack.Add(1)
 	} else {
 		c.srv.stats.Departed.Add(1)
 	}
@@ -81,10 +81,10 @@ func (c *conn) readInput() {
 	if l.inbox == nil {
 		l.inbox = make([]byte, inboxBytes)
 	}
-	n, err := unix.Read(c.fd, l.inbox[:c.appetite()])
+	n, err := unix.Read(c.fd, l.inbox[:c.readSize()])
 	switch {
 	case n > 0:
-		c.more = c.pushy && n == inboxBytes
+		c.more = c.ahead && n == inboxBytes
 		c.received(l.inbox[:n])
 	case err == unix.EAGAIN || err == unix.EINTR:
 	case err != nil:
@@ -96,9 +96,9 @@ func (c *conn) readInput() {
 	}
 }
 
-// appetite is how much may be read at once. What is read is never less than what
+// readSize is how much may be read at once. What is read is never less than what
 // it becomes, so that a body has room for it.
-func (c *conn) appetite() int {
+func (c *conn) readSize() int {
 	if c.body == nil {
 		return inboxBytes
 	}

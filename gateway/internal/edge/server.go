@@ -38,7 +38,7 @@ type Stats struct {
 	AcceptErrs       atomic.Uint64 // failures to accept, such as no descriptor being left
 	CutStalled       atomic.Uint64 // connections closed because their peer did not read
 	Departed         atomic.Uint64 // times that a body arrived faster than it was read, so that its connection left its event loop
-	Pushy            atomic.Uint64 // times that requests came faster than their connection's turns, so that it left its event loop
+	HeldBack         atomic.Uint64 // times that requests came faster than their connection's turns, so that it left its event loop
 	HalfClosed       atomic.Uint64 // connections kept for answers after their peer shut its sending side
 	CutBacklog       atomic.Uint64 // connections closed because their peer did not stop sending
 	LoopLag          Lag           // of event loops

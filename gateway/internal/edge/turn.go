@@ -31,9 +31,9 @@ func (l *loop) begin() {
 
 func (l *loop) end() { l.effort = 0 }
 
-// weary reports whether the sockets must be looked at before anything else is
+// turnOver reports whether the sockets must be looked at before anything else is
 // done.
-func (l *loop) weary() bool { return l.effort >= l.share }
+func (l *loop) turnOver() bool { return l.effort >= l.share }
 
 // handled notes that a request was served.
 func (c *conn) handled() {
