@@ -39,7 +39,7 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 	pause := uploadPause
 	for try := 1; ; try++ {
 		err := s.put(ctx, u, d, meter)
-		if err == nil || s.through && conflicts(err) {
+		if err == nil || conflicts(err) {
 			return u.ID, nil // there already, or expired, which the submit is told
 		}
 		if ctx.Err() != nil {
