@@ -203,7 +203,6 @@ func TestAWrongSettingIsNamed(t *testing.T) {
 	for says, change := range map[string]func(*scheduler.Config){
 		"bundle-seconds":    func(c *scheduler.Config) { c.Release.BundleSeconds = 0 },
 		"waiting":           func(c *scheduler.Config) { c.Release.Waiting = 1 },
-		"sweep-after":       func(c *scheduler.Config) { c.Release.SweepAfter = time.Millisecond },
 		"lease (20s)":       func(c *scheduler.Config) { c.Callback.Lease = 20 * time.Second },
 		"crashes (1)":       func(c *scheduler.Config) { c.Plan.Crashes = 1 },
 		"backoff-max (1ms)": func(c *scheduler.Config) { c.Plan.BackoffMax = time.Millisecond },

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/process"
 )
 
@@ -9,14 +8,6 @@ import (
 type Settings struct {
 	Process process.Settings `embed:""`
 	Worker  Config           `embed:""`
-}
-
-// Rules are what the settings must keep.
-func (s *Settings) Rules() []config.Rule {
-	return []config.Rule{{
-		Says: "`lease-heartbeat` must be at most a third of `bus-ack-wait`",
-		Kept: 3*s.Worker.Heartbeat <= s.Process.Bus.AckWait,
-	}}
 }
 
 // Validate looks at the files that the settings name.

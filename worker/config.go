@@ -48,7 +48,6 @@ type Config struct {
 	Assemblies int           `help:"Chapters of one class joined at once." default:"2"`
 	BulkShare  int           `help:"Of so many engine calls, one is led by bulk work if any waits." default:"5"`
 	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
-	Heartbeat  time.Duration `help:"Between two signs of life for what is in hand; a third of the bus's ack wait." default:"5s" name:"lease-heartbeat"`
 	LeaseLimit time.Duration `help:"How long one message may be held at all." default:"15m"`
 	Hold       time.Duration `help:"How long a database or bucket that is away is waited for with work in hand." default:"1m"`
 	Linger     time.Duration `help:"How long an outcome waits for others to be committed with." default:"10ms"`
@@ -59,7 +58,7 @@ type Config struct {
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, BulkShare: 5, RetryDelay: time.Second, Heartbeat: 5 * time.Second,
+		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, BulkShare: 5, RetryDelay: time.Second,
 		LeaseLimit: 15 * time.Minute, Hold: time.Minute, Linger: 10 * time.Millisecond, CallTime: time.Minute, Grace: 20 * time.Second,
 	}
 }
@@ -81,10 +80,6 @@ func (c Config) Validate() error {
 // Rules are what the settings must keep.
 func (c Config) Rules() []config.Rule {
 	return []config.Rule{
-		{
-			Says: "`lease-heartbeat` must be positive and at most `lease-limit`",
-			Kept: c.Heartbeat > 0 && c.LeaseLimit >= c.Heartbeat,
-		},
 		{Says: "`linger` must not be negative, `hold`, `grace` and `retry-delay` must be positive", Kept: c.Linger >= 0 && min(c.Hold, c.Grace, c.RetryDelay) > 0},
 		{Says: "`attempts` and `assemblies` must be positive", Kept: c.Attempts > 0 && c.Assemblies > 0},
 		{Says: "`bulk-share` must be at least 2", Kept: c.BulkShare >= 2},
@@ -121,7 +116,10 @@ func (c Config) pools() (pools []Pool, err error) {
 	return engineset.Read(f)
 }
 
-func (c Config) lease() lease.Config { return lease.Config{Every: c.Heartbeat, Hard: c.LeaseLimit} }
+// lease gives signs of life three times in an ack wait: two may be lost.
+func (c Config) lease(ackWait time.Duration) lease.Config {
+	return lease.Config{Every: ackWait / 3, Hard: max(c.LeaseLimit, ackWait)}
+}
 
 // lastGroup is how long the committer may take for the group it holds when
 // everybody who submits is gone.

@@ -88,18 +88,17 @@ func TestAWorkerThatCannotStartSaysWhy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pools.json")
 	require.NoError(t, os.WriteFile(file, []byte(`{"pools": [{"name": "espeak", "engine": "espeak", "espeak": {"helper": "/nonexistent/helper"}}]}`), 0o600))
 	for want, change := range map[string]func(*Config, *Deps){
-		"pool espeak":          func(c *Config, _ *Deps) { c.PoolsFile = file },
-		"open the pools":       func(c *Config, _ *Deps) { c.PoolsFile = file + ".gone" },
-		"is there twice":       func(c *Config, _ *Deps) { c.Pools = []Pool{testPool(), testPool()} },
-		"Bus, DB, Blob":        func(_ *Config, d *Deps) { d.Bus = nil },
-		"bulk-share":           func(c *Config, _ *Deps) { c.BulkShare = 0 },
-		"call-time":            func(c *Config, _ *Deps) { c.CallTime = 0 },
-		"lease-limit":          func(c *Config, _ *Deps) { c.LeaseLimit = c.Hold },
-		"attempts":             func(c *Config, _ *Deps) { c.Attempts = 0 },
-		"lease-heartbeat (0s)": func(c *Config, _ *Deps) { c.Heartbeat = 0 },
-		"linger":               func(c *Config, _ *Deps) { c.Linger = -1 },
-		"assemblies (0)":       func(c *Config, _ *Deps) { c.Assemblies = 0 },
-		"no number may be n":   func(c *Config, _ *Deps) { c.Pools = []Pool{{Name: "a", Engine: "espeak", Calls: -1}} },
+		"pool espeak":        func(c *Config, _ *Deps) { c.PoolsFile = file },
+		"open the pools":     func(c *Config, _ *Deps) { c.PoolsFile = file + ".gone" },
+		"is there twice":     func(c *Config, _ *Deps) { c.Pools = []Pool{testPool(), testPool()} },
+		"Bus, DB, Blob":      func(_ *Config, d *Deps) { d.Bus = nil },
+		"bulk-share":         func(c *Config, _ *Deps) { c.BulkShare = 0 },
+		"call-time":          func(c *Config, _ *Deps) { c.CallTime = 0 },
+		"lease-limit":        func(c *Config, _ *Deps) { c.LeaseLimit = c.Hold },
+		"attempts":           func(c *Config, _ *Deps) { c.Attempts = 0 },
+		"linger":             func(c *Config, _ *Deps) { c.Linger = -1 },
+		"assemblies (0)":     func(c *Config, _ *Deps) { c.Assemblies = 0 },
+		"no number may be n": func(c *Config, _ *Deps) { c.Pools = []Pool{{Name: "a", Engine: "espeak", Calls: -1}} },
 	} {
 		cfg, deps := quickConfig(), w.deps(t)
 		deps.Registry = telemetry.NewRegistry()

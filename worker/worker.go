@@ -166,7 +166,7 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
 	s := &service{
 		cfg: cfg, deps: deps, log: log, store: st, pools: pools, fleets: fleets, voices: voices(pools, fleets),
-		keeper: lease.NewKeeper(cfg.lease(), part("lease")), changed: make(chan struct{}, 1),
+		keeper: lease.NewKeeper(cfg.lease(deps.Bus.AckWait()), part("lease")), changed: make(chan struct{}, 1),
 	}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
 		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,

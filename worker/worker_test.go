@@ -68,7 +68,7 @@ func (w *world) deps(tb testing.TB) Deps {
 
 func quickConfig() Config {
 	cfg := DefaultConfig()
-	cfg.Heartbeat, cfg.RetryDelay, cfg.Grace, cfg.CallTime, cfg.Hold = 500*time.Millisecond, 20*time.Millisecond, 5*time.Second, 2*time.Second, 20*time.Second
+	cfg.RetryDelay, cfg.Grace, cfg.CallTime, cfg.Hold = 20*time.Millisecond, 5*time.Second, 2*time.Second, 20*time.Second
 	return cfg
 }
 

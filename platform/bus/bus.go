@@ -138,6 +138,11 @@ func (b *Bus) natsOptions(ctx context.Context, connected chan<- struct{}) []nats
 	return opts
 }
 
+// AckWait is how long a receiver that gives no sign of life keeps a message. Who
+// receives derives from it how often to give one, and who publishes when to look
+// after what is out.
+func (b *Bus) AckWait() time.Duration { return b.cfg.AckWait }
+
 // Close drains the connection: subscriptions end, what was written is sent. It
 // returns when the connection is closed, within some five seconds, and may be
 // called twice. Pending fetches of other goroutines fail.

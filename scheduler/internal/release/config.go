@@ -11,7 +11,7 @@ type Config struct {
 	BundleSeconds float64       `help:"Predicted seconds of audio that one message carries at most, if more than one segment." default:"300"`
 	Joins         int           `help:"Chapters and jobs that may be out for joining while no worker says how many it takes." default:"16"`
 	Tick          time.Duration `help:"How often what is out is looked at when nothing happens." default:"100ms"`
-	SweepAfter    time.Duration `help:"Age at which what is out is published again; twice the bus's ack_wait." default:"30s"`
+	SweepAfter    time.Duration `config:"-"` // age at which what is out is published again; 0: twice the bus's ack wait
 	Waiting       int           `help:"Queues of jobs that are kept in memory; the rest waits in the database." default:"200000"`
 	CacheBytes    int           `help:"Text that is kept in memory for the next releases." default:"67108864"`
 	Grace         time.Duration `help:"How long a release in hand may take after stop." default:"5s"`
@@ -20,7 +20,7 @@ type Config struct {
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		BundleSeconds: 300, Joins: 16, Tick: 100 * time.Millisecond, SweepAfter: 30 * time.Second, Waiting: 200_000,
+		BundleSeconds: 300, Joins: 16, Tick: 100 * time.Millisecond, Waiting: 200_000,
 		CacheBytes: 64 << 20, Grace: 5 * time.Second,
 	}
 }
@@ -35,7 +35,6 @@ func (c Config) Rules() []config.Rule {
 		{Says: "`waiting` must be at least 1000", Kept: c.Waiting >= 1000},
 		{Says: "`cache-bytes` must be at least 1048576", Kept: c.CacheBytes >= 1<<20},
 		{Says: "`tick` and `grace` must be positive", Kept: min(c.Tick, c.Grace) > 0},
-		{Says: "`sweep-after` must exceed `tick`", Kept: c.SweepAfter > c.Tick},
 	}
 }
 

@@ -44,6 +44,9 @@ type Releaser struct {
 
 // New returns a Releaser that is not running yet.
 func New(cfg Config, deps Deps) *Releaser {
+	if cfg.SweepAfter == 0 { // whoever holds it gave a sign of life meanwhile, or the bus gave it to somebody else
+		cfg.SweepAfter = 2 * deps.Bus.AckWait()
+	}
 	return &Releaser{
 		cfg: cfg, deps: deps, notices: make(chan job.ID, noticeBacklog), nudge: make(chan struct{}, 1),
 		settled: make(chan []bus.Settled, noteBacklog), capacity: make(chan bus.Capacity, noteBacklog),
