@@ -135,7 +135,7 @@ func (c Config) deliver() deliver.Config {
 
 func (c Config) assemble() assemble.Config {
 	return assemble.Config{
-		Workers: c.Assemblies, Attempts: c.Attempts, Tries: assemblyTries, Delay: c.RetryDelay, Prefetch: 4, Page: 250,
+		Workers: c.Assemblies, Attempts: c.Attempts, Tries: assemblyTries, Delay: c.RetryDelay, Prefetch: 8, Page: 250,
 		Hold: c.Hold, Poll: poll, Grace: c.Grace,
 	}
 }

@@ -41,7 +41,13 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, op
 		return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: %d bytes are more than one object may hold", key, size)}
 	}
 	p := newPut(s, key, size, opts)
-	got, err := p.run(ctx, io.TeeReader(r, p.sum))
+	var got Info
+	var err error
+	if data, ok := r.(*bytes.Reader); ok && size <= partBytes && data.Size() == size && int64(data.Len()) == size {
+		got, err = p.held(ctx, data)
+	} else {
+		got, err = p.run(ctx, io.TeeReader(r, p.sum))
+	}
 	if err == nil {
 		err = p.confirm(ctx)
 	}
@@ -95,6 +101,15 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 		return p.whole(ctx, first)
 	}
 	return p.inParts(ctx, r, buf)
+}
+
+// held stores what is in memory already, and fits in one request: it needs no part,
+// and so waits for nobody who has one.
+func (p *put) held(ctx context.Context, data *bytes.Reader) (Info, error) {
+	_, _ = data.WriteTo(p.sum) // neither fails
+	_, _ = data.Seek(0, io.SeekStart)
+	p.read = p.size
+	return p.send(ctx, data)
 }
 
 // small stores an object that has a buffer of its own size.
@@ -167,9 +182,14 @@ func (p *put) options() minio.PutObjectOptions {
 }
 
 func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
+	return p.send(ctx, bytes.NewReader(data))
+}
+
+// send stores all of data in one request.
+func (p *put) send(ctx context.Context, data *bytes.Reader) (Info, error) {
 	ctx, dog, stop := watch(ctx)
 	defer stop()
-	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{bytes.NewReader(data), dog}, int64(len(data)), "", "", p.options())
+	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{data, dog}, data.Size(), "", "", p.options())
 	if err != nil {
 		return Info{}, because(ctx, err)
 	}

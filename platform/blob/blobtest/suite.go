@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(*testing.T) *blob.Store) {
 		"a reader of another size stores nothing":      wrongSize,
 		"what is put once is as what is put":           once,
 		"slow readers of unknown size are bounded":     slow,
+		"what is in memory waits for nobody":           inMemory,
 		"ranges are read exactly":                      ranges,
 		"a wrong ETag is a conflict":                   wrongETag,
 		"what is not there is not found":               notFound,
@@ -223,6 +224,35 @@ func slow(t *testing.T, s *blob.Store) {
 	all.Wait()
 	if _, err := s.Put(t.Context(), "t/slow-more", strings.NewReader("x"), -1, blob.PutOptions{Slow: true}); err != nil {
 		t.Errorf("when they are over: %v", err)
+	}
+}
+
+// inMemory stores a rendition while as many long uploads run as may.
+func inMemory(t *testing.T, s *blob.Store) {
+	t.Helper()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range 2 {
+		r, w := io.Pipe()
+		defer func() { _ = w.Close() }()
+		all.Go(func() {
+			if _, err := s.Put(t.Context(), fmt.Sprintf("t/long-%d", i), r, -1, blob.PutOptions{}); err != nil {
+				t.Errorf("long put: %v", err)
+			}
+		})
+		if _, err := w.Write([]byte("x")); err != nil { // taken, so its memory is, too
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	want := pattern(1 << 20)
+	info, err := s.Put(ctx, "t/held.wav", bytes.NewReader(want), int64(len(want)), blob.PutOptions{})
+	if err != nil || info.Size != int64(len(want)) {
+		t.Fatalf("Put beside long uploads: %+v, %v", info, err)
+	}
+	if got, _ := get(t, s, "t/held.wav", blob.GetOptions{}); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes came back; want the %d that were put", len(got), len(want))
 	}
 }
 

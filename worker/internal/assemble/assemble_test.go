@@ -44,13 +44,19 @@ type bench struct {
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
+	return newBenchOver(tb, func(b assemble.Blob) assemble.Blob { return b })
+}
+
+// newBenchOver has something between the assembler and the bucket.
+func newBenchOver(tb testing.TB, between func(assemble.Blob) assemble.Blob) *bench {
+	tb.Helper()
 	b := &bench{db: testkit.Postgres(tb), blob: testkit.S3(tb), msgs: make(chan assemble.Message), hints: make(chan int64, 1)}
 	var err error
 	b.store, err = store.New(b.db, rand.Reader)
 	require.NoError(tb, err)
 	a := assemble.New(assemble.Config{Workers: 2, Attempts: 3, Tries: 3, Delay: 10 * time.Millisecond, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
 		assemble.Deps{
-			Source: b, Store: b.store, Blob: b.blob, Random: rand.Reader, Log: testkit.Log(tb),
+			Source: b, Store: b.store, Blob: between(b.blob), Random: rand.Reader, Log: testkit.Log(tb),
 			Hint: func(_ job.ID, version int64) {
 				select {
 				case b.hints <- version:
