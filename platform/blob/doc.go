@@ -5,7 +5,8 @@
 // changed afterwards: other bytes get another key. Memory is constant whatever
 // the size: one upload of unknown or large size holds one part of five
 // mebibytes, and at most two such uploads of a [Store] run at a time, and four of
-// readers that take their time; one that is sent once holds no part. A
+// readers that take their time; what is in memory already, or is sent once, holds
+// none. A
 // transfer has no total time-out; it ends when nothing has moved for fifteen
 // seconds.
 //
