@@ -66,7 +66,8 @@ func misconfigured(err error) bool {
 // trial is what is known of a text that failed.
 type trial struct {
 	fault    fault
-	failures int  // calls that broke with it
+	failures int  // calls that failed with it
+	beside   bool // in the last of them others were spoken
 	alone    bool // it was alone in the last of them, with an address of its own
 	deaths   int  // engines that it ended while it was alone, the last one included
 	doubt    int  // the address has failed so many canaries lately
@@ -93,20 +94,24 @@ const (
 	quarantine               // the text: it has failed
 )
 
-// rule says who pays for a failure.
+// rule says who pays for a failure. A text is charged only if it failed again after
+// the engine was seen to speak: one that was well again when it was asked may have
+// been sick before.
 func rule(t trial, p proof) ruling {
+	if t.fault == answer {
+		switch {
+		case p == unwell || t.failures < minFailures && !t.beside:
+			return again
+		default:
+			return charge
+		}
+	}
 	switch {
-	case p == unwell && t.fault == answer:
-		return again
-	case t.fault == answer:
-		return charge
 	case t.crowd && p != speaks: // several texts and one engine: it is the engine
 		return againAlone
 	case p == unwell && t.alone && t.deaths >= poisonDeaths:
 		return quarantine
-	case p == unwell:
-		return againAlone
-	case t.failures < minFailures+t.doubt:
+	case p == unwell || t.failures < minFailures+t.doubt:
 		return againAlone
 	default:
 		return charge

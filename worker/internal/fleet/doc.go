@@ -25,7 +25,7 @@
 // # A text
 //
 //	the address is sick           nothing: the text goes elsewhere, or waits
-//	answered badly, canary well   the text is charged: refused, silent, too short, too long
+//	answered badly, canary well   again; then the text is charged: refused, silent, too short, too long
 //	failed, canary well           again, alone; then the text is charged
 //	ended the engine              again, alone; the second time it is poison
 //

@@ -116,8 +116,8 @@ func TestWhatIsATextsOwnFaultIsCharged(t *testing.T) {
 	}{
 		"refused": {func(s *sim) {
 			s.each = only("bad", &job.Error{Op: "sim", Kind: job.Invalid, Public: "refused"})
-		}, 1, "refused", 1},
-		"silent": {func(s *sim) { s.mute = func(r engine.Request) bool { return r.Text == "bad" } }, 3, "The audio was not usable: it is silent.", 3},
+		}, 1, "refused", 2},
+		"silent": {func(s *sim) { s.mute = func(r engine.Request) bool { return r.Text == "bad" } }, 3, "The audio was not usable: it is silent.", 6},
 		"500":    {func(s *sim) { s.each = only("bad", errFails) }, 3, "status 500", 6},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,6 +133,27 @@ func TestWhatIsATextsOwnFaultIsCharged(t *testing.T) {
 				b.read(t.Context(), texts(20), 1, 2)
 				require.Len(t, b.done, 20, "the pool is as well as before")
 				require.Len(t, b.charged, 1)
+			})
+		})
+	}
+}
+
+// An engine that was sick for a text may be well when it is asked.
+func TestAnEngineThatIsWellWhenItIsAskedMayHaveBeenSick(t *testing.T) {
+	for name, err := range map[string]error{"500": errFails, "reset": errResets, "400": errInvalid} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				failed := map[string]bool{}
+				b := newBook(open(t, &sim{each: func(r engine.Request) error {
+					if r.ID == fleet.CanaryID || failed[r.Text] {
+						return nil
+					}
+					failed[r.Text] = true
+					return err
+				}}))
+				b.read(t.Context(), texts(40), 1, 1)
+				require.Empty(t, b.charged)
+				require.Len(t, b.done, 40)
 			})
 		})
 	}

@@ -34,7 +34,6 @@ type item struct {
 	m      *member // where it failed last
 	failed uint64  // calls that m had begun when it failed there
 	before uint64  // and when it failed there before
-	beside bool    // others of the same call were spoken
 	answer Answer  // of the last call
 }
 
@@ -165,7 +164,7 @@ func (s *speech) attempt(ctx context.Context, items []*item, alone bool) (failed
 			}
 		}
 		for _, it := range failed {
-			it.beside = it.beside || spoken > 0
+			it.trial.beside = it.trial.beside || spoken > 0
 		}
 		items = others
 	}
@@ -227,10 +226,8 @@ func (f *Fleet) learn(now time.Time, m *member, call uint64, items []*item, faul
 				before = it.failed
 			}
 			it.m, it.failed, it.before = m, m.begun, before
-			it.trial.fault, it.trial.alone, it.beside = faults[i], alone, false
-			if faults[i] != answer {
-				it.trial.failures++
-			}
+			it.trial.fault, it.trial.alone, it.trial.beside = faults[i], alone, false
+			it.trial.failures++
 		case stopped, ours:
 		}
 	}
@@ -274,7 +271,7 @@ func (s *speech) prove(ctx context.Context, it *item) proof {
 	s.f.mu.Lock()
 	good, m := it.m.good, it.m
 	s.f.mu.Unlock()
-	if it.beside || good > it.failed || it.before > 0 && good > it.before {
+	if it.trial.beside || good > it.failed || it.before > 0 && good > it.before {
 		return speaks
 	}
 	return s.f.question(ctx, m, &it.r, it.failed)
