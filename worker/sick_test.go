@@ -68,6 +68,7 @@ func TestASickPoolIsSeenInPostgres(t *testing.T) {
 	require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
 	require.Empty(t, w.waits(t, p))
 
+	require.Eventually(t, func() bool { return w.number(t, `select count(*) from pool_waiting('test')`) == 0 }, within, 50*time.Millisecond)
 	stop()
 	require.Empty(t, w.waits(t, w.insert(t, job.FailJob, plantest.Sentences("One", "Later."))), "it may only be starting anew")
 	_, err := w.db.Exec(t.Context(), `update pool_workers set seen_at = now() - interval '1 minute'`)
