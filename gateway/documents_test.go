@@ -105,3 +105,35 @@ func (w *world) stored() job.ID {
 	w.write(w.take(1)[0])
 	return d.ID
 }
+
+// The pool of a job changes without the job: its version stays, its document does not.
+func TestAJobSaysThatItsPoolTakesNoWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	id := w.stored()
+	path := "/v1/jobs/" + string(id)
+	w.exec(`update jobs set state = 'queued' where id = $1`, id)
+	w.exec(`insert into retries (job, n, pool, attempts) select num, 1, 'gpu', 1 from jobs where id = $1`, id)
+	before := w.call("GET", path, "")
+	require.Nil(t, before.job(t).Waiting, "nobody was heard of yet")
+
+	w.exec(`insert into pool_workers (pool, worker, waiting_since, waiting_reason) values ('gpu', 'a', now() - interval '1 minute', 'sick'), ('gpu', 'b', null, null)`)
+	require.Nil(t, w.call("GET", path, "").job(t).Waiting, "one of two works")
+	w.exec(`update pool_workers set waiting_since = now(), waiting_reason = 'misconfigured' where worker = 'b'`)
+	var got answer
+	require.Eventually(t, func() bool { got = w.call("GET", path, ""); return got.job(t).Waiting != nil }, 10*time.Second, 20*time.Millisecond)
+	require.Equal(t, "gpu", got.job(t).Waiting.Pool)
+	require.Equal(t, "misconfigured", got.job(t).Waiting.Reason)
+	require.WithinDuration(t, time.Now(), got.job(t).Waiting.Since.Time, time.Minute, "since when nobody works")
+	require.Equal(t, before.job(t).Version, got.job(t).Version)
+	require.Equal(t, http.StatusOK, w.call("GET", path, "", "If-None-Match", before.Header.Get("ETag")).Status, "whoever polls is told")
+	require.Equal(t, http.StatusNotModified, w.call("GET", path, "", "If-None-Match", got.Header.Get("ETag")).Status)
+
+	w.exec(`update pool_workers set seen_at = now() - interval '1 minute'`)
+	require.Eventually(t, func() bool {
+		d := w.call("GET", path, "").job(t)
+		return d.Waiting != nil && d.Waiting.Reason == "gone"
+	}, 10*time.Second, 20*time.Millisecond)
+	w.exec(`update pool_workers set seen_at = now(), waiting_since = null, waiting_reason = null where worker = 'a'`)
+	require.Eventually(t, func() bool { return w.call("GET", path, "").job(t).Waiting == nil }, 10*time.Second, 20*time.Millisecond)
+}
