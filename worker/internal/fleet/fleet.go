@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/meter"
@@ -134,7 +135,11 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 		f.members = append(f.members, &member{name: name, driver: d, info: info, asking: make(chan struct{}, 1), health: newHealth(window, now)})
 	}
 	f.info.MaxBatch = max(f.info.MaxBatch, cfg.Batch)
-	if cfg.Rate > 0 {
+	if cfg.Rate > 0 && cfg.Rate != f.info.Rate {
+		if _, err := resample.New(f.info.Rate, cfg.Rate); err != nil { // found out now, it costs no text
+			f.end()
+			return nil, fmt.Errorf("pool %s: %w", cfg.Pool, err)
+		}
 		f.info.Rate = cfg.Rate
 	}
 	f.mu.Lock()

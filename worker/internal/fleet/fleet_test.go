@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/fleet"
 )
@@ -409,4 +411,20 @@ func TestWhoLeavesLeavesAtOnce(t *testing.T) {
 		})
 		require.Equal(t, time.Second, time.Since(begun))
 	})
+}
+
+func TestAFleetThatCannotWorkIsNotMade(t *testing.T) {
+	good := fleet.Config{Pool: "p", Check: check.Default(), CallMin: time.Second, CallFactor: 1, Log: testkit.Log(t)}
+	for says, change := range map[string]func(c *fleet.Config){
+		"call_min":    func(c *fleet.Config) { c.CallMin = 0 },
+		"window -1":   func(c *fleet.Config) { c.Window = -1 },
+		"sample rate": func(c *fleet.Config) { c.Rate = 23999 }, // nothing makes that of the drivers' rate
+	} {
+		cfg := good
+		change(&cfg)
+		_, err := fleet.New(cfg, &sim{})
+		require.ErrorContains(t, err, says)
+	}
+	_, err := fleet.New(good)
+	require.ErrorContains(t, err, "no engines")
 }
