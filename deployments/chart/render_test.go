@@ -36,6 +36,7 @@ type rendered struct {
 	ingresses   map[string]*networkingv1.Ingress
 	policies    map[string]*networkingv1.NetworkPolicy
 	budgets     map[string]*policyv1.PodDisruptionBudget
+	secrets     map[string]*corev1.Secret
 	others      map[string]map[string]any // by kind/name
 	all         []metav1.Object
 }
@@ -69,7 +70,8 @@ func render(t *testing.T, values string) *rendered {
 	r := &rendered{
 		deployments: map[string]*appsv1.Deployment{}, jobs: map[string]*batchv1.Job{}, configs: map[string]*corev1.ConfigMap{},
 		accounts: map[string]*corev1.ServiceAccount{}, services: map[string]*corev1.Service{}, ingresses: map[string]*networkingv1.Ingress{},
-		policies: map[string]*networkingv1.NetworkPolicy{}, budgets: map[string]*policyv1.PodDisruptionBudget{}, others: map[string]map[string]any{},
+		policies: map[string]*networkingv1.NetworkPolicy{}, budgets: map[string]*policyv1.PodDisruptionBudget{},
+		secrets: map[string]*corev1.Secret{}, others: map[string]map[string]any{},
 	}
 	for doc := range strings.SplitSeq(out, "\n---\n") {
 		var head metav1.TypeMeta
@@ -123,6 +125,8 @@ func (r *rendered) keep(t *testing.T, o runtime.Object) {
 		r.policies[o.Name] = o
 	case *policyv1.PodDisruptionBudget:
 		r.budgets[o.Name] = o
+	case *corev1.Secret:
+		r.secrets[o.Name] = o
 	default:
 		t.Fatalf("the chart has a %T, which no test looks at", o)
 	}

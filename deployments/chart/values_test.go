@@ -55,7 +55,11 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 	hook := usual.jobs["mill-voicemill-init"]
 	require.Equal(t, "pre-install,pre-upgrade", hook.Annotations["helm.sh/hook"])
 	require.Equal(t, "before-hook-creation", hook.Annotations["helm.sh/hook-delete-policy"], "it can be repeated")
-	require.Equal(t, []string{"init", "--first-key=/tmp/first-key", "--print-key"}, hook.Spec.Template.Spec.Containers[0].Args)
+	require.Equal(t, []string{"init", "--first-key=/etc/voicemill/first-key/first-key"}, hook.Spec.Template.Spec.Containers[0].Args, "the key is in no log")
+	require.Equal(t, "mill-voicemill-first-key", hook.Spec.Template.Spec.Volumes[1].Secret.SecretName)
+	made := usual.secrets["mill-voicemill-first-key"]
+	require.Regexp(t, `^vm_[0-9a-z]{26}$`, made.StringData["first-key"])
+	require.Equal(t, map[string]string{"helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/hook-weight": "-5", "helm.sh/resource-policy": "keep"}, made.Annotations, "before the job")
 	env := usual.deployments["mill-voicemill-gateway"].Spec.Template.Spec.Containers[0].Env
 	require.Contains(t, env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: "768MiB"}, "three quarters of 1Gi")
 
@@ -68,6 +72,7 @@ func TestValuesDoWhatTheySay(t *testing.T) {
 	require.EqualValues(t, 8091, ports(pod)["engine"])
 
 	full := render(t, all["full"])
+	require.Empty(t, full.secrets, "the operator's own is used")
 	require.Equal(t, "voicemill.example", full.ingresses["mill-speech-gateway"].Spec.Rules[0].Host)
 	gateway := full.deployments["mill-speech-gateway"].Spec.Template
 	require.Equal(t, "registry.example/mirror/voicemill/gateway:v1.2.3", gateway.Spec.Containers[0].Image)

@@ -27,3 +27,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $i := .root.Values.image -}}
 {{- with $i.registry }}{{ . }}/{{ end }}{{ $i.repository }}/{{ .name }}:{{ default .root.Chart.AppVersion $i.tag }}
 {{- end }}
+
+{{/* The secret with the first key: the operator's, or one that the chart makes. */}}
+{{- define "voicemill.firstKey" -}}
+{{- default (printf "%s-first-key" (include "voicemill.fullname" .)) .Values.init.firstKey.name -}}
+{{- end }}
