@@ -370,6 +370,7 @@ func TestWrongKeysAreNotAskedForWithoutEnd(t *testing.T) {
 		require.NoError(t, err)
 		_, err = io.Copy(io.Discard, resp.Body)
 		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
 		switch resp.StatusCode {
 		case http.StatusUnauthorized:
 			refused++

@@ -20,11 +20,11 @@ func TestAHostThatIsSilentRestsLongerAndLonger(t *testing.T) {
 	}
 	silent()
 	require.True(t, hs.room("dead", now), "once may happen to anybody")
-	for _, rest := range []time.Duration{30, 60, 120, 240, 480, 600, 600} {
+	for _, seconds := range []int{30, 60, 120, 240, 480, 600, 600} {
 		silent()
 		require.False(t, hs.room("dead", now))
 		require.Equal(t, []string{"dead"}, hs.busy(now))
-		now = now.Add(rest*time.Second - 1)
+		now = now.Add(time.Duration(seconds)*time.Second - 1)
 		require.False(t, hs.room("dead", now))
 		now = now.Add(1)
 	}

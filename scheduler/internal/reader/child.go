@@ -33,8 +33,7 @@ func Serve(in io.Reader, out io.Writer) int {
 	restrain(req.CPUSeconds)
 	w := bufio.NewWriterSize(out, 256<<10)
 	err := serve(req, in, w)
-	var away *os.PathError
-	if errors.As(err, &away) {
+	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return 1 // nobody listens any more
 	}
 	if err := errors.Join(send(w, message{End: faultOf(err)}), w.Flush()); err != nil {
@@ -55,7 +54,7 @@ func serve(req request, in io.Reader, w *bufio.Writer) error {
 	if req.Speed > 0 {
 		opts.CharsPerSecond = func(lang string) float64 { return manuscript.CharsPerSecond(lang) * req.Speed }
 	}
-	doc, err := manuscript.Open(context.Background(), &remote{in: in, out: flusher{w}}, req.Size, req.Media, opts)
+	doc, err := manuscript.Open(context.Background(), &remote{in: in, out: flusher{w}}, req.Size, req.Media, opts) //nolint:forbidigo // a process of its own, which its parent ends
 	if err != nil {
 		return err
 	}

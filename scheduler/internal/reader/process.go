@@ -131,13 +131,12 @@ func (c *child) why(err error) error {
 	<-c.exited
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var refusal *job.Error
-	if errors.As(c.cause, &refusal) {
+	if refusal, ok := errors.AsType[*job.Error](c.cause); ok {
 		return refusal
 	}
 	failure := errors.Join(c.cause, c.exit)
-	var pipe *os.PathError
-	if c.signalled() && (errors.Is(c.cause, io.EOF) || errors.As(c.cause, &pipe)) {
+	_, pipe := errors.AsType[*os.PathError](c.cause)
+	if c.signalled() && (errors.Is(c.cause, io.EOF) || pipe) {
 		failure = ErrKilled
 	}
 	return &job.Error{Op: "reader", Kind: job.Internal, Err: fmt.Errorf("the reader of the document failed: %w; it said %q", failure, c.stderr)}

@@ -95,16 +95,16 @@ func deeds() []deed {
 			released(w, t, r)
 			w.spoken(t)
 			for _, a := range w.due(t) {
-				require.NoError(t, w.hands.join(w.ctx, a, false, well))
+				require.NoError(t, w.join(w.ctx, a, false, well))
 			}
 			w.pass(t)
 			w.step(t)
 		}, joinAll},
 		{"damage", func(w *world, t *rapid.T, r *request) { released(w, t, r); w.spoken(t) }, func(w *world, r *request, k *told) error {
-			return w.version(r, k, w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, damaged))
+			return w.version(r, k, w.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, damaged))
 		}},
 		{"join in vain", func(w *world, t *rapid.T, r *request) { released(w, t, r); w.spoken(t) }, func(w *world, r *request, _ *told) error {
-			return w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, inVain)
+			return w.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: 1, Attempt: 1}, false, inVain)
 		}},
 	}
 }
@@ -192,7 +192,7 @@ func (w *world) due(t *rapid.T) []bus.Assembly {
 
 func joinAll(w *world, r *request, k *told) error {
 	for ordinal := range r.chapters + 1 {
-		if err := w.hands.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: ordinal, Attempt: 1}, false, well); err != nil {
+		if err := w.join(w.ctx, bus.Assembly{JobID: r.ID, Ordinal: ordinal, Attempt: 1}, false, well); err != nil {
 			return err
 		}
 	}
@@ -273,7 +273,7 @@ func TestACancelThatMeetsAnythingEndsInOneStateThatEverybodyWasTold(t *testing.T
 		require.NoError(t, w.DB.QueryRow(w.ctx, count).Scan(&deadlocks))
 		do := func() error { return d.do(w, r, k) }
 		stop := func() error {
-			changed, version, err := w.hands.cancel(w.ctx, r.ID)
+			changed, version, err := w.cancel(w.ctx, r.ID)
 			r.cancelled = changed
 			k.hear(r.ID, version)
 			return err

@@ -363,7 +363,7 @@ func (w *world) stop(t *rapid.T) {
 		t.Skip("no job")
 	}
 	r := pick(t, w.jobs)
-	changed, _, err := w.hands.cancel(w.ctx, r.ID)
+	changed, _, err := w.cancel(w.ctx, r.ID)
 	require.NoError(t, err)
 	r.cancelled = r.cancelled || changed
 	if rapid.Bool().Draw(t, "purged") {
@@ -401,7 +401,7 @@ func (w *world) joins(t *rapid.T) {
 func (w *world) assemble(t *rapid.T, class job.Class, how fate) {
 	got, _ := w.works.FetchAssembly(w.ctx, class, 2, 0) // as in take
 	for _, d := range got {
-		require.NoError(t, w.hands.join(w.ctx, d.Value, d.Deliveries > 1, how))
+		require.NoError(t, w.join(w.ctx, d.Value, d.Deliveries > 1, how))
 		require.NoError(t, d.Ack(w.ctx))
 	}
 }

@@ -120,8 +120,8 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	b.Exec(t, `update leases set epoch = 2`)
 	calls := b.calls()
 	all, shared := reflect.TypeFor[*store.Leased](), reflect.TypeFor[*store.Store]()
-	for i := range all.NumMethod() {
-		name := all.Method(i).Name
+	for m := range all.Methods() {
+		name := m.Name
 		if _, of := shared.MethodByName(name); !of {
 			require.Contains(t, calls, name, "a leader's method that this test does not call")
 		}

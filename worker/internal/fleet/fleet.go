@@ -121,7 +121,7 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 	}
 	now := time.Now()
 	f := &Fleet{cfg: cfg, log: cfg.Log, changed: make(chan struct{})}
-	f.life, f.end = context.WithCancel(context.Background())
+	f.life, f.end = context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
 	f.info = drivers[0].Info()
 	f.info.Window = 0
 	for i, d := range drivers {

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,10 +190,8 @@ func TestOnePoisonInSixteenCostsNineCallsAndNobodyElse(t *testing.T) {
 	for at := range 16 {
 		synctest.Test(t, func(t *testing.T) {
 			s := &sim{batch: 16, window: 16, fail: func(texts []string) error {
-				for _, text := range texts {
-					if text == "poison" {
-						return errFails
-					}
+				if slices.Contains(texts, "poison") {
+					return errFails
 				}
 				return nil
 			}}

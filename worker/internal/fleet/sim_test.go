@@ -37,7 +37,6 @@ type sim struct {
 	canaries int
 	inFlight int
 	most     int
-	company  map[string]bool // texts that were not alone
 }
 
 func (s *sim) Info() engine.Info {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -40,7 +41,7 @@ func (f *Fleet) take(ctx context.Context, n int, alone bool) (*member, uint64, e
 		if m != nil {
 			return m, call, nil
 		}
-		err := error(nil)
+		var err error
 		if waiting {
 			err = &job.Error{Op: "fleet.take", Kind: job.Unavailable, Err: waits(reason)}
 		} else {
@@ -65,8 +66,8 @@ func (f *Fleet) reserve(mine *member) *member {
 	if mine != nil {
 		return mine
 	}
-	for i := len(f.members) - 1; i >= 0; i-- {
-		if m := f.members[i]; m.phase == well && m.questions == 0 && !m.reserved {
+	for _, m := range slices.Backward(f.members) {
+		if m.phase == well && m.questions == 0 && !m.reserved {
 			m.reserved = true
 			return m
 		}

@@ -168,6 +168,6 @@ func (f *Fair) pull(now float64, p *Pool, w *worker) {
 
 // Done implements Policy.
 func (f *Fair) Done(now float64, p *Pool, g *Segment) {
-	f.workers[p].done(now, p, g)
+	f.workers[p].done(now, g)
 	f.Core.Done(fair.Key{Job: g.Job.ID, N: g.key}, 1, g.Audio)
 }

@@ -43,13 +43,13 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		return
 	}
-	fmt.Fprintf(w, "\na corpus, 50 tenants, 16 engines\n%-12s %8s %14s %16s %12s\n", "", "books", "hours of audio", "hours of engines", "of the bound")
+	_, _ = fmt.Fprintf(w, "\na corpus, 50 tenants, 16 engines\n%-12s %8s %14s %16s %12s\n", "", "books", "hours of audio", "hours of engines", "of the bound")
 	for _, e := range []struct {
 		name   string
 		engine fairsim.Engine
 	}{{"continuous", fairsim.Continuous()}, {"static", fairsim.Static()}} {
 		ratio, hours, took := fairsim.Corpus(e.engine, 16, books, 1)
-		fmt.Fprintf(w, "%-12s %8d %14.0f %16.1f %12.4f\n", e.name, books, hours, took/3600, ratio)
+		_, _ = fmt.Fprintf(w, "%-12s %8d %14.0f %16.1f %12.4f\n", e.name, books, hours, took/3600, ratio)
 	}
 }
 
@@ -64,17 +64,17 @@ func over(seeds int, run func(seed uint64) float64) spread {
 func (s spread) String() string { return fmt.Sprintf("%.3f (%.3f–%.3f)", s.mean, s.least, s.most) }
 
 func tableShares(w io.Writer, seeds int) {
-	fmt.Fprintf(w, "\nwhat one of two tenants gets for each second of the other in 5 min, its segments 4 times as long, 4 continuous engines\n")
+	_, _ = fmt.Fprintf(w, "\nwhat one of two tenants gets for each second of the other in 5 min, its segments 4 times as long, 4 continuous engines\n")
 	for _, before := range fairsim.Befores {
 		for _, policy := range fairsim.Policies {
-			fmt.Fprintf(w, "%-44s %-12s %s\n", before, policy, over(seeds, func(seed uint64) float64 { return fairsim.Shares(policy, seed, 1, before) }))
+			_, _ = fmt.Fprintf(w, "%-44s %-12s %s\n", before, policy, over(seeds, func(seed uint64) float64 { return fairsim.Shares(policy, seed, 1, before) }))
 		}
-		fmt.Fprintf(w, "%-44s %-12s %s\n", before, "fair, 3 to 1", over(seeds, func(seed uint64) float64 { return fairsim.Shares("fair", seed, 3, before) }))
+		_, _ = fmt.Fprintf(w, "%-44s %-12s %s\n", before, "fair, 3 to 1", over(seeds, func(seed uint64) float64 { return fairsim.Shares("fair", seed, 3, before) }))
 	}
 }
 
 func tableMakespans(w io.Writer, seeds int) {
-	fmt.Fprintf(w, "\nmakespan of one job in parts of the bound\n%-12s %8s %9s  %-22s %-22s %-22s %s\n", "engines", "", "segments", "fair, 1 worker", "2 workers", "4 workers", "fifo")
+	_, _ = fmt.Fprintf(w, "\nmakespan of one job in parts of the bound\n%-12s %8s %9s  %-22s %-22s %-22s %s\n", "engines", "", "segments", "fair, 1 worker", "2 workers", "4 workers", "fifo")
 	for _, e := range []struct {
 		name   string
 		engine fairsim.Engine
@@ -84,14 +84,14 @@ func tableMakespans(w io.Writer, seeds int) {
 				run := func(policy string, workers int) spread {
 					return over(seeds, func(seed uint64) float64 { return fairsim.Makespan(policy, e.engine, n, workers, segments, seed) })
 				}
-				fmt.Fprintf(w, "%-12s %8d %9d  %-22s %-22s %-22s %s\n", e.name, n, segments, run("fair", 1), run("fair", 2), run("fair", 4), run("fifo", 1))
+				_, _ = fmt.Fprintf(w, "%-12s %8d %9d  %-22s %-22s %-22s %s\n", e.name, n, segments, run("fair", 1), run("fair", 2), run("fair", 4), run("fifo", 1))
 			}
 		}
 	}
 }
 
 func tableLoad(w io.Writer, name string, load fairsim.Load, seeds int) {
-	fmt.Fprintf(w, "\n%s\n%-12s %7s %7s %-24s %9s %10s %7s %9s\n", name, "", "p50 s", "p95 s", "  beyond the idle pool's", "audio s/s", "occupancy", "buffer", "over aim")
+	_, _ = fmt.Fprintf(w, "\n%s\n%-12s %7s %7s %-24s %9s %10s %7s %9s\n", name, "", "p50 s", "p95 s", "  beyond the idle pool's", "audio s/s", "occupancy", "buffer", "over aim")
 	policies := fairsim.Policies
 	if load.Engine.Alpha > 0 {
 		policies = append([]string{"fair", "one window"}, policies[1:]...)
@@ -107,10 +107,10 @@ func tableLoad(w io.Writer, name string, load fairsim.Load, seeds int) {
 			return m.P95 - fairsim.Mix(policy, idle, seed).P95
 		})
 		n := float64(seeds)
-		fmt.Fprintf(w, "%-12s %7.2f %7.2f   %-22s %9.1f %10.4f", policy, sum.P50/n, sum.P95/n, beyond, sum.Throughput/n, sum.Occupancy/n)
+		_, _ = fmt.Fprintf(w, "%-12s %7.2f %7.2f   %-22s %9.1f %10.4f", policy, sum.P50/n, sum.P95/n, beyond, sum.Throughput/n, sum.Occupancy/n)
 		if policy == "fair" || policy == "one window" {
-			fmt.Fprintf(w, " %7.2f %7.3f %%", sum.Peak, 100*sum.Over/n)
+			_, _ = fmt.Fprintf(w, " %7.2f %7.3f %%", sum.Peak, 100*sum.Over/n)
 		}
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w)
 	}
 }

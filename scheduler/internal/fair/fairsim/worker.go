@@ -59,7 +59,7 @@ func (w *worker) window(now float64, p *Pool) int {
 	return p.Calls
 }
 
-func (w *worker) done(now float64, p *Pool, g *Segment) {
+func (w *worker) done(now float64, g *Segment) {
 	w.inHand[lane(g)]--
 	if lane(g) == 0 {
 		w.until = now + easeFor
