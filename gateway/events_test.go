@@ -106,6 +106,7 @@ func TestServerSentEventsShowAJobUntilItEnds(t *testing.T) {
 	e, _ = w.events(path).event()
 	require.Equal(t, job.StateCancelled, e.State, "a client that knows nothing is told")
 	require.Equal(t, http.StatusBadRequest, w.call("GET", path, "", "Last-Event-ID", "x").Status)
+	require.Equal(t, http.StatusBadRequest, w.call("GET", path+"?after_version=9223372036854775808", "", "Last-Event-ID", "0").Status, "one that does not count must be sound, too")
 	require.Equal(t, http.StatusOK, w.call("HEAD", path, "").Status)
 }
 

@@ -82,19 +82,33 @@ func (d smallDisk) path(s *stage.Solo) string {
 	return fmt.Sprintf("/proc/%d/root%s", s.PID(), d.dir)
 }
 
-// fill leaves no room on the disk and returns what gives it back.
-func (d smallDisk) fill(t *testing.T, s *stage.Solo) (free func()) {
+// filler is a file that leaves no room on a disk.
+type filler struct{ name string }
+
+// fill leaves no room on the disk.
+func (d smallDisk) fill(t *testing.T, s *stage.Solo) filler {
 	t.Helper()
-	name := filepath.Join(d.path(s), "filler")
-	f, err := os.Create(name)
+	f := filler{filepath.Join(d.path(s), "filler")}
+	f.topUp(t)
+	return f
+}
+
+// topUp takes what was given back meanwhile: a file that was half written, say.
+func (f filler) topUp(t *testing.T) {
+	t.Helper()
+	file, err := os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(t, err)
 	block := make([]byte, 4<<10)
 	for err == nil {
-		_, err = f.Write(block)
+		_, err = file.Write(block)
 	}
 	require.ErrorIs(t, err, syscall.ENOSPC)
-	require.NoError(t, f.Close())
-	return func() { require.NoError(t, os.Remove(name)) }
+	require.NoError(t, file.Close())
+}
+
+func (f filler) free(t *testing.T) {
+	t.Helper()
+	require.NoError(t, os.Remove(f.name))
 }
 
 func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
@@ -111,7 +125,7 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	_, err = c.Until(ctx, string(doc.ID), func(d jobdoc.Document) bool { return d.Progress.Segments.Done > 10 })
 	require.NoError(t, err)
 
-	free := disk.fill(t, s)
+	full := disk.fill(t, s)
 	accepted := []string{string(doc.ID)}
 	refused := 0
 	for i := 0; refused < 3; i++ {
@@ -132,9 +146,9 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 		refused++
 	}
 	t.Logf("accepted %d jobs on the full disk, then refused", len(accepted)-1)
-	requireReadiness(ctx, t, s, "gateway/intake", false)
-	free()
-	requireReadiness(ctx, t, s, "gateway/intake", true)
+	requireReadiness(ctx, t, s, "gateway/intake", false, full.topUp)
+	full.free(t)
+	requireReadiness(ctx, t, s, "gateway/intake", true, nil)
 	for _, id := range accepted {
 		doc, err := c.Await(ctx, id)
 		require.NoError(t, err)
@@ -143,11 +157,20 @@ func TestAFullDiskRefusesAndWaitsButLosesNothing(t *testing.T) {
 	requireSucceeded(t, perform(ctx, t, c, "", line("There is room again.")))
 }
 
+// reply is what was heard last, for a message that is made before.
+type reply string
+
+func (r *reply) String() string { return string(*r) }
+
 // requireReadiness waits until the admin port says whether everything, and the
-// check named, passes.
-func requireReadiness(ctx context.Context, t *testing.T, s *stage.Solo, check string, want bool) {
+// check named, passes; before each look it calls before.
+func requireReadiness(ctx context.Context, t *testing.T, s *stage.Solo, check string, want bool, before func(*testing.T)) {
 	t.Helper()
+	now := reply("nothing")
 	require.Eventually(t, func() bool {
+		if before != nil {
+			before(t)
+		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Admin()+"/readyz", http.NoBody)
 		require.NoError(t, err)
 		resp, err := http.DefaultClient.Do(req)
@@ -155,8 +178,9 @@ func requireReadiness(ctx context.Context, t *testing.T, s *stage.Solo, check st
 		defer func() { _ = resp.Body.Close() }()
 		var body struct{ Checks map[string]string }
 		require.NoError(t, json.NewDecoder(resp.Body).Decode(&body))
+		now = reply(fmt.Sprintf("%d %v", resp.StatusCode, body.Checks))
 		return (resp.StatusCode == http.StatusOK) == want && (body.Checks[check] == "ok") == want
-	}, time.Minute, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond, "readiness is wanted: %t; last was %s", want, &now)
 }
 
 // requireLater checks an answer that asks to come back.

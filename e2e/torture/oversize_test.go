@@ -38,7 +38,7 @@ func oversize(t *testing.T, g *target) (cases int) {
 		ordeals[name] = func() error { return g.play(s, nil) }
 	}
 	for name, raw := range map[string][]byte{
-		"a Hello":           binary.BigEndian.AppendUint32([]byte("VML1"), 4<<10+1),
+		"a Hello":           binary.BigEndian.AppendUint32([]byte("VML1"), 10<<10+1),
 		"a frame":           binary.BigEndian.AppendUint32(append([]byte("VML1"), g.hello()...), maxFrame+1),
 		"a frame of 4 GiB":  binary.BigEndian.AppendUint32(append([]byte("VML1"), g.hello()...), 1<<32-1),
 		"a whole big frame": framedAfter(append([]byte("VML1"), g.hello()...), field(3, make([]byte, maxFrame))),

@@ -58,12 +58,14 @@ func (a *API) watching(c *Call, id job.ID) (w Watching, ok bool) {
 		return w, false
 	}
 	w.Job = id
-	text := q.Get("after_version")
-	field := c.Header("last-event-id")
-	if field != nil {
-		text = string(field)
+	var given []string // the last one counts, and each must be sound
+	if text := q.Get("after_version"); text != "" {
+		given = append(given, text)
 	}
-	if text != "" || field != nil {
+	if field := c.Header("last-event-id"); field != nil {
+		given = append(given, string(field))
+	}
+	for _, text := range given {
 		version, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || version < 0 {
 			a.refuse(c, badRequest, "after_version and Last-Event-ID must be the version of an event.")

@@ -44,7 +44,8 @@ type Document struct {
 	source io.ReaderAt
 	child  *child
 	out    *bufio.Reader
-	bytes  int64 // that the child has said
+	bytes  int64  // that the child has said
+	buffer []byte // for the bytes that it asks for
 }
 
 // Open starts a child that reads a document of size bytes through source, which
@@ -120,15 +121,17 @@ func (d *Document) answer(ctx context.Context, s *span) error {
 	if s.N < 0 || s.N > maxRead || s.Offset < 0 {
 		return errOrder
 	}
-	p := make([]byte, s.N)
-	n, err := d.source.ReadAt(p, s.Offset)
+	if len(d.buffer) < 4+s.N {
+		d.buffer = make([]byte, 4+s.N)
+	}
+	n, err := d.source.ReadAt(d.buffer[4:4+s.N], s.Offset)
 	if err != nil && !errors.Is(err, io.EOF) {
 		n = -1
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return answer(d.child.input, p[:max(n, 0)], n)
+	return answer(d.child.input, d.buffer, n)
 }
 
 // explain puts what ended the reading in the words of who sent the document.

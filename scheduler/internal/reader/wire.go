@@ -108,10 +108,11 @@ func receive(r io.Reader, v any) (int64, error) {
 	return n + 4, json.Unmarshal(body, v)
 }
 
-// answer writes the bytes that a child asked for; n < 0 if they cannot be read.
-func answer(w io.Writer, data []byte, n int) error {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(data)), uint32(int32(n))) //nolint:gosec // at most maxRead
-	_, err := w.Write(append(b, data...))
+// answer writes the n bytes behind the first four of b, which a child asked for;
+// n < 0 if they cannot be read.
+func answer(w io.Writer, b []byte, n int) error {
+	binary.BigEndian.PutUint32(b, uint32(int32(n))) //nolint:gosec // at most maxRead
+	_, err := w.Write(b[:4+max(n, 0)])
 	return err
 }
 
