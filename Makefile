@@ -115,7 +115,7 @@ bench-core: setup-test ## Release and settle a million waiting segments of a tho
 
 .PHONY: bench-fair
 bench-fair: ## Hold the order of release in virtual time against FIFO, round robin and SQS's fair queues, and send a corpus of 5,000 books through it
-	cd scheduler && VOICEMILL_FAIR_SEEDS='$(or $(SEEDS),20)' VOICEMILL_FAIR_BOOKS='$(or $(BOOKS),5000)' go test -count=1 -v -timeout=30m -run=TestTable ./internal/fair/fairsim
+	cd scheduler && VOICEMILL_FAIR_SEEDS='$(or $(SEEDS),20)' VOICEMILL_FAIR_BOOKS='$(or $(BOOKS),5000)' go test -timeout=30m -run='^$$' -bench=BenchmarkTable -benchtime=1x ./internal/fair/fairsim
 
 .PHONY: bench-streams
 bench-streams: setup-test ## Send 50 documents of 200 MiB to a slow bucket and 50 files to slow readers at once: memory of the gateway, time of a status meanwhile

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +15,7 @@ import (
 const (
 	parkedSubject = "parked.jobs"
 	parkedReason  = "Voicemill-Reason" // header: why it was parked
+	reasonBytes   = 1 << 10            // of it, at most
 	parkAgain     = 30 * time.Second   // until a message comes again that could not be parked
 	unparkAtMost  = 10_000             // messages that one Unpark looks at
 )
@@ -38,7 +40,7 @@ func (b *Bus) Park(ctx context.Context, e Envelope, reason string) error {
 func (b *Bus) park(ctx context.Context, data []byte, reason string) error {
 	m := nats.NewMsg(parkedSubject)
 	m.Data = data
-	m.Header.Set(parkedReason, reason)
+	m.Header.Set(parkedReason, strings.ToValidUTF8(reason[:min(len(reason), reasonBytes)], ""))
 	if _, err := ask(ctx, b, func(ctx context.Context) (*jetstream.PubAck, error) { return b.js.PublishMsg(ctx, m) }); err != nil {
 		return classify("bus.Park", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,7 +99,7 @@ func TestNoDocumentCostsMoreThanItMay(t *testing.T) {
 			data := h.data()
 			debug.FreeOSMemory()
 			require.NoError(t, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // the peak is the present
-			before := peakMemory(t)
+			before := testkit.PeakMemory(t)
 			d, err := r.Open(t.Context(), bytes.NewReader(data), int64(len(data)), h.media, reader.Options{MaxSegmentSeconds: 18, Speed: 1})
 			n := 0
 			if err == nil {
@@ -111,7 +110,7 @@ func TestNoDocumentCostsMoreThanItMay(t *testing.T) {
 				}
 				require.NoError(t, d.Close())
 			}
-			grown := peakMemory(t) - before
+			grown := testkit.PeakMemory(t) - before
 			t.Logf("%d bytes: %d segments, %d MB here, %v", len(data), n, grown>>20, err)
 			require.Less(t, grown, 64<<20)
 			if err != nil {
@@ -120,17 +119,6 @@ func TestNoDocumentCostsMoreThanItMay(t *testing.T) {
 			}
 		})
 	}
-}
-
-func peakMemory(t *testing.T) int {
-	t.Helper()
-	b, err := os.ReadFile("/proc/self/status")
-	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(b), "VmHWM:")
-	require.True(t, ok)
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	require.NoError(t, err)
-	return kb << 10
 }
 
 func TestADocumentThatTakesTooMuchMemoryIsRefused(t *testing.T) {

@@ -73,15 +73,3 @@ func serverTime(t *testing.T, backend int) (sum time.Duration) {
 	}
 	return sum
 }
-
-// peakMemory returns the most that this process has had in memory, in bytes.
-func peakMemory(t *testing.T) int {
-	t.Helper()
-	b, err := os.ReadFile("/proc/self/status")
-	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(b), "VmHWM:")
-	require.True(t, ok)
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	require.NoError(t, err)
-	return kb << 10
-}

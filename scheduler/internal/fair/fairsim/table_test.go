@@ -13,15 +13,11 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/fair/fairsim"
 )
 
-// TestTable prints what docs/benchmarks.md says of fair release, for as many
-// seeds as the environment says: `make bench-fair`.
-func TestTable(t *testing.T) {
-	seeds, err := strconv.Atoi(os.Getenv("VOICEMILL_FAIR_SEEDS"))
-	if err != nil {
-		t.Skip("VOICEMILL_FAIR_SEEDS says for how many seeds; make bench-fair sets it")
-	}
-	require.Positive(t, seeds)
-	w := t.Output()
+// BenchmarkTable prints what docs/benchmarks.md says of fair release, for as many
+// seeds as the environment says, else for one: `make bench-fair`.
+func BenchmarkTable(b *testing.B) {
+	seeds := number(b, "VOICEMILL_FAIR_SEEDS", 1)
+	w := os.Stdout // the output of a benchmark is cut
 	tableShares(w, seeds)
 	tableMakespans(w, seeds)
 	for _, l := range []struct {
@@ -39,10 +35,7 @@ func TestTable(t *testing.T) {
 		l.load.Seconds = 1800
 		tableLoad(w, l.name, l.load, seeds)
 	}
-	books, err := strconv.Atoi(os.Getenv("VOICEMILL_FAIR_BOOKS"))
-	if err != nil {
-		return
-	}
+	books := number(b, "VOICEMILL_FAIR_BOOKS", 100)
 	_, _ = fmt.Fprintf(w, "\na corpus, 50 tenants, 16 engines\n%-12s %8s %14s %16s %12s\n", "", "books", "hours of audio", "hours of engines", "of the bound")
 	for _, e := range []struct {
 		name   string
@@ -51,6 +44,19 @@ func TestTable(t *testing.T) {
 		ratio, hours, took := fairsim.Corpus(e.engine, 16, books, 1)
 		_, _ = fmt.Fprintf(w, "%-12s %8d %14.0f %16.1f %12.4f\n", e.name, books, hours, took/3600, ratio)
 	}
+}
+
+// number reads a positive number from the environment.
+func number(tb testing.TB, name string, fallback int) int {
+	tb.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(tb, err, name)
+	require.Positive(tb, n, name)
+	return n
 }
 
 // spread is a figure of all seeds.
