@@ -137,6 +137,10 @@ disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root):
 start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
 	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart
 
+.PHONY: bench-books
+bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (BOOKS=n, BOOK=file.epub)
+	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book
+
 .PHONY: model
 model: setup-test ## Thousands of random histories over real Postgres and NATS, and a cancel against everything that it can meet
 	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets' ./internal/release

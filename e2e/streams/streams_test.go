@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/platform/blob"
+	"github.com/voicemill/voicemill/platform/testkit"
 )
 
 // mostRSS is what the gateway may take for everything.
@@ -111,7 +112,7 @@ func TestManyBodiesPassThroughInLittleMemory(t *testing.T) {
 	require.NoError(t, rest(t.Context(), l.alone/2))
 	alone = alone.and(end()) // before and after, as others of this machine come and go
 
-	peak := peakRSS(t, s.PID(stage.Gateway))
+	peak := testkit.PeakMemory(t, s.PID(stage.Gateway))
 	t.Logf("%d uploads and %d downloads of %d MiB at once: %s, %.0f MB/s each way", l.clients, l.clients, l.bytes>>20,
 		took.Round(100*time.Millisecond), float64(l.clients)*float64(l.bytes)/took.Seconds()/1e6)
 	t.Logf("gateway at most %.1f MB resident", float64(peak)/1e6)
@@ -139,18 +140,6 @@ func stored(t *testing.T, b *blob.Store, key string, wheel []byte, size int64) {
 	require.NoError(t, body.Close())
 	require.Equal(t, size, info.Size)
 	require.NoError(t, b.Delete(t.Context(), key))
-}
-
-// peakRSS reads the most memory that a process ever had resident.
-func peakRSS(t *testing.T, pid int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	var kib int64
-	_, err = fmt.Sscan(rest, &kib)
-	require.NoError(t, err)
-	return kib << 10
 }
 
 // readPiece is how much a slow reader takes at a time.

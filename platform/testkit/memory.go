@@ -1,18 +1,19 @@
 package testkit
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// PeakMemory returns the most that this process has had in memory, in bytes.
-func PeakMemory(tb testing.TB) int {
+// PeakMemory returns the most that a process has had in memory, in bytes.
+func PeakMemory(tb testing.TB, pid int) int {
 	tb.Helper()
-	b, err := os.ReadFile("/proc/self/status")
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		tb.Fatalf("read the own memory: %v", err)
+		tb.Fatalf("read the memory of a process: %v", err)
 	}
 	_, rest, _ := strings.Cut(string(b), "VmHWM:")
 	kb := 0
@@ -20,7 +21,7 @@ func PeakMemory(tb testing.TB) int {
 		kb, err = strconv.Atoi(f[0])
 	}
 	if kb == 0 || err != nil {
-		tb.Fatalf("no peak in /proc/self/status: %v", err)
+		tb.Fatalf("no peak in the status of process %d: %v", pid, err)
 	}
 	return kb << 10
 }

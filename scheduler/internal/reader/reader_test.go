@@ -99,7 +99,7 @@ func TestNoDocumentCostsMoreThanItMay(t *testing.T) {
 			data := h.data()
 			debug.FreeOSMemory()
 			require.NoError(t, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // the peak is the present
-			before := testkit.PeakMemory(t)
+			before := testkit.PeakMemory(t, os.Getpid())
 			d, err := r.Open(t.Context(), bytes.NewReader(data), int64(len(data)), h.media, reader.Options{MaxSegmentSeconds: 18, Speed: 1})
 			n := 0
 			if err == nil {
@@ -110,7 +110,7 @@ func TestNoDocumentCostsMoreThanItMay(t *testing.T) {
 				}
 				require.NoError(t, d.Close())
 			}
-			grown := testkit.PeakMemory(t) - before
+			grown := testkit.PeakMemory(t, os.Getpid()) - before
 			t.Logf("%d bytes: %d segments, %d MB here, %v", len(data), n, grown>>20, err)
 			require.Less(t, grown, 64<<20)
 			if err != nil {

@@ -112,7 +112,7 @@ func coreAtSize(t *testing.T, db *pg.Pool, n int) (c cost) {
 	require.Equal(t, p.next, w.Count(t, `select count(*)::int from renditions`))
 	end := w.meter(t)
 	t.Logf("life of a segment: %d B of WAL; afterwards out, queues, retries and outbox: %d kB; this process, with NATS and the workers: %d MB at its peak", int(end.wal-begin.wal)/p.next,
-		w.Count(t, `select sum(pg_total_relation_size(c))::int / 1024 from unnest(array['outstanding', 'queues', 'retries', 'outbox']::regclass[]) c`), testkit.PeakMemory(t)>>20)
+		w.Count(t, `select sum(pg_total_relation_size(c))::int / 1024 from unnest(array['outstanding', 'queues', 'retries', 'outbox']::regclass[]) c`), testkit.PeakMemory(t, os.Getpid())>>20)
 	return c
 }
 
