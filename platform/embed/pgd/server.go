@@ -185,6 +185,7 @@ func (s *Server) args() []string {
 		"max_connections=" + strconv.Itoa(s.cfg.MaxConnections),
 		"shared_buffers=" + strconv.Itoa(s.cfg.SharedBuffersMB) + "MB",
 		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=512MB",
+		"wal_compression=on", // half of the log under load is whole pages after a checkpoint, since keys of renditions are random
 		"jit=off", "max_parallel_workers_per_gather=0", "logging_collector=off", "log_destination=stderr", "log_line_prefix=",
 	}
 	if s.cfg.NoSync {
