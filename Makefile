@@ -142,8 +142,8 @@ bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (B
 	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book
 
 .PHONY: model
-model: setup-test ## Thousands of random histories over real Postgres and NATS, and a cancel against everything that it can meet
-	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets' ./internal/release
+model: setup-test ## Thousands of random histories and commands over real Postgres and NATS, and a cancel and each command against all that they can meet
+	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets|ACommandThatMeets' ./internal/release
 
 .PHONY: leader-faults
 leader-faults: setup-test ## Kill, hang, pause and cut off the leading scheduler 20 times each under load: nothing is lost, and another leads within 5 s

@@ -23,6 +23,9 @@ var nextStates = map[State][]State{
 	StateQueued:     {StateRunning, StateAssembling, StateFailed, StateCancelled},
 	StateRunning:    {StateAssembling, StateFailed, StateCancelled},
 	StateAssembling: {StateRunning, StateSucceeded, StatePartial, StateFailed, StateCancelled},
+	StateSucceeded:  {StateRunning},
+	StatePartial:    {StateRunning},
+	StateFailed:     {StateRunning, StateAccepted},
 }
 
 // States lists every state in the order of a job's life.
@@ -30,12 +33,15 @@ func States() []State {
 	return []State{StateAccepted, StatePlanning, StateQueued, StateRunning, StateAssembling, StateSucceeded, StatePartial, StateFailed, StateCancelled}
 }
 
-// Next returns the states that may follow s; none for a final state. The
-// caller must not change the slice.
+// Next returns the states that may follow s; what follows a final state is a
+// command of the owner's. The caller must not change the slice.
 func (s State) Next() []State { return nextStates[s] }
 
-// Final reports whether nothing follows s.
-func (s State) Final() bool { return len(nextStates[s]) == 0 && s.Valid() }
+// Final reports whether s is an end: nothing follows unless the owner opens the
+// job again.
+func (s State) Final() bool {
+	return s == StateSucceeded || s == StatePartial || s == StateFailed || s == StateCancelled
+}
 
 // Valid reports whether s is one of [States].
 func (s State) Valid() bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/scheduler/internal/backlog"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
@@ -18,6 +19,7 @@ type Config struct {
 	Release      release.Config      `embed:"" prefix:"release-"`
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
+	Backlog      backlog.Config      `embed:"" prefix:"backlog-"`
 	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"20s"`
 	Limits       job.Limits          `config:"-"` // the zero value means job.DefaultLimits
 }
@@ -27,7 +29,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(),
-		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(),
+		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(), Backlog: backlog.DefaultConfig(),
 		Grace: 20 * time.Second, Limits: job.DefaultLimits(),
 	}
 }

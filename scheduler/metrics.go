@@ -1,10 +1,6 @@
 package scheduler
 
 import (
-	"context"
-	"log/slog"
-	"time"
-
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
@@ -25,6 +21,11 @@ type metrics struct {
 	swept         telemetry.CounterVec
 	outstanding   telemetry.GaugeVec
 	backlog       telemetry.GaugeVec
+	backlogGPU    telemetry.GaugeVec
+	oldest        telemetry.GaugeVec
+	replicas      telemetry.GaugeVec
+	desired       telemetry.GaugeVec
+	speed         telemetry.GaugeVec
 	parked        telemetry.Gauge
 	callbacks     telemetry.CounterVec
 	callbacksLost telemetry.CounterVec
@@ -41,7 +42,12 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		segmentsOut:   r.CounterVec("voicemill_scheduler_released_segments_total", "Segments let out; joins in the pool assemble.", "pool", "class"),
 		swept:         r.CounterVec("voicemill_scheduler_swept_messages_total", "Messages published again because they were out for long.", "pool", "class"),
 		outstanding:   r.GaugeVec("voicemill_scheduler_outstanding_segments", "Segments that are out; joins in the pool assemble.", "pool", "class"),
-		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made.", "pool", "class"),
+		backlog:       r.GaugeVec("voicemill_scheduler_backlog_seconds", "Predicted audio that is still to be made, what is out included.", "pool", "class"),
+		backlogGPU:    r.GaugeVec("voicemill_scheduler_backlog_gpu_seconds", "The backlog in seconds of one replica of the pool's workers, at the speed that they tell.", "pool", "class"),
+		oldest:        r.GaugeVec("voicemill_scheduler_oldest_waiting_seconds", "Time since the oldest job was accepted that has segments to be spoken.", "pool", "class"),
+		replicas:      r.GaugeVec("voicemill_scheduler_pool_replicas", "Workers that take work of a pool.", "pool"),
+		desired:       r.GaugeVec("voicemill_scheduler_desired_replicas", "Workers that the backlog of a pool is worth.", "pool"),
+		speed:         r.GaugeVec("voicemill_scheduler_replica_audio_seconds_per_second", "Audio that one worker of a pool makes in a second of work; the setting until one has told.", "pool"),
 		parked:        r.Gauge("voicemill_scheduler_parked_messages", "Messages of accepted jobs that could not be read or stored and wait in PARKED to be looked at."),
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
@@ -127,60 +133,4 @@ func (m *metrics) delivered(outcome, cause string) {
 	if cause != "" {
 		m.callbacksLost.With(cause).Inc()
 	}
-}
-
-// backlogEvery is how often the backlog is counted: autoscalers look every half minute.
-const backlogEvery = 10 * time.Second
-
-type lane struct{ pool, class string }
-
-// watchBacklog keeps the backlog metric until ctx is done. The scan may take one
-// part in twenty of the time.
-func (s *service) watchBacklog(ctx context.Context) error {
-	shown := map[lane]bool{}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			for l := range shown {
-				s.metrics.backlog.With(l.pool, l.class).Set(0) // the next leader shows it
-			}
-			return nil
-		case <-timer.C:
-		}
-		start := time.Now()
-		now, err := s.backlog(ctx)
-		timer.Reset(max(backlogEvery, 20*time.Since(start)))
-		if err != nil {
-			s.deps.Log.DebugContext(ctx, "backlog not counted", slog.String("error", err.Error()))
-			continue
-		}
-		for l := range now {
-			shown[l] = true
-		}
-		for l := range shown {
-			s.metrics.backlog.With(l.pool, l.class).Set(now[l])
-		}
-	}
-}
-
-// backlog returns the seconds of every lane; a pool without work has none.
-func (s *service) backlog(ctx context.Context) (map[lane]float64, error) {
-	pools, err := s.store.Pools(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := map[lane]float64{}
-	for _, pool := range pools {
-		for _, class := range classes() {
-			now[lane{pool, string(class)}] = 0
-			s.metrics.known(pool, class)
-		}
-	}
-	list, err := s.store.Backlog(ctx)
-	for _, b := range list {
-		now[lane{b.Pool, string(b.Class)}] = b.Seconds
-	}
-	return now, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/scheduler/internal/backlog"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/intake"
@@ -70,6 +71,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	stack.Add("notes", s.hear)
 	stack.Add("intake", s.intake.Run)
 	if deps.Admin != nil {
+		deps.Admin.Handle("GET /backlog", s.serveBacklog)
 		deps.Admin.AddChecks(map[string]telemetry.Check{
 			"scheduler/bus":      deps.Bus.Ready,
 			"scheduler/bus-sync": deps.Bus.Synced,
@@ -105,6 +107,9 @@ type service struct {
 	releaser *release.Releaser
 	callback *callback.Dispatcher
 	keeper   *housekeeping.Keeper
+
+	meter   *backlog.Meter
+	counted counted
 }
 
 func assemble(cfg Config, deps Deps) (*service, error) {
@@ -112,7 +117,7 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{cfg: cfg, deps: deps, metrics: newMetrics(deps.Registry), store: st}
+	s := &service{cfg: cfg, deps: deps, metrics: newMetrics(deps.Registry), store: st, meter: backlog.NewMeter()}
 	log := func(part string) *slog.Logger {
 		return deps.Log.With(slog.String("service", "scheduler"), slog.String("part", part))
 	}
@@ -146,7 +151,7 @@ func (s *service) lead(ctx context.Context) error {
 		stack.Add("release", under(s.releaser.Run))
 		stack.Add("plan", under(s.planner.Run))
 		stack.Add("housekeeping", under(s.keeper.Run))
-		stack.Add("backlog", s.watchBacklog)
+		stack.Add("backlog", under(s.watchBacklog))
 		stack.Add("parked", s.watchParked)
 		return stack.Run(ctx, s.cfg.Grace)
 	})
@@ -169,7 +174,7 @@ func (s *service) listen(ctx context.Context) error {
 
 // hear passes on what workers tell.
 func (s *service) hear(ctx context.Context) error {
-	if err := s.deps.Bus.Notes(ctx, s.releaser.Settled, s.releaser.Capacity); err != nil {
+	if err := s.deps.Bus.Notes(ctx, s.releaser.Settled, s.capacity); err != nil {
 		return fmt.Errorf("listen to notes: %w", err)
 	}
 	return nil

@@ -292,6 +292,10 @@ func TestWhatHasNotHappenedIsZero(t *testing.T) {
 		`voicemill_scheduler_jobs_stored_total{state="failed"} 0`,
 		`voicemill_scheduler_planned_segments_total{kind="render"} 0`,
 		`voicemill_scheduler_released_segments_total{class="interactive",pool="espeak"} 0`,
+		`voicemill_scheduler_backlog_gpu_seconds{class="interactive",pool="espeak"} 0`,
+		`voicemill_scheduler_oldest_waiting_seconds{class="bulk",pool="espeak"} 0`,
+		`voicemill_scheduler_desired_replicas{pool="espeak"} 0`,
+		`voicemill_scheduler_pool_replicas{pool="espeak"} 0`,
 	} {
 		require.Contains(t, text(), line)
 	}

@@ -61,7 +61,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	m := newMeter(deps, pools)
+	began, m := time.Now(), newMeter(deps, pools)
 	fleets := make([]*fleet.Fleet, 0, len(pools))
 	defer func() {
 		for _, f := range fleets {
@@ -87,6 +87,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if deps.Admin != nil {
 		deps.Admin.AddChecks(checks(deps, pools, fleets))
 	}
+	s.began = began
 	return s.run(ctx)
 }
 
@@ -152,6 +153,7 @@ type service struct {
 	keeper    *lease.Keeper
 	committer *commit.Committer
 	reports   []func() bus.Capacity
+	began     time.Time                     // before the engines were started
 	changed   chan struct{}                 // capacity 1: something is to be reported now
 	takers    []func(context.Context) error // what pulls from the bus
 }
@@ -200,9 +202,15 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 			Source: p.work(pool.Name), Claims: p.claims(st), Caller: caller, Engines: fleets[i], Keeper: s.keeper, Log: part("consume"),
 		})
 		s.takers = append(s.takers, taker.Run)
-		s.reports = append(s.reports, func() bus.Capacity {
+		var coldStart time.Duration
+		s.reports = append(s.reports, func() bus.Capacity { // of one goroutine
 			c := taker.Capacity()
-			return bus.Capacity{Pool: pool.Name, Slots: c.Slots, Spared: c.Spared, Batch: c.Batch, Static: c.Batch > 1, Goodput: c.Goodput}
+			if coldStart == 0 && c.Slots > 0 {
+				coldStart = time.Since(s.began)
+			}
+			return bus.Capacity{
+				Pool: pool.Name, Slots: c.Slots, Spared: c.Spared, Batch: c.Batch, Static: c.Batch > 1, Goodput: c.Goodput, ColdStart: coldStart.Seconds(),
+			}
 		})
 	}
 	s.takers = append(s.takers, assembler.Run)

@@ -109,12 +109,12 @@ type Error struct {
 	Detail string `json:"detail"`
 }
 
-// Waiting says that a pool of engines, which speaks voices of the job, takes no work.
-// Nothing is lost and nothing is charged: the job goes on when the pool does.
+// Waiting says that a pool of engines, which speaks voices of the job, takes no work,
+// or that the job was paused. Nothing is lost and nothing is charged.
 type Waiting struct {
-	Pool   string `json:"pool"`
+	Pool   string `json:"pool"` // empty if the job was paused
 	Since  Time   `json:"since"`
-	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick or gone
+	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick, gone or paused
 }
 
 // Usage is what a job has used so far.

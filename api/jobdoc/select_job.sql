@@ -23,7 +23,9 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
                      (select ordinal from chapters c where c.job_id = j.id and c.first_segment <= e.n
                       order by c.first_segment desc limit 1) as chapter
               from exceptions e where e.job = j.num and e.state = 'failed' order by e.n limit 100) f),
-       case when j.finished_at is null then
+       case when j.finished_at is not null then null
+            when j.paused_at is not null then json_build_object('pool', '', 'since', j.paused_at, 'reason', 'paused')
+            else
            (select json_build_object('pool', p.pool, 'since', w.since, 'reason', w.reason)
             from (select pool from queues where job = j.num
                   union select pool from outstanding where job = j.num

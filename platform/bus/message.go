@@ -48,8 +48,9 @@ const (
 // is named by the segment that stands first in it.
 type Bundle struct {
 	JobID    job.ID     `json:"job_id"`
-	Job      int64      `json:"job"`     // how Postgres names the job
-	Attempt  int        `json:"attempt"` // from 1; the fence of every write
+	Job      int64      `json:"job"`              // how Postgres names the job
+	Attempt  int        `json:"attempt"`          // from 1; the fence of every write
+	Spared   int        `json:"spared,omitempty"` // attempts that are not charged: taken back, or before a command asked anew
 	Tenant   job.Tenant `json:"tenant"`
 	Class    job.Class  `json:"class"`
 	Pool     string     `json:"pool"`
@@ -72,6 +73,9 @@ type Segment struct {
 	SampleRate       int             `json:"sample_rate"`   // hertz
 	RenditionKey     string          `json:"rendition_key"` // lower-case hex
 }
+
+// Charged returns which attempt this is of those that count.
+func (b Bundle) Charged() int { return b.Attempt - b.Spared }
 
 // N returns the number of the segment that names b.
 func (b Bundle) N() int { return b.Segments[0].N }
@@ -117,6 +121,8 @@ func (b Bundle) validate() error {
 		return fmt.Errorf("class %q is unknown", b.Class)
 	case b.Attempt < 1 || b.Job < 1:
 		return fmt.Errorf("job %d, attempt %d: both count from 1", b.Job, b.Attempt)
+	case b.Spared < 0 || b.Spared >= b.Attempt:
+		return fmt.Errorf("%d of %d attempts are not charged; the last always is", b.Spared, b.Attempt)
 	case len(b.Segments) < 1 || len(b.Segments) > MaxBundleSegments:
 		return fmt.Errorf("bundle has %d segments; want 1 to %d", len(b.Segments), MaxBundleSegments)
 	}

@@ -43,6 +43,8 @@ type Capacity struct {
 	Batch   int     `json:"batch"`   // segments of one engine call at most
 	Static  bool    `json:"static"`  // a call ends with its longest segment; else segments come and go one by one
 	Goodput float64 `json:"goodput"` // predicted seconds of audio that it makes a second; 0 while unknown
+	// ColdStart is how many seconds passed from its start until the pool took work; 0 while it has not.
+	ColdStart float64 `json:"cold_start,omitempty"`
 }
 
 // notes are what a message of Settled holds.
@@ -61,7 +63,7 @@ func (n notes) validate() error {
 }
 
 func (c Capacity) validate() error {
-	if c.Worker == "" || !poolName.MatchString(c.Pool) || c.Slots < 0 || c.Spared < 0 || c.Spared > c.Slots || c.Batch < 0 || !sane(c.Goodput) {
+	if c.Worker == "" || !poolName.MatchString(c.Pool) || c.Slots < 0 || c.Spared < 0 || c.Spared > c.Slots || c.Batch < 0 || !sane(c.Goodput) || !sane(c.ColdStart) {
 		return errors.New("not a report of capacity")
 	}
 	return nil

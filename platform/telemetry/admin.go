@@ -31,6 +31,7 @@ type Admin struct {
 	warning  GaugeVec
 	fresh    chan struct{} // has room for 1: there are checks that nobody makes yet
 	profiles bool          // for other machines, too
+	mux      *http.ServeMux
 
 	mu     sync.Mutex
 	checks map[string]*watched // guarded by mu
@@ -48,12 +49,23 @@ func NewAdmin(ctx context.Context, addr string, reg *Registry, log *slog.Logger)
 
 // AdminOn is NewAdmin on a TCP listener that exists, which the admin port closes.
 func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
-	return &Admin{
-		listener: l, reg: reg, log: log, checks: map[string]*watched{}, fresh: make(chan struct{}, 1),
+	a := &Admin{
+		mux: http.NewServeMux(), listener: l, reg: reg, log: log, checks: map[string]*watched{}, fresh: make(chan struct{}, 1),
 		passing: reg.GaugeVec("voicemill_check_passing", "Whether something that the process needs is there, 0 or 1.", "check"),
 		warning: reg.GaugeVec("voicemill_check_warning", "Whether a check warns of something that an operator allowed, 0 or 1.", "check"),
 	}
+	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	a.mux.HandleFunc("GET /readyz", a.ready)
+	a.mux.HandleFunc("GET /metrics", a.metrics)
+	a.mux.HandleFunc("GET /debug/pprof/", a.local(pprof.Index))
+	a.mux.HandleFunc("GET /debug/pprof/profile", a.local(pprof.Profile))
+	a.mux.HandleFunc("GET /debug/pprof/trace", a.local(pprof.Trace))
+	return a
 }
+
+// Handle adds a page for operators, once; pattern is that of [http.ServeMux]. It
+// is safe for concurrent use.
+func (a *Admin) Handle(pattern string, page http.HandlerFunc) { a.mux.HandleFunc(pattern, page) }
 
 // AllowProfiles lets other machines have profiles, which show memory and may
 // hold the process up. Call it before Run.
@@ -104,7 +116,7 @@ func (a *Admin) Run(ctx context.Context) error {
 		a.log.WarnContext(ctx, "the admin port asks for no password and other machines may reach it",
 			slog.String("address", a.listener.Addr().String()), slog.Bool("profiles", a.profiles))
 	}
-	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{Handler: a.mux, ReadHeaderTimeout: headerTimeout}
 
 	watching, unwatch := context.WithCancel(ctx)
 	watched := make(chan struct{})
@@ -126,17 +138,6 @@ func (a *Admin) Run(ctx context.Context) error {
 		return fmt.Errorf("serve the admin port: %w", err)
 	}
 	return nil
-}
-
-func (a *Admin) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.HandleFunc("GET /metrics", a.metrics)
-	mux.HandleFunc("GET /debug/pprof/", a.local(pprof.Index))
-	mux.HandleFunc("GET /debug/pprof/profile", a.local(pprof.Profile))
-	mux.HandleFunc("GET /debug/pprof/trace", a.local(pprof.Trace))
-	return mux
 }
 
 func (a *Admin) metrics(w http.ResponseWriter, r *http.Request) {

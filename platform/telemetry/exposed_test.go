@@ -18,7 +18,7 @@ func TestProfilesAreForThisMachineUnlessTheyAreAllowed(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 		r.RemoteAddr = peer
 		w := httptest.NewRecorder()
-		a.handler().ServeHTTP(w, r)
+		a.mux.ServeHTTP(w, r)
 		return w.Code
 	}
 	closed, open := AdminOn(nil, NewRegistry(), nil), AdminOn(nil, NewRegistry(), nil)

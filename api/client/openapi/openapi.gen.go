@@ -64,6 +64,7 @@ const (
 	Gone          JobWaitingReason = "gone"
 	Misconfigured JobWaitingReason = "misconfigured"
 	Overloaded    JobWaitingReason = "overloaded"
+	Paused        JobWaitingReason = "paused"
 	Sick          JobWaitingReason = "sick"
 	Starting      JobWaitingReason = "starting"
 )
@@ -76,6 +77,8 @@ func (e JobWaitingReason) Valid() bool {
 	case Misconfigured:
 		return true
 	case Overloaded:
+		return true
+	case Paused:
 		return true
 	case Sick:
 		return true
@@ -536,8 +539,8 @@ type Job struct {
 	} `json:"usage"`
 	Version int64 `json:"version"`
 
-	// Waiting A pool of engines that speaks voices of the job takes no work. Nothing is lost or charged: the job goes on when
-	// the pool does. Absent while every pool of the job works.
+	// Waiting A pool of engines that speaks voices of the job takes no work, or the job was paused, which names no pool. Nothing is
+	// lost or charged: the job goes on when the pool does, or when it is resumed.
 	Waiting *struct {
 		Pool   string           `json:"pool"`
 		Reason JobWaitingReason `json:"reason"`

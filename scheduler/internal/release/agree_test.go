@@ -60,9 +60,28 @@ where j.finished_at is null and j.chapters_total > 0 and j.chapters_ready + j.ch
     and not exists (select from outbox x where x.kind = 'finish' and x.job_id = j.id)
 union all
 select format('%s has %s events of its end', j.id, count(d)) from jobs j
-    left join deliveries d on d.job_id = j.id and d.event in ('job.succeeded', 'job.partial', 'job.failed', 'job.cancelled')
+    left join deliveries d on d.job_id = j.id and d.ordinal = 1000000 * j.reopened
+        and d.event in ('job.succeeded', 'job.partial', 'job.failed', 'job.cancelled')
 where j.state in ('succeeded', 'partial', 'cancelled') or j.state = 'failed' and j.segments_total > 0
-group by j.id having count(d) <> 1`
+group by j.id having count(d) <> 1
+union all
+select format('%s is paused and has work out, or to be let out', j.id) from jobs j
+where j.paused_at is not null and j.finished_at is null
+    and (exists (select from queues q where q.job = j.num and not q.held and not q.closed) or exists (select from outstanding o where o.job = j.num)
+        or exists (select from retries r where r.job = j.num and r.not_before < 'infinity'))
+union all
+select format('%s is not paused and is held', j.id) from jobs j
+where j.paused_at is null and j.finished_at is null
+    and (exists (select from queues q where q.job = j.num and q.held) or exists (select from retries r where r.job = j.num and r.not_before = 'infinity'))
+union all
+select format('the plan of %s is not that of its chapters', j.id) from jobs j
+where j.chapters_total > 0 and j.plan_digest <> (
+    select sha256(string_agg(int4send(64) || convert_to(encode(c.plan_digest, 'hex'), 'UTF8'), ''::bytea order by c.ordinal)) from chapters c where c.job_id = j.id)
+union all
+select format('the plan of chapter %s of %s is not that of its segments', c.ordinal, c.job_id) from chapters c
+where c.plan_digest <> (
+    select sha256(string_agg(int4send(64) || convert_to(encode(s.rendition_key, 'hex'), 'UTF8'), ''::bytea order by s.n)) from s
+    where s.job_id = c.job_id and s.chapter = c.ordinal)`
 
 // agree looks whether all that is stored fits together, and whether every
 // change of a job raised its version.

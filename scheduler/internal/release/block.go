@@ -155,9 +155,12 @@ func (l *loop) message(b *block, o *bundle) bus.Bundle {
 	t := l.terms[o.Job]
 	m := bus.Bundle{
 		JobID: o.owner.ID, Job: o.Job, Attempt: o.Attempt, Tenant: o.owner.Tenant, Class: o.owner.Class, Pool: o.pool,
-		Speed: t.Speed, Seed: t.Seed, Solo: o.solo, Last: o.last,
+		Speed: t.Speed, Seed: t.Seed, Solo: o.solo, Last: o.last, Spared: o.spared,
 	}
 	first := (o.N - 1) % bus.BlockSegments
+	if seed, ok := b.Seeds[first]; ok { // it comes again by itself, so no other segment is in the bundle
+		m.Seed = seed
+	}
 	for _, i := range b.order {
 		if o.left>>i&1 == 1 && i != first {
 			m.Segments = append(m.Segments, b.Segments[i])

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/scheduler/internal/fair"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -34,6 +35,9 @@ func (s *Stepper) Pass() {
 
 // Settled passes the notes of a worker on.
 func (s *Stepper) Settled(notes []bus.Settled) { s.l.r.Settled(notes) }
+
+// Clocks are the virtual times.
+func (s *Stepper) Clocks() []fair.Clock { return s.l.turns.core.Snapshot() }
 
 // Waiting is how much the loop keeps in memory of what waits, and of what is out.
 func (s *Stepper) Waiting() (waiting, out int) { return s.l.waits.len(), len(s.l.out) }

@@ -197,20 +197,24 @@ func (l *loop) learnRetries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range list {
-		r := &list[i]
-		at := lane{r.Pool, r.Class, r.Tenant}
-		// What somebody else is speaking is looked at again in the next round.
-		if w.retries[segmentID{r.Num, r.N}] == nil && l.speaking[r.Key] == 0 && l.room(at) {
-			l.add(&entry{lane: at, owner: r.Owner, retry: r})
-		}
-	}
+	l.offerRetries(list)
 	var last store.Retry
 	if len(list) > 0 {
 		last = list[len(list)-1]
 	}
 	w.retry.on(last, len(list) == page, rescan/4)
 	return nil
+}
+
+func (l *loop) offerRetries(list []store.Retry) {
+	for i := range list {
+		r := &list[i]
+		at := lane{r.Pool, r.Class, r.Tenant}
+		// What somebody else is speaking is looked at again in the next round.
+		if l.waits.retries[segmentID{r.Num, r.N}] == nil && l.speaking[r.Key] == 0 && l.room(at) {
+			l.add(&entry{lane: at, owner: r.Owner, retry: r})
+		}
+	}
 }
 
 // learnJoins reads the outbox: its newest rows in each step, since a listener

@@ -121,7 +121,7 @@ func (l *loop) adopt(row *store.Out, b *block) *bundle {
 		return o
 	}
 	o := &bundle{
-		BundleID: row.BundleID, pool: row.Pool, left: row.Mask, solo: row.Solo, keys: map[int][32]byte{},
+		BundleID: row.BundleID, pool: row.Pool, left: row.Mask, solo: row.Solo, spared: row.Spared, keys: map[int][32]byte{},
 		owner: store.Owner{ID: row.JobID, Num: row.Job, Tenant: row.Tenant, Weight: row.Weight, Class: row.Class},
 	}
 	o.fill(b)
@@ -148,8 +148,17 @@ func (l *loop) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Read after what is out, so that whatever a command took back of it is told here.
+	if l.changes, err = l.store.Changes(ctx, page); err != nil {
+		return err
+	}
+	back := recalledJobs(l.changes)
 	for id, b := range l.out {
-		if now := left[id]; now != b.left {
+		switch now := left[id]; {
+		case now == b.left:
+		case now == 0 && back[b.Job]:
+			l.recalled(b)
+		default:
 			l.gone(b, now)
 		}
 	}

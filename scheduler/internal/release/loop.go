@@ -29,6 +29,8 @@ type loop struct {
 	unsent      []*bundle  // marked, but the bus did not take them
 	unsentJoins []*joining // the same
 
+	changes []store.Change // what commands changed, and was not read anew
+
 	known   bool     // out holds all that is out
 	mark    bus.Mark // of WORK, when all that is out was published
 	looked  time.Time
@@ -53,6 +55,7 @@ type bundle struct {
 	seconds [bus.BlockSegments]float32
 	keys    map[int][32]byte // by bit
 	solo    bool
+	spared  int    // attempts that are not charged
 	last    bool   // nothing waited behind it
 	block   *block // what its message is made of, until it was published; nil: to be read again
 }
@@ -84,7 +87,7 @@ func (l *loop) forget() {
 	l.out, l.segments, l.speaking = map[store.BundleID]*bundle{}, map[segmentID]*bundle{}, map[[32]byte]int{}
 	l.joins = map[int64]*joining{}
 	l.blocks, l.terms = newBlocks(l.r.cfg.CacheBytes), map[int64]store.Terms{}
-	l.unsent, l.unsentJoins, l.known = nil, nil, false
+	l.unsent, l.unsentJoins, l.changes, l.known = nil, nil, nil, false
 }
 
 // hear takes in what was told since the last step.
@@ -139,8 +142,13 @@ func (b *bundle) segment(i int) segmentID {
 	return segmentID{b.Job, b.N - (b.N-1)%bus.BlockSegments + i}
 }
 
-// gone notes that only these bits of b are left.
-func (l *loop) gone(b *bundle, left uint64) {
+// gone notes that only these bits of b are left: the others are settled.
+func (l *loop) gone(b *bundle, left uint64) { l.leaves(b, left, true) }
+
+// recalled notes that b was taken back, which costs nothing.
+func (l *loop) recalled(b *bundle) { l.leaves(b, 0, false) }
+
+func (l *loop) leaves(b *bundle, left uint64, charged bool) {
 	for i := range bus.BlockSegments {
 		if bit := uint64(1) << i; b.left&bit != 0 && left&bit == 0 {
 			if l.segments[b.segment(i)] == b {
@@ -149,8 +157,12 @@ func (l *loop) gone(b *bundle, left uint64) {
 			if l.speaking[b.keys[i]]--; l.speaking[b.keys[i]] <= 0 {
 				delete(l.speaking, b.keys[i])
 			}
-			if b.noted&bit == 0 {
+			switch {
+			case b.noted&bit != 0:
+			case charged:
 				l.turns.settle(b, float64(b.seconds[i]))
+			default:
+				l.turns.settle(b, 0)
 			}
 		}
 	}

@@ -408,6 +408,10 @@ func (w *world) assemble(t *rapid.T, class job.Class, how fate) {
 
 // drain lets everybody do their work in good order until all jobs have ended.
 func (w *world) drain(t *rapid.T) {
+	for _, r := range w.jobs {
+		_, err := w.command(w.ctx, "ResumeJob", r.ID)
+		require.NoError(t, err)
+	}
 	for range drainSteps {
 		var open int
 		require.NoError(t, w.DB.QueryRow(w.ctx, `select count(*) from jobs where finished_at is null`).Scan(&open))
@@ -490,6 +494,7 @@ func TestWhateverHappensEverySegmentComesHomeOnce(t *testing.T) {
 			"": w.agree, "submit": w.submit, "claim": w.claim, "plan": w.plan, "step": w.step, "a step": w.step, "ghost": w.ghost, "pass": w.pass,
 			"fetch": w.fetch, "work": w.work, "some work": w.work, "die": w.die, "lose": w.lose, "late": w.late, "cancel": w.stop, "wipe": w.wipe,
 			"join": w.joins, "takeover": w.lead, "round": w.round, "a round": w.round,
+			"pause": w.pause, "resume": w.resume, "redrive": w.redrive, "redo": w.redo, "set": w.set,
 		})
 		w.drain(t)
 		w.judge(t)

@@ -166,6 +166,7 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 	}{
 		{"publish what is out again", l.recover},
 		{"look after what is out", l.look},
+		{"read anew what commands changed", l.reread},
 		{"find what waits", l.learn},
 		{"sweep what is out", l.sweep},
 		{"publish", l.publish},

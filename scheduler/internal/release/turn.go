@@ -86,13 +86,19 @@ func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 	if err != nil {
 		return err
 	}
+	if b := got[id]; b != nil && b.Keys[(r.N-1)%bus.BlockSegments] != r.Key { // its owner wanted it otherwise since
+		l.blocks.drop(id)
+		if got, err = l.load(ctx, []store.BlockID{id}); err != nil {
+			return err
+		}
+	}
 	if l.speaking[r.Key] > 0 || got[id] == nil {
 		l.turns.declined(e)
 		l.remove(e) // the scan finds it again
 		return nil
 	}
 	b := &bundle{
-		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo, block: got[id],
+		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo, spared: r.Spared, block: got[id],
 		left: 1 << ((r.N - 1) % bus.BlockSegments), keys: map[int][32]byte{},
 	}
 	b.fill(got[id])

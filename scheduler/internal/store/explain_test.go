@@ -31,6 +31,8 @@ func hotQueries() map[string]hot {
 		"QueuesAfter":      {args: `100, 'espeak', 1000`, pages: 8000},
 		"QueuesOf":         {args: `array['job_1', 'job_2']`, pages: 60},
 		"RetriesAfter":     {args: `'2000-01-01', 0, 0, 1000`, pages: 24_000},
+		"RetriesOf":        {args: nums + `, 1000`, pages: 24_000},
+		"Changes":          {args: `1000`, pages: 60},
 		"Blocks":           {args: nums + `, ` + zeros, pages: 600},
 		"Terms":            {args: nums, pages: 200},
 		"StartJobs":        {args: nums + `, array[]::text[], array[]::bigint[], array[]::text[], 'job.started'`, pages: 300},

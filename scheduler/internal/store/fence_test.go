@@ -10,6 +10,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/scheduler/internal/backlog"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 	"github.com/voicemill/voicemill/scheduler/internal/storetest"
 )
@@ -50,6 +51,7 @@ func newTerm(t *testing.T) *term {
 		`insert into cancellations (job_id, tenant_id, created_at) values ($1, 'default', '2000-01-01')`,
 		`insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at) values ('upl_1', 'default', 'text/plain', 1, $1, '2000-01-01')`,
 		`insert into retries (job, n, pool) select num, 3, 'espeak' from jobs where id = $1`,
+		`insert into job_changes (job, recalled) select num, false from jobs where id = $1`,
 		`insert into virtual_times select 'espeak', 'bulk', $1, 1`,
 	} {
 		b.Exec(t, sql, b.queued)
@@ -105,6 +107,16 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			return err
 		},
 		"Drop": func(ctx context.Context, s *store.Leased) error { return s.Drop(ctx, []store.BundleID{b.bundle}) },
+		"ForgetChanges": func(ctx context.Context, s *store.Leased) error {
+			list, err := s.Changes(ctx, 9)
+			if err != nil {
+				return err
+			}
+			return s.ForgetChanges(ctx, list)
+		},
+		"SaveSpeeds": func(ctx context.Context, s *store.Leased) error {
+			return s.SaveSpeeds(ctx, []backlog.Speed{{Pool: storetest.Pool, Audio: 10}})
+		},
 		"Forget": func(ctx context.Context, s *store.Leased) error {
 			return s.Forget(ctx, []store.VirtualTime{{Pool: storetest.Pool, Class: job.Bulk, Tenant: job.Tenant(b.queued)}})
 		},
@@ -136,7 +148,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	before = b.Digest(t)
 	for _, name := range []string{ // those that need no other to have been before
 		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SavePayload", "SettleDelivery", "DeleteOld", "DeleteUploads",
-		"Step", "Split", "Forget", "CancelLate",
+		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)
 		now := b.Digest(t)

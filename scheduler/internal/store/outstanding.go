@@ -28,6 +28,7 @@ type Out struct {
 	Mask    uint64 // bit (n-1)%64: segment n is not settled
 	Seconds float64
 	Solo    bool
+	Spared  int     // attempts that are not charged
 	Age     float64 // seconds since it was released
 	Open    bool    // its job has not ended
 }
@@ -52,7 +53,7 @@ func (s *Store) Outstanding(ctx context.Context) (map[BundleID]uint64, error) {
 func (s *Store) OutstandingAfter(ctx context.Context, after BundleID, limit int) ([]Out, error) {
 	args := []any{after.Job, after.N, after.Attempt, limit}
 	return collect(ctx, s, "OutstandingAfter", args, func(r pgx.CollectableRow) (o Out, err error) {
-		err = r.Scan(&o.Job, &o.N, &o.Attempt, &o.Pool, (*bits)(&o.Mask), &o.Seconds, &o.Solo, &o.Age, &o.JobID, &o.Tenant, &o.Weight,
+		err = r.Scan(&o.Job, &o.N, &o.Attempt, &o.Spared, &o.Pool, (*bits)(&o.Mask), &o.Seconds, &o.Solo, &o.Age, &o.JobID, &o.Tenant, &o.Weight,
 			&o.Class, &o.Open)
 		return o, err
 	})

@@ -59,7 +59,8 @@ type Retry struct {
 	Owner
 	Pool             string
 	N                int
-	Attempts, Deaths int
+	Attempts, Spared int // made, and of these what is not charged
+	Deaths           int
 	Solo             bool
 	NotBefore        time.Time
 	Seconds          float64 // predicted audio
@@ -69,14 +70,20 @@ type Retry struct {
 // RetriesAfter returns a page of the segments that are due again, by
 // (NotBefore, Num, N), from after the given one on; the zero Retry is before all.
 func (s *Store) RetriesAfter(ctx context.Context, after Retry, limit int) ([]Retry, error) {
-	args := []any{after.NotBefore, after.Num, after.N, limit}
-	return collect(ctx, s, "RetriesAfter", args, func(r pgx.CollectableRow) (q Retry, err error) {
-		var key []byte
-		err = r.Scan(&q.Num, &q.N, &q.Pool, &q.Attempts, &q.Deaths, &q.Solo, &q.NotBefore, &q.Seconds, &key, &q.ID, &q.Tenant,
-			&q.Weight, &q.Class, &q.Priority, &q.Deadline, &q.AcceptedAt)
-		copy(q.Key[:], key)
-		return q, err
-	})
+	return collect(ctx, s, "RetriesAfter", []any{after.NotBefore, after.Num, after.N, limit}, scanRetry)
+}
+
+// RetriesOf returns up to limit segments of some jobs that are due again.
+func (s *Store) RetriesOf(ctx context.Context, nums []int64, limit int) ([]Retry, error) {
+	return collect(ctx, s, "RetriesOf", []any{nums, limit}, scanRetry)
+}
+
+func scanRetry(r pgx.CollectableRow) (q Retry, err error) {
+	var key []byte
+	err = r.Scan(&q.Num, &q.N, &q.Pool, &q.Attempts, &q.Spared, &q.Deaths, &q.Solo, &q.NotBefore, &q.Seconds, &key, &q.ID, &q.Tenant,
+		&q.Weight, &q.Class, &q.Priority, &q.Deadline, &q.AcceptedAt)
+	copy(q.Key[:], key)
+	return q, err
 }
 
 // BlockID names a block of a job: segments 64*B+1 to 64*B+64.
@@ -94,9 +101,10 @@ type Block struct {
 	Segments []bus.Segment
 	Keys     [][32]byte // of the renditions
 	Pools    []string
-	Turns    []byte // of each segment: its place in the order of release
-	Reused   uint64 // bit i: Segments[i] needs no release
-	Bytes    int    // about how much memory it takes
+	Turns    []byte        // of each segment: its place in the order of release
+	Reused   uint64        // bit i: Segments[i] needs no release
+	Seeds    map[int]int64 // by segment index: of what its owner wanted with another than the job's
+	Bytes    int           // about how much memory it takes
 }
 
 // Blocks returns the blocks with these names; one that does not exist is left out.
@@ -117,8 +125,9 @@ func scanBlock(r pgx.CollectableRow) (*Block, error) {
 	var seconds []float32
 	var keys []byte
 	var reused int64
+	var redos []redo
 	err := r.Scan(&b.Job, &b.B, &chapters, &words, &voices, &languages, &b.Pools, &pronunciations, &breaks, &seconds, &rates,
-		&keys, &b.Turns, &reused)
+		&keys, &b.Turns, &reused, &redos)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +150,30 @@ func scanBlock(r pgx.CollectableRow) (*Block, error) {
 		}
 		b.Bytes += 400 + len(words[i]) + len(said[i])
 	}
+	for _, d := range redos {
+		d.apply(b)
+	}
 	return b, nil
+}
+
+// redo is how a segment is spoken that its owner wanted otherwise than planned.
+type redo struct {
+	N      int     `json:"n"`
+	Seed   *int64  `json:"seed"`
+	Spoken *string `json:"spoken"`
+}
+
+func (d *redo) apply(b *Block) {
+	i := (d.N - 1) % bus.BlockSegments
+	if d.Seed != nil {
+		if b.Seeds == nil {
+			b.Seeds = map[int]int64{}
+		}
+		b.Seeds[i] = *d.Seed
+	}
+	if d.Spoken != nil {
+		b.Segments[i].Text, b.Segments[i].Pronunciations = *d.Spoken, nil
+	}
 }
 
 // Terms are what all segments of a job have in common.
@@ -183,19 +215,6 @@ type VirtualTime struct {
 // VirtualTimes returns what was saved.
 func (s *Store) VirtualTimes(ctx context.Context) ([]VirtualTime, error) {
 	return collect(ctx, s, "VirtualTimes", nil, pgx.RowToStructByPos[VirtualTime])
-}
-
-// Backlog is the predicted audio that is still to be made.
-type Backlog struct {
-	Pool    string
-	Class   job.Class
-	Seconds float64
-}
-
-// Backlog returns the backlog of every class in every pool that a voice has,
-// of those that have none, too.
-func (s *Store) Backlog(ctx context.Context) ([]Backlog, error) {
-	return collect(ctx, s, "Backlog", nil, pgx.RowToStructByPos[Backlog])
 }
 
 func collect[T any](ctx context.Context, s *Store, query string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {

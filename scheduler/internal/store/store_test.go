@@ -266,3 +266,31 @@ func TestABrokenJobCancelledBeforeItsRowIsStoredCancelled(t *testing.T) {
 	require.Empty(t, kind)
 	require.Equal(t, 1, b.Count(t, `select count(*) from deliveries where event = 'job.cancelled'`))
 }
+
+// The events of a job's second end are new ones, and still name their chapter.
+func TestASecondEndHasEventsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	b := storetest.New(t)
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "x"}})
+	add := func(n int, event string, ordinal int) {
+		b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, ordinal, url, payload) values ('dlv_' || $1::int, 'default', $2, $3, $4, 'http://x', '')
+			on conflict (job_id, event, ordinal) do nothing`, n, id, event, ordinal)
+	}
+	add(1, job.EventChapterReady, 3)
+	add(2, job.EventFailed, 0)
+	add(3, job.EventFailed, 0) // the same end
+	b.Exec(t, `update jobs set reopened = 2`)
+	add(4, job.EventChapterReady, 3)
+	add(5, job.EventFailed, 0)
+	var told [][3]any
+	for range 4 {
+		list, err := b.Store.ClaimDeliveries(t.Context(), 1, time.Hour, nil, nil)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		told = append(told, [3]any{list[0].Event, list[0].Ordinal, list[0].Sequence})
+		require.NoError(t, b.Store.SettleDelivery(t.Context(), list[0].ID, store.Attempt{N: 1, State: "delivered"}))
+	}
+	require.Equal(t, [][3]any{
+		{job.EventChapterReady, 3, 1}, {job.EventFailed, 0, 2}, {job.EventChapterReady, 3, 3}, {job.EventFailed, 0, 4},
+	}, told)
+}

@@ -26,6 +26,12 @@ type Grammar struct {
 	Cancel CancelCommand `cmd:"" group:"Jobs" help:"Stop a job."`
 	Get    GetCommand    `cmd:"" group:"Jobs" help:"Fetch the finished files of a job."`
 
+	Pause   PauseCommand   `cmd:"" group:"Work" help:"Keep a job from the engines; in the database, as all of these."`
+	Resume  ResumeCommand  `cmd:"" group:"Work" help:"Let a paused job go on."`
+	Redrive RedriveCommand `cmd:"" group:"Work" help:"Do again what failed of a job, and nothing else."`
+	Redo    RedoCommand    `cmd:"" group:"Work" help:"Speak one segment again, otherwise."`
+	Set     SetCommand     `cmd:"" group:"Work" help:"Change a job's priority, class or deadline."`
+
 	Voices VoicesCommand `cmd:"" group:"Server" help:"List the voices that the server has."`
 	Keys   KeysCommand   `cmd:"" group:"Server" help:"Create, list and revoke API keys."`
 }

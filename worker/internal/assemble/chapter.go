@@ -152,8 +152,8 @@ func pages(first, total int) iter.Seq2[int, int] {
 func (a *Assembler) heal(ctx context.Context, c store.Chapter, broken []store.Broken) error {
 	a.deps.Log.WarnContext(ctx, "stored audio is missing or damaged", slog.String("job_id", string(c.JobID)),
 		slog.Int("chapter", c.Ordinal), slog.Int("renditions", len(broken)), slog.Int("attempt", c.Attempts+1))
-	if c.Attempts+1 >= a.cfg.Attempts {
-		return a.giveUp(ctx, c, job.Engine, fmt.Sprintf("Stored audio was missing or damaged %d times.", c.Attempts+1))
+	if tries := c.Attempts - c.Spared + 1; tries >= a.cfg.Attempts {
+		return a.giveUp(ctx, c, job.Engine, fmt.Sprintf("Stored audio was missing or damaged %d times.", tries))
 	}
 	if _, err := a.deps.Store.ReopenChapter(ctx, c, broken); err != nil {
 		return fmt.Errorf("reopen chapter %d: %w", c.Ordinal, err)

@@ -120,8 +120,8 @@ func (d *Deliverer) Failure(ctx context.Context, t Task, cause error) error {
 	o := t.outcome(job.SegmentPending)
 	o.ErrorKind = job.KindOf(cause)
 	o.ErrorDetail = job.PublicOf(cause, "The engine could not speak this text.")
-	o.DelaySeconds = d.delay(t.Bundle.Attempt).Seconds()
-	if t.Bundle.Attempt >= d.cfg.Attempts || o.ErrorKind == job.Invalid || errors.Is(cause, engine.ErrPoison) {
+	o.DelaySeconds = d.delay(t.Bundle.Charged()).Seconds()
+	if t.Bundle.Charged() >= d.cfg.Attempts || o.ErrorKind == job.Invalid || errors.Is(cause, engine.ErrPoison) {
 		o.State = job.SegmentFailed
 	}
 	d.log.WarnContext(ctx, "an attempt failed", slog.String("job_id", string(t.Bundle.JobID)), slog.Int("segment", t.Segment.N),

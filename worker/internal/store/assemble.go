@@ -17,7 +17,8 @@ type Chapter struct {
 	Job            int64 // how the database names it
 	Ordinal        int
 	State          job.ChapterState
-	Attempts       int // how often joining it went wrong
+	Attempts       int // how often joining it went wrong; the fence of what is stored of it
+	Spared         int // of these, what counts against nothing: a command has asked for it anew since
 	First          int // number of its first segment
 	SegmentsTotal  int
 	SegmentsDone   int // done and reused
@@ -35,7 +36,7 @@ type Chapter struct {
 func (s *Store) Chapter(ctx context.Context, id job.ID, ordinal int) (Chapter, error) {
 	c := Chapter{JobID: id, Ordinal: ordinal}
 	var pauses, callback []byte
-	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.Job, &c.State, &c.Attempts, &c.First, &c.SegmentsTotal,
+	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.Job, &c.State, &c.Attempts, &c.Spared, &c.First, &c.SegmentsTotal,
 		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.Class, &c.JobFinal, &c.OnFailure, &pauses, &callback)
 	if err != nil {
 		return Chapter{}, fmt.Errorf("read chapter %d of %s: %w", ordinal, id, pg.Classify(err))

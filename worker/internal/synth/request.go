@@ -30,7 +30,7 @@ func request(t deliver.Task) (engine.Request, spelling, error) {
 	req := engine.Request{
 		ID: fmt.Sprintf("%s-%d", b.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: b.Speed,
 		// The same seed would meet the same failure again.
-		Seed: b.Seed + int64(b.Attempt-1)*seedStep, Seconds: w.PredictedSeconds,
+		Seed: b.Seed + int64(b.Charged()-1)*seedStep, Seconds: w.PredictedSeconds,
 	}
 	if len(w.Pronunciations) == 0 || string(w.Pronunciations) == "null" {
 		return req, nil, nil

@@ -17,7 +17,7 @@ update deliveries d
 set next_attempt_at = now() + make_interval(secs => $2)
 from due, tenants t
 where d.id = due.id and t.id = d.tenant_id
-returning d.id, d.tenant_id, d.job_id, d.event, d.ordinal, d.sequence, d.url, d.payload, d.attempts, d.created_at, t.callback_secret;
+returning d.id, d.tenant_id, d.job_id, d.event, d.ordinal % 1000000, d.sequence, d.url, d.payload, d.attempts, d.created_at, t.callback_secret;
 
 -- name: PostponeDelivery
 update deliveries set next_attempt_at = now() + make_interval(secs => $2) where id = $1 and state = 'pending';

@@ -96,8 +96,9 @@ from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],
          as c (job_id, ordinal, title, matter, first_segment, segments_total, segments_done, plan_digest);
 
 -- name: InsertQueues
-insert into queues (job, pool, seconds)
-select q.job, q.pool, q.seconds from unnest($1::bigint[], $2::text[], $3::real[]) as q (job, pool, seconds);
+insert into queues (job, pool, seconds, held)
+select q.job, q.pool, q.seconds, j.paused_at is not null
+from unnest($1::bigint[], $2::text[], $3::real[]) as q (job, pool, seconds) join jobs j on j.num = q.job;
 
 -- name: QueueJobs
 update jobs j

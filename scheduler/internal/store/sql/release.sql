@@ -13,7 +13,7 @@ select hold_lease($1, $2);
 select q.job, q.pool, q.next, q.seconds, j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
        j.segments_total, j.state = 'queued'
 from (select job, pool, next, seconds from queues
-      where not closed and (job, pool) > ($1, $2) order by job, pool limit $3) q
+      where not closed and not held and (job, pool) > ($1, $2) order by job, pool limit $3) q
          cross join lateral (select * from jobs where num = q.job offset 0) j
          cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
 order by q.job, q.pool;
@@ -22,13 +22,13 @@ order by q.job, q.pool;
 select q.job, q.pool, q.next, q.seconds, j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
        j.segments_total, j.state = 'queued'
 from jobs j
-         join queues q on q.job = j.num and not q.closed
+         join queues q on q.job = j.num and not q.closed and not q.held
          join tenants t on t.id = j.tenant_id
 where j.id = any ($1::text[]);
 
 -- name: RetriesAfter
 -- A page of what is due again, by (not_before, job, n).
-select r.job, r.n, r.pool, r.attempts, r.deaths, r.solo, r.not_before, b.seconds[(r.n - 1) % 64 + 1],
+select r.job, r.n, r.pool, r.attempts, r.spared, r.deaths, r.solo, r.not_before, b.seconds[(r.n - 1) % 64 + 1],
        substr(b.keys, 32 * ((r.n - 1) % 64) + 1, 32), j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at
 from (select * from retries
       where not_before <= clock_timestamp() and (not_before, job, n) > ($1::timestamptz, $2::bigint, $3::int)
@@ -36,12 +36,34 @@ from (select * from retries
          cross join lateral (select * from jobs where num = r.job offset 0) j
          cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
          cross join lateral (select seconds, keys from blocks where blocks.job = r.job and blocks.b = (r.n - 1) / 64 offset 0) b
-where j.finished_at is null
+where j.finished_at is null and j.paused_at is null
 order by r.not_before, r.job, r.n;
+
+-- name: RetriesOf
+-- What of some jobs is due again.
+select r.job, r.n, r.pool, r.attempts, r.spared, r.deaths, r.solo, r.not_before, b.seconds[(r.n - 1) % 64 + 1],
+       substr(b.keys, 32 * ((r.n - 1) % 64) + 1, 32), j.id, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at
+from (select * from retries where job = any ($1::bigint[]) and not_before <= clock_timestamp() order by job, n limit $2) r
+         cross join lateral (select * from jobs where num = r.job offset 0) j
+         cross join lateral (select weight from tenants where id = j.tenant_id offset 0) t
+         cross join lateral (select seconds, keys from blocks where blocks.job = r.job and blocks.b = (r.n - 1) / 64 offset 0) b
+where j.finished_at is null and j.paused_at is null
+order by r.job, r.n;
+
+-- name: Changes
+-- Jobs that commands have changed, the oldest first.
+select c.id, c.recalled, j.num, j.id, j.version, j.state
+from (select * from job_changes order by id limit $1) c cross join lateral (select num, id, version, state from jobs where num = c.job offset 0) j
+order by c.id;
+
+-- name: ForgetChanges
+delete from job_changes where id = any ($1::bigint[]);
 
 -- name: Blocks
 select b.job, b.b, b.chapters, b.texts, b.voices, b.languages, b.pools, b.pronunciations, b.breaks, b.seconds, b.rates,
-       b.keys, b.turns, b.reused
+       b.keys, b.turns, b.reused,
+       (select json_agg(json_build_object('n', d.n, 'seed', d.seed, 'spoken', d.spoken)) from redos d
+        where d.job = b.job and d.n between 64 * b.b + 1 and 64 * b.b + 64)
 from unnest($1::bigint[], $2::int[]) as i (job, b)
          cross join lateral (select * from blocks where blocks.job = i.job and blocks.b = i.b) b;
 
@@ -54,7 +76,7 @@ from jobs where num = any ($1::bigint[]);
 -- Jobs whose first segments go out. Who asked for it is told: $2 to $4 are a
 -- delivery for each that did.
 with locked as materialized (
-    select id, num from jobs where num = any ($1::bigint[]) and state = 'queued' order by id for no key update),
+    select id, num from jobs where num = any ($1::bigint[]) and state = 'queued' and paused_at is null order by id for no key update),
 started as (
     update jobs j set state = 'running', started_at = coalesce(j.started_at, clock_timestamp()), version = j.version + 1
     from locked l where j.id = l.id
@@ -69,16 +91,16 @@ select id, version from started;
 -- name: ReleaseBundles
 -- Moves the cursors of queues ($1 to $6) and notes the bundles that go out
 -- ($7 to $11) and the segments that come later ($12 to $15), unless the cursor
--- is not where it was or the job was cancelled. Returns the queues that moved.
+-- is not where it was, or the job was cancelled or paused. Returns the queues that moved.
 with m as (
     select * from unnest($1::bigint[], $2::text[], $3::int[], $4::int[], $5::real[], $6::boolean[]) as m (job, pool, prev, next, seconds, ends)),
 moved as (
     update queues q set next = m.next, seconds = greatest(q.seconds - m.seconds, 0)
-    from m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and not m.ends
+    from m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and not q.held and not m.ends
     returning q.job, q.pool),
 ended as (
     delete from queues q
-    using m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and m.ends
+    using m where q.job = m.job and q.pool = m.pool and q.next = m.prev and not q.closed and not q.held and m.ends
     returning q.job, q.pool),
 went as (
     select job, pool from moved union all select job, pool from ended),
@@ -97,18 +119,18 @@ select job, pool from went;
 
 -- name: ReleaseRetries
 -- Segments that come again go out, each by itself. One whose former bundle is
--- still out under the same name waits. The jobs are locked against a cancel,
--- which would not see the new row.
+-- still out under the same name waits. The jobs are locked against a cancel and
+-- a pause, which would not see the new row.
 with open as materialized (
-    select num from jobs where num = any ($1::bigint[]) and finished_at is null order by id for share),
+    select num from jobs where num = any ($1::bigint[]) and finished_at is null and paused_at is null order by id for share),
 gone as (
     delete from retries r
     using unnest($1::bigint[], $2::int[], $3::smallint[], $4::real[]) as i (job, n, attempts, seconds), open
     where open.num = r.job and r.job = i.job and r.n = i.n and r.attempts = i.attempts
       and not exists (select from outstanding o where o.job = r.job and o.n = r.n and o.attempt = r.attempts + 1)
-    returning r.job, r.n, r.pool, r.attempts, r.deaths, r.solo, i.seconds)
-insert into outstanding (job, n, attempt, pool, mask, seconds, solo, deaths)
-select job, n, attempts + 1, pool, 1::bigint << ((n - 1) % 64), seconds, solo, deaths from gone
+    returning r.job, r.n, r.pool, r.attempts, r.spared, r.deaths, r.solo, i.seconds)
+insert into outstanding (job, n, attempt, pool, mask, seconds, solo, deaths, spared)
+select job, n, attempts + 1, pool, 1::bigint << ((n - 1) % 64), seconds, solo, deaths, spared from gone
 returning job, n;
 
 -- name: SaveVirtualTimes
@@ -130,7 +152,7 @@ select job, n, attempt, mask from outstanding;
 
 -- name: OutstandingAfter
 -- A page of what is out, by primary key, with all that its messages need.
-select o.job, o.n, o.attempt, o.pool, o.mask, o.seconds, o.solo, extract(epoch from clock_timestamp() - o.released_at)::double precision,
+select o.job, o.n, o.attempt, o.spared, o.pool, o.mask, o.seconds, o.solo, extract(epoch from clock_timestamp() - o.released_at)::double precision,
        coalesce(j.id, ''), coalesce(j.tenant_id, ''), coalesce(t.weight, 1), coalesce(j.class, ''), j.finished_at is null and j.id is not null
 from (select * from outstanding where (job, n, attempt) > ($1, $2, $3::smallint) order by job, n, attempt limit $4) o
          left join lateral (select * from jobs where num = o.job offset 0) j on true
@@ -146,9 +168,9 @@ where o.job = d.job and o.n = d.n and o.attempt = d.attempt
 -- name: SplitBundle
 -- A bundle that cannot travel as one message: each of its segments comes by itself.
 with gone as (
-    delete from outstanding where job = $1 and n = $2 and attempt = $3 returning job, n, pool, mask, attempt, deaths)
-insert into retries (job, n, pool, attempts, deaths, solo)
-select g.job, g.n - (g.n - 1) % 64 + i, g.pool, g.attempt - 1, g.deaths, true
+    delete from outstanding where job = $1 and n = $2 and attempt = $3 returning job, n, pool, mask, attempt, spared, deaths)
+insert into retries (job, n, pool, attempts, spared, deaths, solo)
+select g.job, g.n - (g.n - 1) % 64 + i, g.pool, g.attempt - 1, g.spared, g.deaths, true
 from gone g cross join generate_series(0, 63) as i
 where g.mask >> i & 1 = 1
 on conflict (job, n) do nothing;
@@ -176,17 +198,3 @@ select advance_job(id) from jobs where num = $1;
 
 -- name: VersionOf
 select id, version from jobs where num = $1;
-
--- name: Backlog
--- The audio that is still to be made, for every pool that a voice has.
-select p.pool, c.class, coalesce(sum(w.seconds), 0)
-from (select distinct pool from voices) p
-         cross join (values ('interactive'), ('bulk')) as c (class)
-         left join (select q.pool, j.class, q.seconds from queues q join jobs j on j.num = q.job where not q.closed
-                    union all
-                    select o.pool, j.class, o.seconds from outstanding o join jobs j on j.num = o.job
-                    union all
-                    select r.pool, j.class, b.seconds[(r.n - 1) % 64 + 1]
-                    from retries r join jobs j on j.num = r.job join blocks b on b.job = r.job and b.b = (r.n - 1) / 64) w
-                   on w.pool = p.pool and w.class = c.class
-group by p.pool, c.class;

@@ -2,7 +2,7 @@
 -- state and attempts, or by the job's state.
 
 -- name: Chapter
-select j.num, c.state, c.attempts, c.first_segment, c.segments_total, c.segments_done, c.segments_failed, c.plan_digest,
+select j.num, c.state, c.attempts, c.spared, c.first_segment, c.segments_total, c.segments_done, c.segments_failed, c.plan_digest,
     j.tenant_id, j.class, j.finished_at is not null, j.on_failure,
     coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.spec -> 'callback', 'null')
 from chapters c join jobs j on j.id = c.job_id
@@ -54,8 +54,9 @@ s as materialized (
              left join lateral (select r.samples, r.sample_rate from renditions r where r.key = s.rendition_key offset 0) r on true
     where c.job_id = $1 and c.ordinal = $3 and s.state in ('done', 'reused')),
 again as (
-    insert into retries (job, n, pool, attempts, error_kind, error_detail)
-    select $2, n, pool, attempt, $5, detail from s
+    insert into retries (job, n, pool, attempts, spared, not_before, error_kind, error_detail) -- what was well once pays for no former attempt
+    select $2, n, pool, attempt, attempt, case when exists (select from jobs where num = $2 and paused_at is not null) then 'infinity' else clock_timestamp() end,
+        $5, detail from s
     on conflict (job, n) do nothing),
 forgotten as (
     delete from exceptions e using s where e.job = $2 and e.n = s.n),

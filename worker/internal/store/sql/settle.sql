@@ -72,12 +72,12 @@ with o as (
 held as materialized (
     select t.*
     from (select distinct job, b, attempt from o order by 1, 2, 3) k
-             cross join lateral (select t.job, t.n as b, t.attempt, t.mask, t.pool, t.solo, t.deaths + greatest(t.started - 1, 0) as deaths
+             cross join lateral (select t.job, t.n as b, t.attempt, t.spared, t.mask, t.pool, t.solo, t.deaths + greatest(t.started - 1, 0) as deaths
                                  from outstanding t
                                  where t.job = k.job and t.n = k.b and t.attempt = k.attempt for update) t),
 a as materialized ( -- what counts: the first outcome of each segment whose bit is set
     select distinct on (o.job, o.n) o.job, o.b, o.attempt, o.n, o.chapter, o.state, o.seconds, o.gpu_seconds, o.delay, o.kind, o.detail, o.i,
-        h.pool, h.deaths, coalesce(o.added, r.audio) as audio
+        h.pool, h.spared, h.deaths, coalesce(o.added, r.audio) as audio
     from o
              join held h on h.job = o.job and h.b = o.b and h.attempt = o.attempt
              left join lateral (select r.samples::float8 / r.sample_rate as audio from renditions r
@@ -93,8 +93,8 @@ emptied as (
     delete from outstanding t using bits x
     where t.job = x.job and t.n = x.b and t.attempt = x.attempt and t.mask & ~x.bits = 0),
 again as ( -- an attempt that failed is charged, one that its worker did not survive is not
-    insert into retries (job, n, pool, attempts, deaths, solo, not_before, error_kind, error_detail)
-    select job, n, pool, case when state = 'died' then attempt - 1 else attempt end, deaths, true,
+    insert into retries (job, n, pool, attempts, spared, deaths, solo, not_before, error_kind, error_detail)
+    select job, n, pool, case when state = 'died' then attempt - 1 else attempt end, spared, deaths, true,
         clock_timestamp() + make_interval(secs => delay), kind, detail
     from a where state in ('pending', 'died')
     on conflict (job, n) do nothing),
