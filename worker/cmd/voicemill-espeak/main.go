@@ -6,37 +6,21 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
+	"io"
 	"os"
 
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak/ask"
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak/libespeak"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/serve"
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
+func main() {
 	var cfg libespeak.Config
 	flag.StringVar(&cfg.Library, "library", "", "file name or path of the espeak-ng library")
 	flag.StringVar(&cfg.DataPath, "data", "", "folder that holds espeak-ng-data")
 	flag.IntVar(&cfg.MaxSeconds, "max-seconds", 0, "longest audio for one request")
 	flag.Parse()
-
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	in := libespeak.NewInput()
-	go in.Read(ctx, os.Stdin) // ends with the process; a blocked read cannot be called back
-
-	served := make(chan error, 1)
-	go func() { served <- libespeak.Serve(ctx, cfg, in, os.Stdout) }()
-	var err error
-	select {
-	case err = <-served:
-	case <-in.Ended(): // the worker is gone or done with us; a text in progress is of no use
-		err = in.Err()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	os.Exit(serve.Main(func(ctx context.Context, in *serve.Input[ask.Request], out io.Writer) error {
+		return libespeak.Serve(ctx, cfg, in, out)
+	}))
 }

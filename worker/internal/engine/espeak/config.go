@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
+	"strconv"
 	"time"
 
-	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper"
 )
 
 // HelperName is the file name of the helper binary.
@@ -34,24 +31,16 @@ type Config struct {
 }
 
 const (
-	defaultMaxBatch   = 16
-	defaultMinTimeout = 10 * time.Second
-	defaultMaxAudio   = 15 * time.Minute
-	maxHelpers        = 256
+	defaultMaxBatch = 16
+	defaultMaxAudio = 15 * time.Minute
 )
 
 func (c Config) withDefaults() Config {
-	if c.Helpers == 0 {
-		c.Helpers = runtime.GOMAXPROCS(0)
-	}
 	if c.Rate == 0 {
 		c.Rate = nativeRate
 	}
 	if c.MaxBatch == 0 {
 		c.MaxBatch = defaultMaxBatch
-	}
-	if c.MinTimeout == 0 {
-		c.MinTimeout = defaultMinTimeout
 	}
 	if c.MaxAudio == 0 {
 		c.MaxAudio = defaultMaxAudio
@@ -64,17 +53,8 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	var errs []error
-	if c.Helpers < 1 || c.Helpers > maxHelpers {
-		errs = append(errs, fmt.Errorf("helpers is %d; want 1 to %d", c.Helpers, maxHelpers))
-	}
 	if c.MaxBatch < 1 {
 		errs = append(errs, fmt.Errorf("max batch is %d; want at least 1", c.MaxBatch))
-	}
-	if c.MinTimeout < 0 {
-		errs = append(errs, fmt.Errorf("min timeout is %s; want more than 0", c.MinTimeout))
-	}
-	if c.MaxAudio < time.Second {
-		errs = append(errs, fmt.Errorf("max audio is %s; want at least 1s", c.MaxAudio))
 	}
 	for name, voice := range c.Voices {
 		if name == "" || voice == "" {
@@ -84,44 +64,17 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// FindHelper returns the path of the helper binary: configured if that is not
-// empty, else beside the executable, else in PATH. The error says how to build
-// it.
-func FindHelper(configured string) (string, error) {
-	if configured != "" {
-		if err := executable(configured); err != nil {
-			return "", missing(err)
-		}
-		return configured, nil
+// pool is how the helpers are run, from the program at path.
+func (c Config) pool(path string) helper.Config {
+	args := []string{"-max-seconds", strconv.Itoa(int(c.MaxAudio / time.Second))}
+	if c.Library != "" {
+		args = append(args, "-library", c.Library)
 	}
-	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), HelperName)
-		if executable(beside) == nil {
-			return beside, nil
-		}
+	if c.DataPath != "" {
+		args = append(args, "-data", c.DataPath)
 	}
-	path, err := exec.LookPath(HelperName)
-	if err != nil {
-		return "", missing(err)
-	}
-	return path, nil
-}
-
-func executable(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("%s is not an executable file", path)
-	}
-	return nil
-}
-
-func missing(err error) error {
-	return &job.Error{
-		Op: "espeak.FindHelper", Kind: job.Unavailable,
-		Public: fmt.Sprintf("The helper program %s was not found; build it with: go build -o bin/ ./worker/cmd/%s", HelperName, HelperName),
-		Err:    err,
+	return helper.Config{
+		Name: "espeak", Path: path, Args: args, Rate: nativeRate, Helpers: c.Helpers, MinTimeout: c.MinTimeout, MaxAudio: c.MaxAudio,
+		RecycleAfter: recycleAfter, Logger: c.Logger,
 	}
 }

@@ -2,22 +2,7 @@
 // library, with the time of every word and sentence.
 //
 // The library runs in helper processes, the binary voicemill-espeak
-// (cmd/voicemill-espeak), because it is not safe for concurrent use, may crash
-// on odd input, and would make the worker a dynamically linked program. The
-// [Engine] owns a pool of Config.Helpers of them. A helper does one text at a
-// time over the protocol of package wire.
-//
-//	idle ──request──▶ busy ──done──▶ idle
-//	                   │ exits, hangs, breaks the protocol, or the caller leaves
-//	                   ▼
-//	                 killed ──back-off──▶ started for the next request
-//
-// A helper that dies or answers nonsense fails the one request it had, with
-// kind Engine; the next request starts a new one, after a back-off that doubles
-// while starts keep failing. A helper that answers no more is killed at the
-// request's deadline, max(Config.MinTimeout, Request.Seconds). One that died
-// while idle is replaced without anybody noticing. A text that ended a helper
-// twice is reported with [engine.ErrPoison].
+// (cmd/voicemill-espeak); package helper has what becomes of them.
 //
 // The same request always yields the same samples, whatever was spoken before
 // and by which helper.

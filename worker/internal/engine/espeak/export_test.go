@@ -2,8 +2,4 @@ package espeak
 
 // WaitForExit returns when the idle helper of an engine with a single one has
 // ended and the engine knows.
-func (e *Engine) WaitForExit() {
-	place := <-e.free
-	<-place.helper.exited
-	e.free <- place
-}
+func (e *Engine) WaitForExit() { e.pool.WaitForExit() }

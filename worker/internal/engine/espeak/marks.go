@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/worker/internal/engine"
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/wire"
 )
 
 // marks turns the library's events into byte ranges of source, which s was

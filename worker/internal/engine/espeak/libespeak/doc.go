@@ -1,5 +1,5 @@
 // Package libespeak calls the espeak-ng library from Go without cgo and serves
-// it over the protocol of package wire. Only the helper binary
+// it over the protocol of package helper. Only the helper binary
 // cmd/voicemill-espeak links it: a binary that loads shared libraries needs the
 // system's dynamic linker, and the other binaries are static. The separate
 // process also keeps a crash in the library from ending the worker.

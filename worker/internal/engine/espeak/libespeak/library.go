@@ -8,7 +8,8 @@ import (
 
 	"github.com/ebitengine/purego"
 
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak/ask"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/wire"
 )
 
 // These values are fixed by the library's C interface, espeak-ng/speak_lib.h.
@@ -40,8 +41,8 @@ type event struct {
 // sink receives what the library produces for one text. A false return stops
 // the synthesis.
 type sink interface {
-	samples(pcm []int16) bool
-	event(e wire.Event) bool
+	Samples(pcm []int16) bool
+	Event(e wire.Event) bool
 }
 
 // library is one loaded instance of espeak-ng. There is at most one in a
@@ -135,7 +136,7 @@ func (l *library) version() string {
 }
 
 // speak synthesises r into out.
-func (l *library) speak(r wire.Request, out sink) error {
+func (l *library) speak(r ask.Request, out sink) error {
 	if l.setVoiceByName(r.Voice) != 0 {
 		return fmt.Errorf("%q: %w", r.Voice, errVoice)
 	}
@@ -163,7 +164,7 @@ func (l *library) onSynth(pcm *int16, n int32, events *event) int32 {
 	if l.out == nil {
 		return 1
 	}
-	if pcm != nil && n > 0 && !l.out.samples(unsafe.Slice(pcm, n)) {
+	if pcm != nil && n > 0 && !l.out.Samples(unsafe.Slice(pcm, n)) {
 		return 1
 	}
 	if events == nil {
@@ -173,7 +174,7 @@ func (l *library) onSynth(pcm *int16, n int32, events *event) int32 {
 		if e.kind != eventWord && e.kind != eventSentence {
 			continue
 		}
-		if !l.out.event(wire.Event{
+		if !l.out.Event(wire.Event{
 			Kind:     wire.EventKind(e.kind),         //nolint:gosec // 1 or 2
 			Position: uint32(max(e.textPosition, 0)), //nolint:gosec // not negative
 			Length:   uint32(max(e.length, 0)),       //nolint:gosec // not negative

@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak/ask"
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak/libespeak"
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/serve"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // These tests are not parallel: a process has one library.
 
 // conversation runs Serve and returns what it answers to each of requests.
-func conversation(t *testing.T, cfg libespeak.Config, requests ...wire.Request) (hello wire.Hello, audio [][]byte, done []wire.Done) {
+func conversation(t *testing.T, cfg libespeak.Config, requests ...wire.Request[ask.Request]) (hello wire.Hello, audio [][]byte, done []wire.Done) {
 	t.Helper()
 	var input, output bytes.Buffer
 	w := wire.NewWriter(&input)
@@ -27,7 +29,7 @@ func conversation(t *testing.T, cfg libespeak.Config, requests ...wire.Request) 
 		require.NoError(t, w.WriteJSON(wire.TypeRequest, q))
 	}
 	require.NoError(t, w.Flush())
-	in := libespeak.NewInput()
+	in := serve.NewInput[ask.Request]()
 	go in.Read(t.Context(), &input)
 	require.NoError(t, libespeak.Serve(t.Context(), cfg, in, &output), "espeak-ng is needed: apt-get install espeak-ng")
 
@@ -62,9 +64,9 @@ func conversation(t *testing.T, cfg libespeak.Config, requests ...wire.Request) 
 func TestServeAnswersEachRequestAfresh(t *testing.T) {
 	text := "The quick brown fox jumped over twelve dogs."
 	hello, audio, done := conversation(t, libespeak.Config{},
-		wire.Request{ID: 1, Voice: "en-us", WPM: 175, Text: text},
-		wire.Request{ID: 2, Voice: "de", WPM: 300, Text: "Etwas anderes."},
-		wire.Request{ID: 3, Voice: "en-us", WPM: 175, Text: text},
+		wire.Request[ask.Request]{ID: 1, Body: ask.Request{Voice: "en-us", WPM: 175, Text: text}},
+		wire.Request[ask.Request]{ID: 2, Body: ask.Request{Voice: "de", WPM: 300, Text: "Etwas anderes."}},
+		wire.Request[ask.Request]{ID: 3, Body: ask.Request{Voice: "en-us", WPM: 175, Text: text}},
 	)
 	require.Equal(t, wire.Version, hello.Version)
 	require.Equal(t, 22050, hello.Rate)
@@ -80,9 +82,9 @@ func TestServeAnswersEachRequestAfresh(t *testing.T) {
 
 func TestServeSaysWhyThereIsNoAudio(t *testing.T) {
 	_, audio, done := conversation(t, libespeak.Config{MaxSeconds: 2},
-		wire.Request{ID: 1, Voice: "xx-none", WPM: 175, Text: "Hello."},
-		wire.Request{ID: 2, Voice: "en-us", WPM: 175, Text: strings.Repeat("On and on. ", 50)},
-		wire.Request{ID: 3, Voice: "en-us", WPM: 175, Text: "Hello."},
+		wire.Request[ask.Request]{ID: 1, Body: ask.Request{Voice: "xx-none", WPM: 175, Text: "Hello."}},
+		wire.Request[ask.Request]{ID: 2, Body: ask.Request{Voice: "en-us", WPM: 175, Text: strings.Repeat("On and on. ", 50)}},
+		wire.Request[ask.Request]{ID: 3, Body: ask.Request{Voice: "en-us", WPM: 175, Text: "Hello."}},
 	)
 	require.Equal(t, wire.CodeVoice, done[0].Code)
 	require.Empty(t, audio[0])
@@ -98,7 +100,7 @@ func TestServeEndsOnBrokenInput(t *testing.T) {
 		"frame of no sense":  "\x00\x00\x00\x03a{}",
 		"request of no JSON": "\x00\x00\x00\x03q[]",
 	} {
-		in := libespeak.NewInput()
+		in := serve.NewInput[ask.Request]()
 		go in.Read(t.Context(), strings.NewReader(input))
 		require.Error(t, libespeak.Serve(t.Context(), libespeak.Config{}, in, io.Discard), name)
 		<-in.Ended()
@@ -109,12 +111,12 @@ func TestServeEndsOnBrokenInput(t *testing.T) {
 func TestServeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	in := libespeak.NewInput()
+	in := serve.NewInput[ask.Request]()
 	require.NoError(t, libespeak.Serve(ctx, libespeak.Config{}, in, io.Discard))
 }
 
 func TestServeNamesWhatIsMissing(t *testing.T) {
-	in := libespeak.NewInput()
+	in := serve.NewInput[ask.Request]()
 	require.ErrorContains(t, libespeak.Serve(t.Context(), libespeak.Config{Library: "libnothing.so.1"}, in, io.Discard), "apt-get install espeak-ng")
 	require.ErrorContains(t, libespeak.Serve(t.Context(), libespeak.Config{DataPath: t.TempDir()}, in, io.Discard), "apt-get install espeak-ng-data")
 }

@@ -6,7 +6,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+	"github.com/voicemill/voicemill/worker/internal/engine/espeak/ask"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/wire"
 )
 
 func main() {
@@ -18,17 +19,17 @@ func main() {
 		if err != nil {
 			return
 		}
-		var q wire.Request
+		var q wire.Request[ask.Request]
 		if err := wire.DecodeJSON(body, &q); err != nil {
 			os.Exit(3)
 		}
-		fault, _, _ := strings.Cut(q.Text, " ")
+		fault, _, _ := strings.Cut(q.Body.Text, " ")
 		answer(w, q, fault)
 		_ = w.Flush()
 	}
 }
 
-func answer(w *wire.Writer, q wire.Request, fault string) {
+func answer(w *wire.Writer, q wire.Request[ask.Request], fault string) {
 	audio := make([]byte, 22050)
 	audio[0] = 1
 	done := wire.Done{ID: q.ID, Samples: int64(len(audio) / 2), Code: wire.CodeOK}

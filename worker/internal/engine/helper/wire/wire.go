@@ -38,16 +38,14 @@ const (
 type Hello struct {
 	Version int    `json:"version"`
 	Rate    int    `json:"rate"`    // Hz of all audio to come
-	Library string `json:"library"` // version of espeak-ng
+	Library string `json:"library"` // what speaks, and its version
 }
 
-// Request asks for one text.
-type Request struct {
-	ID       uint64 `json:"id"` // chosen by the worker, repeated in Done
-	Voice    string `json:"voice"`
-	WPM      int    `json:"wpm"`
-	Phonemes bool   `json:"phonemes"` // [[…]] in Text is phonemes, not letters
-	Text     string `json:"text"`
+// Request asks for one text. What Body holds is settled between a driver and its
+// helper.
+type Request[Body any] struct {
+	ID   uint64 `json:"id"` // chosen by the worker, repeated in Done
+	Body Body   `json:"body"`
 }
 
 // Code says how a request ended.
@@ -78,10 +76,11 @@ const (
 	EventSentence EventKind = 2
 )
 
-// Event is one time mark, as the library reports it.
+// Event is one time mark, as the library reports it. What Position counts is
+// settled between a driver and its helper.
 type Event struct {
 	Kind     EventKind
-	Position uint32 // character in Request.Text, counted from 1
+	Position uint32 // where in the request, counted from 1: a character, or a sentence
 	Length   uint32 // characters; 0 for a sentence
 	Sample   int64
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper/wire"
 )
 
 func frames(tb testing.TB, write func(w *wire.Writer)) []byte {
@@ -25,7 +25,7 @@ func frames(tb testing.TB, write func(w *wire.Writer)) []byte {
 
 func TestFramesComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
-	request := wire.Request{ID: 1 << 60, Voice: "en-us", WPM: 175, Text: "“Grüße” \U0001f600\n"}
+	request := wire.Request[string]{ID: 1 << 60, Body: "“Grüße” \U0001f600\n"}
 	events := []wire.Event{{Kind: wire.EventSentence, Position: 1}, {Kind: wire.EventWord, Position: math.MaxUint32, Length: 5, Sample: math.MaxInt64}}
 	pcm := []byte{1, 0, 0xff, 0x7f, 0, 0x80}
 	stream := frames(t, func(w *wire.Writer) {
@@ -42,7 +42,7 @@ func TestFramesComeBackAsTheyWere(t *testing.T) {
 		require.Equal(t, want, got)
 		return body
 	}
-	var gotRequest wire.Request
+	var gotRequest wire.Request[string]
 	require.NoError(t, wire.DecodeJSON(next(wire.TypeRequest), &gotRequest))
 	require.Equal(t, request, gotRequest)
 	samples, err := wire.DecodeSamples([]int16{9}, next(wire.TypeAudio))

@@ -1,4 +1,4 @@
-package espeak
+package helper
 
 import (
 	"context"
@@ -6,60 +6,54 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/voicemill/voicemill/worker/internal/engine/espeak/wire"
 )
 
-// recycleAfter is how many requests one process answers: a process keeps about
-// half a kilobyte of each.
-const recycleAfter = 20_000
-
-// slot is a place for one helper. Who took it from Engine.free owns it until it
-// is put back.
+// slot is a place for one helper. Who took it from Pool.free owns it until it is
+// put back.
 type slot struct {
-	path     string
 	cfg      Config
-	helper   *helper // nil before the first request and after a failure
-	served   int     // requests that helper answered
-	failures int     // starts and answers that failed in a row
+	process  *process // nil before the first request and after a failure
+	served   int      // requests that it answered
+	failures int      // starts and answers that failed in a row
 	notUntil time.Time
 }
 
 // ready makes sure that there is a live helper, starting one if need be. ctx
 // bounds back-off and start.
 func (s *slot) ready(ctx context.Context) error {
-	if s.helper != nil && (!s.helper.alive() || s.served >= recycleAfter) {
+	worn := s.cfg.RecycleAfter > 0 && s.served >= s.cfg.RecycleAfter
+	if s.process != nil && (!s.process.Alive() || worn) {
 		s.retire()
 	}
-	if s.helper != nil {
+	if s.process != nil {
 		return nil
 	}
 	if err := waitUntil(ctx, s.notUntil); err != nil {
 		return err
 	}
-	h, err := startHelper(ctx, s.path, s.cfg)
+	p, err := start(ctx, s.cfg)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.failed()
 		}
 		return err
 	}
-	s.cfg.Logger.DebugContext(ctx, "helper started", slog.Int("pid", h.pid), slog.String("library", h.hello.Library))
-	s.helper, s.served = h, 0
+	s.cfg.Logger.DebugContext(ctx, "helper started", slog.Int("pid", p.PID), slog.String("library", p.hello.Library))
+	s.process, s.served = p, 0
 	return nil
 }
 
 // speak has q answered by the helper that ready made sure of. Any error, the end
 // of ctx included, costs the helper.
-func (s *slot) speak(ctx context.Context, q wire.Request) (answer, error) {
-	maxSamples := int64(s.cfg.MaxAudio/time.Second) * nativeRate
-	a, err := s.helper.speak(ctx, q, maxSamples)
+func (s *slot) speak(ctx context.Context, id uint64, q Ask) (Answer, error) {
+	maxSamples := int64(s.cfg.MaxAudio/time.Second) * int64(s.cfg.Rate)
+	a, err := s.process.speak(ctx, id, q, maxSamples)
 	if err != nil {
 		s.retire()
 		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errHung) { // else the caller left
 			s.failed()
 		}
-		return answer{}, err
+		return Answer{}, err
 	}
 	s.served++
 	s.failures = 0
@@ -72,9 +66,9 @@ func (s *slot) failed() {
 }
 
 func (s *slot) retire() {
-	if s.helper != nil {
-		s.helper.stop()
-		s.helper = nil
+	if s.process != nil {
+		s.process.Stop()
+		s.process = nil
 	}
 }
 

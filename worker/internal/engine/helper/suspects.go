@@ -1,4 +1,4 @@
-package espeak
+package helper
 
 import (
 	"crypto/sha256"

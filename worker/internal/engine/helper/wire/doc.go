@@ -1,5 +1,5 @@
-// Package wire is the protocol between the worker and its espeak helper
-// processes, on the helper's standard input and output.
+// Package wire is the protocol between the worker and its helper
+// processes, on a helper's standard input and output.
 //
 // Everything is a frame: a 4-byte big-endian length n, 1 to [MaxFrame], then n
 // bytes, of which the first is the [Type].
