@@ -17,6 +17,8 @@ type Grammar struct {
 	Doctor DoctorCommand `cmd:"" group:"Run" help:"Check that this machine has what voicemill needs."`
 	Init   InitCommand   `cmd:"" group:"Run" help:"Prepare the database of services that run apart, with a first key; may be repeated."`
 
+	Models ModelsCommand `cmd:"" group:"Run" help:"List, install, verify and remove neural voices on this machine."`
+
 	Tenants TenantsCommand `cmd:"" group:"Run" help:"Create and list tenants, in the database."`
 
 	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`

@@ -28,6 +28,7 @@ func Run(ctx context.Context, args []string, con *console.Console) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(con),
 		kong.BindToProvider(func() (*Session, error) { return newSession(&g.Globals, con) }),
+		kong.Bind(&g.Models),
 	)
 	if err != nil {
 		panic("bug: the grammar of the command line: " + err.Error())
