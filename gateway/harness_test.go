@@ -355,13 +355,15 @@ func (r *relay) pipe(c net.Conn) {
 }
 
 // mintedFor returns an id that the gateway would have minted, without minting it there.
-func (w *world) mintedFor(t job.Tenant) job.ID {
+func (w *world) mintedFor(t job.Tenant) job.ID { return w.mintedAt(t, time.Now()) }
+
+func (w *world) mintedAt(t job.Tenant, at time.Time) job.ID {
 	w.t.Helper()
 	key, err := pg.Setting(w.t.Context(), w.db, "id_key", func() []byte { return make([]byte, 32) })
 	require.NoError(w.t, err)
 	m, err := job.NewMinter(key, rand.Reader)
 	require.NoError(w.t, err)
-	id, err := m.Mint(t, time.Now())
+	id, err := m.Mint(t, at)
 	require.NoError(w.t, err)
 	return id
 }

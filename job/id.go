@@ -25,6 +25,10 @@ const (
 	tagBytes  = 8  // a forged id passes one time in 2^64
 )
 
+// LongestArrival is how long after it was accepted a job may still be on its way to
+// its row. What is older and has none was deleted. The schema's tombstones stand as long.
+const LongestArrival = 30 * 24 * time.Hour
+
 // Crockford's alphabet in lower case: no i, l, o, u, so ids survive being read aloud.
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 

@@ -11,6 +11,7 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
+	"github.com/voicemill/voicemill/scheduler/internal/retention"
 )
 
 // Config is everything that can be set. Start from [DefaultConfig].
@@ -20,6 +21,7 @@ type Config struct {
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
 	Backlog      backlog.Config      `embed:"" prefix:"backlog-"`
+	Retention    retention.Config    `embed:"" prefix:"retention-"`
 	Grace        time.Duration       `help:"How long each part may take to end what it holds." default:"20s"`
 	Limits       job.Limits          `config:"-"` // the zero value means job.DefaultLimits
 }
@@ -29,7 +31,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(),
-		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(), Backlog: backlog.DefaultConfig(),
+		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(), Backlog: backlog.DefaultConfig(), Retention: retention.DefaultConfig(),
 		Grace: 20 * time.Second, Limits: job.DefaultLimits(),
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/reader"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
+	"github.com/voicemill/voicemill/scheduler/internal/retention"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -107,6 +108,7 @@ type service struct {
 	releaser *release.Releaser
 	callback *callback.Dispatcher
 	keeper   *housekeeping.Keeper
+	sweeper  *retention.Sweeper
 
 	meter   *backlog.Meter
 	counted counted
@@ -128,6 +130,7 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 	s.releaser = release.New(cfg.Release, release.Deps{Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
 	s.callback = callback.New(cfg.Callback, callback.Deps{Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
 	s.keeper = housekeeping.New(cfg.Housekeeping, deps.Blob, log("housekeeping"), s.cancelled)
+	s.sweeper = retention.New(cfg.Retention, deps.Blob, log("retention"))
 	return s, nil
 }
 
@@ -151,6 +154,7 @@ func (s *service) lead(ctx context.Context) error {
 		stack.Add("release", under(s.releaser.Run))
 		stack.Add("plan", under(s.planner.Run))
 		stack.Add("housekeeping", under(s.keeper.Run))
+		stack.Add("retention", under(s.sweeper.Run))
 		stack.Add("backlog", under(s.watchBacklog))
 		stack.Add("parked", s.watchParked)
 		return stack.Run(ctx, s.cfg.Grace)

@@ -184,7 +184,7 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 			}
 		}
 	})
-	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Random: deps.Random, Log: part("deliver")})
+	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Going: st.Discarded, Random: deps.Random, Log: part("deliver")})
 	suspects := make(chan struct{}, 1)
 	for i, pool := range pools {
 		cc, sc := cfg.consume(pool, fleets[i].Info()), cfg.synth(pool)

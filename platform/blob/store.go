@@ -240,10 +240,15 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // List yields the objects whose keys begin with prefix, in the order of their
 // keys, without their content types. After an error it yields no more.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
+	return s.ListAfter(ctx, prefix, "")
+}
+
+// ListAfter is List for the keys that come after one.
+func (s *Store) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		for o := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+		for o := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true, StartAfter: after}) {
 			if o.Err != nil {
 				yield(Info{}, classify("List", prefix, o.Err))
 				return

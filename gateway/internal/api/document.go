@@ -36,7 +36,8 @@ func (a *API) document(ctx context.Context, tenant job.Tenant, id job.ID, minted
 }
 
 // load reads a job. A job that was minted but has no row is accepted, or
-// cancelled before the scheduler saw it (invariant I2): it is never NotFound.
+// cancelled before the scheduler saw it (invariant I2): it is NotFound only if it
+// was deleted, or is so old that it would have a row if it was not.
 func (a *API) load(ctx context.Context, tenant job.Tenant, id job.ID, minted time.Time) (jobdoc.Document, error) {
 	row, err := a.dep.Store.ReadJob(ctx, tenant, id)
 	switch {
@@ -46,8 +47,12 @@ func (a *API) load(ctx context.Context, tenant job.Tenant, id job.ID, minted tim
 		return jobdoc.Document{}, err
 	}
 	d := jobdoc.Accepted(id, minted, nil)
-	cancelled, err := a.dep.Store.CancelledEarly(ctx, id)
-	if cancelled {
+	fate, err := a.dep.Store.FateOf(ctx, id)
+	switch {
+	case err != nil:
+	case fate.Deleted, time.Since(minted) > job.LongestArrival:
+		err = &job.Error{Op: "api.load", JobID: id, Kind: job.NotFound, Public: "The job was deleted."}
+	case fate.Cancelled:
 		d.State = job.StateCancelled
 	}
 	return d, err

@@ -29,7 +29,7 @@ func (a *API) claim(c *Call, id string) (owner string, ok bool) {
 }
 
 // own mints the id of a job, or finds the one that the same request got before.
-// arrived says that the scheduler has that job; until it does, the first request
+// arrived says that the scheduler has, or had, that job; until it does, the first request
 // may have been cut off before its envelope left, so the job is sent again. ok is
 // false if the call was answered.
 func (a *API) own(c *Call) (id job.ID, at time.Time, arrived, ok bool) {
@@ -50,7 +50,7 @@ func (a *API) own(c *Call) (id job.ID, at time.Time, arrived, ok bool) {
 	if id == minted {
 		return id, at, false, true
 	}
-	if arrived, err = a.dep.Store.JobExists(c.Context(), id); err != nil {
+	if arrived, err = a.dep.Store.JobArrived(c.Context(), id); err != nil {
 		a.fail(c, err)
 		return "", at, false, false
 	}

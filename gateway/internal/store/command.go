@@ -78,6 +78,7 @@ var refusals = map[string]string{
 	"ended":    "The job has ended.",
 	"segment":  "The job has no such segment.",
 	"unspoken": "The segment has not been spoken yet.",
+	"text":     "The text of the job is kept no longer.",
 }
 
 func outcome(row pgx.Row, op string, id job.ID) (Outcome, error) {

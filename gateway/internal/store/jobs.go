@@ -29,18 +29,25 @@ func (s *Store) ReadJob(ctx context.Context, tenant job.Tenant, id job.ID) (*job
 	return &r, nil
 }
 
-// CancelledEarly reports whether a job that has no row yet was cancelled.
-func (s *Store) CancelledEarly(ctx context.Context, id job.ID) (yes bool, err error) {
-	err = s.call(ctx, "CancelledEarly", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("CancelledEarly"), id).Scan(&yes)
-	})
-	return yes, err
+// Fate is what is known of a job that has no row.
+type Fate struct {
+	Cancelled bool // before it had one
+	Deleted   bool
 }
 
-// JobExists reports whether the scheduler has written the job.
-func (s *Store) JobExists(ctx context.Context, id job.ID) (yes bool, err error) {
-	err = s.call(ctx, "JobExists", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("JobExists"), id).Scan(&yes)
+// FateOf returns what is known of a job that has no row.
+func (s *Store) FateOf(ctx context.Context, id job.ID) (f Fate, err error) {
+	err = s.call(ctx, "FateOf", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("FateOf"), id).Scan(&f.Cancelled, &f.Deleted)
+	})
+	return f, err
+}
+
+// JobArrived reports whether the scheduler has written the job, be it that it was
+// deleted since.
+func (s *Store) JobArrived(ctx context.Context, id job.ID) (yes bool, err error) {
+	err = s.call(ctx, "JobArrived", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get("JobArrived"), id).Scan(&yes)
 	})
 	return yes, err
 }

@@ -217,9 +217,9 @@ func TestTheCancelOfAJobWithoutARowIsWrittenDown(t *testing.T) {
 	c, err := s.CancelJob(ctx, tenant, "job_b")
 	require.NoError(t, err)
 	require.True(t, c.Early)
-	early, err := s.CancelledEarly(ctx, "job_b")
+	fate, err := s.FateOf(ctx, "job_b")
 	require.NoError(t, err)
-	require.True(t, early)
+	require.Equal(t, store.Fate{Cancelled: true}, fate)
 	found, err := s.Versions(ctx, []job.ID{"job_b", "job_unknown"})
 	require.NoError(t, err)
 	require.Len(t, found, 1)
@@ -463,7 +463,7 @@ func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := s.JobExists(ctx, "job_x")
+		_, err := s.JobArrived(ctx, "job_x")
 		ended <- err
 	}()
 	require.Eventually(t, func() bool {
@@ -475,9 +475,9 @@ func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {
 	leave()
 	require.NoError(t, lock.Rollback(t.Context()))
 	require.NoError(t, <-ended, "the question has been asked, so its answer is waited for")
-	_, err = s.JobExists(t.Context(), "job_x")
+	_, err = s.JobArrived(t.Context(), "job_x")
 	require.NoError(t, err)
 	require.Equal(t, made, db.Stat().NewConnsCount())
-	_, err = s.JobExists(ctx, "job_x")
+	_, err = s.JobArrived(ctx, "job_x")
 	require.Error(t, err, "nothing is asked for a caller who has left")
 }

@@ -43,8 +43,11 @@ func (s *Store) Track(ctx context.Context, tenant job.Tenant, id job.ID, after, 
 	if err != nil || t.Version > 0 {
 		return t, err
 	}
-	cancelled, err := s.CancelledEarly(ctx, id)
-	if cancelled {
+	fate, err := s.FateOf(ctx, id)
+	switch {
+	case fate.Deleted:
+		err = &job.Error{Op: "store.Track", JobID: id, Kind: job.NotFound, Public: "The job was deleted."}
+	case fate.Cancelled:
 		t.State = job.StateCancelled
 	}
 	return t, err

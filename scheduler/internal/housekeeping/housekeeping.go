@@ -19,7 +19,6 @@ type Config struct {
 	Rows            int           `help:"Rows of one kind that one round deletes." default:"1000"`
 	IdempotencyKeys time.Duration `help:"How long an Idempotency-Key is remembered." default:"24h"`
 	Cancellations   time.Duration `help:"How long the cancel of an unknown job is remembered." default:"168h"`
-	Deliveries      time.Duration `help:"How long delivered callbacks are kept." default:"720h"`
 	Uploads         time.Duration `help:"How long an upload that no job names is kept after its URL expired." default:"24h"`
 	Parts           time.Duration `help:"How long the parts of a file are kept whose writer never finished it; longer than the longest join takes." default:"48h"`
 }
@@ -28,7 +27,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Every: time.Minute, CancelEvery: time.Second, Rows: 1000, IdempotencyKeys: 24 * time.Hour,
-		Cancellations: 7 * 24 * time.Hour, Deliveries: 30 * 24 * time.Hour, Uploads: 24 * time.Hour, Parts: 48 * time.Hour,
+		Cancellations: 7 * 24 * time.Hour, Uploads: 24 * time.Hour, Parts: 48 * time.Hour,
 	}
 }
 
@@ -40,7 +39,7 @@ func (c Config) Rules() []config.Rule {
 	return []config.Rule{
 		{Says: "`every`, `cancel-every` and `rows` must be positive", Kept: c.Every > 0 && c.CancelEvery > 0 && c.Rows > 0},
 		{Says: "`idempotency-keys` must be at least the 24h that clients are promised", Kept: c.IdempotencyKeys >= 24*time.Hour},
-		{Says: "`cancellations`, `deliveries` and `uploads` must be positive", Kept: min(c.Cancellations, c.Deliveries, c.Uploads) > 0},
+		{Says: "`cancellations` and `uploads` must be positive", Kept: min(c.Cancellations, c.Uploads) > 0},
 		{Says: "`parts` must be at least an hour", Kept: c.Parts >= time.Hour},
 	}
 }
@@ -122,7 +121,6 @@ func (k *Keeper) Round(ctx context.Context, s *store.Leased) error {
 		{store.OldIdempotencyKeys, k.cfg.IdempotencyKeys},
 		{store.OldCancellations, k.cfg.Cancellations},
 		{store.OldSettled, settledAge},
-		{store.OldDeliveries, k.cfg.Deliveries},
 		{store.OldOutbox, outboxAge},
 	} {
 		errs = append(errs, k.deleteOld(ctx, s, old.kind, old.age))

@@ -23,14 +23,10 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 func TestOldRowsGoAndYoungOnesStay(t *testing.T) {
 	t.Parallel()
 	b := storetest.New(t)
-	id := b.Queue(t, storetest.Tenant, job.Spec{}, 1)
 	for _, age := range []string{"1 hour", "25 hours", "8 days", "31 days"} {
 		b.Exec(t, `insert into idempotency_keys (tenant_id, key, body_hash, job_id, created_at) values ('default', $1, sha256('x'), 'j', now() - $1::text::interval)`, age)
 		b.Exec(t, `insert into cancellations (job_id, tenant_id, created_at) values ($1, 'default', now() - $1::text::interval)`, age)
-		b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, state, delivered_at)
-values ('dlv_' || $1, 'default', $2, $1, 'https://example.org', '', 'delivered', now() - $1::text::interval)`, age, id)
 	}
-	b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, created_at) values ('dlv_p', 'default', $1, 'x', 'https://example.org', '', now() - interval '1 year')`, id)
 	for finished, ago := range map[string]string{"job_settled": "2 minutes", "job_just_settled": "30 seconds"} {
 		b.Exec(t, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, finished_at)
 values ($1, 'default', 'bulk', 'cancelled', '{}', 'fail', now() - $2::text::interval, now() - $2::text::interval)`, finished, ago)
@@ -39,7 +35,7 @@ values ($1, 'default', 'bulk', 'cancelled', '{}', 'fail', now() - $2::text::inte
 	k := housekeeping.New(housekeeping.DefaultConfig(), testkit.S3(t), testkit.Log(t), nil)
 	require.NoError(t, k.Round(t.Context(), b.Store))
 	require.Zero(t, b.Count(t, `select count(*) from cancellations where job_id = 'job_settled'`))
-	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 3, "deliveries": 4} {
+	for table, left := range map[string]int{"idempotency_keys": 1, "cancellations": 3} {
 		require.Equal(t, left, b.Count(t, `select count(*) from `+table), table)
 	}
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,6 +28,11 @@ func hotQueries() map[string]hot {
 		ones  = `array_fill(1, array[16])`
 		real1 = `array_fill(1::real, array[16])`
 	)
+	some := make([]string, 100) // a tenth of all tenants
+	for i := range some {
+		some[i] = strconv.Itoa(i + 1)
+	}
+	tenants := `array[` + strings.Join(some, ", ") + `]`
 	return map[string]hot{
 		"QueuesAfter":      {args: `100, 'espeak', 1000`, pages: 8000},
 		"QueuesOf":         {args: `array['job_1', 'job_2']`, pages: 60},
@@ -54,6 +60,16 @@ func hotQueries() map[string]hot {
 		"FencePlans":       {args: `array[1, 2], array[1, 1]`, pages: 60},
 		"CountBlocks":      {args: `array[1]`, pages: 60},
 		"ClaimDeliveries":  {args: `32, 1, array[]::text[], array[]::text[]`, pages: 60},
+		"ForgetTexts":      {args: tenants + `, 86400, 10`, pages: 3000},
+		"ForgetAudio":      {args: tenants + `, 86400, 10`, pages: 3000},
+		"ForgetJobs":       {args: tenants + `, 86400, 10`, pages: 6000},
+		"ForgetDeliveries": {args: tenants + `, 1, 100`, pages: 4000},
+		"EvictRenditions":  {args: tenants + `, 86400, 100`, pages: 6000},
+		"EvictSurplus":     {args: tenants + `, 1, 100`, pages: 6000},
+		"Garbage":          {args: `0, 100`, pages: 1500},
+		"Orphans":          {args: `array['renditions/tenant-1/00/' || repeat('00', 32) || '.wav', 'jobs/x', 'uploads/x']`, pages: 60},
+		"DeleteGarbage":    {args: `1, 100`, pages: 1000},
+		"DeleteTombstones": {args: `1, 100`, pages: 1000},
 	}
 }
 

@@ -23,6 +23,7 @@ type term struct {
 	plan                       store.Plan
 	bundle                     store.BundleID
 	delivery                   string
+	tenants                    []int32
 }
 
 func newTerm(t *testing.T) *term {
@@ -56,6 +57,11 @@ func newTerm(t *testing.T) *term {
 	} {
 		b.Exec(t, sql, b.queued)
 	}
+	b.Exec(t, `insert into stored_changes (tenant, renditions) select num, 2 from tenants`)
+	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256, used_on) select sha256('old'), num, 1, 1, 1, sha256(''), '2000-01-01' from tenants`)
+	var err error
+	b.tenants, err = b.Store.TenantsAfter(t.Context(), 0, 9)
+	require.NoError(t, err)
 	return b
 }
 
@@ -92,7 +98,7 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			return s.SettleDelivery(ctx, b.delivery, store.Attempt{N: 1, State: "delivered"})
 		},
 		"DeleteOld": func(ctx context.Context, s *store.Leased) error {
-			_, err := s.DeleteOld(ctx, store.OldDeliveries, time.Hour, 9)
+			_, err := s.DeleteOld(ctx, store.OldCancellations, time.Hour, 9)
 			return err
 		},
 		"DeleteUploads": func(ctx context.Context, s *store.Leased) error { return s.DeleteUploads(ctx, []string{"upl_1"}) },
@@ -117,6 +123,18 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 		"SaveSpeeds": func(ctx context.Context, s *store.Leased) error {
 			return s.SaveSpeeds(ctx, []backlog.Speed{{Pool: storetest.Pool, Audio: 10}})
 		},
+		"Expire": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.Expire(ctx, store.KeptDeliveries, b.tenants, time.Microsecond, 9)
+			return err
+		},
+		"EvictSurplus": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.EvictSurplus(ctx, b.tenants, 1, 9)
+			return err
+		},
+		"SumStored":     func(ctx context.Context, s *store.Leased) error { return s.SumStored(ctx, 9) },
+		"DropOrphans":   func(ctx context.Context, s *store.Leased) error { return s.DropOrphans(ctx, []string{"jobs/orphan"}) },
+		"GarbageGone":   func(ctx context.Context, s *store.Leased) error { return s.GarbageGone(ctx, []string{"jobs/orphan"}) },
+		"ForgetGarbage": func(ctx context.Context, s *store.Leased) error { return s.ForgetGarbage(ctx, []string{"jobs/orphan"}) },
 		"Forget": func(ctx context.Context, s *store.Leased) error {
 			return s.Forget(ctx, []store.VirtualTime{{Pool: storetest.Pool, Class: job.Bulk, Tenant: job.Tenant(b.queued)}})
 		},
@@ -148,7 +166,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	before = b.Digest(t)
 	for _, name := range []string{ // those that need no other to have been before
 		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SavePayload", "SettleDelivery", "DeleteOld", "DeleteUploads",
-		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds",
+		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds", "Expire", "SumStored", "DropOrphans", "GarbageGone", "ForgetGarbage",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)
 		now := b.Digest(t)

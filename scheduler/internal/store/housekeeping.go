@@ -15,8 +15,9 @@ const (
 	OldIdempotencyKeys = "DeleteIdempotencyKeys"
 	OldCancellations   = "DeleteCancellations"
 	OldSettled         = "DeleteSettledCancellations" // of jobs that have ended
-	OldDeliveries      = "DeleteDeliveries"           // delivered ones
 	OldOutbox          = "DeleteFinishedOutbox"
+	OldTombstones      = "DeleteTombstones"
+	OldGarbage         = "DeleteGarbage" // whose object is gone
 )
 
 // DeleteOld deletes up to limit rows of one kind that are older than age and

@@ -24,6 +24,7 @@ const (
 	ExitRefused     = 4 // the server answered 4xx
 	ExitUnreachable = 5 // no server, or one that is overloaded, after retries
 	ExitPartial     = 6 // the job ended partial, or some files are missing yet
+	ExitFaults      = 7 // fsck has found faults and left them
 	ExitInterrupted = 130
 )
 

@@ -20,6 +20,8 @@ type Grammar struct {
 	Models ModelsCommand `cmd:"" group:"Run" help:"List, install, verify and remove neural voices on this machine."`
 
 	Tenants TenantsCommand `cmd:"" group:"Run" help:"Create and list tenants, in the database."`
+	Delete  DeleteCommand  `cmd:"" group:"Run" help:"Delete a job with its text, files and rows, in the database."`
+	Fsck    FsckCommand    `cmd:"" group:"Run" help:"Hold the bucket against the database: no object without a row, no row without its object."`
 
 	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
 	Watch  WatchCommand  `cmd:"" group:"Jobs" help:"Follow a job until it ends."`
@@ -69,6 +71,7 @@ Exit codes:
   4    the server refused the request
   5    the server could not be reached, or is overloaded, after several tries
   6    only a part is there: the job ended partial or has not ended
+  7    fsck has found faults and left them
   130  interrupted; a job that was handed in goes on
 `
 )

@@ -21,7 +21,8 @@ import (
 // The private servers are for one process; these bounds keep them small.
 const (
 	dbConns = 24
-	bucket  = "voicemill"
+	// Bucket is the one of the private S3 server.
+	Bucket = "voicemill"
 )
 
 // backing is the three embedded servers and the connections to them.
@@ -102,7 +103,7 @@ func s3Config(cfg Config) s3d.Config {
 // bucketConfig returns what clients are told of the S3 that listens on endpoint,
 // which may be every address of the machine. This process has a way of its own.
 func bucketConfig(cfg Config, endpoint string) blob.Config {
-	c := blob.Config{Endpoint: endpoint, Bucket: bucket, PublicEndpoint: cfg.PublicEndpoint}
+	c := blob.Config{Endpoint: endpoint, Bucket: Bucket, PublicEndpoint: cfg.PublicEndpoint}
 	if a, err := netip.ParseAddrPort(endpoint); err == nil && a.Addr().IsUnspecified() {
 		c.Endpoint = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
 	}

@@ -25,6 +25,8 @@ type Blob interface {
 	Put(ctx context.Context, key string, r io.Reader, size int64, opt blob.PutOptions) (blob.Info, error)
 	// Get opens an object; the caller closes it. NotFound if there is none.
 	Get(ctx context.Context, key string, opt blob.GetOptions) (io.ReadCloser, blob.Info, error)
+	// Delete removes an object; one that is not there counts as removed.
+	Delete(ctx context.Context, key string) error
 }
 
 // Message is one assembly as it was pulled.
@@ -325,4 +327,14 @@ func (a *Assembler) objectKey(tenant job.Tenant, id job.ID, name string) (string
 		return "", &job.Error{Op: "assemble.objectKey", JobID: id, Kind: job.Unavailable, Err: err}
 	}
 	return fmt.Sprintf("jobs/%s/%s/%s/%s", tenant, id, unique, name), nil
+}
+
+// discard removes a file that was stored and that no row names: somebody else was
+// faster, or the job is gone. What cannot be removed now, the scheduler finds.
+func (a *Assembler) discard(ctx context.Context, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
+	if err := a.deps.Blob.Delete(ctx, key); err != nil {
+		a.deps.Log.InfoContext(ctx, "a file that nobody needs stays for now", slog.String("object", key), slog.String("error", err.Error()))
+	}
 }

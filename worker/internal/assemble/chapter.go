@@ -41,10 +41,17 @@ func (a *Assembler) chapter(ctx context.Context, d store.Due) error {
 	if len(broken) > 0 {
 		return a.heal(ctx, c, broken)
 	}
-	if _, err := a.deps.Store.ReadyChapter(ctx, c, joined); err != nil {
+	counted, err := a.deps.Store.ReadyChapter(ctx, c, joined)
+	if job.KindOf(err) == job.NotFound {
+		a.discard(ctx, joined.File.ObjectKey)
+		return nil // the job was deleted
+	}
+	if err != nil {
 		return fmt.Errorf("record chapter %d: %w", d.Ordinal, err)
 	}
-	// If it did not count, another worker was faster.
+	if !counted { // another worker was faster
+		a.discard(ctx, joined.File.ObjectKey)
+	}
 	a.deps.Tell(bus.Settled{Job: c.Job, N: d.Ordinal, Attempt: max(d.Attempt, 1), Tenant: c.Tenant, Class: c.Class, Pool: bus.PoolAssemble, Actual: *joined.File.AudioSeconds})
 	return nil
 }

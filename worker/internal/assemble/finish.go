@@ -44,8 +44,15 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 		return err
 	}
 	ok, err := a.deps.Store.FinishJob(ctx, j, end)
+	if job.KindOf(err) == job.NotFound {
+		a.discard(ctx, end.Manifest.ObjectKey)
+		return nil // the job was deleted
+	}
 	if err != nil {
 		return fmt.Errorf("end job %s: %w", id, err)
+	}
+	if !ok { // another worker was faster
+		a.discard(ctx, end.Manifest.ObjectKey)
 	}
 	a.deps.Tell(bus.Settled{Job: j.Num, Attempt: max(d.Attempt, 1), Tenant: j.Tenant, Class: j.Class, Pool: bus.PoolAssemble})
 	if ok {

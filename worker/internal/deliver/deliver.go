@@ -56,6 +56,7 @@ type Deliverer struct {
 	cfg    Config
 	blob   Blob
 	commit Committer
+	going  func(ctx context.Context, object string) (bool, error)
 	random io.Reader
 	log    *slog.Logger
 }
@@ -64,13 +65,15 @@ type Deliverer struct {
 type Deps struct {
 	Blob   Blob
 	Commit Committer
+	// Going reports whether an object is about to be deleted.
+	Going  func(ctx context.Context, object string) (bool, error)
 	Random io.Reader // for object keys that nobody used before; safe for concurrent use
 	Log    *slog.Logger
 }
 
 // New returns a Deliverer.
 func New(cfg Config, deps Deps) *Deliverer {
-	return &Deliverer{cfg: cfg, blob: deps.Blob, commit: deps.Commit, random: deps.Random, log: deps.Log}
+	return &Deliverer{cfg: cfg, blob: deps.Blob, commit: deps.Commit, going: deps.Going, random: deps.Random, log: deps.Log}
 }
 
 // Task is one segment of a bundle.
@@ -212,7 +215,8 @@ func (d *Deliverer) keep(ctx context.Context, t Task, s Speech) (store.Rendition
 
 // put stores the WAV of r and returns the suffix of its object's name. Objects
 // never change: if another worker stored other audio for the same rendition and
-// died before it committed, or what it stored is damaged, ours goes beside it.
+// died before it committed, or what it stored is damaged or about to be deleted,
+// ours goes beside it.
 func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum [sha256.Size]byte) (suffix string, err error) {
 	err = d.waiting(ctx, func() error {
 		suffix = ""
@@ -221,8 +225,8 @@ func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum
 		if err != nil || !info.Existed {
 			return err
 		}
-		same, err := d.holds(ctx, info, sum)
-		if err != nil || same {
+		usable, err := d.usable(ctx, info, sum)
+		if err != nil || usable {
 			return err
 		}
 		if suffix, err = job.NewToken("-", d.random); err != nil {
@@ -233,6 +237,18 @@ func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum
 		return err
 	})
 	return suffix, err
+}
+
+// usable reports whether a row may name the object of info for audio with the
+// digest sum. What nobody is about to delete when it was read, nobody deletes
+// before our row is there: see docs/retention.md.
+func (d *Deliverer) usable(ctx context.Context, info blob.Info, sum [sha256.Size]byte) (bool, error) {
+	same, err := d.holds(ctx, info, sum)
+	if err != nil || !same {
+		return false, err
+	}
+	going, err := d.going(ctx, info.Key)
+	return !going, err
 }
 
 // holds reports whether the object of info has the digest sum.

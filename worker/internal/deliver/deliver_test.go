@@ -75,6 +75,7 @@ type bench struct {
 	events []string // in the order in which they happened
 	ledger *ledger
 	bucket *bucket
+	going  string // an object that is about to be deleted
 }
 
 func newBench(t *testing.T) *bench {
@@ -84,7 +85,10 @@ func newBench(t *testing.T) *bench {
 	b.bucket = &bucket{Store: testkit.S3(t), events: &b.events}
 	cfg := deliver.Config{Hold: 150 * time.Millisecond, Attempts: 3, Delay: time.Second}
 	require.NoError(t, cfg.Validate())
-	b.Deliverer = deliver.New(cfg, deliver.Deps{Blob: b.bucket, Commit: b.ledger, Random: rand.Reader, Log: testkit.Log(t)})
+	b.Deliverer = deliver.New(cfg, deliver.Deps{
+		Blob: b.bucket, Commit: b.ledger, Random: rand.Reader, Log: testkit.Log(t),
+		Going: func(_ context.Context, object string) (bool, error) { return object == b.going, nil },
+	})
 	return b
 }
 
@@ -140,6 +144,16 @@ func TestTheSameAudioAgainIsTheSameObject(t *testing.T) {
 		require.NoError(t, b.Speech(t.Context(), b.task(t, 1), speech(100)))
 	}
 	require.Equal(t, objectKey(b.ledger.got[0]), objectKey(b.ledger.got[1]))
+}
+
+func TestAnObjectThatIsAboutToGoIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	require.NoError(t, b.Speech(t.Context(), b.task(t, 1), speech(100)))
+	b.going = objectKey(b.ledger.got[0])
+	require.NoError(t, b.Speech(t.Context(), b.task(t, 1), speech(100)))
+	require.NotEqual(t, b.going, objectKey(b.ledger.got[1]))
+	require.Equal(t, wav.Encode(22050, speech(100).Audio.Samples), b.stored(t, objectKey(b.ledger.got[1])))
 }
 
 func TestOtherAudioGoesBesideAndNothingChanges(t *testing.T) {

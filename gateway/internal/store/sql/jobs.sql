@@ -1,14 +1,19 @@
--- name: CancelledEarly
-select exists (select 1 from cancellations where job_id = $1);
+-- name: FateOf
+-- What is known of a job without a row.
+select exists (select from cancellations where job_id = $1), exists (select from tombstones where job_id = $1);
 
 -- name: JobVersions
 select id, version, finished_at is not null from jobs where id = any ($1::text[])
 union all
 select c.job_id, 0, true from cancellations c
-where c.job_id = any ($1::text[]) and not exists (select 1 from jobs j where j.id = c.job_id);
+where c.job_id = any ($1::text[]) and not exists (select 1 from jobs j where j.id = c.job_id)
+union all
+select d.job_id, 0, true from tombstones d
+where d.job_id = any ($1::text[]) and not exists (select 1 from cancellations c where c.job_id = d.job_id);
 
--- name: JobExists
-select exists (select 1 from jobs where id = $1);
+-- name: JobArrived
+-- Whether the scheduler has, or had, the job.
+select exists (select 1 from jobs where id = $1) or exists (select 1 from tombstones where job_id = $1);
 
 -- name: ListJobs
 select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.language,

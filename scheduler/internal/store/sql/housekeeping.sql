@@ -20,12 +20,6 @@ where job_id in (select c.job_id from cancellations c join jobs j on j.id = c.jo
                  where j.finished_at < now() - make_interval(secs => $1)
                  limit $2);
 
--- name: DeleteDeliveries
-delete from deliveries
-where id in (select id from deliveries
-             where state = 'delivered' and delivered_at < now() - make_interval(secs => $1)
-             order by delivered_at limit $2);
-
 -- name: DeleteFinishedOutbox
 -- What was due of a job that ended otherwise is due no more.
 delete from outbox
@@ -43,3 +37,16 @@ limit $2;
 
 -- name: DeleteUploads
 delete from uploads where id = any ($1::text[]);
+
+-- name: DeleteTombstones
+delete from tombstones
+where job_id in (select job_id from tombstones
+                 where created_at < now() - make_interval(secs => $1)
+                 order by created_at limit $2);
+
+-- name: DeleteGarbage
+-- What is gone for so long that nobody makes a row of its name any more.
+delete from garbage
+where object_key in (select object_key from garbage
+                     where gone_at < now() - make_interval(secs => $1)
+                     order by gone_at limit $2);

@@ -2,7 +2,7 @@
 select lock_arrivals($1::text[]);
 
 -- name: InsertJobs
--- A job whose cancel came first is stored cancelled; one that is there already is left alone.
+-- A job whose cancel came first is stored cancelled; one that is there already, or was deleted, is left alone.
 insert into jobs (id, tenant_id, class, priority, deadline, state, spec, labels, on_failure, language,
                   source_key, source_etag, request_id, traceparent, tracestate, accepted_at, finished_at)
 select i.id, i.tenant_id, i.class, i.priority, i.deadline,
@@ -15,6 +15,7 @@ from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6
          as i (id, tenant_id, class, priority, deadline, spec, labels, on_failure,
                language, source_key, source_etag, request_id, traceparent, tracestate, accepted_at)
          left join cancellations c on c.job_id = i.id and c.tenant_id = i.tenant_id
+where not exists (select from tombstones d where d.job_id = i.id and d.tenant_id = i.tenant_id)
 order by i.id
 on conflict (id) do nothing
 returning id, state, version;
@@ -31,6 +32,7 @@ insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, fi
 select $1::text, $2::text, 'bulk', case when cancelled then 'cancelled' else 'failed' end, '{}', 'fail', $3::timestamptz,
        clock_timestamp(), case when not cancelled then 'internal' end, case when not cancelled then $4::text end
 from (select exists (select 1 from cancellations where job_id = $1::text and tenant_id = $2::text)) as c (cancelled)
+where not exists (select from tombstones where job_id = $1::text and tenant_id = $2::text)
 on conflict (id) do nothing
 returning id, state, version;
 

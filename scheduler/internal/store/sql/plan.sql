@@ -62,8 +62,18 @@ delete from blocks where job = (select num from jobs where id = $1);
 select name, pool, language, engine, sample_rate, is_default from voices order by name;
 
 -- name: RenditionsOf
--- Audio that need not be made again.
-select key, samples::double precision / sample_rate from renditions where key = any ($1::bytea[]);
+-- Audio that need not be made again, noted as used today: it stays while a job that
+-- was accepted today or before is open. One that is evicted at this moment is not there.
+with old as materialized (
+    select key from renditions where key = any ($1::bytea[]) and used_on < (now() at time zone 'utc')::date
+    order by key for no key update),
+touched as (
+    update renditions r set used_on = (now() at time zone 'utc')::date from old where r.key = old.key
+    returning r.key, samples, sample_rate)
+select key, samples::double precision / sample_rate from renditions
+where key = any ($1::bytea[]) and used_on >= (now() at time zone 'utc')::date
+union all
+select key, samples::double precision / sample_rate from touched;
 
 -- name: FencePlans
 -- The jobs that are still planned under these attempts; they stay so until the transaction ends.
@@ -101,8 +111,9 @@ select q.job, q.pool, q.seconds, j.paused_at is not null
 from unnest($1::bigint[], $2::text[], $3::real[]) as q (job, pool, seconds) join jobs j on j.num = q.job;
 
 -- name: QueueJobs
+-- The text is in the blocks from now on, and no more in the request.
 update jobs j
-set state = 'queued', version = j.version + 1, title = p.title, language = p.language,
+set spec = j.spec #- '{input,text}' #- '{input,segments}', state = 'queued', version = j.version + 1, title = p.title, language = p.language,
     segments_total = p.segments, chapters_total = p.chapters, characters = p.characters,
     predicted_seconds = p.predicted, plan_digest = p.digest,
     segments_reused = p.reused, done_seconds = p.done, audio_seconds = p.audio, reused_seconds = p.audio

@@ -52,13 +52,25 @@ from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[]
 order by r.key;
 
 -- name: AddMissingRenditions
--- The first of a key stays.
-insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
-select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
-from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
-    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks) join tenants t on t.id = r.tenant
-order by r.key
-on conflict (key) do nothing;
+-- The first of a key stays. The object of another that has a name of its own goes.
+with r as materialized (
+    select * from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
+        as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)),
+added as (
+    insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
+    select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
+    from r join tenants t on t.id = r.tenant
+    order by r.key
+    on conflict (key) do nothing
+    returning key, suffix)
+select drop_object(rendition_object(r.tenant, r.key, r.suffix))
+from r
+where not exists (select from added a where a.key = r.key and a.suffix = r.suffix)
+  and not exists (select from renditions o where o.key = r.key and o.suffix = r.suffix);
+
+-- name: IsDiscarded
+-- Whether an object is about to go, or is gone since a short time.
+select exists (select from garbage where object_key = $1);
 
 -- name: Settle
 -- What became of segments, all in one: their bits go, what comes again and what

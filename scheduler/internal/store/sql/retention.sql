@@ -1,0 +1,130 @@
+-- What is kept for a time. Each statement takes the numbers of some tenants ($1), what
+-- is kept by default in seconds ($2; 0 is without end) and how many rows of jobs,
+-- deliveries or renditions go at most ($3). What it looks at does not grow with what
+-- is kept.
+
+-- name: TenantsAfter
+select num from tenants where num > $1 order by num limit $2;
+
+-- name: ForgetTexts
+select count(forget_text(o.num)) from (
+    select j.num
+    from unnest($1::int[]) as n (num)
+             cross join lateral (select id, coalesce(keep_text, make_interval(secs => $2)) as keep from tenants where num = n.num offset 0) t
+             cross join lateral (
+        select num from jobs
+        where tenant_id = t.id and kept = any (array[1, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+        limit $3
+        for no key update skip locked) j
+    limit $3) o;
+
+-- name: ForgetAudio
+select count(forget_audio(o.num)) from (
+    select j.num
+    from unnest($1::int[]) as n (num)
+             cross join lateral (select id, coalesce(keep_audio, make_interval(secs => $2)) as keep from tenants where num = n.num offset 0) t
+             cross join lateral (
+        select num from jobs
+        where tenant_id = t.id and kept = any (array[2, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+        limit $3
+        for no key update skip locked) j
+    limit $3) o;
+
+-- name: ForgetJobs
+select count(forget_job(o.num)) from (
+    select j.num
+    from unnest($1::int[]) as n (num)
+             cross join lateral (select id, coalesce(keep_jobs, make_interval(secs => $2)) as keep from tenants where num = n.num offset 0) t
+             cross join lateral (
+        select num from jobs
+        where tenant_id = t.id and kept = any (array[0, 1, 2, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+        limit $3
+        for update skip locked) j
+    limit $3) o;
+
+-- name: ForgetDeliveries
+with gone as (
+    delete from deliveries d
+    using (
+        select o.id
+        from unnest($1::int[]) as n (num)
+                 cross join lateral (select id, coalesce(keep_deliveries, make_interval(secs => $2)) as keep from tenants where num = n.num offset 0) t
+                 cross join lateral (
+            select id from deliveries
+            where tenant_id = t.id and state <> 'pending' and created_at < now() - t.keep and t.keep > '0'
+            order by created_at limit $3) o
+        limit $3) o
+    where d.id = o.id
+    returning 1)
+select count(*) from gone;
+
+-- name: EvictRenditions
+-- Those that no plan counted on for so long, and none of an open job does. The day
+-- stands twice: a plan may touch one meanwhile, and then it stays.
+with gone as (
+    delete from renditions r
+    using (
+        select o.key
+        from unnest($1::int[]) as n (num)
+                 cross join lateral (select id, num, coalesce(keep_renditions, make_interval(secs => $2)) as keep from tenants where num = n.num offset 0) t
+                 left join lateral (select accepted_at from jobs where tenant_id = t.id and finished_at is null order by accepted_at limit 1) oldest on true
+                 cross join lateral (
+            select key from renditions
+            where tenant = t.num and t.keep > '0'
+              and used_on < least((now() - t.keep) at time zone 'utc', now() at time zone 'utc', oldest.accepted_at at time zone 'utc')::date
+            order by used_on limit $3) o
+        limit $3) o
+    where r.key = o.key and r.used_on < (now() at time zone 'utc')::date
+    returning 1)
+select count(*) from gone;
+
+-- name: EvictSurplus
+-- The same for what a tenant has beyond its bytes ($2 by default), whatever its age:
+-- what was not used for longest goes first, and nothing that was used today.
+with gone as (
+    delete from renditions r
+    using (
+        select o.key
+        from unnest($1::int[]) as n (num)
+                 cross join lateral (select id, num, coalesce(keep_rendition_bytes, $2::bigint) as most from tenants where num = n.num offset 0) t
+                 cross join lateral (select renditions - t.most as surplus from stored where tenant = t.num and t.most > 0 and renditions > t.most offset 0) s
+                 left join lateral (select accepted_at from jobs where tenant_id = t.id and finished_at is null order by accepted_at limit 1) oldest on true
+                 cross join lateral (
+            select key, sum(bytes) over (order by used_on, key rows between unbounded preceding and current row) - bytes as before
+            from (select key, bytes, used_on from renditions
+                  where tenant = t.num and used_on < least(now() at time zone 'utc', oldest.accepted_at at time zone 'utc')::date
+                  order by used_on limit $3) old) o
+        where o.before < s.surplus
+        limit $3) o
+    where r.key = o.key and r.used_on < (now() at time zone 'utc')::date
+    returning 1)
+select count(*) from gone;
+
+-- name: SumStored
+-- Adds what changed to the sums, at most $1 rows of it.
+with changes as (
+    delete from stored_changes where ctid = any (array(select ctid from stored_changes limit $1))
+    returning tenant, renditions, artifacts)
+insert into stored as s (tenant, renditions, artifacts)
+select tenant, sum(renditions), sum(artifacts) from changes group by tenant order by tenant
+on conflict (tenant) do update set renditions = s.renditions + excluded.renditions, artifacts = s.artifacts + excluded.artifacts;
+
+-- name: Garbage
+select object_key, object_named(object_key), created_at from garbage
+where gone_at is null and created_at < clock_timestamp() - make_interval(secs => $1)
+order by created_at limit $2;
+
+-- name: ForgetGarbage
+-- Names of objects that a row names after all.
+delete from garbage where object_key = any ($1::text[]);
+
+-- name: GarbageGone
+update garbage set gone_at = clock_timestamp() where object_key = any ($1::text[]);
+
+-- name: Orphans
+-- Which of these no row names, and nobody is about to delete.
+select k from unnest($1::text[]) as k
+where not object_named(k) and not exists (select from garbage where object_key = k);
+
+-- name: DropOrphans
+select count(drop_object(k)) from unnest($1::text[]) as k where not object_named(k);
