@@ -456,7 +456,8 @@ func (w *world) round(t *rapid.T) {
 
 func (w *world) state(t *rapid.T) (text string) {
 	require.NoError(t, w.DB.QueryRow(w.ctx, `select string_agg(format('%s %s %s/%s', id, state, segments_done + segments_reused + segments_failed, segments_total), '; ') || ' out: ' ||
-		coalesce((select string_agg(o::text, ' ') from outstanding o), '') || ' due: ' || coalesce((select string_agg(x::text, ' ') from outbox x), '') from jobs`).Scan(&text))
+		coalesce((select string_agg(o::text, ' ') from outstanding o), '') || ' due: ' || coalesce((select string_agg(x::text, ' ') from outbox x), '') ||
+		' again: ' || coalesce((select string_agg(r::text, ' ') from retries r), '') || ' queued: ' || coalesce((select string_agg(q::text, ' ') from queues q), '') from jobs`).Scan(&text))
 	return text
 }
 

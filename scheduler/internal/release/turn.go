@@ -92,13 +92,14 @@ func (l *loop) takeRetry(ctx context.Context, p *plan, e *entry) error {
 			return err
 		}
 	}
-	if l.speaking[r.Key] > 0 || got[id] == nil {
+	name := store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}
+	if l.out[name] != nil || l.speaking[r.Key] > 0 || got[id] == nil { // a bundle that it stood first in may be out still
 		l.turns.declined(e)
 		l.remove(e) // the scan finds it again
 		return nil
 	}
 	b := &bundle{
-		BundleID: store.BundleID{Job: r.Num, N: r.N, Attempt: r.Attempts + 1}, owner: e.owner, pool: e.pool, solo: r.Solo, spared: r.Spared, block: got[id],
+		BundleID: name, owner: e.owner, pool: e.pool, solo: r.Solo, spared: r.Spared, block: got[id],
 		left: 1 << ((r.N - 1) % bus.BlockSegments), keys: map[int][32]byte{},
 	}
 	b.fill(got[id])
