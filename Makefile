@@ -133,6 +133,10 @@ torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cut
 disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root): no job succeeds with a file that was cut
 	VOICEMILL_DISKFULL_ROUNDS=20 go test -count=1 -v -timeout=60m ./e2e/diskfull
 
+.PHONY: keep
+keep: setup-test ## Delete at random, let time pass and kill everything while 10,000 jobs run: the bucket holds what rows name, and nothing else
+	VOICEMILL_KEEP_JOBS=$(or $(JOBS),10000) go test -count=1 -v -timeout=60m ./e2e/keep
+
 .PHONY: start-apart
 start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
 	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart

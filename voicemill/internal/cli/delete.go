@@ -3,10 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
 
@@ -17,29 +17,34 @@ type DeleteCommand struct {
 	Database `embed:""`
 }
 
-// Run deletes the jobs, whatever their states, and says so of each. The first that
-// there is not ends it.
+// Run deletes the jobs, whatever their states, and says so of each. Those that there
+// are not it names at the end.
 func (c *DeleteCommand) Run(ctx context.Context, con *console.Console) error {
 	db, err := c.open(ctx, con)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	var missing []string
 	for _, id := range c.IDs {
-		if err := c.delete(ctx, con, db, id); err != nil {
-			return err
+		switch err := gateway.DeleteJob(ctx, db, c.Tenant, id); {
+		case err == nil:
+			if err := tellDeleted(con, id); err != nil {
+				return err
+			}
+		case job.KindOf(err) == job.NotFound:
+			missing = append(missing, string(id))
+		default:
+			return ownFault(err)
 		}
+	}
+	if len(missing) > 0 {
+		return &ExitError{Code: ExitRefused, Err: fmt.Errorf("tenant %s has not: %s", c.Tenant, strings.Join(missing, ", "))}
 	}
 	return nil
 }
 
-func (c *DeleteCommand) delete(ctx context.Context, con *console.Console, db *pg.Pool, id job.ID) error {
-	switch err := gateway.DeleteJob(ctx, db, c.Tenant, id); {
-	case err != nil && job.KindOf(err) == job.NotFound:
-		return &ExitError{Code: ExitRefused, Err: fmt.Errorf("tenant %s has no job %s", c.Tenant, id)}
-	case err != nil:
-		return ownFault(err)
-	}
+func tellDeleted(con *console.Console, id job.ID) error {
 	if con.JSON {
 		return con.Document(map[string]any{"id": id, "deleted": true})
 	}
