@@ -145,6 +145,10 @@ start-apart: setup-test ## Start everything apart 20 times, all at once on empty
 bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (BOOKS=n, BOOK=file.epub)
 	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book
 
+.PHONY: callbacks-load
+callbacks-load: setup-test ## Send 100 callbacks a second to 200 hosts, 20 of them dead, and 10,000 to hosts that refuse one in ten
+	cd scheduler && VOICEMILL_CALLBACKS_FULL=1 go test -count=1 -v -timeout=30m -run='DeadHostsAmong|OrderHolds' ./internal/callback
+
 .PHONY: model
 model: setup-test ## Thousands of random histories and commands over real Postgres and NATS, and a cancel and each command against all that they can meet
 	cd scheduler && VOICEMILL_MODEL_RUNS=$(or $(RUNS),3000) go test -count=1 -v -timeout=60m -run='WhateverHappensEverySegment|ACancelThatMeets|ACommandThatMeets' ./internal/release

@@ -128,6 +128,7 @@ type flight struct {
 	tenants map[job.Tenant]int
 	total   int
 	landed  chan landing
+	freed   bool // what an older version left held
 }
 
 // landing is the end of an attempt.
@@ -176,6 +177,12 @@ func (d *Dispatcher) round(ctx, work context.Context, f *flight) (more bool, err
 	room := d.cfg.Concurrency - f.total
 	if room == 0 {
 		return false, nil
+	}
+	if !f.freed {
+		if err := d.leased.FreeDeliveries(ctx); err != nil {
+			return false, fmt.Errorf("free callbacks that were held: %w", err)
+		}
+		f.freed = true
 	}
 	due, err := d.leased.ClaimDeliveries(ctx, room, d.cfg.Lease, f.hosts.busy(time.Now()), f.sated(d.cfg.PerTenant))
 	if err != nil {

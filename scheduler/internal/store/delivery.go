@@ -44,6 +44,12 @@ func (s *Leased) ClaimDeliveries(
 	})
 }
 
+// FreeDeliveries lets go what a scheduler of an older version left held.
+func (s *Leased) FreeDeliveries(ctx context.Context) error {
+	_, err := s.exec(ctx, "FreeDeliveries")
+	return err
+}
+
 // PostponeDelivery gives a claimed delivery back, due again after wait.
 func (s *Leased) PostponeDelivery(ctx context.Context, id string, wait time.Duration) error {
 	_, err := s.exec(ctx, "PostponeDelivery", id, wait.Seconds())
@@ -70,16 +76,19 @@ type Attempt struct {
 	Wait     time.Duration
 }
 
-// SettleDelivery records an attempt and moves its delivery on. An attempt that
-// was recorded already changes nothing.
+// SettleDelivery records an attempt, moves its delivery on and lets the next event
+// of the job go, or holds it for a minute. An attempt that was recorded already
+// changes nothing.
 func (s *Leased) SettleDelivery(ctx context.Context, id string, a Attempt) error {
 	var status *int
 	if a.Status != 0 {
 		status = &a.Status
 	}
 	b := s.batch()
+	b.Queue(s.q.Get("LockDelivery"), id)
 	b.Queue(s.q.Get("SettleDelivery"), id, a.N, a.State, status, orNull(a.Error), a.Wait.Seconds())
 	b.Queue(s.q.Get("RecordAttempt"), id, a.N, status, orNull(a.Error), a.Duration.Milliseconds())
+	b.Queue(s.q.Get("FreeNextDelivery"), id)
 	return s.send(ctx, b)
 }
 

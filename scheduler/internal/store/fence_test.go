@@ -57,6 +57,8 @@ func newTerm(t *testing.T) *term {
 	} {
 		b.Exec(t, sql, b.queued)
 	}
+	b.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload, held, next_attempt_at)
+		values ('dlv_3', 'default', $1, 'job.cancelled', 'https://example.org', '', true, 'infinity')`, b.planning)
 	b.Exec(t, `insert into stored_changes (tenant, renditions) select num, 2 from tenants`)
 	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256, used_on) select sha256('old'), num, 1, 1, 1, sha256(''), '2000-01-01' from tenants`)
 	var err error
@@ -87,6 +89,7 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			_, err := s.ClaimDeliveries(ctx, 9, time.Minute, nil, nil)
 			return err
 		},
+		"FreeDeliveries": func(ctx context.Context, s *store.Leased) error { return s.FreeDeliveries(ctx) },
 		"PostponeDelivery": func(ctx context.Context, s *store.Leased) error {
 			return s.PostponeDelivery(ctx, b.delivery, time.Minute)
 		},
@@ -165,7 +168,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	b.Exec(t, `insert into cancellations (job_id, tenant_id) values ($1, 'default')`, b.accepted)
 	before = b.Digest(t)
 	for _, name := range []string{ // those that need no other to have been before
-		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SavePayload", "SettleDelivery", "DeleteOld", "DeleteUploads",
+		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SettleDelivery", "FreeDeliveries", "SavePayload", "DeleteOld", "DeleteUploads",
 		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds", "Expire", "SumStored", "DropOrphans", "GarbageGone", "ForgetGarbage",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)
