@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"strconv"
+
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
@@ -30,6 +32,8 @@ type metrics struct {
 	callbacks     telemetry.CounterVec
 	callbacksLost telemetry.CounterVec
 	step          telemetry.Histogram
+	told          telemetry.CounterVec
+	off           telemetry.HistogramVec
 }
 
 func newMetrics(r *telemetry.Registry) *metrics {
@@ -52,6 +56,9 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
 		step:          r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
+		told:          r.CounterVec("voicemill_scheduler_estimates_total", "Jobs that ended, by whether it was within the first interval that was said of them.", "class", "covered"),
+		off: r.HistogramVec("voicemill_scheduler_estimate_off_ratio", "By how much longer jobs took than was first said, of what they took; below zero, faster.",
+			[]float64{-1, -0.5, -0.25, -0.1, 0, 0.1, 0.25, 0.5, 1}, "class"),
 	}
 	m.begin()
 	return m
@@ -69,6 +76,12 @@ func (m *metrics) begin() {
 	}
 	for _, kind := range []string{render, reuse} {
 		m.planSegments.With(kind)
+	}
+	for _, class := range classes() {
+		m.off.With(string(class))
+		for _, covered := range []bool{false, true} {
+			m.told.With(string(class), strconv.FormatBool(covered))
+		}
 	}
 	for _, outcome := range []string{callback.Delivered, callback.Retrying, callback.Failed} {
 		m.callbacks.With(outcome)
@@ -119,6 +132,11 @@ func (m *metrics) planned(o plan.Outcome) {
 }
 
 func (m *metrics) released(e release.Event) {
+	if t := e.Told; t != nil {
+		m.told.With(string(t.Class), strconv.FormatBool(t.Covered)).Inc()
+		m.off.With(string(t.Class)).Observe(t.Off)
+		return
+	}
 	if e.Step > 0 {
 		m.step.Observe(e.Step.Seconds())
 		return

@@ -41,6 +41,7 @@ type Document struct {
 	Failures   []Failure         `json:"failures,omitempty"` // at most MaxFailures
 	Error      *Error            `json:"error,omitempty"`    // why the job failed
 	Waiting    *Waiting          `json:"waiting,omitempty"`  // what keeps an unfinished job from going on
+	Estimate   *Estimate         `json:"estimate,omitempty"` // what was said first, to be compared with FinishedAt
 	Usage      Usage             `json:"usage"`
 	CreatedAt  Time              `json:"created_at"`
 	StartedAt  *Time             `json:"started_at,omitempty"`
@@ -109,12 +110,30 @@ type Error struct {
 	Detail string `json:"detail"`
 }
 
+// Estimate is when a job was expected to end, at some moment.
+type Estimate struct {
+	At      Time `json:"at"`
+	ETA     Time `json:"eta"`
+	ETALow  Time `json:"eta_low"`
+	ETAHigh Time `json:"eta_high"`
+}
+
+// Why a job waits although engines work.
+const (
+	Paused = "paused" // its owner wants it so
+	Turn   = "turn"   // others are before it
+)
+
 // Waiting says that a pool of engines, which speaks voices of the job, takes no work,
-// or that the job was paused. Nothing is lost and nothing is charged.
+// that the job was paused, or that its turn has not come. Nothing is lost and nothing
+// is charged.
 type Waiting struct {
 	Pool   string `json:"pool"` // empty if the job was paused
 	Since  Time   `json:"since"`
-	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick, gone or paused
+	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick, gone, Paused or Turn
+	// Place is how many jobs of the pool and class end until this one does, itself
+	// included; 0 unless Reason is Turn.
+	Place int `json:"place,omitempty"`
 }
 
 // Usage is what a job has used so far.

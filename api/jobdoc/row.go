@@ -32,11 +32,14 @@ type Row struct {
 	AcceptedAt                                                  time.Time
 	StartedAt, FinishedAt                                       *time.Time
 	Chapters, Artifacts, Failures, Waiting                      []byte
+	ETA, ETALow, ETAHigh                                        *time.Time // as the scheduler foresees it
+	FirstAt, FirstETA, FirstLow, FirstHigh                      *time.Time // what it said first, and when
 }
 
 // Targets returns the addresses to scan one row of [SelectJob] into.
 func (r *Row) Targets() []any {
-	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures, &r.Waiting)
+	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures, &r.Waiting,
+		&r.ETA, &r.ETALow, &r.ETAHigh, &r.FirstAt, &r.FirstETA, &r.FirstLow, &r.FirstHigh)
 }
 
 // SummaryTargets returns the addresses of everything but the lists, for
@@ -84,8 +87,25 @@ func Build(r *Row, now time.Time) (Document, error) {
 		}
 	}
 	d.Progress.Fraction = fraction(r)
-	estimate(&d.Progress, r, now)
+	if r.FirstAt != nil {
+		d.Estimate = &Estimate{At: Time{*r.FirstAt}, ETA: Time{*r.FirstETA}, ETALow: Time{*r.FirstLow}, ETAHigh: Time{*r.FirstHigh}}
+	}
+	switch {
+	case d.State.Final() || d.Waiting != nil && d.Waiting.Reason == Paused:
+	case r.ETA != nil:
+		d.Progress.ETA, d.Progress.ETALow, d.Progress.ETAHigh = latest(*r.ETA, now), latest(*r.ETALow, now), latest(*r.ETAHigh, now)
+	default:
+		estimate(&d.Progress, r, now)
+	}
 	return d, nil
+}
+
+// latest returns what is expected, which is not before now.
+func latest(t, now time.Time) *Time {
+	if t.Before(now) {
+		t = now
+	}
+	return &Time{t}
 }
 
 func timeOf(t *time.Time) *Time {
@@ -108,7 +128,7 @@ func fraction(r *Row) float64 {
 // Below this share of the work the speed seen so far says too little.
 const minFraction = 0.02
 
-// estimate extrapolates from the share done since the job started. The
+// estimate is for a job of which the scheduler has said nothing: it extrapolates from the share done since the job started. The
 // interval narrows as the job goes on: half as long again at the start, a
 // twentieth near the end.
 func estimate(p *Progress, r *Row, now time.Time) {

@@ -25,12 +25,15 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
               from exceptions e where e.job = j.num and e.state = 'failed' order by e.n limit 100) f),
        case when j.finished_at is not null then null
             when j.paused_at is not null then json_build_object('pool', '', 'since', j.paused_at, 'reason', 'paused')
-            else
+            else coalesce(
            (select json_build_object('pool', p.pool, 'since', w.since, 'reason', w.reason)
             from (select pool from queues where job = j.num
                   union select pool from outstanding where job = j.num
                   union select pool from retries where job = j.num) p
                      cross join lateral pool_waiting(p.pool) w
-            order by w.since limit 1) end
-from jobs j
+            order by w.since limit 1),
+           (select json_build_object('pool', e.pool, 'since', j.accepted_at, 'reason', 'turn', 'place', e.place)
+            where e.place is not null and j.state in ('queued', 'running'))) end,
+       e.eta, e.eta_low, e.eta_high, e.first_at, e.first_eta, e.first_low, e.first_high
+from jobs j left join estimates e on e.job = j.num
 where j.id = $1

@@ -47,7 +47,10 @@ func FromDocument(d *jobdoc.Document) *voicemillv1.Job {
 		})
 	}
 	if w := d.Waiting; w != nil {
-		m.Waiting = &voicemillv1.Job_Waiting{Pool: w.Pool, SinceMs: w.Since.UnixMilli(), Reason: w.Reason}
+		m.Waiting = &voicemillv1.Job_Waiting{Pool: w.Pool, SinceMs: w.Since.UnixMilli(), Reason: w.Reason, Place: count(w.Place)}
+	}
+	if e := d.Estimate; e != nil {
+		m.Estimate = &voicemillv1.Job_Estimate{AtMs: e.At.UnixMilli(), EtaMs: e.ETA.UnixMilli(), EtaLowMs: e.ETALow.UnixMilli(), EtaHighMs: e.ETAHigh.UnixMilli()}
 	}
 	return m
 }
@@ -83,7 +86,11 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 		})
 	}
 	if w := m.GetWaiting(); w != nil {
-		d.Waiting = &jobdoc.Waiting{Pool: w.GetPool(), Since: jobdoc.Time{Time: time.UnixMilli(w.GetSinceMs()).UTC()}, Reason: w.GetReason()}
+		d.Waiting = &jobdoc.Waiting{Pool: w.GetPool(), Since: jobdoc.Time{Time: time.UnixMilli(w.GetSinceMs()).UTC()}, Reason: w.GetReason(), Place: int(w.GetPlace())}
+	}
+	if e := m.GetEstimate(); e != nil {
+		at := func(ms int64) jobdoc.Time { return jobdoc.Time{Time: time.UnixMilli(ms).UTC()} }
+		d.Estimate = &jobdoc.Estimate{At: at(e.GetAtMs()), ETA: at(e.GetEtaMs()), ETALow: at(e.GetEtaLowMs()), ETAHigh: at(e.GetEtaHighMs())}
 	}
 	return d
 }

@@ -1037,6 +1037,7 @@ type Job struct {
 	StartedMs     int64                  `protobuf:"varint,16,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
 	FinishedMs    int64                  `protobuf:"varint,17,opt,name=finished_ms,json=finishedMs,proto3" json:"finished_ms,omitempty"`
 	Waiting       *Job_Waiting           `protobuf:"bytes,18,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Estimate      *Job_Estimate          `protobuf:"bytes,19,opt,name=estimate,proto3" json:"estimate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1193,6 +1194,13 @@ func (x *Job) GetFinishedMs() int64 {
 func (x *Job) GetWaiting() *Job_Waiting {
 	if x != nil {
 		return x.Waiting
+	}
+	return nil
+}
+
+func (x *Job) GetEstimate() *Job_Estimate {
+	if x != nil {
+		return x.Estimate
 	}
 	return nil
 }
@@ -2181,6 +2189,7 @@ type Job_Waiting struct {
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Place         uint32                 `protobuf:"varint,4,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2236,6 +2245,82 @@ func (x *Job_Waiting) GetReason() string {
 	return ""
 }
 
+func (x *Job_Waiting) GetPlace() uint32 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
+}
+
+// Estimate is when the job was expected to end, as it was said first.
+type Job_Estimate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtMs          int64                  `protobuf:"varint,1,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	EtaMs         int64                  `protobuf:"varint,2,opt,name=eta_ms,json=etaMs,proto3" json:"eta_ms,omitempty"`
+	EtaLowMs      int64                  `protobuf:"varint,3,opt,name=eta_low_ms,json=etaLowMs,proto3" json:"eta_low_ms,omitempty"`
+	EtaHighMs     int64                  `protobuf:"varint,4,opt,name=eta_high_ms,json=etaHighMs,proto3" json:"eta_high_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job_Estimate) Reset() {
+	*x = Job_Estimate{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job_Estimate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job_Estimate) ProtoMessage() {}
+
+func (x *Job_Estimate) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job_Estimate.ProtoReflect.Descriptor instead.
+func (*Job_Estimate) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 5}
+}
+
+func (x *Job_Estimate) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Job_Estimate) GetEtaMs() int64 {
+	if x != nil {
+		return x.EtaMs
+	}
+	return 0
+}
+
+func (x *Job_Estimate) GetEtaLowMs() int64 {
+	if x != nil {
+		return x.EtaLowMs
+	}
+	return 0
+}
+
+func (x *Job_Estimate) GetEtaHighMs() int64 {
+	if x != nil {
+		return x.EtaHighMs
+	}
+	return 0
+}
+
 type Problem_Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pointer       string                 `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
@@ -2246,7 +2331,7 @@ type Problem_Fault struct {
 
 func (x *Problem_Fault) Reset() {
 	*x = Problem_Fault{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2343,7 @@ func (x *Problem_Fault) String() string {
 func (*Problem_Fault) ProtoMessage() {}
 
 func (x *Problem_Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2464,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rafter_version\x18\x02 \x01(\x04R\fafterVersion\x12\x14\n" +
 	"\x05audio\x18\x03 \x01(\bR\x05audio\x12!\n" +
-	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xe3\v\n" +
+	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xa7\r\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.voicemill.v1.StateR\x05state\x12\x18\n" +
@@ -2403,7 +2488,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"started_ms\x18\x10 \x01(\x03R\tstartedMs\x12\x1f\n" +
 	"\vfinished_ms\x18\x11 \x01(\x03R\n" +
 	"finishedMs\x123\n" +
-	"\awaiting\x18\x12 \x01(\v2\x19.voicemill.v1.Job.WaitingR\awaiting\x1a\xd2\x01\n" +
+	"\awaiting\x18\x12 \x01(\v2\x19.voicemill.v1.Job.WaitingR\awaiting\x126\n" +
+	"\bestimate\x18\x13 \x01(\v2\x1a.voicemill.v1.Job.EstimateR\bestimate\x1a\xd2\x01\n" +
 	"\aChapter\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -2433,11 +2519,18 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\raudio_seconds\x18\x02 \x01(\x01R\faudioSeconds\x12\x1f\n" +
 	"\vgpu_seconds\x18\x03 \x01(\x01R\n" +
 	"gpuSeconds\x12%\n" +
-	"\x0ereused_seconds\x18\x04 \x01(\x01R\rreusedSeconds\x1aP\n" +
+	"\x0ereused_seconds\x18\x04 \x01(\x01R\rreusedSeconds\x1af\n" +
 	"\aWaiting\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x19\n" +
 	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x1a9\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05place\x18\x04 \x01(\rR\x05place\x1at\n" +
+	"\bEstimate\x12\x13\n" +
+	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12\x15\n" +
+	"\x06eta_ms\x18\x02 \x01(\x03R\x05etaMs\x12\x1c\n" +
+	"\n" +
+	"eta_low_ms\x18\x03 \x01(\x03R\betaLowMs\x12\x1e\n" +
+	"\veta_high_ms\x18\x04 \x01(\x03R\tetaHighMs\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x03\n" +
@@ -2520,7 +2613,7 @@ func file_voicemill_v1_frame_proto_rawDescGZIP() []byte {
 }
 
 var file_voicemill_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_voicemill_v1_frame_proto_goTypes = []any{
 	(Class)(0),            // 0: voicemill.v1.Class
 	(OnFailure)(0),        // 1: voicemill.v1.OnFailure
@@ -2550,8 +2643,9 @@ var file_voicemill_v1_frame_proto_goTypes = []any{
 	(*Job_Failure)(nil),   // 25: voicemill.v1.Job.Failure
 	(*Job_Usage)(nil),     // 26: voicemill.v1.Job.Usage
 	(*Job_Waiting)(nil),   // 27: voicemill.v1.Job.Waiting
-	nil,                   // 28: voicemill.v1.Job.LabelsEntry
-	(*Problem_Fault)(nil), // 29: voicemill.v1.Problem.Fault
+	(*Job_Estimate)(nil),  // 28: voicemill.v1.Job.Estimate
+	nil,                   // 29: voicemill.v1.Job.LabelsEntry
+	(*Problem_Fault)(nil), // 30: voicemill.v1.Problem.Fault
 }
 var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	4,  // 0: voicemill.v1.Frame.hello:type_name -> voicemill.v1.Hello
@@ -2577,21 +2671,22 @@ var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	11, // 20: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
 	2,  // 21: voicemill.v1.Job.state:type_name -> voicemill.v1.State
 	0,  // 22: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
-	28, // 23: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
+	29, // 23: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
 	12, // 24: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
 	23, // 25: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
 	24, // 26: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
 	25, // 27: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
 	26, // 28: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
 	27, // 29: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
-	2,  // 30: voicemill.v1.Event.state:type_name -> voicemill.v1.State
-	12, // 31: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
-	29, // 32: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	28, // 30: voicemill.v1.Job.estimate:type_name -> voicemill.v1.Job.Estimate
+	2,  // 31: voicemill.v1.Event.state:type_name -> voicemill.v1.State
+	12, // 32: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
+	30, // 33: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_voicemill_v1_frame_proto_init() }
@@ -2621,7 +2716,7 @@ func file_voicemill_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicemill_v1_frame_proto_rawDesc), len(file_voicemill_v1_frame_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

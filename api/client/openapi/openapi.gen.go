@@ -67,6 +67,7 @@ const (
 	Paused        JobWaitingReason = "paused"
 	Sick          JobWaitingReason = "sick"
 	Starting      JobWaitingReason = "starting"
+	Turn          JobWaitingReason = "turn"
 )
 
 // Valid indicates whether the value is a known member of the JobWaitingReason enum.
@@ -83,6 +84,8 @@ func (e JobWaitingReason) Valid() bool {
 	case Sick:
 		return true
 	case Starting:
+		return true
+	case Turn:
 		return true
 	default:
 		return false
@@ -511,6 +514,21 @@ type Job struct {
 	CreatedAt Time   `json:"created_at"`
 	Error     *Error `json:"error,omitempty"`
 
+	// Estimate The first that was said of when the job would end, to be compared with `finished_at`; five of six such intervals are to hold.
+	Estimate *struct {
+		// At RFC 3339, UTC, milliseconds.
+		At Time `json:"at"`
+
+		// Eta RFC 3339, UTC, milliseconds.
+		Eta Time `json:"eta"`
+
+		// EtaHigh RFC 3339, UTC, milliseconds.
+		EtaHigh Time `json:"eta_high"`
+
+		// EtaLow RFC 3339, UTC, milliseconds.
+		EtaLow Time `json:"eta_low"`
+	} `json:"estimate,omitempty"`
+
 	// Failures The first 100 segments that were given up.
 	Failures *[]struct {
 		Attempts Count  `json:"attempts"`
@@ -540,8 +558,10 @@ type Job struct {
 	Version int64 `json:"version"`
 
 	// Waiting A pool of engines that speaks voices of the job takes no work, or the job was paused, which names no pool. Nothing is
-	// lost or charged: the job goes on when the pool does, or when it is resumed.
+	// lost or charged: the job goes on when the pool does, or when it is resumed. Or the pool works, and the job's turn has
+	// not come (`turn`): `place` is how many jobs of the pool and class are expected to end until this one does, itself included.
 	Waiting *struct {
+		Place  *int             `json:"place,omitempty"`
 		Pool   string           `json:"pool"`
 		Reason JobWaitingReason `json:"reason"`
 

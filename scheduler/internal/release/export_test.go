@@ -36,6 +36,12 @@ func (s *Stepper) Pass() {
 // Settled passes the notes of a worker on.
 func (s *Stepper) Settled(notes []bus.Settled) { s.l.r.Settled(notes) }
 
+// Estimate says when jobs end, now.
+func (s *Stepper) Estimate(ctx context.Context) {
+	s.l.says.next = time.Time{}
+	s.l.estimate(ctx)
+}
+
 // Clocks are the virtual times.
 func (s *Stepper) Clocks() []fair.Clock { return s.l.turns.core.Snapshot() }
 

@@ -29,6 +29,7 @@ type loop struct {
 	unsent      []*bundle  // marked, but the bus did not take them
 	unsentJoins []*joining // the same
 
+	says    estimates      // what is said of jobs
 	changes []store.Change // what commands changed, and was not read anew
 
 	known   bool     // out holds all that is out
@@ -68,7 +69,7 @@ type joining struct {
 }
 
 func newLoop(r *Releaser, s *store.Leased) *loop {
-	l := &loop{r: r, store: s, turns: newTurns(r.cfg)}
+	l := &loop{r: r, store: s, turns: newTurns(r.cfg), says: newEstimates()}
 	l.forget()
 	return l
 }
@@ -123,6 +124,7 @@ func (l *loop) note(n *bus.Settled) {
 	}
 	b.noted |= bit
 	l.turns.settle(b, n.Actual)
+	l.says.flows.ended(b.pool, float64(b.seconds[(n.N-1)%bus.BlockSegments]))
 }
 
 // goes notes a bundle that goes out.
@@ -161,6 +163,7 @@ func (l *loop) leaves(b *bundle, left uint64, charged bool) {
 			case b.noted&bit != 0:
 			case charged:
 				l.turns.settle(b, float64(b.seconds[i]))
+				l.says.flows.ended(b.pool, float64(b.seconds[i]))
 			default:
 				l.turns.settle(b, 0)
 			}

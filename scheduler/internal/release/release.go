@@ -29,6 +29,7 @@ type Event struct {
 	Swept    int           // bundles or joins published again
 	Out      int           // change of what is out
 	Step     time.Duration // of a step that let something out; of all pools together
+	Told     *Told         // how an estimate turned out; nothing else is set
 }
 
 // Releaser is the loop. Create it with [New]; Notice, Hint, Settled and Capacity
@@ -183,5 +184,6 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 	if err = l.publish(ctx); err == nil && let > 0 {
 		l.r.deps.Observe(Event{Step: time.Since(begin)})
 	}
+	l.estimate(ctx)
 	return more, err
 }

@@ -123,6 +123,9 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			}
 			return s.ForgetChanges(ctx, list)
 		},
+		"SaveEstimates": func(ctx context.Context, s *store.Leased) error {
+			return s.SaveEstimates(ctx, []store.Estimate{{Num: b.bundle.Job, ETA: time.Now(), Low: time.Now(), High: time.Now()}})
+		},
 		"SaveSpeeds": func(ctx context.Context, s *store.Leased) error {
 			return s.SaveSpeeds(ctx, []backlog.Speed{{Pool: storetest.Pool, Audio: 10}})
 		},
@@ -169,7 +172,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	before = b.Digest(t)
 	for _, name := range []string{ // those that need no other to have been before
 		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SettleDelivery", "FreeDeliveries", "SavePayload", "DeleteOld", "DeleteUploads",
-		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds", "Expire", "SumStored", "DropOrphans", "GarbageGone", "ForgetGarbage",
+		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds", "SaveEstimates", "Expire", "SumStored", "DropOrphans", "GarbageGone", "ForgetGarbage",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)
 		now := b.Digest(t)

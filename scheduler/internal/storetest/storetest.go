@@ -102,7 +102,7 @@ func (b *Base) Digest(tb testing.TB) (digest string) {
 		union all select 'e' || e::text from exceptions e union all select 'x' || x::text from outbox x union all select 'd' || d::text from deliveries d
 		union all select 'a' || a::text from delivery_attempts a union all select 'v' || v::text from virtual_times v
 		union all select 'g' || g::text from job_changes g union all select 's' || s::text from redos s union all select 'p' || p::text from pool_speeds p
-		union all select 'n' || n::text from cancellations n union all select 'u' || u::text from uploads u
+		union all select 't' || t::text from estimates t union all select 'n' || n::text from cancellations n union all select 'u' || u::text from uploads u
 		union all select 'k' || k::text from garbage k union all select 'z' || z::text from stored z union all select 't' || t::text from tombstones t) as l (line)`, nil, &digest)
 	return digest
 }

@@ -69,6 +69,9 @@ func writeStatus(out io.Writer, d jobdoc.Document, now time.Time) error {
 	if d.Error != nil {
 		row("error", "%s (%s)", progress.Clean(d.Error.Detail), d.Error.Kind)
 	}
+	if w := d.Waiting; w != nil {
+		row("waiting", "%s", waiting(w))
+	}
 	row("class", "%s", d.Class)
 	if d.Language != "" {
 		row("language", "%s", progress.Clean(d.Language))
@@ -94,6 +97,17 @@ func writeStatus(out io.Writer, d jobdoc.Document, now time.Time) error {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return writeParts(out, d)
+}
+
+// waiting says for what a job waits.
+func waiting(w *jobdoc.Waiting) string {
+	switch w.Reason {
+	case jobdoc.Paused:
+		return "paused since " + moment(w.Since)
+	case jobdoc.Turn:
+		return fmt.Sprintf("for its turn in pool %s, place %d", progress.Clean(w.Pool), w.Place)
+	}
+	return fmt.Sprintf("for pool %s: %s since %s", progress.Clean(w.Pool), progress.Clean(w.Reason), moment(w.Since))
 }
 
 // writeParts writes the tables of chapters, files and failures that there are.
