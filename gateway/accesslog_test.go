@@ -72,13 +72,13 @@ func TestTheAccessLogTellsTheStagesOfARequest(t *testing.T) {
 	lines := w.logged()
 	for request, want := range map[string][]string{
 		"unknown-key": {"auth", "loop", "queue", "work"},
-		"known-key":   nil, // answered on the loop
-		"submit":      {"commit", "loop"},
+		"known-key":   {"loop", "work"},
+		"submit":      {"commit", "loop", "work"},
 		"prefer":      {"commit", "hold", "loop", "queue", "work"},
 		"idempotent":  {"commit", "loop", "queue", "work"},
 		"list":        {"loop", "queue", "work"},
 		"status":      {"loop", "queue", "work"},
-		"kept":        nil,
+		"kept":        nil, // answered on the loop
 		"poll":        {"hold", "loop", "queue", "work"},
 		"batch":       {"loop", "send", "work"},
 		"events":      {"loop", "queue", "send", "work"},

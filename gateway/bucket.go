@@ -6,8 +6,9 @@ import (
 	"io"
 	"time"
 
-	"github.com/voicemill/voicemill/gateway/internal/api"
 	"github.com/voicemill/voicemill/gateway/internal/circuit"
+	"github.com/voicemill/voicemill/gateway/internal/operation"
+	"github.com/voicemill/voicemill/gateway/internal/problem"
 	"github.com/voicemill/voicemill/platform/blob"
 )
 
@@ -24,10 +25,10 @@ func newBucket(s *blob.Store) *bucket {
 
 const statTimeout = 4 * time.Second
 
-// Stat implements [api.Bucket].
-func (b *bucket) Stat(ctx context.Context, key string) (api.Object, error) {
+// Stat implements [operation.Bucket].
+func (b *bucket) Stat(ctx context.Context, key string) (operation.Object, error) {
 	if err := b.breaker.Allow(time.Now()); err != nil {
-		return api.Object{}, err
+		return operation.Object{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, statTimeout)
 	defer cancel()
@@ -35,7 +36,7 @@ func (b *bucket) Stat(ctx context.Context, key string) (api.Object, error) {
 	if ctx.Err() == nil {
 		b.breaker.Done(time.Now(), err)
 	}
-	return api.Object{Size: info.Size, ETag: info.ETag}, err
+	return operation.Object{Size: info.Size, ETag: info.ETag}, err
 }
 
 // Open implements [playback.Bucket]. Reading is bounded by progress, not by time.
@@ -50,21 +51,21 @@ func (b *bucket) Open(ctx context.Context, key string, offset int64) (io.ReadClo
 	return body, info.Size, err
 }
 
-// PresignGet implements [api.Bucket]. It asks nobody.
+// PresignGet implements [operation.Bucket]. It asks nobody.
 func (b *bucket) PresignGet(ctx context.Context, key string, expiry time.Duration, filename string) (string, error) {
 	return b.store.PresignGet(ctx, key, expiry, filename)
 }
 
-// PresignPut implements [api.Bucket]. It asks nobody.
+// PresignPut implements [operation.Bucket]. It asks nobody.
 func (b *bucket) PresignPut(ctx context.Context, key string, expiry time.Duration, media string, size int64) (string, map[string]string, error) {
 	return b.store.PresignPut(ctx, key, expiry, media, size)
 }
 
-// Put implements [api.Bucket]. It takes as long as r, and ends when the bucket
+// Put implements [operation.Bucket]. It takes as long as r, and ends when the bucket
 // takes nothing for a while.
-func (b *bucket) Put(ctx context.Context, key, media string, r io.Reader, size int64) (api.Object, bool, error) {
+func (b *bucket) Put(ctx context.Context, key, media string, r io.Reader, size int64) (operation.Object, bool, error) {
 	if err := b.breaker.Allow(time.Now()); err != nil {
-		return api.Object{}, false, err
+		return operation.Object{}, false, err
 	}
 	opts := blob.PutOptions{ContentType: media, IfAbsent: true, Slow: true}
 	var info blob.Info
@@ -75,10 +76,10 @@ func (b *bucket) Put(ctx context.Context, key, media string, r io.Reader, size i
 		info, err = b.store.Put(ctx, key, r, size, opts)
 	}
 	b.done(ctx, err)
-	return api.Object{Size: info.Size, ETag: info.ETag}, info.Existed, err
+	return operation.Object{Size: info.Size, ETag: info.ETag}, info.Existed, err
 }
 
-// Get implements [api.Bucket]. It begins in bounded time.
+// Get implements [operation.Bucket]. It begins in bounded time.
 func (b *bucket) Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {
 	if err := b.breaker.Allow(time.Now()); err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func (b *bucket) Get(ctx context.Context, key, etag string, offset, length int64
 // done tells the breaker how the bucket did. A client that breaks off says
 // nothing of that.
 func (b *bucket) done(ctx context.Context, err error) {
-	if _, client := errors.AsType[*api.BodyError](err); client || ctx.Err() != nil {
+	if _, client := errors.AsType[*problem.Error](err); client || ctx.Err() != nil {
 		return
 	}
 	b.breaker.Done(time.Now(), err)

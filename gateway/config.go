@@ -5,15 +5,17 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/accesslog"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
-	"github.com/voicemill/voicemill/gateway/internal/carrier"
 	"github.com/voicemill/voicemill/gateway/internal/documents"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/operation"
+	"github.com/voicemill/voicemill/gateway/internal/session"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/gateway/internal/web"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -68,34 +70,42 @@ type Config struct {
 
 // DefaultConfig returns the same defaults as the tags.
 func DefaultConfig() Config {
-	limits, use := api.DefaultConfig().Limits, limit.DefaultConfig()
+	limits, use := operation.DefaultConfig().Limits, limit.DefaultConfig()
 	return Config{
 		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
-		MaxWait: api.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
+		MaxWait: operation.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
 		Bounds: defaultBounds(), UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
 		KeyRate: use.KeyRequests, TenantRate: use.TenantRequests, KeyText: use.KeyCharacters, TenantText: use.TenantCharacters,
 		KeyWaits: use.KeyHeld, TenantWaits: use.TenantHeld, KeyConnections: use.KeyConnections, TenantConnections: use.TenantConnections, JWT: defaultJWT(),
-		AccessLog: true, AccessLogRate: carrier.DefaultConfig().LogRate, AccessLogFailures: carrier.DefaultConfig().LogFailures, AccessLogSlow: carrier.DefaultConfig().LogSlow,
+		AccessLog: true, AccessLogRate: accesslog.DefaultConfig().Rate, AccessLogFailures: accesslog.DefaultConfig().Failures, AccessLogSlow: accesslog.DefaultConfig().Slow,
 		DocumentAge: documents.DefaultConfig().MaxAge, DocumentBytes: documents.DefaultConfig().Bytes,
-		Watches: api.DefaultConfig().Watches, KeyWatches: api.DefaultConfig().KeyWatches, Heartbeat: api.DefaultConfig().Heartbeat,
-		Ping: carrier.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
+		Watches: operation.DefaultConfig().Watches, KeyWatches: operation.DefaultConfig().KeyWatches, Heartbeat: operation.DefaultConfig().Heartbeat,
+		Ping: session.DefaultConfig().Ping, FFmpeg: transcode.DefaultConfig().Path, Grace: 20 * time.Second,
 	}
 }
 
-func (c Config) api() api.Config {
-	a := api.DefaultConfig()
-	a.Limits.UploadBytes, a.Limits.UploadExpiry = c.UploadBytes, c.UploadExpiry
-	a.Limits.TextBytes, a.BodyBytes, a.BatchLines = c.Bounds.TextBytes, c.Bounds.BodyBytes, c.Bounds.BatchLines
-	a.Streams = c.Bounds.Streams
-	a.Watches, a.KeyWatches, a.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
-	a.MaxWait, a.CallbackPrivate, a.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
-	a.CallbackPorts = job.CallbackPorts(c.CallbackAllowPorts)
-	return a
+func (c Config) operation() operation.Config {
+	o := operation.DefaultConfig()
+	o.Limits.UploadBytes, o.Limits.UploadExpiry, o.Limits.TextBytes = c.UploadBytes, c.UploadExpiry, c.Bounds.TextBytes
+	o.Streams = c.Bounds.Streams
+	o.Watches, o.KeyWatches, o.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
+	o.MaxWait, o.CallbackPrivate, o.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
+	o.CallbackPorts = job.CallbackPorts(c.CallbackAllowPorts)
+	return o
 }
 
-func (c Config) carrier() carrier.Config {
-	return carrier.Config{Ping: c.Ping, Deflate: c.Deflate, LogRate: c.AccessLogRate, LogFailures: c.AccessLogFailures, LogSlow: c.AccessLogSlow}
+func (c Config) web(policy string) web.Config {
+	return web.Config{
+		Limits: c.operation().Limits, MaxWait: c.MaxWait, BodyBytes: c.Bounds.BodyBytes, BatchLines: c.Bounds.BatchLines,
+		Policy: policy, Origins: c.Origins, Proxies: c.Proxies,
+	}
+}
+
+func (c Config) session() session.Config { return session.Config{Ping: c.Ping, Deflate: c.Deflate} }
+
+func (c Config) access() accesslog.Config {
+	return accesslog.Config{Rate: c.AccessLogRate, Failures: c.AccessLogFailures, Slow: c.AccessLogSlow}
 }
 
 func (c Config) documents() documents.Config {
@@ -141,4 +151,10 @@ func (c Config) watch() watch.Config {
 	w.Waiters = max(w.TenantWaiters, c.MaxConns) + c.Watches
 	w.TenantWaiters = max(w.TenantWaiters, c.Watches)
 	return w
+}
+
+// calls is how many calls may be under way at a time: those that ask Postgres or wait
+// for that, that wait for the intake, and that wait for jobs.
+func (c Config) calls() int {
+	return c.ReadQueue + intake.DefaultConfig().QueueJobs + c.watch().Waiters
 }

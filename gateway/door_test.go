@@ -21,7 +21,7 @@ import (
 	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/gateway"
-	gwapi "github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/web"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -31,7 +31,7 @@ func TestTheContractAndTheRoutesAreTheSame(t *testing.T) {
 	require.NoError(t, err)
 	contract := c.Operations()
 	slices.Sort(contract)
-	routes := gwapi.Routes()
+	routes := web.Routes()
 	slices.Sort(routes)
 	require.Equal(t, contract, routes)
 }
@@ -398,9 +398,9 @@ func TestEveryTypeOfProblemHasAPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.Status)
 	require.Contains(t, string(a.Body), "<h1>Not found</h1>")
 	require.Equal(t, http.StatusNotFound, w.call("GET", "/problems/none", "", "Authorization", "").Status)
-	source, err := os.ReadFile("internal/api/problem.go")
+	source, err := os.ReadFile("internal/problem/slug.go")
 	require.NoError(t, err)
-	slugs := regexp.MustCompile(`slug = "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
+	slugs := regexp.MustCompile(`Slug = "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
 	require.Greater(t, len(slugs), 30)
 	for _, s := range slugs {
 		require.Equal(t, http.StatusOK, w.call("HEAD", "/problems/"+s[1], "", "Authorization", "").Status, s[1])

@@ -212,8 +212,13 @@ func TestFramesMayBeCutAnywhere(t *testing.T) {
 		}
 		require.NotNil(t, c.hear().GetHello())
 		require.Equal(t, "one", string(c.hear().GetPong().GetData()))
-		require.Equal(t, uint32(http.StatusNotFound), c.hear().GetProblem().GetStatus())
-		require.Len(t, c.hear().GetPong().GetData(), 125)
+		answers := map[uint32]*voicemillv1.Frame{} // a call takes its time, and the ping behind it none
+		for range 2 {
+			f := c.hear()
+			answers[f.GetStream()] = f
+		}
+		require.Equal(t, uint32(http.StatusNotFound), answers[4].GetProblem().GetStatus())
+		require.Len(t, answers[5].GetPong().GetData(), 125)
 	}
 }
 

@@ -35,7 +35,7 @@ func (c Config) Rules() []config.Rule {
 		{Says: "`grace` must be positive", Kept: c.Grace > 0},
 		{Says: "`shed-bulk` must be positive and at most `shed-interactive`", Kept: c.ShedBulk > 0 && c.ShedInteractive >= c.ShedBulk},
 		config.ByFault("`document-bytes` must be at least 1 MiB, `document-age` at most one minute", c.documents().Validate()),
-		config.ByFault("`upload-bytes` and `upload-expiry` must be what a job may have", c.api().Limits.Validate()),
+		config.ByFault("`upload-bytes` and `upload-expiry` must be what a job may have", c.operation().Limits.Validate()),
 		config.ByFault("`key-rate`, `tenant-rate`, `key-text`, `tenant-text`, `key-waits`, `tenant-waits`, `key-connections` and "+
 			"`tenant-connections` must not be negative, and what is not off must be positive", c.limits().Validate()),
 	}

@@ -11,19 +11,21 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/voicemill/voicemill/gateway/internal/api"
+	"github.com/voicemill/voicemill/gateway/internal/accesslog"
 	"github.com/voicemill/voicemill/gateway/internal/auth"
-	"github.com/voicemill/voicemill/gateway/internal/carrier"
 	"github.com/voicemill/voicemill/gateway/internal/documents"
 	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/operation"
+	"github.com/voicemill/voicemill/gateway/internal/session"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
+	"github.com/voicemill/voicemill/gateway/internal/web"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
@@ -79,14 +81,16 @@ type gateway struct {
 	cfg    Config
 	dep    Deps
 	store  *store.Store
-	pool   *offload.Pool
+	pool   *offload.Pool // runs calls
+	reads  *offload.Gate // of those that ask Postgres
 	in     *intake.Committer
 	load   *shed.Controller
 	hub    *watch.Hub
 	docs   *documents.Cache
 	voice  *voices.Directory
 	coder  *transcode.Transcoder
-	api    *api.API
+	ops    *operation.Operations
+	frames *session.Server
 	edge   *edge.Server
 	stored atomic.Bool // an envelope was, since the last check
 	done   func()      // closes what the gateway opened beside its Deps; may be nil
@@ -102,7 +106,10 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	if readers == 0 {
 		readers = 2 * int(deps.DB.Config().MaxConns)
 	}
-	if g.pool, err = offload.New(readers, cfg.ReadQueue); err != nil {
+	if g.reads, err = offload.NewGate(readers, cfg.ReadQueue); err != nil {
+		return nil, err
+	}
+	if g.pool, err = offload.NewPool(cfg.calls()); err != nil {
 		return nil, err
 	}
 	if g.load, err = shed.New(cfg.load()); err != nil {
@@ -147,7 +154,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 	}
 	door := edge.Config{
 		Listen: cfg.Listen, Listener: deps.Listener, MaxConns: cfg.MaxConns, Grace: cfg.Grace, Refusal: handler.Refusal,
-		Frames: handler.Frames, ProxyFrom: cfg.ProxyFrom, TLS: secure,
+		Frames: g.frames.Frames, ProxyFrom: cfg.ProxyFrom, TLS: secure,
 	}
 	cfg.Bounds.apply(&door)
 	if g.edge, err = edge.New(door, handler, deps.Log); err != nil {
@@ -158,7 +165,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 }
 
 // handler joins what answers requests.
-func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
+func (g *gateway) handler(ctx context.Context) (*web.Server, error) {
 	key, err := idSecret(ctx, g.dep.DB, g.dep.Random)
 	if err != nil {
 		return nil, err
@@ -175,9 +182,9 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics := carrier.NewMetrics(g.dep.Registry)
-	deps := api.Deps{
-		Store: g.store, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Pool: g.pool, Hub: g.hub,
+	metrics := accesslog.NewMetrics(g.dep.Registry, web.Routes())
+	deps := operation.Deps{
+		Store: g.store.Behind(g.reads), Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Hub: g.hub,
 		Voices: g.voice, Keys: keys, Secrets: auth.NewSecrets(key, g.dep.Random), Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 		Transcoder: g.coder,
 	}
@@ -188,21 +195,29 @@ func (g *gateway) handler(ctx context.Context) (*carrier.Carrier, error) {
 	if verifier != nil {
 		deps.Tokens, g.done = verifier, done
 	}
-	a, err := api.New(g.cfg.api(), deps)
+	if g.ops, err = operation.New(g.cfg.operation(), deps); err != nil {
+		return nil, err
+	}
+	access := accesslog.New(g.cfg.access(), g.accessLog())
+	g.frames, err = session.New(g.cfg.session(), session.Deps{
+		Operations: g.ops, Pool: g.pool, Access: access, Metrics: metrics, Log: g.dep.Log, Random: g.dep.Random,
+	})
 	if err != nil {
 		return nil, err
 	}
-	g.api = a
-	access := g.dep.Access
+	return web.New(g.cfg.web(guard.Policy()), web.Deps{
+		Operations: g.ops, Pool: g.pool, Sessions: g.frames, Access: access, Metrics: metrics, Log: g.dep.Log, Random: g.dep.Random,
+	})
+}
+
+func (g *gateway) accessLog() *slog.Logger {
 	switch {
 	case !g.cfg.AccessLog:
-		access = slog.New(slog.DiscardHandler)
-	case access == nil:
-		access = g.dep.Log
+		return slog.New(slog.DiscardHandler)
+	case g.dep.Access == nil:
+		return g.dep.Log
 	}
-	settings := g.cfg.carrier()
-	settings.Policy, settings.Origins, settings.Proxies = guard.Policy(), g.cfg.Origins, g.cfg.Proxies
-	return carrier.New(settings, a, metrics, access, g.dep.Random)
+	return g.dep.Access
 }
 
 // run starts the parts, sinks first, so that the edge stops first.
@@ -216,10 +231,10 @@ func (g *gateway) run(ctx context.Context) error {
 		return err
 	}
 	var parts lifecycle.Stack
-	parts.Add("readers", g.pool.Run)
+	parts.Add("calls", g.pool.Run)
 	parts.Add("intake", g.in.Run)
 	parts.Add("voices", g.voice.Run)
-	parts.Add("keys", g.api.RenewKeys)
+	parts.Add("keys", g.ops.RenewKeys)
 	parts.Add("transcode", g.coder.Run)
 	parts.Add("probe", g.probe)
 	parts.Add("sweep", g.sweep)
@@ -342,10 +357,10 @@ func (g *gateway) register() {
 	reg.GaugeFunc("voicemill_gateway_intake_jobs", "Jobs that are not durable yet.", func() float64 { n, _ := g.in.Depth(); return float64(n) })
 	reg.GaugeFunc("voicemill_gateway_intake_bytes", "Bytes of jobs that are not durable yet.", func() float64 { _, n := g.in.Depth(); return float64(n) })
 	reg.GaugeFunc("voicemill_gateway_intake_latency_seconds", "Mean time that jobs take to become durable.", func() float64 { return g.load.Latency(time.Now()).Seconds() })
-	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.pool.Waiting()) })
+	reg.GaugeFunc("voicemill_gateway_reads_waiting", "Requests that wait to ask Postgres.", func() float64 { return float64(g.reads.Waiting()) })
 	reg.GaugeFunc("voicemill_gateway_watchers", "Requests that wait for a job.", func() float64 { return float64(g.hub.Waiting()) })
-	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.api.Watches()) })
-	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.api.Speaking()) })
+	reg.GaugeFunc("voicemill_gateway_watches", "Watches that are open.", func() float64 { return float64(g.ops.Watches()) })
+	reg.GaugeFunc("voicemill_gateway_speeches", "Speeches on their way to their clients.", func() float64 { return float64(g.ops.Speaking()) })
 	reg.GaugeFunc("voicemill_gateway_transcodes", "Processes of ffmpeg.", func() float64 { return float64(g.coder.Running()) })
 	reg.GaugeFunc("voicemill_gateway_documents_bytes", "Memory of documents of jobs that are kept to answer from, about.", func() float64 { return float64(g.docs.Bytes()) })
 	reg.CounterFunc("voicemill_gateway_log_lines_lost_total", "Lines of the log that were left out because its reader was behind.", func() float64 {

@@ -1,6 +1,8 @@
 package documents
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -19,6 +21,40 @@ type Reading struct {
 	least   int64 // rank below which the outcome is not kept
 	void    bool  // the outcome is not kept
 	next    *Reading
+}
+
+// Read returns the document of a job of that tenant: one that is kept, or the
+// outcome of the reading that is under way, or of read, which then serves others,
+// too, and goes on if ctx ends.
+func (c *Cache) Read(ctx context.Context, tenant job.Tenant, id job.ID, now time.Time, read func(ctx context.Context) (*Document, error)) (*Document, error) {
+	type outcome struct {
+		d   *Document
+		err error
+	}
+	settled := make(chan outcome, 1) // whoever settles does not wait
+	d, reading := c.Join(tenant, id, now, func(d *Document, err error) { settled <- outcome{d, err} })
+	if d != nil {
+		return d, nil
+	}
+	if reading != nil {
+		reading.run(context.WithoutCancel(ctx), read)
+	}
+	select {
+	case o := <-settled:
+		return o.d, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+var errPanic = errors.New("documents: the reading panicked")
+
+// run does the reading. It is settled even if read panics.
+func (r *Reading) run(ctx context.Context, read func(ctx context.Context) (*Document, error)) {
+	var d *Document
+	err := errPanic // unless it returns
+	defer func() { r.Settle(d, err) }()
+	d, err = read(ctx)
 }
 
 // Settle ends the reading with what was read, or with why nothing was, and tells

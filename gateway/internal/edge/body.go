@@ -72,33 +72,18 @@ func (p *rings) put(r *ring) {
 // nil if the body is whole in the request.
 func (ex *Exchange) BodyReader() *Body { return ex.body }
 
-// Go runs f on a goroutine of the server's, which waits for it when it stops.
-// It reports false, and does not run f, if the server has as many such
-// goroutines as it may; the caller then answers 503.
-// [Exchange.Context] tells f when to give up.
-func (ex *Exchange) Go(f func()) bool {
+// Carry counts a body that goes on for as long as its client reads or writes, until
+// done is called. It reports false if as many are under way as may; the caller then
+// answers 503.
+func (ex *Exchange) Carry() (done func(), ok bool) {
 	s := ex.c.srv
 	if s.stats.Streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.stats.Streams.Add(-1)
 		s.stats.ShedStreams.Add(1)
-		return false
+		return nil, false
 	}
 	ex.escape()
-	started := s.pumps.run(func() {
-		defer s.stats.Streams.Add(-1)
-		defer func() {
-			if r := recover(); r != nil {
-				s.panicked(r, "stream")
-				ex.Respond(ex.c.refusal(ex, http.StatusInternalServerError, "The server failed to handle this request."))
-				ex.abort() // of an answer that was begun
-			}
-		}()
-		f()
-	})
-	if !started {
-		s.stats.Streams.Add(-1)
-	}
-	return started
+	return func() { s.stats.Streams.Add(-1) }, true
 }
 
 // Read reads what has arrived, and waits if that is nothing. Its first call is

@@ -28,7 +28,7 @@ func (u uploads) ServeEdge(ex *edge.Exchange) {
 		echo(ex)
 		return
 	}
-	if !ex.Go(func() { u(ex, b) }) {
+	if !carry(ex, func() { u(ex, b) }) {
 		ex.Respond(text(503, "too many"))
 	}
 }
@@ -462,16 +462,4 @@ func TestAnUploadIsCutAtTheEndOfTheGrace(t *testing.T) {
 	if err := <-gave; !errors.Is(err, edge.ErrGraceSpent) {
 		t.Errorf("the reader was told %v", err)
 	}
-}
-
-func TestAPanicWhileReadingABodyEndsItsConnectionOnly(t *testing.T) {
-	t.Parallel()
-	d := openWith(t, edge.Config{LingerTimeout: 100 * time.Millisecond}, uploads(func(*edge.Exchange, *edge.Body) { panic("on purpose") }))
-	c := d.dial()
-	c.send(put("abc"))
-	c.want(500, "")
-	c.wantEnd()
-	c = d.dial()
-	c.send(get)
-	c.want(200, "GET / ")
 }

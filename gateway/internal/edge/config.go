@@ -21,7 +21,7 @@ type Config struct {
 	Loops       int // event loops; default one per core
 	MaxConns    int // open connections; above it new ones get 503; default 20000
 	AcceptRate  int // new connections a second, the rest waits in the kernel's queue; 0 is no limit
-	MaxStreams  int // goroutines that carry bodies at once, see [Exchange.Go]; default 1024
+	MaxStreams  int // bodies under way at once, see [Exchange.Carry]; default 1024
 	WriteRate   int // bytes a second that a peer with output waiting must take in each WriteWindow; default 1024
 	BodyRate    int // bytes a second that a streamed body must bring once BodyTimeout has passed; default 8192
 	MaxInFlight int // requests of one connection that await their answers; default 32

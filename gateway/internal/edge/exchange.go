@@ -321,6 +321,14 @@ func (ex *Exchange) OnClose(f func()) {
 	}
 }
 
+// Gone reports whether nobody waits for an answer any more: the client is gone, or
+// was answered.
+func (ex *Exchange) Gone() bool {
+	ex.c.mu.Lock()
+	defer ex.c.mu.Unlock()
+	return ex.state != exchangeOpen || ex.c.gone
+}
+
 // Overdue reports whether the time for the answer was up, so that the client got
 // 503 in its place.
 func (ex *Exchange) Overdue() bool {

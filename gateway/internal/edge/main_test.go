@@ -28,6 +28,24 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
+// carry runs f on a goroutine while a body is under way. It reports false if too many
+// are.
+func carry(ex *edge.Exchange, f func()) bool {
+	done, ok := ex.Carry()
+	if ok {
+		go func() {
+			defer done()
+			defer func() {
+				if recover() != nil {
+					ex.Abort()
+				}
+			}()
+			f()
+		}()
+	}
+	return ok
+}
+
 // door is a running server.
 type door struct {
 	*edge.Server

@@ -60,7 +60,6 @@ type Server struct {
 	byEvent map[gnet.EventLoop]*loop // written before the first connection is accepted
 	watcher *watcher
 	buffers buffers
-	pumps   crew // one for every call of [Exchange.Go] that has not returned
 	shakes  crew // one for every TLS handshake under way
 	shaking handshakes
 	moves   crew // one for every connection that comes back to an event loop
@@ -190,7 +189,6 @@ func (s *Server) serve(ctx context.Context) error {
 	s.drain()
 	a.wait()
 	s.kill(ErrGraceSpent)
-	s.pumps.close()
 	s.shakes.close()
 	s.moves.close()
 	return err

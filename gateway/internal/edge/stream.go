@@ -160,10 +160,10 @@ func (s *Stream) End() {
 
 // Abort ends the body where it is and cuts the connection, so that the client
 // does not take what it got for the whole.
-func (s *Stream) Abort() { s.ex.abort() }
+func (s *Stream) Abort() { s.ex.Abort() }
 
-// abort cuts the connection of a request that has not been answered whole.
-func (ex *Exchange) abort() {
+// Abort cuts the connection of a request that has not been answered whole.
+func (ex *Exchange) Abort() {
 	c := ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen {

@@ -33,7 +33,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 
 // give answers with what r yields, as fast as the peer takes it, and calls done.
 func give(ex *edge.Exchange, length int64, r io.Reader, done func()) {
-	started := ex.Go(func() {
+	started := carry(ex, func() {
 		defer done()
 		ctx := ex.Context()
 		s := ex.Stream(200, nil, length)

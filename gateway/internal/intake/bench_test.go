@@ -64,7 +64,7 @@ func group(b *testing.B, server benchPublisher, clients, inFlight int, payloads 
 	defer cancel()
 	rate := run(b, clients, func(n int) error {
 		done := make(chan error, 1)
-		if err := c.Submit(job.ID(fmt.Sprint(n)), payloads[n%len(payloads)], func(err error) { done <- err }); err != nil {
+		if err := c.Queue(job.ID(fmt.Sprint(n)), payloads[n%len(payloads)], func(err error) { done <- err }); err != nil {
 			return err
 		}
 		return <-done
@@ -138,7 +138,7 @@ func BenchmarkOneClient(b *testing.B) {
 		start := time.Now()
 		require.NoError(b, server.PublishEnvelope(ctx, []byte(`{"jobs":[`+string(payload)+`]}`)))
 		between := time.Now()
-		require.NoError(b, c.Submit(job.ID(fmt.Sprint(n)), payload, func(err error) { done <- err }))
+		require.NoError(b, c.Queue(job.ID(fmt.Sprint(n)), payload, func(err error) { done <- err }))
 		require.NoError(b, <-done)
 		raw, grouped = append(raw, between.Sub(start)), append(grouped, time.Since(between))
 	}

@@ -27,7 +27,7 @@ type Config struct {
 	Cooldown       time.Duration // how long jobs are refused after an envelope failed
 	// Observe is told of every envelope; it may be nil and must not block.
 	Observe func(Envelope)
-	// Panicked is told what a callback of [Committer.Submit] panicked with; it may be nil.
+	// Panicked is told what a callback of [Committer.Queue] panicked with; it may be nil.
 	Panicked func(p any)
 }
 
@@ -102,12 +102,27 @@ func New(cfg Config, pub Publisher) (*Committer, error) {
 	return &Committer{cfg: cfg, pub: pub, nudge: make(chan struct{}, 1), pending: make(map[job.ID]*entry)}, nil
 }
 
-// Submit queues one job. payload is the JSON of one accepted job as the
+// Submit makes one job durable, as [Committer.Queue] does, and waits until it is or
+// is known not to be. If ctx ends first the outcome is not known.
+func (c *Committer) Submit(ctx context.Context, id job.ID, payload []byte) error {
+	outcome := make(chan error, 1) // the committer never waits
+	if err := c.Queue(id, payload, func(err error) { outcome <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return errors.Join(ErrUnknown, context.Cause(ctx))
+	}
+}
+
+// Queue queues one job. payload is the JSON of one accepted job as the
 // envelope carries it; the Committer keeps it until done was called. done is
 // called once, from another goroutine, with nil after the job is durable, and
-// must not block. If Submit returns an error, done is not called. A job that is
+// must not block. If Queue returns an error, done is not called. A job that is
 // already on its way is not sent twice; its callers share the outcome.
-func (c *Committer) Submit(id job.ID, payload []byte, done func(error)) error {
+func (c *Committer) Queue(id job.ID, payload []byte, done func(error)) error {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,11 +145,11 @@ func (c *Committer) Submit(id job.ID, payload []byte, done func(error)) error {
 func (c *Committer) refusalLocked(now time.Time, size int) error {
 	switch {
 	case c.closed:
-		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: "This server is stopping; try again."}
+		return &job.Error{Op: "intake.Queue", Kind: job.Unavailable, Public: "This server is stopping; try again."}
 	case now.Before(c.retryAt):
-		return &job.Error{Op: "intake.Submit", Kind: job.Unavailable, Public: sayRefused, Err: c.lastErr}
+		return &job.Error{Op: "intake.Queue", Kind: job.Unavailable, Public: sayRefused, Err: c.lastErr}
 	case c.jobs >= c.cfg.QueueJobs || c.bytes+size > c.cfg.QueueBytes:
-		return &job.Error{Op: "intake.Submit", Kind: job.Overloaded, Public: "Too many jobs are waiting to be stored; try again later.", Err: ErrFull}
+		return &job.Error{Op: "intake.Queue", Kind: job.Overloaded, Public: "Too many jobs are waiting to be stored; try again later.", Err: ErrFull}
 	}
 	return nil
 }

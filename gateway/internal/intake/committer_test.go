@@ -93,10 +93,10 @@ func TestJobsGatherWhileAnEnvelopeIsOnItsWay(t *testing.T) {
 		c, stop := start(t, intake.DefaultConfig(), d)
 		defer stop()
 		var o outcomes
-		require.NoError(t, c.Submit(id(0), []byte(`{"n":0}`), o.done))
+		require.NoError(t, c.Queue(id(0), []byte(`{"n":0}`), o.done))
 		synctest.Wait() // the first is on its way, alone
 		for n := 1; n <= 100; n++ {
-			require.NoError(t, c.Submit(id(n), fmt.Appendf(nil, `{"n":%d}`, n), o.done))
+			require.NoError(t, c.Queue(id(n), fmt.Appendf(nil, `{"n":%d}`, n), o.done))
 		}
 		require.Empty(t, o.all(), "nobody is answered before the acknowledgement")
 		time.Sleep(10*time.Millisecond - 1)
@@ -135,10 +135,10 @@ func TestAnEnvelopeIsBoundedInJobsAndBytes(t *testing.T) {
 				com, stop := start(t, cfg, d)
 				defer stop()
 				var o outcomes
-				require.NoError(t, com.Submit(id(0), []byte(c.payload), o.done))
+				require.NoError(t, com.Queue(id(0), []byte(c.payload), o.done))
 				synctest.Wait()
 				for n := 1; n < 8; n++ {
-					require.NoError(t, com.Submit(id(n), []byte(c.payload), o.done))
+					require.NoError(t, com.Queue(id(n), []byte(c.payload), o.done))
 				}
 				time.Sleep(time.Second)
 				require.Len(t, o.all(), 8)
@@ -157,13 +157,13 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 		defer stop()
 		var o outcomes
 		for n := range 5 {
-			require.NoError(t, c.Submit(id(n), []byte(`{}`), o.done))
+			require.NoError(t, c.Queue(id(n), []byte(`{}`), o.done))
 		}
-		err := c.Submit(id(5), []byte(`{}`), o.done)
+		err := c.Queue(id(5), []byte(`{}`), o.done)
 		require.Equal(t, job.Overloaded, job.KindOf(err))
 		time.Sleep(4 * time.Second)
 		require.Len(t, o.all(), 5)
-		require.NoError(t, c.Submit(id(6), []byte(`{}`), o.done))
+		require.NoError(t, c.Queue(id(6), []byte(`{}`), o.done))
 	})
 }
 
@@ -175,7 +175,7 @@ func TestTheSameJobIsSentOnceAndAnsweredTwice(t *testing.T) {
 		defer stop()
 		var o outcomes
 		for range 64 {
-			require.NoError(t, c.Submit(id(1), []byte(`{}`), o.done))
+			require.NoError(t, c.Queue(id(1), []byte(`{}`), o.done))
 		}
 		time.Sleep(time.Second)
 		require.Len(t, o.all(), 64)
@@ -191,10 +191,10 @@ func TestAFailureReachesEveryWaiterAndCoolsDown(t *testing.T) {
 		c, stop := start(t, cfg, d)
 		defer stop()
 		var o outcomes
-		require.NoError(t, c.Submit(id(0), []byte(`{}`), o.done))
+		require.NoError(t, c.Queue(id(0), []byte(`{}`), o.done))
 		synctest.Wait()
 		for n := 1; n < 10; n++ {
-			require.NoError(t, c.Submit(id(n), []byte(`{}`), o.done))
+			require.NoError(t, c.Queue(id(n), []byte(`{}`), o.done))
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
@@ -203,9 +203,9 @@ func TestAFailureReachesEveryWaiterAndCoolsDown(t *testing.T) {
 			require.Equal(t, job.Unavailable, job.KindOf(err))
 			require.Equal(t, n == 0, errors.Is(err, intake.ErrUnknown), "only what was sent can be unknown")
 		}
-		require.Equal(t, job.Unavailable, job.KindOf(c.Submit(id(11), []byte(`{}`), o.done)))
+		require.Equal(t, job.Unavailable, job.KindOf(c.Queue(id(11), []byte(`{}`), o.done)))
 		time.Sleep(cfg.Cooldown)
-		require.NoError(t, c.Submit(id(12), []byte(`{}`), o.done))
+		require.NoError(t, c.Queue(id(12), []byte(`{}`), o.done))
 	})
 }
 
@@ -216,7 +216,7 @@ func TestAMissingAcknowledgementIsBoundedInTime(t *testing.T) {
 		c, stop := start(t, cfg, &disk{ack: time.Hour})
 		defer stop()
 		var o outcomes
-		require.NoError(t, c.Submit(id(0), []byte(`{}`), o.done))
+		require.NoError(t, c.Queue(id(0), []byte(`{}`), o.done))
 		time.Sleep(cfg.PublishTimeout + 1)
 		synctest.Wait()
 		require.Len(t, o.all(), 1)
@@ -230,17 +230,17 @@ func TestStoppingSendsWhatHasGathered(t *testing.T) {
 		d := &disk{ack: 10 * time.Millisecond}
 		c, stop := start(t, intake.DefaultConfig(), d)
 		var o outcomes
-		require.NoError(t, c.Submit(id(0), []byte(`{}`), o.done))
+		require.NoError(t, c.Queue(id(0), []byte(`{}`), o.done))
 		synctest.Wait()
 		for n := 1; n < 20; n++ {
-			require.NoError(t, c.Submit(id(n), []byte(`{}`), o.done))
+			require.NoError(t, c.Queue(id(n), []byte(`{}`), o.done))
 		}
 		stop()
 		require.Len(t, o.all(), 20)
 		for _, err := range o.all() {
 			require.NoError(t, err)
 		}
-		require.Equal(t, job.Unavailable, job.KindOf(c.Submit(id(99), []byte(`{}`), o.done)))
+		require.Equal(t, job.Unavailable, job.KindOf(c.Queue(id(99), []byte(`{}`), o.done)))
 	})
 }
 
@@ -272,10 +272,10 @@ func TestACallbackThatPanicsHarmsNobodyElse(t *testing.T) {
 		c, stop := start(t, cfg, &disk{ack: time.Millisecond})
 		defer stop()
 		var after []error
-		require.NoError(t, c.Submit("a", []byte(`{}`), func(error) { panic("bug: in a callback") }))
-		require.NoError(t, c.Submit("b", []byte(`{}`), func(err error) { after = append(after, err) }))
+		require.NoError(t, c.Queue("a", []byte(`{}`), func(error) { panic("bug: in a callback") }))
+		require.NoError(t, c.Queue("b", []byte(`{}`), func(err error) { after = append(after, err) }))
 		time.Sleep(time.Second)
-		require.NoError(t, c.Submit("c", []byte(`{}`), func(err error) { after = append(after, err) }))
+		require.NoError(t, c.Queue("c", []byte(`{}`), func(err error) { after = append(after, err) }))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Equal(t, []error{nil, nil}, after)

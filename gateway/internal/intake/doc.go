@@ -5,7 +5,7 @@
 //
 // A [Committer] owns the queue, which is bounded in jobs and in bytes. A job's
 // callback runs once, after the acknowledgement of its envelope (invariant I1)
-// or with the reason why there is none. There is no goroutine per job.
+// or with the reason why there is none; [Committer.Submit] waits for that.
 //
 // When an envelope fails, everything that gathered behind it fails with it and
 // the Committer refuses new jobs for a moment: a client that waits for a bus

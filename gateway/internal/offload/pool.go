@@ -9,62 +9,70 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// ErrFull is in the error of a task that was refused because too many wait.
-var ErrFull = errors.New("offload: the queue is full")
+// ErrFull is in the error of who was refused because too many are there already.
+var ErrFull = errors.New("offload: there is no room")
 
-// Pool runs tasks. It is safe for concurrent use. Start it with Run.
+// Pool runs tasks on goroutines of their own. It is safe for concurrent use. Run
+// ends it.
 type Pool struct {
-	tasks   chan func() // Queue long: the bound that sheds
-	workers int
+	most int
 
-	mu     sync.RWMutex
-	closed bool // guarded by mu; no send on tasks once set
+	mu      sync.Mutex
+	running int           // guarded by mu
+	closed  bool          // guarded by mu
+	idle    chan struct{} // guarded by mu; closed when nothing runs and nothing will
 }
 
-// New returns a pool of workers goroutines behind a queue of at most queue tasks.
-func New(workers, queue int) (*Pool, error) {
-	if workers < 1 || queue < 1 {
-		return nil, fmt.Errorf("offload: workers (%d) and queue (%d) must be positive", workers, queue)
+// NewPool returns a pool of at most most tasks at a time.
+func NewPool(most int) (*Pool, error) {
+	if most < 1 {
+		return nil, fmt.Errorf("offload: tasks at a time are %d; they must be positive", most)
 	}
-	return &Pool{tasks: make(chan func(), queue), workers: workers}, nil
+	return &Pool{most: most, idle: make(chan struct{})}, nil
 }
 
-// Go queues task and returns at once; task runs later on another goroutine. It
-// refuses with Overloaded when the queue is full and with Unavailable once the
-// pool is stopping; then task does not run.
+// Go runs task on another goroutine and returns at once. It refuses with
+// Overloaded when as many run as may, and with Unavailable once the pool is
+// stopping; then task does not run.
 func (p *Pool) Go(task func()) error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.closed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
 		return &job.Error{Op: "offload.Go", Kind: job.Unavailable, Public: "This server is stopping; try again."}
+	case p.running >= p.most:
+		return refusal("offload.Go")
 	}
-	select {
-	case p.tasks <- task:
-		return nil
-	default:
-		return &job.Error{Op: "offload.Go", Kind: job.Overloaded, Public: "Too many requests are waiting; try again later.", Err: ErrFull}
+	p.running++
+	go func() {
+		defer p.done()
+		task()
+	}()
+	return nil
+}
+
+func refusal(op string) error {
+	return &job.Error{Op: op, Kind: job.Overloaded, Public: "Too many requests are waiting; try again later.", Err: ErrFull}
+}
+
+func (p *Pool) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running--; p.closed && p.running == 0 {
+		close(p.idle)
 	}
 }
 
-// Waiting returns how many tasks are queued.
-func (p *Pool) Waiting() int { return len(p.tasks) }
-
-// Run works until ctx is done, then refuses new tasks, runs those that are
-// queued and returns. Run is called once.
+// Run waits until ctx is done, then refuses new tasks, waits for those that run and
+// returns. Run is called once.
 func (p *Pool) Run(ctx context.Context) error {
-	var workers sync.WaitGroup
-	for range p.workers {
-		workers.Go(func() {
-			for task := range p.tasks {
-				task()
-			}
-		})
-	}
 	<-ctx.Done()
 	p.mu.Lock()
 	p.closed = true
-	close(p.tasks)
+	if p.running == 0 {
+		close(p.idle)
+	}
 	p.mu.Unlock()
-	workers.Wait()
+	<-p.idle
 	return nil
 }

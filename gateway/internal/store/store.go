@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/circuit"
+	"github.com/voicemill/voicemill/gateway/internal/offload"
+	"github.com/voicemill/voicemill/gateway/internal/stage"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
 )
@@ -28,6 +30,7 @@ type Store struct {
 	queries pg.Queries
 	random  io.Reader
 	breaker *circuit.Breaker
+	gate    *offload.Gate // nil: calls do not wait for each other here
 }
 
 // New returns a Store. random feeds the ids of deliveries, keys and uploads.
@@ -37,6 +40,13 @@ func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 		return nil, fmt.Errorf("load the gateway's queries: %w", err)
 	}
 	return &Store{pool: pool, queries: q, random: random, breaker: circuit.New("the database", circuit.DefaultConfig())}, nil
+}
+
+// Behind returns the same store for callers who take turns at a gate.
+func (s *Store) Behind(gate *offload.Gate) *Store {
+	behind := *s
+	behind.gate = gate
+	return &behind
 }
 
 // Check prepares every statement against the schema.
@@ -65,9 +75,24 @@ func (s *Store) Probe(ctx context.Context) error {
 	return err
 }
 
-// call runs one access behind the breaker, in bounded time. It goes on when its
-// caller leaves: a statement that is broken off takes its connection along.
+// enter waits for a turn at the gate.
+func (s *Store) enter(ctx context.Context) error {
+	leave := stage.Enter(ctx, stage.Queue)
+	err := s.gate.Enter(ctx)
+	leave()
+	if err != nil && !errors.Is(err, offload.ErrFull) {
+		return pg.Classify(err)
+	}
+	return err
+}
+
+// call runs one access behind the gate and the breaker, in bounded time. It goes on
+// when its caller leaves: a statement that is broken off takes its connection along.
 func (s *Store) call(ctx context.Context, op string, access func(ctx context.Context) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.Leave()
 	if err := s.breaker.Allow(time.Now()); err != nil {
 		return err
 	}

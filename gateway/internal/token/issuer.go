@@ -73,7 +73,7 @@ type probe struct {
 func (p *probe) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	payload, err := p.KeySet.VerifySignature(ctx, jwt)
 	p.err = err
-	return payload, err //nolint:wrapcheck // a decorator
+	return payload, err
 }
 
 // limited bounds how often the issuer is asked and how much it may answer.

@@ -115,6 +115,24 @@ func (h *Hub) Wait(w *Waiter) (cancel func(), err error) {
 	}, nil
 }
 
+// Await waits until w is woken, and returns the cause of ctx if that ends first.
+// Its other errors are those of Wait. It sets w.Wake.
+func (h *Hub) Await(ctx context.Context, w Waiter) error {
+	woken := make(chan struct{})
+	w.Wake = func() { close(woken) }
+	leave, err := h.Wait(&w)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-woken:
+		return nil
+	case <-ctx.Done():
+		leave()
+		return context.Cause(ctx)
+	}
+}
+
 // removeLocked takes w out if it is there.
 func (h *Hub) removeLocked(w *Waiter) {
 	list := h.waiters[w.Job]
