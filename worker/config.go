@@ -34,6 +34,10 @@ type (
 	OpenAIConfig = engineset.OpenAIConfig
 	// Voice is what a backend of such a pool is told about a public voice.
 	Voice = engineset.Voice
+	// TritonConfig is for pools whose engines are models in Triton servers.
+	TritonConfig = engineset.TritonConfig
+	// Reference is what the model of such a pool is told about a public voice.
+	Reference = engineset.Reference
 )
 
 // DefaultPools is one pool of espeak-ng, which needs nothing but the machine.
@@ -184,7 +188,7 @@ func (c Config) consume(p Pool, info engine.Info) consume.Config {
 	if cc.Calls == 0 {
 		cc.Calls = int(math.Ceil(float64(info.Window) / float64(cc.Batch.Items)))
 	}
-	if cc.Eased = min(p.EasedCalls, cc.Calls); cc.Eased == 0 && p.Engine == engineset.OpenAISpeech && cc.Batch.Items == 1 {
+	if cc.Eased = min(p.EasedCalls, cc.Calls); cc.Eased == 0 && p.Engine != engineset.Espeak && cc.Batch.Items == 1 {
 		cc.Eased = (easedPart*cc.Calls + 7) / 8
 	}
 	if cc.InHand == 0 {

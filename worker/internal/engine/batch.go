@@ -13,6 +13,18 @@ import (
 // the results. op names the driver in errors. calls must be what the driver's
 // Close closes; one must honour its ctx and do its own waiting for capacity.
 func Each(ctx context.Context, op string, calls *Calls, maxBatch int, batch []Request, one func(context.Context, *Request) Result) ([]Result, error) {
+	return Whole(ctx, op, calls, maxBatch, batch, func(ctx context.Context, results []Result) {
+		var wg sync.WaitGroup
+		for i := range batch {
+			wg.Go(func() { results[i] = one(ctx, &batch[i]) })
+		}
+		wg.Wait()
+	})
+}
+
+// Whole is the body of Synthesize for a driver that divides a batch itself: all
+// fills a result for every request of batch. The rest is as with [Each].
+func Whole(ctx context.Context, op string, calls *Calls, maxBatch int, batch []Request, all func(context.Context, []Result)) ([]Result, error) {
 	if len(batch) == 0 || len(batch) > maxBatch {
 		return nil, &job.Error{Op: op, Kind: job.Invalid, Err: fmt.Errorf("batch of %d requests; want 1 to %d", len(batch), maxBatch)}
 	}
@@ -22,11 +34,7 @@ func Each(ctx context.Context, op string, calls *Calls, maxBatch int, batch []Re
 	}
 	defer end()
 	results := make([]Result, len(batch))
-	var wg sync.WaitGroup
-	for i := range batch {
-		wg.Go(func() { results[i] = one(ctx, &batch[i]) })
-	}
-	wg.Wait()
+	all(ctx, results)
 	if ctx.Err() == nil {
 		return results, nil
 	}

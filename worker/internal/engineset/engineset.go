@@ -14,12 +14,14 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak"
 	"github.com/voicemill/voicemill/worker/internal/engine/openaispeech"
+	"github.com/voicemill/voicemill/worker/internal/engine/triton"
 )
 
 // The drivers that a Pool may name.
 const (
 	Espeak       = "espeak"
 	OpenAISpeech = "openai-speech"
+	Triton       = "triton"
 )
 
 var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
@@ -28,7 +30,7 @@ var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 // of every field but Name and Engine means its default.
 type Pool struct {
 	Name   string `json:"name"`   // 1 to 32 of [a-z0-9_-]
-	Engine string `json:"engine"` // "espeak" or "openai-speech"
+	Engine string `json:"engine"` // "espeak", "openai-speech" or "triton"
 	Rate   int    `json:"sample_rate,omitempty"`
 
 	Calls        int     `json:"calls,omitempty"`         // engine calls at once; the engine's window
@@ -40,6 +42,7 @@ type Pool struct {
 
 	Espeak EspeakConfig `json:"espeak,omitzero"`
 	OpenAI OpenAIConfig `json:"openai,omitzero"`
+	Triton TritonConfig `json:"triton,omitzero"`
 }
 
 // EspeakConfig is for the driver [Espeak].
@@ -62,6 +65,25 @@ type OpenAIConfig struct {
 	BackendRate  int              `json:"backend_sample_rate,omitempty"`
 	Window       int              `json:"window,omitempty"` // requests in flight for each backend
 	MaxTextBytes int              `json:"max_text_bytes,omitempty"`
+}
+
+// TritonConfig is for the driver [Triton].
+type TritonConfig struct {
+	Backends     []string             `json:"backends"`        // host:port of the gRPC service; grpcs://host:port with TLS
+	Model        string               `json:"model,omitempty"` // cosyvoice3
+	Voices       map[string]Reference `json:"voices"`
+	Default      string               `json:"default,omitempty"`
+	BackendRate  int                  `json:"backend_sample_rate,omitempty"`
+	Window       int                  `json:"window,omitempty"` // requests in flight for each backend
+	MaxTokens    int                  `json:"max_tokens,omitempty"`
+	MaxTextBytes int                  `json:"max_text_bytes,omitempty"`
+}
+
+// Reference is a recording that a model speaks like.
+type Reference struct {
+	Language string `json:"language,omitempty"` // BCP 47
+	RefAudio string `json:"ref_audio"`
+	RefText  string `json:"ref_text"`
 }
 
 // Voice is what a backend of [OpenAISpeech] is told about a public voice.
@@ -106,8 +128,8 @@ func Validate(pools []Pool) error {
 			errs = append(errs, fmt.Errorf("pool %d is called %q; want 1 to 32 of a-z, 0-9, - and _", i+1, p.Name))
 		case seen[p.Name]:
 			errs = append(errs, fmt.Errorf("pool %s is there twice", p.Name))
-		case p.Engine != Espeak && p.Engine != OpenAISpeech:
-			errs = append(errs, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech))
+		case p.Engine != Espeak && p.Engine != OpenAISpeech && p.Engine != Triton:
+			errs = append(errs, p.unknownEngine())
 		}
 		seen[p.Name] = true
 		if p.EasedCalls < 0 || p.Calls > 0 && p.EasedCalls > p.Calls {
@@ -118,6 +140,10 @@ func Validate(pools []Pool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (p Pool) unknownEngine() error {
+	return fmt.Errorf("pool %s: engine is %q; want %q, %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech, Triton)
 }
 
 // Open returns a driver for each address of a pool's engines. The caller closes them.
@@ -134,17 +160,35 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error
 		}
 		return []engine.Engine{e}, nil
 	case OpenAISpeech:
-		all, err := openaispeech.New(openAI(p))
-		if err != nil {
-			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
-		}
-		drivers := make([]engine.Engine, len(all))
-		for i, e := range all {
-			drivers[i] = e
-		}
-		return drivers, nil
+		return drivers(p, openaispeech.New, openAI(p))
+	case Triton:
+		return drivers(p, triton.New, tritonOf(p))
 	}
-	return nil, fmt.Errorf("pool %s: engine is %q; want %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech)
+	return nil, p.unknownEngine()
+}
+
+// drivers opens the engines of a driver that has one for each address.
+func drivers[C any, E engine.Engine](p Pool, open func(C) ([]E, error), config C) ([]engine.Engine, error) {
+	all, err := open(config)
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: %w", p.Name, err)
+	}
+	engines := make([]engine.Engine, len(all))
+	for i, e := range all {
+		engines[i] = e
+	}
+	return engines, nil
+}
+
+func tritonOf(p Pool) triton.Config {
+	voices := make(map[string]triton.Voice, len(p.Triton.Voices))
+	for name, v := range p.Triton.Voices {
+		voices[name] = triton.Voice{Language: v.Language, RefAudio: v.RefAudio, RefText: v.RefText}
+	}
+	return triton.Config{
+		Backends: p.Triton.Backends, Model: p.Triton.Model, Voices: voices, Default: p.Triton.Default, BackendRate: p.Triton.BackendRate,
+		Window: p.Triton.Window, MaxBatch: p.Batch, MaxTextBytes: p.Triton.MaxTextBytes, MaxTokens: p.Triton.MaxTokens,
+	}
 }
 
 func openAI(p Pool) openaispeech.Config {

@@ -2,11 +2,14 @@ package engineset_test
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engineset"
 )
 
@@ -27,6 +30,27 @@ func TestReadPools(t *testing.T) {
 	require.Len(t, drivers, 2, "one for each address")
 	require.Equal(t, "aria", drivers[0].Info().Voices[0].Name)
 	require.Equal(t, "127.0.0.1:8092", drivers[1].Info().Address)
+	for _, d := range drivers {
+		require.NoError(t, d.Close())
+	}
+}
+
+func TestATritonPoolHasADriverForEachServer(t *testing.T) {
+	t.Parallel()
+	recording := filepath.Join(t.TempDir(), "aria.wav")
+	require.NoError(t, os.WriteFile(recording, wav.Encode(16000, make([]int16, 32000)), 0o600))
+	pools, err := engineset.Read(strings.NewReader(`{"pools": [{"name": "gpu", "engine": "triton", "batch": 4, "triton": {
+		"backends": ["gpu-1:8001", "grpcs://gpu-2:443"], "window": 6, "max_tokens": 1500, "default": "aria",
+		"voices": {"aria": {"language": "en", "ref_audio": "` + recording + `", "ref_text": "What she says."}}}}]}`))
+	require.NoError(t, err)
+	drivers, err := engineset.Open(t.Context(), pools[0], slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Len(t, drivers, 2)
+	info := drivers[1].Info()
+	require.Equal(t, "gpu-2:443", info.Address)
+	require.Equal(t, "triton cosyvoice3", info.Model)
+	require.Equal(t, 6, info.Window)
+	require.Equal(t, 4, info.MaxBatch)
 	for _, d := range drivers {
 		require.NoError(t, d.Close())
 	}
@@ -55,6 +79,7 @@ func TestAPoolThatCannotStartIsNamed(t *testing.T) {
 	for name, p := range map[string]engineset.Pool{
 		"no helper":   {Name: "quiet", Engine: engineset.Espeak, Espeak: engineset.EspeakConfig{Helper: "/nonexistent/helper"}},
 		"no backends": {Name: "quiet", Engine: engineset.OpenAISpeech},
+		"no servers":  {Name: "quiet", Engine: engineset.Triton},
 		"no driver":   {Name: "quiet", Engine: "tts"},
 	} {
 		_, err := engineset.Open(t.Context(), p, log)

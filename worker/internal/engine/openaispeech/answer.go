@@ -17,7 +17,6 @@ import (
 
 const (
 	maxErrorBody  = 8 << 10
-	maxErrorText  = 300 // runes of a server's message that are kept
 	maxRetryAfter = time.Hour
 
 	// The audio may be this much shorter than its tokens: models trim silence.
@@ -148,23 +147,12 @@ func errorText(body []byte) string {
 	return string(body)
 }
 
-// clean makes a server's words fit for a log: one short line without the API
-// key and without audio that the server sent back.
+// clean makes a server's words fit for a log, without the API key.
 func (c Config) clean(text string) string {
 	if key := c.APIKey.Reveal(); key != "" {
 		text = strings.ReplaceAll(text, key, c.APIKey.String())
 	}
-	words := strings.Fields(strings.ToValidUTF8(text, "�"))
-	for i, w := range words {
-		if strings.Contains(w, ";base64,") || len(w) > 128 {
-			words[i] = "…"
-		}
-	}
-	runes := []rune(strings.Join(words, " "))
-	if len(runes) > maxErrorText {
-		return string(runes[:maxErrorText]) + "…"
-	}
-	return string(runes)
+	return engine.Words(text)
 }
 
 // retryAfter reads the header, in seconds or as a date. It is 0 when there is

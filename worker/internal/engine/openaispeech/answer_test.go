@@ -47,6 +47,9 @@ func TestErrorTextIsFoundInEveryShape(t *testing.T) {
 	}
 }
 
+// maxErrorText is what package engine keeps of a message, and its ellipsis.
+const maxErrorText = 301
+
 func TestCleanKeepsSecretsAndNoiseOut(t *testing.T) {
 	t.Parallel()
 	c := Config{APIKey: config.NewSecret(testKey)}
@@ -54,7 +57,7 @@ func TestCleanKeepsSecretsAndNoiseOut(t *testing.T) {
 	require.NotContains(t, got, testKey)
 	require.NotContains(t, got, "UklGR")
 	require.NotContains(t, got, "\n")
-	require.LessOrEqual(t, utf8.RuneCountInString(got), maxErrorText+1)
+	require.LessOrEqual(t, utf8.RuneCountInString(got), maxErrorText)
 	require.True(t, utf8.ValidString(got))
 }
 
@@ -65,7 +68,7 @@ func FuzzErrorText(f *testing.F) {
 	c := Config{APIKey: config.NewSecret(testKey)}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got := c.clean(errorText(body))
-		if strings.Contains(got, testKey) || !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxErrorText+1 {
+		if strings.Contains(got, testKey) || !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxErrorText {
 			t.Fatalf("%q", got)
 		}
 	})

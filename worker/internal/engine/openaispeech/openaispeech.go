@@ -109,7 +109,7 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
 	plain := *r
-	plain.Text = withoutMarks(r.Text)
+	plain.Text = engine.WithoutControls(r.Text)
 	if !plain.Speakable() {
 		return engine.Result{Audio: engine.Audio{Rate: e.cfg.BackendRate, Samples: make([]int16, int(silenceSeconds*float64(e.cfg.BackendRate)))}}
 	}
