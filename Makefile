@@ -31,6 +31,7 @@ build-voicemill: # what `voicemill up` needs; the gateway with its profile takes
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/voicemill ./voicemill/cmd/voicemill
 	$(GO_BUILD) -o bin/voicemill-espeak ./worker/cmd/voicemill-espeak
+	$(GO_BUILD) -o bin/voicemill-neural ./worker/cmd/voicemill-neural
 
 .PHONY: build
 build: build-voicemill ## Build the binaries into bin/

@@ -1,15 +1,18 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/weights"
 	"github.com/voicemill/voicemill/worker/internal/assemble"
 	"github.com/voicemill/voicemill/worker/internal/batch"
 	"github.com/voicemill/voicemill/worker/internal/commit"
@@ -30,6 +33,8 @@ type (
 	Pool = engineset.Pool
 	// EspeakConfig is for pools whose engine is espeak-ng.
 	EspeakConfig = engineset.EspeakConfig
+	// NeuralConfig is for pools whose engine is a neural model on this machine.
+	NeuralConfig = engineset.NeuralConfig
 	// OpenAIConfig is for pools whose engines speak OpenAI's audio API.
 	OpenAIConfig = engineset.OpenAIConfig
 	// Voice is what a backend of such a pool is told about a public voice.
@@ -45,8 +50,9 @@ func DefaultPools() []Pool { return engineset.Default() }
 
 // Config is everything that can be set. Start from [DefaultConfig].
 type Config struct {
-	PoolsFile string `help:"JSON file that describes the pools of engines; without one, a pool of espeak-ng." placeholder:"FILE"`
-	Pools     []Pool `config:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools
+	PoolsFile string `help:"JSON file that describes the pools of engines; without one, a pool for each installed neural model, and one of espeak-ng." placeholder:"FILE"`
+	Pools     []Pool `config:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools after what is installed
+	ModelsDir string `help:"Folder in which neural models are installed (voicemill models); without one, .local/share/voicemill/models in the user's home." placeholder:"DIR"`
 
 	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
 	Assemblies int           `help:"Chapters of one class joined at once." default:"2"`
@@ -94,7 +100,7 @@ func (c Config) Rules() []config.Rule {
 
 // CheckFiles reports a file of pools that cannot be used.
 func (c Config) CheckFiles() error {
-	pools, err := c.pools()
+	pools, _, err := c.pools()
 	if err == nil {
 		err = engineset.Validate(pools)
 	}
@@ -104,14 +110,29 @@ func (c Config) CheckFiles() error {
 	return err //nolint:wrapcheck // says which pool
 }
 
-// pools returns the pools that the configuration names.
-func (c Config) pools() (pools []Pool, err error) {
-	if c.PoolsFile == "" {
-		if len(c.Pools) > 0 {
-			return c.Pools, nil
+// pools returns the pools that the configuration names. missing says why installed
+// models are not among them, if so.
+func (c Config) pools() (pools []Pool, missing, err error) {
+	dir := cmp.Or(c.ModelsDir, weights.DefaultDir())
+	switch {
+	case c.PoolsFile != "":
+		pools, err = c.readPools()
+	case len(c.Pools) > 0:
+		pools = slices.Clone(c.Pools)
+	default:
+		if pools, missing, err = engineset.Installed(dir); err == nil {
+			pools = append(pools, DefaultPools()...)
 		}
-		return DefaultPools(), nil
 	}
+	for i, p := range pools {
+		if p.Engine == engineset.Neural && p.Neural.ModelsDir == "" {
+			pools[i].Neural.ModelsDir = dir
+		}
+	}
+	return pools, missing, err
+}
+
+func (c Config) readPools() (pools []Pool, err error) {
 	f, err := os.Open(c.PoolsFile)
 	if err != nil {
 		return nil, fmt.Errorf("open the pools' file: %w", err)

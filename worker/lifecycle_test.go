@@ -110,7 +110,9 @@ func TestAWorkerThatCannotStartSaysWhy(t *testing.T) {
 func TestDefaultsAreValid(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, DefaultConfig().Validate())
-	pools, err := DefaultConfig().pools()
+	cfg := DefaultConfig()
+	cfg.ModelsDir = t.TempDir()
+	pools, _, err := cfg.pools()
 	require.NoError(t, err)
 	info := engine.Info{MaxBatch: 16, Window: 3}
 	c := DefaultConfig()

@@ -57,9 +57,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err := errors.Join(cfg.Validate(), deps.validate()); err != nil {
 		return err
 	}
-	pools, err := cfg.pools()
+	pools, missing, err := cfg.pools()
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
+	}
+	if missing != nil {
+		deps.Log.WarnContext(ctx, "installed neural voices are not used", slog.Any("error", missing))
 	}
 	began, m := time.Now(), newMeter(deps, pools)
 	fleets := make([]*fleet.Fleet, 0, len(pools))

@@ -122,7 +122,7 @@ func TestContextIsEnoughToBuild(t *testing.T) {
 	}
 	plan := command(t, context, "make", "--dry-run", "build", "VERSION=test")
 	commands := regexp.MustCompile(`go build .*-o bin/(\S+) (\S+)`).FindAllStringSubmatch(plan, -1)
-	require.Len(t, commands, 5, plan)
+	require.Len(t, commands, 6, plan)
 	var made []string
 	for _, c := range commands {
 		made = append(made, "/src/bin/"+c[1])

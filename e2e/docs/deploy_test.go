@@ -97,7 +97,7 @@ func (r *replacer) copy(from, to string) {
 func programs(t *testing.T, bin string) {
 	t.Helper()
 	for _, p := range []string{
-		"./gateway/cmd/gateway", "./scheduler/cmd/scheduler", "./worker/cmd/worker", "./voicemill/cmd/voicemill", "./worker/cmd/voicemill-espeak",
+		"./gateway/cmd/gateway", "./scheduler/cmd/scheduler", "./worker/cmd/worker", "./voicemill/cmd/voicemill", "./worker/cmd/voicemill-espeak", "./worker/cmd/voicemill-neural",
 		"github.com/nats-io/nats-server/v2", "github.com/versity/versitygw/cmd/versitygw",
 	} {
 		name := filepath.Base(p)

@@ -30,16 +30,14 @@ type Installed struct {
 	Dir string `json:"-"`
 }
 
-// DefaultDir returns where models are installed if nobody says otherwise. getenv
-// is os.Getenv.
-func DefaultDir(getenv func(string) string) string {
-	if data := getenv("XDG_DATA_HOME"); data != "" {
-		return filepath.Join(data, "voicemill", "models")
+// DefaultDir returns where models are installed if nobody says otherwise: a folder of
+// the user's, or of the machine's for a user who has no home.
+func DefaultDir() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "/var/lib/voicemill/models"
 	}
-	if home := getenv("HOME"); home != "" {
-		return filepath.Join(home, ".local", "share", "voicemill", "models")
-	}
-	return filepath.Join("/var/lib/voicemill", "models")
+	return filepath.Join(home, ".local", "share", "voicemill", "models")
 }
 
 // Open returns the store in dir, which need not exist.

@@ -18,7 +18,7 @@ import (
 // packages are the commands that users run, by the name of their binary.
 var packages = map[string]string{
 	"gateway": "./gateway/cmd/gateway", "scheduler": "./scheduler/cmd/scheduler", "worker": "./worker/cmd/worker",
-	"voicemill-espeak": "./worker/cmd/voicemill-espeak", "voicemill": "./voicemill/cmd/voicemill",
+	"voicemill-espeak": "./worker/cmd/voicemill-espeak", "voicemill-neural": "./worker/cmd/voicemill-neural", "voicemill": "./voicemill/cmd/voicemill",
 }
 
 // Root returns the folder of the repository, from any folder in it.

@@ -38,7 +38,7 @@ func (c *ModelsCommand) open(con *console.Console) (shelf, error) {
 		dir = con.Getenv("VOICEMILL_MODELS_DIR")
 	}
 	if dir == "" {
-		dir = weights.DefaultDir(con.Getenv)
+		dir = weights.DefaultDir()
 	}
 	if catalogue == "" {
 		catalogue = con.Getenv("VOICEMILL_MODELS_CATALOGUE")

@@ -44,6 +44,8 @@ type Info struct {
 	MaxBatch     int     // most requests in one call, at least 1
 	Window       int     // how many requests are worked on at once
 	MaxTextBytes int     // longest Request.Text
+	Repeats      bool    // the same Request always gets the same samples
+	Seeds        bool    // another Request.Seed gets other samples
 }
 
 // Voice is one voice of an engine.
@@ -51,6 +53,8 @@ type Voice struct {
 	Name        string // what a Request names, such as "narrator-en"
 	Language    string // BCP 47, such as "en-GB"; empty when the voice speaks any
 	Fingerprint string // differs for what sounds different; part of a rendition's key
+	Licence     string // under which it may be used; empty if the engine knows none
+	Attribution string // who made it, as the licence wants it said
 }
 
 // Request is one text to speak.
@@ -78,6 +82,7 @@ type Result struct {
 	Audio     Audio
 	Sentences []Mark // in order; empty when the backend tells no times
 	Words     []Mark // in order; empty when the backend tells no times
+	Placed    bool   // whether Words were spread over their sentence in proportion, and not measured
 	Backend   string // which process or address was asked, for logs; empty if none was, so that Err is no word of the backend's
 	Err       error  // a *job.Error
 }

@@ -1,6 +1,7 @@
 package engineset
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,12 @@ import (
 	"regexp"
 
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/weights"
 	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/engine/espeak"
+	"github.com/voicemill/voicemill/worker/internal/engine/helper"
+	"github.com/voicemill/voicemill/worker/internal/engine/neural"
 	"github.com/voicemill/voicemill/worker/internal/engine/openaispeech"
 	"github.com/voicemill/voicemill/worker/internal/engine/triton"
 )
@@ -22,6 +26,7 @@ const (
 	Espeak       = "espeak"
 	OpenAISpeech = "openai-speech"
 	Triton       = "triton"
+	Neural       = "neural"
 )
 
 var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
@@ -30,7 +35,7 @@ var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 // of every field but Name and Engine means its default.
 type Pool struct {
 	Name   string `json:"name"`   // 1 to 32 of [a-z0-9_-]
-	Engine string `json:"engine"` // "espeak", "openai-speech" or "triton"
+	Engine string `json:"engine"` // "espeak", "neural", "openai-speech" or "triton"
 	Rate   int    `json:"sample_rate,omitempty"`
 
 	Calls        int     `json:"calls,omitempty"`         // engine calls at once; the engine's window
@@ -43,6 +48,7 @@ type Pool struct {
 	Espeak EspeakConfig `json:"espeak,omitzero"`
 	OpenAI OpenAIConfig `json:"openai,omitzero"`
 	Triton TritonConfig `json:"triton,omitzero"`
+	Neural NeuralConfig `json:"neural,omitzero"`
 }
 
 // EspeakConfig is for the driver [Espeak].
@@ -52,6 +58,19 @@ type EspeakConfig struct {
 	DataPath string            `json:"data_path,omitempty"`
 	Helpers  int               `json:"helpers,omitempty"` // processes; one for each CPU
 	Voices   map[string]string `json:"voices,omitempty"`  // further voices: public name to espeak-ng's
+}
+
+// NeuralConfig is for the driver [Neural].
+type NeuralConfig struct {
+	Model     string            `json:"model"`                // the name of one that is installed
+	ModelsDir string            `json:"models_dir,omitempty"` // where models are installed; the worker's
+	Helper    string            `json:"helper,omitempty"`     // path of voicemill-neural; beside the executable, then in PATH
+	Library   string            `json:"library,omitempty"`    // the espeak-ng library
+	DataPath  string            `json:"data_path,omitempty"`  // of espeak-ng
+	Helpers   int               `json:"helpers,omitempty"`    // processes; as many as threads leaves CPUs for
+	Threads   int               `json:"threads,omitempty"`    // of each; 1
+	Provider  string            `json:"provider,omitempty"`   // cpu or cuda
+	Voices    map[string]string `json:"voices,omitempty"`     // further voices: public name to a speaker, or a blend
 }
 
 // OpenAIConfig is for the driver [OpenAISpeech].
@@ -98,6 +117,26 @@ type Voice struct {
 // Default is one pool of espeak-ng, which needs nothing but the machine.
 func Default() []Pool { return []Pool{{Name: "espeak", Engine: Espeak}} }
 
+// Installed returns a pool for each voice that is installed in the folder dir, in the
+// order of the catalogue, and why there are none although something is installed.
+func Installed(dir string) (pools []Pool, missing, err error) {
+	catalogue, err := weights.OpenCatalogue("")
+	if err != nil {
+		return nil, nil, err
+	}
+	voices, err := weights.Open(dir).Voices(catalogue)
+	if err != nil || len(voices) == 0 {
+		return nil, nil, err
+	}
+	if _, err := helper.Find(neural.HelperName, ""); err != nil {
+		return nil, err, nil
+	}
+	for _, m := range voices {
+		pools = append(pools, Pool{Name: m.Name, Engine: Neural, Neural: NeuralConfig{Model: m.Name, ModelsDir: dir}})
+	}
+	return pools, nil, nil
+}
+
 // Read reads pools from JSON: {"pools": [...]}. Unknown members are errors.
 func Read(r io.Reader) ([]Pool, error) {
 	var file struct {
@@ -128,8 +167,10 @@ func Validate(pools []Pool) error {
 			errs = append(errs, fmt.Errorf("pool %d is called %q; want 1 to 32 of a-z, 0-9, - and _", i+1, p.Name))
 		case seen[p.Name]:
 			errs = append(errs, fmt.Errorf("pool %s is there twice", p.Name))
-		case p.Engine != Espeak && p.Engine != OpenAISpeech && p.Engine != Triton:
+		case p.Engine != Espeak && p.Engine != OpenAISpeech && p.Engine != Triton && p.Engine != Neural:
 			errs = append(errs, p.unknownEngine())
+		case p.Engine == Neural && p.Neural.Model == "":
+			errs = append(errs, fmt.Errorf("pool %s: neural needs a model", p.Name))
 		}
 		seen[p.Name] = true
 		if p.EasedCalls < 0 || p.Calls > 0 && p.EasedCalls > p.Calls {
@@ -143,7 +184,7 @@ func Validate(pools []Pool) error {
 }
 
 func (p Pool) unknownEngine() error {
-	return fmt.Errorf("pool %s: engine is %q; want %q, %q or %q", p.Name, p.Engine, Espeak, OpenAISpeech, Triton)
+	return fmt.Errorf("pool %s: engine is %q; want %q, %q, %q or %q", p.Name, p.Engine, Espeak, Neural, OpenAISpeech, Triton)
 }
 
 // Open returns a driver for each address of a pool's engines. The caller closes them.
@@ -155,6 +196,12 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error
 			Helper: p.Espeak.Helper, Library: p.Espeak.Library, DataPath: p.Espeak.DataPath, Helpers: p.Espeak.Helpers,
 			Voices: p.Espeak.Voices, Rate: p.Rate, MaxBatch: p.Batch, Logger: log,
 		})
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
+		}
+		return []engine.Engine{e}, nil
+	case Neural:
+		e, err := neural.New(ctx, neuralConfig(p, log))
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 		}
@@ -188,6 +235,14 @@ func tritonOf(p Pool) triton.Config {
 	return triton.Config{
 		Backends: p.Triton.Backends, Model: p.Triton.Model, Voices: voices, Default: p.Triton.Default, BackendRate: p.Triton.BackendRate,
 		Window: p.Triton.Window, MaxBatch: p.Batch, MaxTextBytes: p.Triton.MaxTextBytes, MaxTokens: p.Triton.MaxTokens,
+	}
+}
+
+func neuralConfig(p Pool, log *slog.Logger) neural.Config {
+	n := p.Neural
+	return neural.Config{
+		Models: weights.Open(cmp.Or(n.ModelsDir, weights.DefaultDir())), Model: n.Model, Helper: n.Helper, Espeak: n.Library, EspeakData: n.DataPath,
+		Helpers: n.Helpers, Threads: n.Threads, Provider: n.Provider, Voices: n.Voices, Rate: p.Rate, MaxBatch: p.Batch, Logger: log,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 	for name, test := range map[string]func(*testing.T, engine.Engine){
 		"info is complete":                            infoIsComplete,
 		"results keep the order of the batch":         resultsKeepOrder,
+		"the same request gets the same samples":      repeatsItself,
 		"concurrent calls do not mix":                 concurrentCallsDoNotMix,
 		"more calls than the window wait":             moreCallsThanWindow,
 		"every voice named can be asked for":          unknownVoiceIsInvalid,
@@ -123,6 +125,22 @@ func resultsKeepOrder(t *testing.T, e engine.Engine) {
 	for i := range results {
 		Good(t, e, batch[i], results[i])
 		require.Lenf(t, results[i].Audio.Samples, len(alone[i].Audio.Samples), "request %d has the length of another text", i)
+	}
+}
+
+// repeatsItself holds the engine to what it says of its seeds.
+func repeatsItself(t *testing.T, e engine.Engine) {
+	t.Helper()
+	q := Request(Sentence(1))
+	q.Seed = 7
+	first := speakOne(t, e, q)
+	Good(t, e, q, first)
+	if e.Info().Repeats {
+		require.True(t, slices.Equal(first.Audio.Samples, speakOne(t, e, q).Audio.Samples), "the samples differ")
+	}
+	if e.Info().Seeds {
+		q.Seed = 8
+		require.False(t, slices.Equal(first.Audio.Samples, speakOne(t, e, q).Audio.Samples), "another seed makes no difference")
 	}
 }
 

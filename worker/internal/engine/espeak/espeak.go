@@ -68,7 +68,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.info = engine.Info{
 		Name: name, Model: name + " " + e.pool.Hello().Library, Rate: cfg.Rate,
-		MaxBatch: cfg.MaxBatch, Window: e.pool.Size(), MaxTextBytes: maxTextBytes,
+		MaxBatch: cfg.MaxBatch, Window: e.pool.Size(), MaxTextBytes: maxTextBytes, Repeats: true,
 	}
 	e.info.Voices, e.native = cfg.voices()
 	return e, nil
