@@ -15,7 +15,10 @@ import (
 
 const lockNotAvailable = "55P03" // SQLSTATE: lock_timeout passed
 
-const sayArriving = "The job is just being stored; try again shortly."
+const (
+	sayArriving = "The job is just being stored; it will be cancelled. Try again shortly."
+	sayBusy     = "The job is just being worked on; it will be cancelled. Try again shortly."
+)
 
 // Cancelled says what a cancel did.
 type Cancelled struct {
@@ -29,8 +32,9 @@ type Cancelled struct {
 // CancelJob cancels a job in one transaction: its state, its open segments, its
 // due assemblies and its callback. A job that has ended stays as it is. For a
 // job without a row the wish is written down, and whoever writes the row finds
-// it: the two wait for each other, see LockArrival. That wait is bounded; then
-// the error is Overloaded.
+// it: the two wait for each other, see LockArrival. Waits are bounded; then the
+// error is Overloaded, and the wish is written down all the same: nothing more is
+// planned of the job, and the scheduler cancels it.
 func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Cancelled, error) {
 	var c Cancelled
 	err := s.call(ctx, "CancelJob", func(ctx context.Context) error {
@@ -39,10 +43,20 @@ func (s *Store) CancelJob(ctx context.Context, tenant job.Tenant, id job.ID) (Ca
 			return s.cancel(ctx, tx, tenant, id, &c)
 		})
 	})
+	if job.KindOf(err) == job.Overloaded {
+		wished := s.call(ctx, "CancelJob", func(ctx context.Context) error {
+			_, err := s.pool.Exec(ctx, s.queries.Get("CancelEarly"), id, tenant)
+			return err
+		})
+		err = errors.Join(err, wished)
+	}
 	return c, err
 }
 
 func (s *Store) cancel(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID, c *Cancelled) error {
+	if _, err := tx.Exec(ctx, s.queries.Get("BoundRow")); err != nil {
+		return err
+	}
 	j, err := s.lockJob(ctx, tx, tenant, id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		j, err = s.lockArrived(ctx, tx, tenant, id)
@@ -79,20 +93,25 @@ func (s *Store) lockArrived(ctx context.Context, tx pgx.Tx, tenant job.Tenant, i
 	if _, err := tx.Exec(ctx, s.queries.Get("BoundWaits")); err != nil {
 		return j, err
 	}
-	if _, err = tx.Exec(ctx, s.queries.Get("LockArrival"), id); err == nil {
-		j, err = s.lockJob(ctx, tx, tenant, id)
+	if _, err = tx.Exec(ctx, s.queries.Get("LockArrival"), id); err != nil {
+		return j, busy(id, sayArriving, err)
 	}
+	return s.lockJob(ctx, tx, tenant, id)
+}
+
+// busy returns err, or what stands for it if a wait was over: not Unavailable,
+// since the database is well, and the breaker must not open.
+func busy(id job.ID, say string, err error) error {
 	if pe, ok := errors.AsType[*pgconn.PgError](err); ok && pe.Code == lockNotAvailable {
-		// Not Unavailable: the database is well, and the breaker must not open.
-		err = &job.Error{Op: "store.lockArrived", JobID: id, Kind: job.Overloaded, Public: sayArriving, Err: err}
+		err = &job.Error{Op: "store.CancelJob", JobID: id, Kind: job.Overloaded, Public: say, Err: err}
 	}
-	return j, err
+	return err
 }
 
 // lockJob locks the row of a job, if there is one that can be seen.
 func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job.ID) (j lockedJob, err error) {
 	err = tx.QueryRow(ctx, s.queries.Get("LockJob"), id, tenant).Scan(&j.num, &j.state, &j.class, &j.callback)
-	return j, err
+	return j, busy(id, sayBusy, err)
 }
 
 // tell writes the callback of a cancelled job if its owner asked for one.

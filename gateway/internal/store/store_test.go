@@ -288,6 +288,27 @@ func TestACancelDoesNotWaitForLongForARow(t *testing.T) {
 	require.True(t, c.Early)
 }
 
+// Who plans a book locks the job's row for each lot of it, and on a machine that
+// is busy may have the next lock before a cancel is awake. The wish stays, and
+// ends that.
+func TestACancelThatDoesNotComeToTheRowIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	ctx := t.Context()
+	insertJob(t, db, "job_c", job.StatePlanning, `{}`, time.Now())
+	planner, err := db.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = planner.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = planner.Exec(ctx, `select from jobs where id = 'job_c' for share`)
+	require.NoError(t, err)
+	_, err = s.CancelJob(ctx, tenant, "job_c")
+	require.Equal(t, job.Overloaded, job.KindOf(err), "%v", err)
+	require.NoError(t, s.Available(), "the database is well")
+	var wishes int
+	require.NoError(t, db.QueryRow(ctx, `select count(*) from cancellations where job_id = 'job_c' and tenant_id = $1`, tenant).Scan(&wishes))
+	require.Equal(t, 1, wishes)
+}
+
 func TestACancelThatWaitedForAStartComesAfterIt(t *testing.T) {
 	t.Parallel()
 	s, db := newStore(t)

@@ -76,11 +76,14 @@ union all
 select key, samples::double precision / sample_rate from touched;
 
 -- name: FencePlans
--- The jobs that are still planned under these attempts; they stay so until the transaction ends.
+-- The jobs that are still planned under these attempts; they stay so until the
+-- transaction ends. One that is to be cancelled is planned no further, so that its
+-- cancel comes to the row.
 select j.num
 from unnest($1::bigint[], $2::int[]) as p (num, attempt)
          join jobs j on j.num = p.num
 where j.state = 'planning' and j.plan_attempts = p.attempt
+  and not exists (select from cancellations c where c.job_id = j.id and c.tenant_id = j.tenant_id)
 order by j.id
 for share of j;
 
@@ -89,6 +92,7 @@ select j.num
 from unnest($1::bigint[], $2::int[]) as p (num, attempt)
          join jobs j on j.num = p.num
 where j.state = 'planning' and j.plan_attempts = p.attempt
+  and not exists (select from cancellations c where c.job_id = j.id and c.tenant_id = j.tenant_id)
 order by j.id
 for update of j;
 
