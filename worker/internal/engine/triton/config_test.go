@@ -8,7 +8,7 @@ import (
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	two := func(t *testing.T, a, b string, text string) map[string]Voice {
+	two := func(t *testing.T, a, b, text string) map[string]Voice {
 		t.Helper()
 		return map[string]Voice{"a": {RefAudio: a, RefText: "One text."}, "b": {RefAudio: b, RefText: text}}
 	}

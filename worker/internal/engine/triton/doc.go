@@ -48,6 +48,6 @@
 //	NOT_FOUND                                      NotFound: there is no such model
 //	UNAUTHENTICATED, PERMISSION_DENIED             Unauthorized, Forbidden
 //	no answer in time, a connection that broke,
-//	a model that was there and is gone             Engine, engine.ErrLost
+//	a model that is gone or whose process died     Engine, engine.ErrLost
 //	anything else, an answer that is none          Engine
 package triton

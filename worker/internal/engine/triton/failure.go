@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -69,10 +70,19 @@ func (e *Engine) explain(ctx context.Context, err error) error {
 	return failure
 }
 
+// stubDied is in what Triton's Python backend says from when the process of a model has
+// died until the server is restarted. There is no code for it, and the model counts as
+// ready all the while.
+const stubDied = "is not healthy"
+
 // look asks whether the model is still there, where that says what a failure was: a
 // queue that is full or a model that is away, an error of the model or its death.
 func (e *Engine) look(ctx context.Context, failure *job.Error, code codes.Code) {
 	if failure.Kind != job.Engine && code != codes.Unavailable {
+		return
+	}
+	if code == codes.Internal && strings.Contains(failure.Err.Error(), stubDied) {
+		failure.Public, failure.Err = "The speech engine gave no answer.", fmt.Errorf("%w: %w", engine.ErrLost, failure.Err)
 		return
 	}
 	err := e.ready(ctx)
