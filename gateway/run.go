@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/operation"
+	"github.com/voicemill/voicemill/gateway/internal/quota"
 	"github.com/voicemill/voicemill/gateway/internal/session"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
@@ -88,6 +89,7 @@ type gateway struct {
 	hub    *watch.Hub
 	docs   *documents.Cache
 	voice  *voices.Directory
+	quota  *quota.Directory
 	coder  *transcode.Transcoder
 	ops    *operation.Operations
 	frames *session.Server
@@ -136,6 +138,7 @@ func build(ctx context.Context, cfg Config, deps Deps) (*gateway, error) {
 		return nil, err
 	}
 	g.voice = voices.NewDirectory(g.store, deps.Log)
+	g.quota = quota.NewDirectory(g.store, deps.Log)
 	if g.coder, err = transcode.New(cfg.transcode(), deps.Log); err != nil {
 		return nil, err
 	}
@@ -185,7 +188,7 @@ func (g *gateway) handler(ctx context.Context) (*web.Server, error) {
 	metrics := accesslog.NewMetrics(g.dep.Registry, web.Routes())
 	deps := operation.Deps{
 		Store: g.store.Behind(g.reads), Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Hub: g.hub,
-		Voices: g.voice, Keys: keys, Secrets: auth.NewSecrets(key, g.dep.Random), Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
+		Voices: g.voice, Quotas: g.quota, Keys: keys, Secrets: auth.NewSecrets(key, g.dep.Random), Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 		Transcoder: g.coder,
 	}
 	verifier, done, err := g.cfg.JWT.tokens()
@@ -234,6 +237,7 @@ func (g *gateway) run(ctx context.Context) error {
 	parts.Add("calls", g.pool.Run)
 	parts.Add("intake", g.in.Run)
 	parts.Add("voices", g.voice.Run)
+	parts.Add("quotas", g.quota.Run)
 	parts.Add("keys", g.ops.RenewKeys)
 	parts.Add("transcode", g.coder.Run)
 	parts.Add("probe", g.probe)

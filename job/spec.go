@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Spec is what a client asks for, as it is sent to POST /v1/jobs. Exactly one
@@ -152,4 +153,14 @@ func (s *Spec) Normalize() {
 	if s.Input.Media == "" && s.Input.Segments == nil {
 		s.Input.Media = MediaText
 	}
+}
+
+// Characters returns how many characters of text s brings along; those of an
+// upload are not known before it is read.
+func (s *Spec) Characters() int64 {
+	n := utf8.RuneCountInString(s.Input.Text)
+	for i := range s.Input.Segments {
+		n += utf8.RuneCountInString(s.Input.Segments[i].Text)
+	}
+	return int64(n)
 }

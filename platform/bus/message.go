@@ -24,6 +24,7 @@ type AcceptedJob struct {
 	Tenant      job.Tenant `json:"tenant"`
 	Spec        job.Spec   `json:"spec"`
 	AcceptedAt  time.Time  `json:"accepted_at"`
+	KeyID       string     `json:"key_id,omitempty"`      // of the API key that handed it in
 	SourceKey   string     `json:"source_key,omitempty"`  // object key of the upload, if there is one
 	SourceETag  string     `json:"source_etag,omitempty"` // its version when the job was accepted
 	RequestID   string     `json:"request_id,omitempty"`

@@ -69,7 +69,7 @@ func (b *Batch) admit(ctx context.Context, spec *job.Spec) error {
 	var v limit.Verdict
 	passed := b.pace(ctx, func(at time.Time) time.Duration { v = b.o.dep.Guard.Request(key, tenant, at); return v.Wait }) &&
 		b.pace(ctx, func(at time.Time) time.Duration {
-			v = b.o.dep.Guard.Characters(key, tenant, characters(spec), at)
+			v = b.o.dep.Guard.Characters(key, tenant, spec.Characters(), at)
 			return v.Wait
 		})
 	if !passed {
@@ -133,7 +133,9 @@ func (b *Batch) Commit(ctx context.Context, entries []*Entry) {
 			}
 		}
 	}
+	b.reserve(ctx, entries)
 	b.publish(entries)
+	b.unreserve(ctx, entries)
 	for _, e := range entries {
 		e.ID = e.own.id
 	}
@@ -189,6 +191,39 @@ func (b *Batch) claim(ctx context.Context, entries []*Entry) error {
 		_, e.own.arrived = found[e.own.id]
 	}
 	return err
+}
+
+// reserve takes places of the tenant's quota, in order. Those after the first that
+// has none are refused with it.
+func (b *Batch) reserve(ctx context.Context, entries []*Entry) {
+	var places []store.Place
+	var open []*Entry
+	for _, e := range entries {
+		if !e.settled() {
+			places, open = append(places, store.Place{Job: e.own.id, Characters: e.Spec.Characters()}), append(open, e)
+		}
+	}
+	got, err := b.o.reserveAll(ctx, b.c, places)
+	if err == nil && got.Admitted < len(open) {
+		err = overQuota(got, time.Now())
+	}
+	if err == nil {
+		return
+	}
+	for _, e := range open[got.Admitted:] {
+		e.Err = err
+	}
+}
+
+// unreserve gives back the places of jobs that were not stored.
+func (b *Batch) unreserve(ctx context.Context, entries []*Entry) {
+	var free []job.ID
+	for _, e := range entries {
+		if notStored(e.Err) && e.own.id != "" {
+			free = append(free, e.own.id)
+		}
+	}
+	b.o.unreserveAll(ctx, b.c, free)
 }
 
 // publish hands the jobs to the intake and waits until it has settled them,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/gateway/internal/intake"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
@@ -37,7 +36,7 @@ const (
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedGuesses, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, ShedCalls}
+	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedGuesses, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, shedQuota, ShedCalls}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}
@@ -98,18 +97,10 @@ func shedReason(class job.Class) string {
 
 // admitText counts the text of a job.
 func (o *Operations) admitText(c *Caller, spec *job.Spec) error {
-	if v := o.dep.Guard.Characters(c.KeyID, string(c.Tenant), characters(spec), c.Started); v.Refused() {
+	if v := o.dep.Guard.Characters(c.KeyID, string(c.Tenant), spec.Characters(), c.Started); v.Refused() {
 		return tooMany(v.Quota, v.Wait)
 	}
 	return nil
-}
-
-func characters(spec *job.Spec) int64 {
-	n := utf8.RuneCountInString(spec.Input.Text)
-	for i := range spec.Input.Segments {
-		n += utf8.RuneCountInString(spec.Input.Segments[i].Text)
-	}
-	return int64(n)
 }
 
 // occupy counts something that the caller holds for long, such as a call that waits.

@@ -21,6 +21,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/limit"
 	"github.com/voicemill/voicemill/gateway/internal/playback"
 	"github.com/voicemill/voicemill/gateway/internal/problem"
+	"github.com/voicemill/voicemill/gateway/internal/quota"
 	"github.com/voicemill/voicemill/gateway/internal/shed"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/gateway/internal/transcode"
@@ -114,6 +115,7 @@ type Deps struct {
 	Minter     *job.Minter
 	Log        *slog.Logger
 	Guard      *limit.Guard          // nil: nobody is limited
+	Quotas     *quota.Directory      // nil: no tenant has a quota
 	Load       *shed.Controller      // nil: no submit is turned away because the intake is slow
 	Tokens     Tokens                // nil: no access tokens
 	Shed       func(reason string)   // is told of every call that is turned away for load; may be nil

@@ -84,8 +84,13 @@ func (o *Operations) commit(ctx context.Context, c *Caller, own owned, spec *job
 	if err != nil {
 		return err
 	}
+	if err := o.reserve(ctx, c, own.id, spec); err != nil {
+		return err
+	}
 	defer stage.Enter(ctx, stage.Commit)()
-	return o.dep.Intake.Submit(ctx, own.id, payload)
+	err = o.dep.Intake.Submit(ctx, own.id, payload)
+	o.unreserve(ctx, c, err, own.id)
+	return err
 }
 
 // maxPayload leaves room for the frame of an envelope.
@@ -94,7 +99,7 @@ const maxPayload = bus.MaxMessageBytes - 64
 // payload is the job as an envelope carries it.
 func payload(c *Caller, own owned, spec *job.Spec, source source) ([]byte, error) {
 	p := encode(&bus.AcceptedJob{
-		ID: own.id, Tenant: c.Tenant, Spec: *spec, AcceptedAt: own.at, SourceKey: source.key, SourceETag: source.etag,
+		ID: own.id, Tenant: c.Tenant, Spec: *spec, AcceptedAt: own.at, KeyID: c.KeyID, SourceKey: source.key, SourceETag: source.etag,
 		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
 	if len(p) > maxPayload {

@@ -29,6 +29,7 @@ const (
 	KeyReused        Slug = "idempotency-key-reused"
 	TooManyRequests  Slug = "too-many-requests"
 	TooManyWatches   Slug = "too-many-watches"
+	QuotaExceeded    Slug = "quota-exceeded"
 	UpgradeRequired  Slug = "upgrade-required"
 	BadRange         Slug = "range-not-satisfiable"
 	Overloaded       Slug = "overloaded"
@@ -80,6 +81,7 @@ var types = map[Slug]Type{
 	KeyReused:           {http.StatusConflict, "Idempotency key reused", "The Idempotency-Key came before with another request. Use a new one for a new request."},
 	TooManyRequests:     {http.StatusTooManyRequests, "Too many requests", "A limit of the API key or its tenant is reached. Try again after Retry-After."},
 	TooManyWatches:      {http.StatusTooManyRequests, "Too many watches", "The API key has as many watches open as it may. Close some, or ask for the job instead."},
+	QuotaExceeded:       {http.StatusTooManyRequests, "Quota exceeded", "The tenant has a quota: characters a day, open jobs, audio still to be made, or stored bytes. The detail says which has no more, Retry-After when there may be."},
 	UpgradeRequired:     {http.StatusUpgradeRequired, "Upgrade required", "This resource speaks WebSocket only."},
 	BadRange:            {http.StatusRequestedRangeNotSatisfiable, "Range not satisfiable", "The range does not overlap the file; Content-Range says how long that is."},
 	Overloaded:          {http.StatusServiceUnavailable, "Overloaded", "The service has more to do than it can. Try again after Retry-After."},

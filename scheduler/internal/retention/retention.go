@@ -61,6 +61,7 @@ const (
 	walkPages     = 10   // of the bucket, of rowsAtOnce objects
 	deletes       = 8    // objects at once
 	goneFor       = time.Hour
+	placesFor     = time.Hour // a place of a quota whose job never came; reserve counts it no longer
 )
 
 // Bucket is where the objects are.
@@ -108,7 +109,21 @@ func (w *Sweeper) Run(ctx context.Context, s *store.Leased) error {
 // Round deletes what is due, up to a bound. It tries every kind and returns the
 // errors joined.
 func (w *Sweeper) Round(ctx context.Context, s *store.Leased) error {
-	return errors.Join(w.expire(ctx, s), w.walk(ctx, s), w.collect(ctx, s), w.forget(ctx, s))
+	return errors.Join(w.tally(ctx, s), w.expire(ctx, s), w.walk(ctx, s), w.collect(ctx, s), w.forget(ctx, s))
+}
+
+// tally adds what ended jobs have used to their tenants' days.
+func (w *Sweeper) tally(ctx context.Context, s *store.Leased) error {
+	for range batches {
+		n, err := s.Tally(ctx, rowsAtOnce)
+		if err != nil {
+			return fmt.Errorf("tally jobs: %w", err)
+		}
+		if n < rowsAtOnce {
+			break
+		}
+	}
+	return nil
 }
 
 // expire goes through the tenants, page by page.
@@ -181,6 +196,7 @@ func (w *Sweeper) repeat(ctx context.Context, what string, full int, batch func(
 func (w *Sweeper) forget(ctx context.Context, s *store.Leased) error {
 	return errors.Join(
 		w.repeat(ctx, store.OldGarbage, rowsAtOnce, func() (int, error) { return s.DeleteOld(ctx, store.OldGarbage, goneFor, rowsAtOnce) }),
+		w.repeat(ctx, store.OldReservations, rowsAtOnce, func() (int, error) { return s.DeleteOld(ctx, store.OldReservations, placesFor, rowsAtOnce) }),
 		w.repeat(ctx, store.OldTombstones, rowsAtOnce, func() (int, error) { return s.DeleteOld(ctx, store.OldTombstones, job.LongestArrival, rowsAtOnce) }),
 	)
 }

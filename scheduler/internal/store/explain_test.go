@@ -68,6 +68,7 @@ func hotQueries() map[string]hot {
 		"EvictSurplus":     {args: tenants + `, 1, 100`, pages: 6000},
 		"Garbage":          {args: `0, 100`, pages: 1500},
 		"Orphans":          {args: `array['renditions/tenant-1/00/' || repeat('00', 32) || '.wav', 'jobs/x', 'uploads/x']`, pages: 300}, // its function is planned at its first call,
+		"TallyJobs":        {args: `100`, pages: 6000},
 		"DeleteGarbage":    {args: `1, 100`, pages: 1000},
 		"DeleteTombstones": {args: `1, 100`, pages: 1000},
 	}

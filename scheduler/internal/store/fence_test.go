@@ -137,6 +137,7 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			_, err := s.EvictSurplus(ctx, b.tenants, 1, 9)
 			return err
 		},
+		"Tally":         func(ctx context.Context, s *store.Leased) error { _, err := s.Tally(ctx, 9); return err },
 		"SumStored":     func(ctx context.Context, s *store.Leased) error { return s.SumStored(ctx, 9) },
 		"DropOrphans":   func(ctx context.Context, s *store.Leased) error { return s.DropOrphans(ctx, []string{"jobs/orphan"}) },
 		"GarbageGone":   func(ctx context.Context, s *store.Leased) error { return s.GarbageGone(ctx, []string{"jobs/orphan"}) },

@@ -18,6 +18,7 @@ const (
 	OldOutbox          = "DeleteFinishedOutbox"
 	OldTombstones      = "DeleteTombstones"
 	OldGarbage         = "DeleteGarbage" // whose object is gone
+	OldReservations    = "DeleteReservations"
 )
 
 // DeleteOld deletes up to limit rows of one kind that are older than age and

@@ -26,6 +26,8 @@ type jobColumns struct {
 	priorities                                      []int32
 	deadlines                                       []*time.Time
 	acceptedAt                                      []time.Time
+	keyIDs                                          []string
+	asked                                           []int64
 }
 
 func (c *jobColumns) add(a *bus.AcceptedJob) error {
@@ -50,6 +52,7 @@ func (c *jobColumns) add(a *bus.AcceptedJob) error {
 	c.tracestates = append(c.tracestates, a.Tracestate)
 	c.priorities = append(c.priorities, int32(spec.Priority)) //nolint:gosec // -10 to 10; anything else violates nothing and sorts
 	c.deadlines, c.acceptedAt = append(c.deadlines, spec.Deadline), append(c.acceptedAt, a.AcceptedAt)
+	c.keyIDs, c.asked = append(c.keyIDs, a.KeyID), append(c.asked, spec.Characters())
 	return nil
 }
 
@@ -84,11 +87,14 @@ func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inser
 		}
 		rows, err := tx.Query(ctx, s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
 			cols.specs, cols.labels, cols.onFailure, cols.languages, cols.sourceKeys, cols.sourceETags,
-			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt)
+			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt, cols.keyIDs, cols.asked)
 		if err != nil {
 			return err
 		}
 		if fresh, err = pgx.CollectRows(rows, scanInserted); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.q.Get("DropReservations"), cols.ids); err != nil {
 			return err
 		}
 		var notices []Notice

@@ -51,6 +51,16 @@ func (s *Leased) expire(ctx context.Context, query string, tenants []int32, keep
 	return list[0], nil
 }
 
+// Tally adds up to limit jobs that have ended to what their tenants have used, each
+// once, and returns how many.
+func (s *Leased) Tally(ctx context.Context, limit int) (int, error) {
+	list, err := change(ctx, s, "TallyJobs", []any{limit}, pgx.RowTo[int])
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return list[0], nil
+}
+
 // SumStored adds up to limit changes of what is stored to the sums of the tenants.
 func (s *Leased) SumStored(ctx context.Context, limit int) error {
 	_, err := s.exec(ctx, "SumStored", limit)

@@ -20,6 +20,7 @@ type Grammar struct {
 	Models ModelsCommand `cmd:"" group:"Run" help:"List, install, verify and remove neural voices on this machine."`
 
 	Tenants TenantsCommand `cmd:"" group:"Run" help:"Create and list tenants, in the database."`
+	Usage   UsageCommand   `cmd:"" group:"Run" help:"Tell what a tenant has used, by day and key, and what it has stored, from the database."`
 	Delete  DeleteCommand  `cmd:"" group:"Run" help:"Delete a job with its text, files and rows, in the database."`
 	Fsck    FsckCommand    `cmd:"" group:"Run" help:"Hold the bucket against the database: no object without a row, no row without its object."`
 

@@ -133,6 +133,7 @@ func (c *InitCommand) Run(ctx context.Context, con *console.Console) error {
 type TenantsCommand struct {
 	Create TenantsCreateCommand `cmd:"" help:"Make a tenant and its first key; may be repeated."`
 	List   TenantsListCommand   `cmd:"" help:"List the tenants and how many keys they have."`
+	Set    TenantsSetCommand    `cmd:"" help:"Set how long what a tenant has is kept, and what it may have."`
 }
 
 // TenantsCreateCommand makes a tenant.

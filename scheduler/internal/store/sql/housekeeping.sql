@@ -50,3 +50,7 @@ delete from garbage
 where object_key in (select object_key from garbage
                      where gone_at < now() - make_interval(secs => $1)
                      order by gone_at limit $2);
+
+-- name: DeleteReservations
+delete from reservations
+where job_id in (select job_id from reservations where created_at < now() - make_interval(secs => $1) limit $2);

@@ -128,3 +128,20 @@ where not object_named(k) and not exists (select from garbage where object_key =
 
 -- name: DropOrphans
 select count(drop_object(k)) from unnest($1::text[]) as k where not object_named(k);
+
+-- name: TallyJobs
+-- Adds jobs that have ended to usage_days, at most $1.
+with t as (
+    select num from jobs where finished_at is not null and tallied is null
+    order by tenant_id, num limit $1 for no key update skip locked),
+j as (
+    update jobs j set tallied = spoken_characters(j.num, j.state, j.characters, j.segments_total) from t where j.num = t.num
+    returning j.tenant_id, (j.accepted_at at time zone 'utc')::date as day, j.key_id, j.tallied, j.audio_seconds, j.reused_seconds, j.gpu_seconds),
+added as (
+    insert into usage_days as u (tenant_id, day, key_id, jobs, characters, audio_seconds, reused_seconds, gpu_seconds)
+    select tenant_id, day, key_id, count(*), sum(tallied), sum(audio_seconds), sum(reused_seconds), sum(gpu_seconds)
+    from j group by 1, 2, 3 order by 1, 2, 3
+    on conflict (tenant_id, day, key_id) do update
+    set jobs = u.jobs + excluded.jobs, characters = u.characters + excluded.characters, audio_seconds = u.audio_seconds + excluded.audio_seconds,
+        reused_seconds = u.reused_seconds + excluded.reused_seconds, gpu_seconds = u.gpu_seconds + excluded.gpu_seconds)
+select count(*) from j;

@@ -1,0 +1,110 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
+)
+
+// limited sets a quota and waits until the gateway knows.
+func (w *world) limited(columns string) {
+	w.t.Helper()
+	w.exec(`insert into quotas (tenant_id) values ('default')`)
+	w.exec(`update quotas set ` + columns)
+	require.Eventually(w.t, func() bool { return w.call("POST", "/v1/jobs", hello).Status == http.StatusTooManyRequests }, time.Minute, 10*time.Millisecond)
+}
+
+func TestOverItsQuotaATenantIsToldWhichAndUntilWhen(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		none, some string // of the quota
+		free       string // makes room again
+		says       string
+		wait       time.Duration // at most
+	}{
+		"open jobs":   {`open_jobs = 0`, `open_jobs = 1`, `update jobs set state = 'cancelled', finished_at = now()`, "open jobs", time.Minute},
+		"characters":  {`characters_day = 1`, `characters_day = 14`, `update jobs set state = 'failed', error_kind = 'engine', finished_at = now()`, "characters", 24 * time.Hour},
+		"outstanding": {`outstanding_seconds = 0`, `outstanding_seconds = 0.1`, `update jobs set state = 'cancelled', finished_at = now()`, "audio", time.Minute},
+		"stored":      {`stored_bytes = 0`, `stored_bytes = 1`, `delete from stored`, "stored", time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			w.limited(tt.none)
+			a := w.call("POST", "/v1/jobs", hello)
+			require.Equal(t, "/problems/quota-exceeded", a.problem(t).Type)
+			require.Contains(t, a.problem(t).Detail, tt.says)
+			wait, err := strconv.Atoi(a.Header.Get("Retry-After"))
+			require.NoError(t, err)
+			require.LessOrEqual(t, time.Duration(wait)*time.Second, tt.wait)
+			require.Positive(t, wait)
+			require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello, "Authorization", "Bearer "+w.other).Status, "others have none")
+			w.take(1)
+
+			w.exec(`update quotas set ` + tt.some)
+			require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello, "Idempotency-Key", "k").Status)
+			require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello, "Idempotency-Key", "k").Status, "the same job again takes no second place")
+			j := w.take(2)[0]
+			if name == "stored" {
+				w.exec(`insert into stored (tenant, renditions) select num, 5 from tenants where id = 'default'`)
+			}
+			require.Equal(t, http.StatusTooManyRequests, w.call("POST", "/v1/jobs", hello).Status, "it is on its way")
+			w.write(j)
+			w.exec(`update jobs set asked = 13 where id = $1`, j.ID)
+			require.Equal(t, http.StatusTooManyRequests, w.call("POST", "/v1/jobs", hello).Status, "its row counts")
+			w.exec(tt.free)
+			require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello).Status)
+		})
+	}
+}
+
+func TestManySubmittersNeverGetMoreThanTheQuota(t *testing.T) {
+	t.Parallel()
+	const open, submitters, each = 50, 64, 3
+	w := newWorld(t, func(c *gateway.Config) { c.KeyRate, c.TenantRate = limit.Rate{}, limit.Rate{} })
+	w.limited(`open_jobs = 0`)
+	w.exec(`update quotas set open_jobs = $1`, open)
+	var all sync.WaitGroup
+	var mu sync.Mutex // guards got
+	got := map[int]int{}
+	for n := range submitters {
+		all.Go(func() {
+			for i := range each {
+				body, path, media := hello, "/v1/jobs", "application/json"
+				if i == 1 { // as a batch of two
+					body, path, media = hello+"\n"+hello, "/v1/jobs:batch", "application/x-ndjson"
+				}
+				a, err := w.try(t.Context(), "POST", path, body, "Content-Type", media, "Idempotency-Key", fmt.Sprintf("%d-%d", n, i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				if i == 1 {
+					for line := range strings.Lines(string(a.Body)) {
+						if strings.Contains(line, `"status":202`) {
+							got[http.StatusAccepted]++
+						} else if !strings.Contains(line, "quota-exceeded") {
+							t.Error(line)
+						}
+					}
+				} else {
+					got[a.Status]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, open, got[http.StatusAccepted], "%v", got)
+	w.take(open)
+}
