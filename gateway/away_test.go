@@ -49,6 +49,26 @@ func TestWithoutTheDatabaseEverythingIs503AndNothingIs404(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/job_x", "").Status, "what was never minted is known without asking")
 }
 
+// A database that stands still is noticed by whoever needs it: a submit with an
+// idempotency key. One without a key could go into JOBS; it is told the same.
+func TestWithoutTheDatabaseASubmitIsToldTheSameWithAndWithoutAKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello).Status)
+	w.take(1)
+	for range w.gwDB.Config().MaxConns { // whoever asks now waits
+		c, err := w.gwDB.Acquire(t.Context())
+		require.NoError(t, err)
+		t.Cleanup(c.Release)
+	}
+	withKey := w.call("POST", "/v1/jobs", hello, "Idempotency-Key", "once")
+	require.Equal(t, http.StatusServiceUnavailable, withKey.Status)
+	without := w.call("POST", "/v1/jobs", hello)
+	require.Equal(t, http.StatusServiceUnavailable, without.Status)
+	require.NotEmpty(t, without.Header.Get("Retry-After"))
+	require.Equal(t, withKey.problem(t).Type, without.problem(t).Type)
+}
+
 func TestWithoutTheBucketOnlyWhatNeedsItIs503(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

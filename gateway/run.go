@@ -187,7 +187,7 @@ func (g *gateway) handler(ctx context.Context) (*web.Server, error) {
 	}
 	metrics := accesslog.NewMetrics(g.dep.Registry, web.Routes())
 	deps := operation.Deps{
-		Store: g.store.Behind(g.reads), Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Hub: g.hub,
+		Store: g.store.Behind(g.reads), Database: g.store.Answers, Bucket: newBucket(g.dep.Blob), Bus: g.dep.Bus, Intake: g.in, Hub: g.hub,
 		Voices: g.voice, Quotas: g.quota, Keys: keys, Secrets: auth.NewSecrets(key, g.dep.Random), Documents: g.docs, Minter: minter, Log: g.dep.Log, Guard: guard, Load: g.load, Shed: metrics.Shed,
 		Transcoder: g.coder,
 	}

@@ -27,8 +27,8 @@ type Batch struct {
 
 // Batch begins a batch. flush is called before it waits for a limit; the batch ends if
 // that fails.
-func (o *Operations) Batch(c *Caller, flush func() error) (*Batch, error) {
-	return &Batch{o: o, c: c, flush: flush}, o.ready()
+func (o *Operations) Batch(ctx context.Context, c *Caller, flush func() error) (*Batch, error) {
+	return &Batch{o: o, c: c, flush: flush}, o.ready(ctx)
 }
 
 // Entry is one job of a batch.

@@ -101,13 +101,15 @@ type Bus interface {
 // Deps are the parts that operations join. All are needed, except where it says
 // otherwise.
 type Deps struct {
-	Store  *store.Store
-	Bucket Bucket
-	Bus    Bus
-	Intake *intake.Committer
-	Hub    *watch.Hub
-	Voices *voices.Directory
-	Keys   *auth.Cache
+	Store *store.Store
+	// Database returns nil if the database answers, or has just done so.
+	Database func(context.Context) error
+	Bucket   Bucket
+	Bus      Bus
+	Intake   *intake.Committer
+	Hub      *watch.Hub
+	Voices   *voices.Directory
+	Keys     *auth.Cache
 	// Secrets makes those of API keys.
 	Secrets *auth.Secrets
 	// Documents answers for jobs from memory; whoever hears of a change tells it.
@@ -167,12 +169,14 @@ func (o *Operations) Problem(err error) *problem.Error {
 	return p
 }
 
-// ready refuses early what could not be accepted anyway.
-func (o *Operations) ready() error {
+// ready refuses early what could not be accepted anyway. A job without an
+// idempotency key needs no database to be durable; without one it is refused all
+// the same, as one with a key has to be.
+func (o *Operations) ready(ctx context.Context) error {
 	if !o.dep.Bus.Healthy() {
 		return &job.Error{Op: "operation.ready", Kind: job.Unavailable, Public: "Jobs cannot be stored right now: the bus cannot be reached; try again later."}
 	}
-	if err := o.dep.Store.Available(); err != nil {
+	if err := o.dep.Database(ctx); err != nil {
 		return err
 	}
 	if len(o.dep.Voices.All()) == 0 {

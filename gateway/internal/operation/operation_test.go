@@ -66,7 +66,7 @@ func newOperations(tb testing.TB, change func(*operation.Config, *operation.Deps
 	minter, err := job.NewMinter(make([]byte, 32), rand.Reader)
 	require.NoError(tb, err)
 	cfg, dep := operation.DefaultConfig(), operation.Deps{
-		Store: st, Bus: memory{}, Intake: committer, Hub: hub, Voices: directory, Keys: keys,
+		Store: st, Database: func(context.Context) error { return nil }, Bus: memory{}, Intake: committer, Hub: hub, Voices: directory, Keys: keys,
 		Secrets: auth.NewSecrets(make([]byte, 32), rand.Reader), Minter: minter, Log: log,
 	}
 	if change != nil {

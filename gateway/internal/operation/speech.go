@@ -61,7 +61,7 @@ func (o *Operations) Speak(ctx context.Context, c *Caller, r *SpeechRequest, sha
 	if shape.Any() {
 		return refuseShape(shape)
 	}
-	if err := o.ready(); err != nil {
+	if err := o.ready(ctx); err != nil {
 		return err
 	}
 	if err := s.read(ctx, r); err != nil {

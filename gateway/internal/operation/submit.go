@@ -28,7 +28,7 @@ type Submitted struct {
 
 // Submit makes a job durable (invariant I1) and returns it.
 func (o *Operations) Submit(ctx context.Context, c *Caller, s *Submission) (*Submitted, error) {
-	if err := o.ready(); err != nil {
+	if err := o.ready(ctx); err != nil {
 		return nil, err
 	}
 	faults := merge(s.Faults, o.faults(&s.Spec))

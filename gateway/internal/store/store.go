@@ -30,6 +30,7 @@ type Store struct {
 	queries pg.Queries
 	random  io.Reader
 	breaker *circuit.Breaker
+	heard   *heard
 	gate    *offload.Gate // nil: calls do not wait for each other here
 }
 
@@ -39,7 +40,7 @@ func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the gateway's queries: %w", err)
 	}
-	return &Store{pool: pool, queries: q, random: random, breaker: circuit.New("the database", circuit.DefaultConfig())}, nil
+	return &Store{pool: pool, queries: q, random: random, breaker: circuit.New("the database", circuit.DefaultConfig()), heard: &heard{}}, nil
 }
 
 // Behind returns the same store for callers who take turns at a gate.
@@ -66,6 +67,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	switch {
 	case err == nil:
 		s.breaker.Reset()
+		s.heard.now()
 	case ctx.Err() != nil: // who asked went away, which says nothing about the database
 	case bounded.Err() != nil:
 		s.breaker.Done(time.Now(), err)
@@ -102,6 +104,9 @@ func (s *Store) call(ctx context.Context, op string, access func(ctx context.Con
 		defer cancel()
 		err = pg.Classify(access(bounded))
 		s.breaker.Done(time.Now(), err)
+		if job.KindOf(err) != job.Unavailable || err == nil {
+			s.heard.now()
+		}
 	}
 	if err != nil {
 		return &job.Error{Op: "store." + op, Kind: job.KindOf(err), Public: job.PublicOf(err, ""), Err: err}

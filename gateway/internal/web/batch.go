@@ -74,7 +74,7 @@ func submitBatch(ctx context.Context, c *Call) (*Answer, error) {
 		return nil, err
 	}
 	b.in = bufio.NewReaderSize(body, batchRead)
-	if b.jobs, err = c.s.ops.Batch(&c.caller, func() error { return b.commit(ctx) }); err != nil {
+	if b.jobs, err = c.s.ops.Batch(ctx, &c.caller, func() error { return b.commit(ctx) }); err != nil {
 		return nil, err
 	}
 	return nil, b.run(ctx)
