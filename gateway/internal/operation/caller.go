@@ -89,6 +89,13 @@ func (o *Operations) Admit(ctx context.Context, c *Caller, scopes ...auth.Scope)
 	return nil
 }
 
+// Knows reports whether [Operations.Admit] asks nobody, so that an event loop may call
+// it.
+func (o *Operations) Knows(c *Caller) bool {
+	_, fresh := o.dep.Keys.Get(c.Shown.Hash, c.Started)
+	return fresh
+}
+
 // guessRate is how many API keys that were not made here and do not exist the store
 // is asked for. An operator may choose a key, so they cannot be refused unasked.
 //

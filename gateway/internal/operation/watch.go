@@ -134,7 +134,7 @@ func (w *Watch) Run(to Watcher, listener Listener) error {
 	if !w.want.Audio {
 		return w.cause(w.events(to))
 	}
-	silent := make(chan error, 1)
+	silent := make(chan struct{})
 	go func() { // ends with the watch, which waits for it
 		err := errPanic
 		defer func() {
@@ -144,13 +144,13 @@ func (w *Watch) Run(to Watcher, listener Listener) error {
 			if err != nil {
 				w.end(err)
 			}
-			silent <- err
+			close(silent)
 		}()
 		err = w.sound(w.ctx, listener)
 	}()
 	err := w.events(to)
 	w.end(err)
-	_ = <-silent // the cause is in the context
+	<-silent
 	return w.cause(err)
 }
 

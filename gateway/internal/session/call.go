@@ -104,13 +104,8 @@ func (c *call) begin() {
 			return
 		}
 	}
-	c.spawn(c.serve)
-}
-
-// spawn runs task on a goroutine of the call's.
-func (c *call) spawn(task func()) {
 	c.ctx, c.cancel = context.WithCancel(c.s.conn.Context())
-	if err := c.s.srv.dep.Pool.Go(task); err != nil {
+	if err := c.s.srv.dep.Pool.Go(c.serve); err != nil {
 		c.finish(nil, err)
 	}
 }

@@ -130,33 +130,51 @@ func (s *framed) message(b []byte) error {
 	return nil
 }
 
-// enter lets the client in, and holds its input until then.
+// enter lets the client in, and holds its input until then. Who is known is let in
+// here and now: gnet goes on reading what the client sends meanwhile.
 func (s *framed) enter(hello *request) {
 	s.setReading(true)
 	c := s.call(hello)
 	c.named()
 	c.caller.RequestID = s.opener.RequestID
 	s.metrics.Begin()
-	c.spawn(func() {
-		defer c.rescue()
-		c.clock.Turn(stage.Work)
-		if err := s.greet(stage.With(c.ctx, &c.clock), c); err != nil {
-			s.shutOut(c, err)
-		}
-	})
-}
-
-// greet finds out who the client is.
-func (s *framed) greet(ctx context.Context, c *call) error {
+	c.ctx, c.cancel = context.WithCancel(s.conn.Context())
 	var field []byte
-	if a := c.request.Hello.Authorization; a != "" {
+	if a := hello.Hello.Authorization; a != "" {
 		field = []byte(a)
 	}
-	shown, ok := s.srv.ops.Show(field, certificate(s.conn.ClientCertificates()), nil)
-	if !ok {
-		return problem.New(problem.Unauthorized, "Send an API key: Authorization: Bearer vm_…")
+	var ok bool
+	if c.caller.Shown, ok = s.srv.ops.Show(field, certificate(s.conn.ClientCertificates()), nil); !ok {
+		s.shutOut(c, problem.New(problem.Unauthorized, "Send an API key: Authorization: Bearer vm_…"))
+		return
 	}
-	c.caller.Shown = shown
+	if s.srv.ops.Knows(&c.caller) {
+		s.admit(c)
+		return
+	}
+	err := s.srv.dep.Pool.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.srv.panicked(p, c.caller.RequestID)
+				s.shutOut(c, fmt.Errorf("hello panicked: %v", p))
+			}
+		}()
+		c.clock.Turn(stage.Work)
+		s.admit(c)
+	})
+	if err != nil {
+		s.shutOut(c, err)
+	}
+}
+
+func (s *framed) admit(c *call) {
+	if err := s.greet(stage.With(c.ctx, &c.clock), c); err != nil {
+		s.shutOut(c, err)
+	}
+}
+
+// greet finds out who the client is and says Hello.
+func (s *framed) greet(ctx context.Context, c *call) error {
 	if err := s.srv.ops.Admit(ctx, &c.caller, auth.Scopes()...); err != nil {
 		return err
 	}
@@ -169,7 +187,7 @@ func (s *framed) greet(ctx context.Context, c *call) error {
 		return errSessionOver
 	}
 	s.mu.Lock()
-	s.opener.Shown, s.opener.Identity = shown.Keep(), c.caller.Identity
+	s.opener.Shown, s.opener.Identity = c.caller.Shown.Keep(), c.caller.Identity
 	s.mu.Unlock()
 	s.entered(c, http.StatusSwitchingProtocols, nil, s.send(&reply{Hello: greeting()}))
 	s.setReading(false)
