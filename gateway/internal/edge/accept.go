@@ -117,7 +117,7 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 		a.turnAway(nc)
 		return
 	}
-	c := &conn{srv: s}
+	c := &conn{srv: s, replies: replies{buffers: &s.buffers}}
 	if remote, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = remote.AddrPort()
 	}

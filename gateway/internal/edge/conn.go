@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -13,86 +12,32 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 )
 
-// phase is where in its life a connection is; see the package comment.
-type phase uint8
-
-const (
-	phaseSniff phase = iota
-	phaseHandshake
-	phaseHTTP
-	phaseUpgraded
-	phaseLinger
-	phaseClosed
-	phaseProxy // the header of a load balancer comes first
-)
-
-// conn is one connection. Its loop owns every field but those under mu.
+// conn is one connection, put together from its parts. Its loop owns every field but
+// those of replies.
 type conn struct {
 	srv    *Server
 	loop   *loop
-	g      gnet.Conn // nil before it is open and once the connection lives on its own descriptor
-	fd     int
 	remote netip.AddrPort
 
 	prev, next *conn // the loop's list
 	timer      timer[*conn]
 	notes      note // under loop.mu
 
-	phase     phase
-	isOpen    bool // OnOpen was called
-	eof       bool // no more input will come
-	noMore    bool // no further request is read
-	hold      bool // no further request is read until the one that asks for an upgrade, or is an upload, is answered
-	interim   bool // 100 (Continue) is owed or was sent for the request being read
-	continued bool
-	parser    http1.Parser
-	cur       *Exchange // the request that is being read
-	body      *Body     // of a request that was dispatched, of which more is to come
-	upload    bool      // a request whose body is or was streamed awaits its answer
-	back      bool      // it was here before
-	stuck     bool      // it cannot come back
-	served    int       // requests in this turn of its
-	waits     bool      // for its next turn, with requests in the backlog
-	ahead     bool      // it sent more while it waited
-	more      bool      // and has not stopped, as far as is known
-	backlog   []byte    // input that cannot be parsed yet
-	discards  int       // input dropped while lingering
-	pressed   int       // input taken while too much output waits
-	accounted int       // what the server's budget is charged with
-	queued    int       // the loop's copy of queuedBytes and parkedBytes
-	upgraded  *Conn
-	tls       *tlsLayer // nil on a plain connection
-
-	wire    *buffer // output that the socket has not taken
-	wireOff int
-	watch   int32  // key in the watcher
-	armed   uint32 // events that it will report
-
+	phase      phase
+	isOpen     bool // OnOpen was called
+	back       bool // it was here before
+	accounted  int  // what the server's budget is charged with
+	queued     int  // the loop's copy of queuedBytes and parkedBytes
 	acceptedAt time.Duration
-	stageAt    time.Duration // when the current stage of the request being read began
-	stage      http1.Stage
-	stalledAt  time.Duration // when output last made progress; 0 without output waiting
-	pace       pace          // of a peer for which output waits
-	lingerBy   time.Duration
 	lastUse    time.Duration // when the last request was read or the last answer sent
+	lingerBy   time.Duration
+	upgraded   *Conn
+	tls        *tlsLayer // nil on a plain connection
 
-	mu          sync.Mutex
-	out         *buffer   // answers in order, not yet on the wire
-	raw         *buffer   // output of a handshake
-	first       *Exchange // requests that await their answers, oldest first
-	last        *Exchange
-	inFlight    int
-	queuedBytes int                     // of requests that await their answers
-	parkedBytes int                     // of answers that others must go before
-	parkedTold  int                     // of these, as the loop knows
-	busy        bool                    // the loop is working on this connection and will flush it
-	leave       bool                    // close when everything is sent
-	cut         bool                    // and at once
-	gone        bool                    // closed
-	room        chan struct{}           // closed when an upgraded connection that waits may go on
-	onRoom      []func()                // told once when everything is sent
-	switchTo    func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
-	pending     int                     // bytes in wire
+	transport
+	turn
+	reader
+	replies
 }
 
 // rescue is deferred around everything that runs for one connection: a panic
@@ -138,11 +83,13 @@ func (c *conn) opened(g gnet.Conn) {
 	if c.srv.streams != nil {
 		c.parser.Stream(c.srv.streams)
 	}
-	switch c.phase = c.firstPhase(); {
+	switch {
 	case c.back:
-		c.phase = phaseHTTP
+		c.become(phaseHTTP)
 	case c.srv.proxied(c.remote.Addr()):
-		c.phase = phaseProxy
+		c.become(phaseProxy)
+	default:
+		c.become(c.firstPhase())
 	}
 	c.arm()
 }
@@ -152,11 +99,7 @@ func (c *conn) received(data []byte) {
 	defer c.rescue()
 	c.srv.stats.BytesIn.Add(uint64(len(data)))
 	c.loop.spend(len(data))
-	if c.waits {
-		c.ahead = true
-	} else {
-		c.newTurn()
-	}
+	c.offered()
 	switch {
 	case !c.bearable(len(data)):
 		return
@@ -177,7 +120,7 @@ func (c *conn) received(data []byte) {
 // sent to it. Some input is answered below the protocol, by TLS, so that
 // refusing requests is not enough.
 func (c *conn) bearable(n int) bool {
-	if c.wire == nil || len(c.wire.b)-c.wireOff <= c.srv.cfg.MaxOutbound {
+	if c.transport.left() <= c.srv.cfg.MaxOutbound {
 		c.pressed = 0
 		return true
 	}
@@ -238,10 +181,7 @@ func (c *conn) process(data []byte) {
 		return
 	}
 	if len(old) > 0 {
-		c.backlog = old[:copy(old, rest)]
-		if len(rest) == 0 {
-			c.backlog = nil
-		}
+		c.reader.left(rest)
 		return
 	}
 	c.keep(rest)
@@ -253,12 +193,10 @@ func (c *conn) keep(data []byte) {
 	if c.phase == phaseClosed || len(data) == 0 {
 		return
 	}
-	if len(c.backlog)+len(data) > c.srv.cfg.MaxBacklog {
+	if !c.reader.keep(data, c.srv.cfg.MaxBacklog) {
 		c.srv.stats.CutBacklog.Add(1)
 		c.close()
-		return
 	}
-	c.backlog = append(c.backlog, data...)
 }
 
 // stalled reports whether input must wait.
@@ -277,14 +215,6 @@ func (c *conn) stalled() bool {
 	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked()+c.parkedBytes > c.srv.cfg.MaxOutbound
 }
 
-func (c *conn) pendingLocked() int {
-	n := c.pending
-	if c.out != nil {
-		n += len(c.out.b)
-	}
-	return n
-}
-
 // service runs on the loop when something happened elsewhere.
 func (c *conn) service(n note) {
 	defer c.rescue()
@@ -296,7 +226,7 @@ func (c *conn) service(n note) {
 		return
 	}
 	if n&noteTurn != 0 || !c.waits {
-		c.newTurn()
+		c.beginTurn()
 	}
 	if n&(noteRoom|noteInput) != 0 {
 		c.armed = 0 // one report is all there is
@@ -327,24 +257,6 @@ func (c *conn) released(g gnet.Conn, err error) {
 	c.end()
 }
 
-// outlive keeps a connection whose peer shut its sending side, if answers are
-// due, on a descriptor of its own, because gnet closes the one it has.
-func (c *conn) outlive() bool {
-	if !c.due() {
-		return false
-	}
-	c.forgetWatch()
-	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	c.g, c.fd = nil, fd
-	c.loop.tock()
-	c.endOfInput()
-	c.watchFor()
-	return c.phase != phaseClosed
-}
-
 // close ends the connection now, whatever is pending.
 func (c *conn) close() {
 	if c.phase == phaseClosed {
@@ -359,7 +271,7 @@ func (c *conn) close() {
 
 // end takes the connection off the books and tells everyone who waits on it.
 func (c *conn) end() {
-	c.phase = phaseClosed
+	c.become(phaseClosed)
 	c.srv.stats.Buffered.Add(-int64(c.accounted))
 	c.accounted = 0
 	c.forgetWatch()
@@ -401,35 +313,4 @@ func (c *conn) end() {
 		c.upgraded.closed()
 	}
 	c.srv.left()
-}
-
-func (c *conn) forgetWatch() {
-	c.srv.watcher.forget(c.watch, c.fd)
-	c.watch, c.armed = 0, 0
-}
-
-// watchFor asks the watcher to report what the connection waits for: room for
-// output and, on a descriptor of our own, input and the loss of the peer.
-func (c *conn) watchFor() {
-	if c.phase == phaseClosed {
-		return
-	}
-	var want uint32
-	if c.g == nil {
-		want |= unix.EPOLLONESHOT
-	}
-	if c.wire != nil {
-		want |= unix.EPOLLOUT | unix.EPOLLONESHOT
-	}
-	if c.hungry() {
-		want |= unix.EPOLLIN
-	}
-	if want&^c.armed == 0 {
-		return
-	}
-	key, err := c.srv.watcher.watch(c.watch, c, c.fd, want)
-	c.watch, c.armed = key, want
-	if err != nil {
-		c.close()
-	}
 }

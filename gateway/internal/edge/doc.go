@@ -45,9 +45,21 @@
 //
 // # Life of a connection
 //
-//	accepted ─▶ sniffing ─▶ http ─▶ upgraded ─▶ closed
-//	               │          ├──▶ lingering ──▶ closed
-//	               └▶ handshake (TLS) ▶ sniffing
+// A connection has one state at a time, and only these may follow; whatever else
+// would be a bug of ours and ends the connection. A test holds the table against the
+// code, and every test of the package against the table.
+//
+//	accepted  ─▶ proxied, sniffing, http, closed              │ not on its loop yet
+//	proxied   ─▶ sniffing, http, closed                       │ the header of a load balancer comes first
+//	sniffing  ─▶ handshake, http, upgraded, lingering, closed │ its first bytes tell what it speaks; TLS may fail meanwhile
+//	handshake ─▶ sniffing, http, lingering, closed            │ a tlsLayer that is not steady
+//	http      ─▶ upgraded, lingering, closed                  │ a parser, requests, a body under way
+//	upgraded  ─▶ lingering, closed                            │ a Conn and its handler
+//	lingering ─▶ closed                                       │ its last answer is out; input is discarded
+//
+// The connection is put together from parts: a transport (descriptor, wire, watcher),
+// its turn among others, a reader (parser, body, backlog) and replies (the queue of
+// answers, under the mutex).
 //
 // A client that shuts its sending side while answers are outstanding still gets
 // them, for a bounded time: gnet closes its descriptor at end of input, the connection

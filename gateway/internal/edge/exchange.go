@@ -138,12 +138,12 @@ func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake,
 	ex.closes = e.Close
 	switch {
 	case large == nil:
-		dst := ex.bufferLocked()
+		dst := c.bufferLocked(ex)
 		dst.b = http1.AppendResponse(dst.b, r, e)
 	case c.first == ex && c.out == nil:
 		c.out = large
 	default:
-		dst := ex.bufferLocked()
+		dst := c.bufferLocked(ex)
 		dst.b = append(dst.b, large.b...)
 		c.srv.buffers.put(large)
 	}
@@ -153,17 +153,6 @@ func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake,
 
 func (ex *Exchange) encoding(closes bool) http1.Encoding {
 	return http1.Encoding{Date: ex.c.srv.date.Last(), Head: ex.head, Minor: int(ex.minor), Close: closes}
-}
-
-// bufferLocked returns where the answer goes: straight out if it is due.
-func (ex *Exchange) bufferLocked() *buffer {
-	if ex.c.first == ex {
-		return ex.c.outLocked()
-	}
-	if ex.buf == nil {
-		ex.buf = ex.c.srv.buffers.get()
-	}
-	return ex.buf
 }
 
 // answeredLocked takes the exchange, and those behind it that were waiting for
@@ -177,26 +166,7 @@ func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
 	if c.first == ex {
 		c.advanceLocked()
 	}
-	return cancel, (ex.parkLocked() || ex.state == exchangeDone) && !c.busy
-}
-
-// parkLocked counts what waits for the answers before it. It reports whether that
-// has become so much that the loop must be told.
-func (ex *Exchange) parkLocked() (wake bool) {
-	if ex.buf == nil {
-		return false
-	}
-	c := ex.c
-	c.parkedBytes += len(ex.buf.b) - ex.parked
-	ex.parked = len(ex.buf.b)
-	return c.parkedBytes-c.parkedTold >= parkedStep
-}
-
-// unparkLocked lets go of the answer's memory when it is sent or lost.
-func (ex *Exchange) unparkLocked() {
-	ex.c.parkedBytes -= ex.parked
-	ex.c.srv.buffers.put(ex.buf)
-	ex.buf, ex.parked = nil, 0
+	return cancel, (c.parkLocked(ex) || ex.state == exchangeDone) && !c.busy
 }
 
 // unread reports whether the body has not arrived whole, so that the connection
@@ -215,34 +185,6 @@ func (ex *Exchange) endBodyLocked() {
 	if b := ex.body; b != nil {
 		ex.closes = ex.closes || !b.whole()
 		b.releaseLocked()
-	}
-}
-
-// advanceLocked sends every answer that is next in line.
-func (c *conn) advanceLocked() {
-	for ex := c.first; ex != nil; ex = c.first {
-		if ex.buf != nil {
-			out := c.outLocked()
-			out.b = append(out.b, ex.buf.b...)
-			ex.unparkLocked()
-		}
-		if ex.state != exchangeAnswered {
-			return
-		}
-		ex.state = exchangeDone
-		c.first, ex.next = ex.next, nil
-		if c.first == nil {
-			c.last = nil
-		}
-		c.inFlight--
-		c.queuedBytes -= ex.held
-		if ex.switchTo != nil {
-			c.switchTo = ex.switchTo
-		}
-		if ex.closes {
-			c.leave, c.cut = true, c.cut || ex.cuts
-			return
-		}
 	}
 }
 
@@ -296,7 +238,7 @@ func (ex *Exchange) lost() {
 	told, cancel := ex.onClose, ex.cancel
 	ex.onClose, ex.cancel = nil, nil
 	ex.endBodyLocked()
-	ex.unparkLocked()
+	c.unparkLocked(ex)
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()

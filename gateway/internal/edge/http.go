@@ -54,12 +54,12 @@ func (c *conn) sniff(data []byte) []byte {
 		c.startTLS(data)
 		return nil
 	case plain && c.srv.cfg.TLS.Only:
-		c.phase = phaseHTTP
+		c.become(phaseHTTP)
 		c.discards += len(data)
 		c.refuse(errPlain)
 		return nil
 	case what == protocolHTTP:
-		c.phase = phaseHTTP
+		c.become(phaseHTTP)
 	case what == protocolFrames:
 		c.upgrade(c.srv.cfg.Frames)
 	}
@@ -134,7 +134,7 @@ func (c *conn) dispatch(ex *Exchange) {
 	case req.Upgrade():
 		c.hold, ex.upgradable = true, true
 	}
-	c.enqueue(ex)
+	c.queue(ex)
 	c.srv.stats.Requests.Add(1)
 	c.serve(ex)
 	if ex.settled.Load() && ex.spent() {
@@ -153,19 +153,6 @@ func (c *conn) dispatch(ex *Exchange) {
 	c.mu.Unlock()
 }
 
-func (c *conn) enqueue(ex *Exchange) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy = true
-	c.inFlight++
-	if c.last == nil {
-		c.first = ex
-	} else {
-		c.last.next = ex
-	}
-	c.last = ex
-}
-
 // serve calls the handler. A panic in it costs the client this request and the
 // connection.
 func (c *conn) serve(ex *Exchange) {
@@ -178,17 +165,6 @@ func (c *conn) serve(ex *Exchange) {
 		}
 	}()
 	c.srv.handler.ServeEdge(ex)
-}
-
-// lastOne closes the connection after the last answer that is due.
-func (c *conn) lastOne() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == nil {
-		c.leave = true
-	} else {
-		c.last.closes = true
-	}
 }
 
 // refuse answers a request that could not be read, after those before it, and
@@ -210,7 +186,7 @@ func (c *conn) answerRefusal(status int, public string) {
 	c.stage = http1.StageIdle
 	ex.minor, ex.readAt, ex.started = 1, c.loop.clock, c.loop.now
 	c.srv.stats.Refused.Add(1)
-	c.enqueue(ex)
+	c.queue(ex)
 	ex.Respond(c.refusal(nil, status, public))
 }
 

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -178,6 +179,9 @@ func (c *client) wantEnd() {
 type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("bug:")) { // a state that no table has
+		w.t.Errorf("%s", bytes.TrimSpace(p))
+	}
 	w.t.Log(strings.TrimSpace(string(p)))
 	return len(p), nil
 }

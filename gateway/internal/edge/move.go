@@ -26,7 +26,7 @@ func (c *conn) attend() {
 	case c.phase == phaseClosed:
 	case c.g != nil:
 		if (c.upload || c.ahead) && len(c.backlog) > 0 && c.stalled() {
-			c.depart()
+			c.holdBack()
 		}
 	case c.restful():
 		c.comeBack()
@@ -53,16 +53,25 @@ func (c *conn) hungry() bool {
 	}
 }
 
-// depart takes the connection away from gnet. Without a descriptor to spare it
-// stays, and the limit of its backlog holds.
-func (c *conn) depart() {
-	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+// depart takes the connection away from gnet, which closes the descriptor that it
+// has. It reports false without a descriptor to spare.
+func (c *conn) depart() bool {
+	fd, err := c.duplicateFD()
 	if err != nil {
-		return
+		return false
 	}
 	c.forgetWatch()
-	g := c.g
 	c.g, c.fd = nil, fd
+	return true
+}
+
+// holdBack takes a connection away from gnet whose input has to wait. Without a
+// descriptor to spare it stays, and the limit of its backlog holds.
+func (c *conn) holdBack() {
+	g := c.g
+	if !c.depart() {
+		return
+	}
 	if c.ahead && !c.upload {
 		c.srv.stats.HeldBack.Add(1)
 	} else {
@@ -70,6 +79,18 @@ func (c *conn) depart() {
 	}
 	_ = g.EventLoop().Close(g) // of its own descriptor; released finds that it is not ours any more
 	c.watchFor()
+}
+
+// outlive keeps a connection whose peer shut its sending side, and which gnet closes
+// for that, if answers are due.
+func (c *conn) outlive() bool {
+	if !c.due() || !c.depart() {
+		return false
+	}
+	c.loop.tock()
+	c.endOfInput()
+	c.watchFor()
+	return c.phase != phaseClosed
 }
 
 // readInput reads once from a descriptor of our own.
@@ -162,7 +183,7 @@ func (c *conn) comeBack() {
 		return
 	}
 	s := c.srv
-	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, pace: c.pace, back: true}
+	next := &conn{srv: s, remote: c.remote, tls: c.tls, acceptedAt: c.acceptedAt, back: true, transport: transport{pace: c.pace}, replies: replies{buffers: &s.buffers}}
 	if next.tls != nil {
 		next.tls.c = next
 	}
@@ -184,7 +205,7 @@ func (c *conn) comeBack() {
 
 // duplicate returns the socket as one of package net.
 func (c *conn) duplicate() (*net.TCPConn, error) {
-	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := c.duplicateFD()
 	if err != nil {
 		return nil, fmt.Errorf("duplicate a descriptor: %w", err)
 	}

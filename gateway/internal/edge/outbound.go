@@ -76,13 +76,6 @@ func (c *conn) oweContinueLocked() {
 	}
 }
 
-func (c *conn) outLocked() *buffer {
-	if c.out == nil {
-		c.out = c.srv.buffers.get()
-	}
-	return c.out
-}
-
 // progress parses the backlog and reports whether that changed anything.
 func (c *conn) progress() bool {
 	before := len(c.backlog)
@@ -134,22 +127,10 @@ func (c *conn) push() {
 	if c.wire == nil || c.phase == phaseClosed {
 		return
 	}
-	sent := 0
-	for c.wireOff < len(c.wire.b) {
-		n, errno := write(c.fd, c.wire.b[c.wireOff:])
-		if n > 0 {
-			c.wireOff += n
-			sent += n
-			continue
-		}
-		if errno == unix.EINTR {
-			continue
-		}
-		if errno != unix.EAGAIN {
-			c.close()
-			return
-		}
-		break
+	sent, ok := c.write()
+	if !ok {
+		c.close()
+		return
 	}
 	c.srv.stats.BytesOut.Add(uint64(sent))
 	c.loop.spend(sent)
@@ -158,8 +139,8 @@ func (c *conn) push() {
 		c.stalledAt = c.loop.clock
 	}
 	c.mu.Lock()
-	c.pending = len(c.wire.b) - c.wireOff
-	c.roomLocked()
+	c.pending = c.transport.left()
+	c.roomLocked(c.srv.cfg.MaxOutbound / 2)
 	var told []func()
 	if c.pendingLocked() == 0 {
 		told, c.onRoom = c.onRoom, nil
@@ -177,23 +158,6 @@ func (c *conn) push() {
 	c.compact()
 	c.armed &^= unix.EPOLLOUT // a socket that was full may have become so after the last report
 	c.watchFor()
-}
-
-// askRoomLocked keeps f until everything is sent.
-func (c *conn) askRoomLocked(f func()) bool {
-	if c.gone || c.pendingLocked() == 0 {
-		return false
-	}
-	c.onRoom = append(c.onRoom, f)
-	return true
-}
-
-// compact drops what was sent once it is most of a large buffer.
-func (c *conn) compact() {
-	if c.wireOff > keptBufferBytes && c.wireOff > len(c.wire.b)/2 {
-		c.wire.b = c.wire.b[:copy(c.wire.b, c.wire.b[c.wireOff:])]
-		c.wireOff = 0
-	}
 }
 
 // finish ends a connection whose last byte is sent. If its peer may still be
@@ -225,7 +189,7 @@ func (c *conn) finish() {
 		c.close()
 		return
 	}
-	c.phase = phaseLinger
+	c.become(phaseLinger)
 	c.backlog, c.cur = nil, nil
 	c.lingerBy = c.loop.clock + c.srv.cfg.LingerTimeout
 }

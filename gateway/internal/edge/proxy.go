@@ -38,6 +38,6 @@ func (c *conn) readProxy(data []byte) []byte {
 	if client.IsValid() {
 		c.remote = client
 	}
-	c.phase = c.firstPhase()
+	c.become(c.firstPhase())
 	return data[n:]
 }

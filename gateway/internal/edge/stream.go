@@ -40,9 +40,9 @@ func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stre
 	ex.streaming, ex.escaped = true, true
 	ex.closes = !ex.keep || c.srv.draining.Load() || length < 0 && ex.minor == 0
 	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
-	dst := ex.bufferLocked()
+	dst := c.bufferLocked(ex)
 	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(ex.closes))
-	wake := (ex.parkLocked() || c.first == ex) && !c.busy
+	wake := (c.parkLocked(ex) || c.first == ex) && !c.busy
 	c.mu.Unlock()
 	if wake {
 		c.loop.notify(c, noteOutput)
@@ -81,13 +81,13 @@ func (s *Stream) writeLocked(p []byte) (wake bool, err error) {
 	if s.left >= 0 {
 		s.left -= int64(len(p))
 	}
-	dst := ex.bufferLocked()
+	dst := ex.c.bufferLocked(ex)
 	if s.chunked {
 		dst.b = http1.AppendChunk(dst.b, p)
 	} else {
 		dst.b = append(dst.b, p...)
 	}
-	return (ex.parkLocked() || ex.c.first == ex) && !ex.c.busy, nil
+	return (ex.c.parkLocked(ex) || ex.c.first == ex) && !ex.c.busy, nil
 }
 
 // Wait returns nil when little waits for the peer, [net.ErrClosed] when the
@@ -150,7 +150,7 @@ func (s *Stream) End() {
 		return
 	}
 	if s.chunked && !s.mute {
-		dst := ex.bufferLocked()
+		dst := c.bufferLocked(ex)
 		dst.b = http1.AppendLastChunk(dst.b)
 	}
 	cancel, wake := ex.answeredLocked()
@@ -185,16 +185,4 @@ func (ex *Exchange) pendingLocked() int {
 		return 0
 	}
 	return len(ex.buf.b)
-}
-
-// roomLocked wakes a stream that waits for its peer.
-func (c *conn) roomLocked() {
-	if ex := c.first; ex != nil && ex.room != nil && c.pendingLocked() < streamLow {
-		close(ex.room)
-		ex.room = nil
-	}
-	if c.room != nil && c.pendingLocked() < c.srv.cfg.MaxOutbound/2 {
-		close(c.room)
-		c.room = nil
-	}
 }

@@ -62,7 +62,8 @@ func (c *conn) startTLS(data []byte) {
 	t := &tlsLayer{c: c, began: c.loop.now}
 	t.more.L = &t.mu
 	t.tls = tls.Server(t, s.certs.base)
-	c.tls, c.phase, c.stageAt = t, phaseHandshake, c.loop.clock
+	c.tls, c.stageAt = t, c.loop.clock
+	c.become(phaseHandshake)
 	t.offer(data)
 	s.shaking.add(t)
 	if !s.shakes.run(func() {
@@ -160,9 +161,10 @@ func (c *conn) shaken() {
 	}
 	t.steady = true
 	t.peer = t.tls.ConnectionState().PeerCertificates
-	c.phase = phaseHTTP
 	if c.srv.cfg.Frames != nil {
-		c.phase = phaseSniff
+		c.become(phaseSniff)
+	} else {
+		c.become(phaseHTTP)
 	}
 	c.acceptedAt, c.lastUse = c.loop.clock, c.loop.clock
 	left := t.in

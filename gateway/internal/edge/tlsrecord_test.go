@@ -167,7 +167,11 @@ func TestKeysMayBeUpdatedAtAnyTime(t *testing.T) {
 func TestUselessRecordsEndWithAnAlert(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
-	d := open(t, edge.Config{TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}}}, echo)
+	certificates := []edge.CertificateFiles{a.issue("h", "h")}
+	doors := map[string]*door{
+		"http":     open(t, edge.Config{TLS: &edge.TLS{Certificates: certificates}}, echo),
+		"sniffing": open(t, edge.Config{TLS: &edge.TLS{Certificates: certificates}, Frames: func(*edge.Conn) edge.ConnHandler { return nil }}, echo),
+	}
 	for name, flood := range map[string]func(r *records) []byte{
 		"key updates": func(r *records) []byte {
 			b := r.seal(typeHandshake, []byte{msgKeyUpdate, 0, 0, 1, 1})
@@ -180,21 +184,23 @@ func TestUselessRecordsEndWithAnAlert(t *testing.T) {
 		"second ClientHello": func(r *records) []byte { return r.seal(typeHandshake, []byte{1, 0, 0, 4, 3, 3, 0, 0}) },
 		"plain alert":        func(*records) []byte { return []byte{typeAlert, 3, 3, 0, 2, 2, 40} },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := handshakeThenRecords(d, a)
-			for range 100 {
-				if _, err := r.conn.Write(flood(r)); err != nil {
-					break
+		for state, d := range doors {
+			t.Run(name+" while "+state, func(t *testing.T) {
+				t.Parallel()
+				r := handshakeThenRecords(d, a)
+				for range 100 {
+					if _, err := r.conn.Write(flood(r)); err != nil {
+						break
+					}
 				}
-			}
-			var err error
-			for err == nil {
-				err = r.open()
-			}
-			if !errors.Is(err, errAlert) && name != "plain alert" {
-				t.Errorf("the connection ended with %v; want an alert", err)
-			}
-		})
+				var err error
+				for err == nil {
+					err = r.open()
+				}
+				if !errors.Is(err, errAlert) && name != "plain alert" {
+					t.Errorf("the connection ended with %v; want an alert", err)
+				}
+			})
+		}
 	}
 }

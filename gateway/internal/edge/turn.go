@@ -35,16 +35,38 @@ func (l *loop) end() { l.effort = 0 }
 // done.
 func (l *loop) turnOver() bool { return l.effort >= l.share }
 
-// handled notes that a request was served.
-func (c *conn) handled() {
-	c.loop.effort++
-	if c.served++; c.served >= turnRequests {
-		c.waits = true
+// turn is the fairness between connections, as one of them has it.
+type turn struct {
+	served int  // requests in this turn
+	waits  bool // for its next turn, with requests in the backlog
+	ahead  bool // it sent more while it waited
+	more   bool // and has not stopped, as far as is known
+}
+
+// beginTurn lets the connection serve requests again.
+func (t *turn) beginTurn() { t.served, t.waits = 0, false }
+
+// serve notes that a request was served.
+func (t *turn) serve() {
+	if t.served++; t.served >= turnRequests {
+		t.waits = true
 	}
 }
 
-// newTurn lets a connection serve requests again.
-func (c *conn) newTurn() { c.served, c.waits = 0, false }
+// offered notes input: a connection that does not wait has its turn.
+func (t *turn) offered() {
+	if t.waits {
+		t.ahead = true
+	} else {
+		t.beginTurn()
+	}
+}
+
+// handled notes that a request was served.
+func (c *conn) handled() {
+	c.loop.effort++
+	c.turn.serve()
+}
 
 // endTurn has a connection whose turn is over wait for the next one, behind all
 // that are waiting already.

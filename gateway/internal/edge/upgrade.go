@@ -78,7 +78,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 		c.mu.Unlock()
 		return false
 	}
-	dst := ex.bufferLocked()
+	dst := c.bufferLocked(ex)
 	dst.b = http1.AppendSwitch(dst.b, header, ex.encoding(false))
 	ex.switchTo = start
 	cancel, wake := ex.answeredLocked()
@@ -90,7 +90,8 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 // upgrade gives the connection to another protocol.
 func (c *conn) upgrade(start func(*Conn) ConnHandler) {
 	up := &Conn{c: c}
-	c.upgraded, c.phase, c.hold = up, phaseUpgraded, false
+	c.become(phaseUpgraded)
+	c.upgraded, c.hold = up, false
 	c.stage = http1.StageIdle
 	c.cur = nil
 	up.handler = start(up)
