@@ -55,7 +55,7 @@ type door struct{ s *stage.Stage }
 func (d door) URL() string { return d.s.URL }
 func (d door) Key() string { return d.s.Key }
 
-// site is a deployment whose scheduler keeps nothing for long.
+// site is a deployment whose scheduler looks often for what is to go.
 type site struct {
 	*stage.Stage
 	t   *testing.T
@@ -64,11 +64,12 @@ type site struct {
 	ids []string
 }
 
-func deploy(ctx context.Context, t *testing.T) *site {
+func deploy(t *testing.T) *site {
 	t.Helper()
+	ctx := t.Context()
 	s := &site{Stage: stage.New(t, bin), t: t}
 	s.Away(stage.Scheduler)
-	s.Another(t, stage.Scheduler, keeper, "VOICEMILL_RETENTION_EVERY=300ms", "VOICEMILL_RETENTION_GARBAGE=1s", "VOICEMILL_RETENTION_ORPHANS=8s")
+	s.Another(t, stage.Scheduler, keeper, "VOICEMILL_RETENTION_EVERY=300ms", "VOICEMILL_RETENTION_GARBAGE=1s", "VOICEMILL_RETENTION_ORPHANS=1h")
 	s.c = caller.New(t, door{s.Stage})
 	var err error
 	s.db, err = pg.Connect(ctx, pg.Config{DSN: config.NewSecret(s.Setting("VOICEMILL_DB_DSN"))}, testkit.Log(t))
@@ -80,7 +81,7 @@ func deploy(ctx context.Context, t *testing.T) *site {
 func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
 	defer cancel()
-	s := deploy(ctx, t)
+	s := deploy(t)
 	kills := s.trouble(ctx)
 	total := jobs(t)
 	for len(s.ids) < total {
@@ -94,6 +95,8 @@ func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 	}
 	n := kills()
 	s.until(ctx, `select count(*) from jobs where finished_at is null`)
+	require.NoError(t, s.Stop(keeper)) // nothing is on its way to its row any more, so that what is young may go, too
+	s.Another(t, stage.Scheduler, "sweeper", "VOICEMILL_RETENTION_EVERY=300ms", "VOICEMILL_RETENTION_GARBAGE=1s", "VOICEMILL_RETENTION_ORPHANS=1s")
 	s.exec(ctx, `update renditions set used_on = used_on - 40 where get_byte(key, 0) < 128`) // 40 days later
 	s.until(ctx, `select count(*) from renditions where get_byte(key, 0) < 128`)
 	s.until(ctx, `select count(*) from garbage where gone_at is null`)
@@ -191,7 +194,7 @@ func (s *site) trouble(ctx context.Context) (end func() int) {
 	ended.Go(func() {
 		parts := []string{keeper, stage.Worker, stage.S3, stage.NATS, stage.Database}
 		for ctx.Err() == nil {
-			timer := time.NewTimer(time.Second + rand.N(2*time.Second)) //nolint:gosec // chance, not secrecy
+			timer := time.NewTimer(rand.N(1500 * time.Millisecond)) //nolint:gosec // chance, not secrecy
 			select {
 			case <-ctx.Done():
 				timer.Stop()

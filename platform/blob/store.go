@@ -65,6 +65,32 @@ func InProcess(p Provider) Option {
 // Open returns the bucket of cfg, which it makes if it is missing. While the
 // server is away it tries again, for cfg.ConnectWait or until ctx is done.
 func Open(ctx context.Context, cfg Config, options ...Option) (*Store, error) {
+	s, err := dial(cfg, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.awaitBucket(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenExisting is [Open] for who only looks: it neither makes the bucket nor waits
+// for the server. The error has kind NotFound if there is no such bucket.
+func OpenExisting(ctx context.Context, cfg Config, options ...Option) (*Store, error) {
+	s, err := dial(cfg, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Ready(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func dial(cfg Config, options []Option) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -75,15 +101,7 @@ func Open(ctx context.Context, cfg Config, options ...Option) (*Store, error) {
 	for _, o := range options {
 		o(transport)
 	}
-	s, err := newStore(cfg.withDefaults(), transport)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.awaitBucket(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return newStore(cfg.withDefaults(), transport)
 }
 
 func newStore(cfg Config, transport *http.Transport) (*Store, error) {

@@ -35,8 +35,8 @@ func (b *Bucket) open(ctx context.Context, data string) (*blob.Store, error) {
 		if err != nil {
 			return nil, ownFault(err)
 		}
-		objects, err := blob.Open(ctx, blob.Config{
-			Endpoint: "127.0.0.1:0", Bucket: up.Bucket, Region: account.Region, ConnectWait: connectTimeout,
+		objects, err := blob.OpenExisting(ctx, blob.Config{
+			Endpoint: "127.0.0.1:0", Bucket: up.Bucket, Region: account.Region,
 			AccessKey: account.Credentials.AccessKey, SecretKey: account.Credentials.SecretKey,
 		}, blob.InProcess(account))
 		return objects, ownFault(err)
@@ -44,9 +44,9 @@ func (b *Bucket) open(ctx context.Context, data string) (*blob.Store, error) {
 	if b.Endpoint == "" {
 		return nil, usagef("which bucket? Give --blob-endpoint and its keys, or --data for a voicemill up")
 	}
-	objects, err := blob.Open(ctx, blob.Config{
+	objects, err := blob.OpenExisting(ctx, blob.Config{
 		Endpoint: b.Endpoint, Bucket: b.Name, AccessKey: b.AccessKey, SecretKey: b.SecretKey, Role: b.Role, Region: b.Region,
-		TLS: b.TLS, CA: b.CA, ConnectWait: connectTimeout,
+		TLS: b.TLS, CA: b.CA,
 	})
 	return objects, ownFault(err)
 }

@@ -48,7 +48,7 @@ func TestWhatIsUsedKeptAndDeleted(t *testing.T) {
 
 	bucket := []string{"--blob-endpoint", s3.Endpoint, "--blob-bucket", s3.Bucket, "--blob-access-key", s3.AccessKey, "--blob-secret-key", s3.SecretKey.Reveal()}
 	fsck := func(args ...string) result {
-		return run(append(append([]string{"fsck", "--grace", "0s"}, args...), bucket...)...)
+		return run(append(append([]string{"fsck", "--grace", "0s"}, bucket...), args...)...)
 	}
 	clean := fsck()
 	require.Zero(t, clean.code, clean.out+clean.errOut)
@@ -59,6 +59,9 @@ func TestWhatIsUsedKeptAndDeleted(t *testing.T) {
 	require.Contains(t, faulty.out, `{"fault":"orphan","key":"jobs/default/job_x/y/orphan.wav","bytes":1}`)
 	require.Zero(t, fsck("--repair").code)
 	require.Equal(t, 2, run("fsck").code)
+	none := fsck("--blob-bucket", "none")
+	require.Equal(t, 1, none.code)
+	require.Equal(t, 1, fsck("--blob-bucket", "none").code, "looking makes no bucket: %s", none.errOut)
 
 	require.Equal(t, id+" deleted\n", run("delete", id).out)
 	again := run("delete", id)
