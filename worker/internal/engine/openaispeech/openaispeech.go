@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -25,7 +27,10 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-var errHung = errors.New("the backend did not answer in time")
+var (
+	errHung  = errors.New("the backend did not answer in time")
+	errEnded = errors.New("the backend ended with the request")
+)
 
 // Engine speaks to one backend. It is safe for concurrent use.
 type Engine struct {
@@ -128,7 +133,13 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 func (e *Engine) ask(ctx context.Context, r *engine.Request, body []byte, maxTokens int) ([]int16, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.timeout(r), errHung)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
+	var sent atomic.Bool // to a backend, over whatever connection
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(w httptrace.WroteRequestInfo) {
+		if w.Err == nil {
+			sent.Store(true)
+		}
+	}})
+	req, err := http.NewRequestWithContext(traced, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
@@ -142,6 +153,9 @@ func (e *Engine) ask(ctx context.Context, r *engine.Request, body []byte, maxTok
 		req.Header.Set("Authorization", "Bearer "+e.cfg.APIKey.Reveal())
 	}
 	resp, err := e.client.Do(req)
+	if err != nil && sent.Load() && isDial(err) { // it took the request, ended, and takes no other connection
+		err = fmt.Errorf("%w: %s", errEnded, err) //nolint:errorlint // it is no failure to connect
+	}
 	if err != nil {
 		return nil, ended(ctx, err)
 	}

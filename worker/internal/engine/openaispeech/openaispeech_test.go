@@ -19,20 +19,6 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine/enginetest"
 )
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
-	for _, name := range []Dialect{VLLMOmni, SGLangOmni, Generic} {
-		t.Run(string(name), func(t *testing.T) {
-			t.Parallel()
-			enginetest.Run(t, func(t *testing.T) engine.Engine {
-				cfg := settings(t, serve(t, name))
-				cfg.MaxTextBytes = 1024
-				return open(t, cfg)
-			})
-		})
-	}
-}
-
 func one(t *testing.T, e *Engine, q engine.Request) engine.Result {
 	t.Helper()
 	results, err := e.Synthesize(t.Context(), []engine.Request{q})
@@ -195,6 +181,43 @@ func TestStaleConnectionIsReplacedUnnoticed(t *testing.T) {
 		q := enginetest.Request(enginetest.Sentence(i))
 		enginetest.Good(t, e, q, one(t, e, q))
 	}
+}
+
+// One that dies with a request on a kept-alive connection takes no other one: that is no
+// failure to connect, or its text would go on to end the next.
+func TestADeathOnAKeptConnectionIsADeath(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	wg.Go(func() {
+		c, err := listener.Accept()
+		if err == nil {
+			answerOnceThenDrop(&dying{Conn: c, listener: listener})
+		}
+	})
+	e := open(t, Config{
+		Backends: []string{"http://" + listener.Addr().String()}, Model: "m",
+		Voices: map[string]Voice{"anna": {Name: "alloy"}},
+	})
+	q := enginetest.Request(enginetest.Sentence(1))
+	enginetest.Good(t, e, q, one(t, e, q))
+	dead := one(t, e, q).Err
+	require.Equal(t, job.Engine, job.KindOf(dead), "%v", dead)
+	require.ErrorIs(t, dead, engine.ErrLost)
+	require.Equal(t, job.Unavailable, job.KindOf(one(t, e, q).Err))
+}
+
+// dying is the connection of a server that listens no more when it closes it.
+type dying struct {
+	net.Conn
+	listener net.Listener
+}
+
+func (d *dying) Close() error {
+	_ = d.listener.Close()
+	return d.Conn.Close() //nolint:wrapcheck // of the connection
 }
 
 // answerOnceThenDrop answers the first request on c and drops c when it has read

@@ -20,24 +20,6 @@ import (
 func decoupled(s *server) { s.decoupled = true }
 func batched(s *server)   { s.maxBatch, s.sizes = 3, true }
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
-	for name, kind := range map[string]func(*server){
-		"one text a call":      func(*server) {},
-		"decoupled":            decoupled,
-		"several texts a call": batched,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			enginetest.Run(t, func(t *testing.T) engine.Engine {
-				cfg := settings(t, serve(t, kind))
-				cfg.MaxTokens = 4000 // the suite has a text of 1024 characters
-				return open(t, cfg)
-			})
-		})
-	}
-}
-
 func speakOne(t *testing.T, e *Engine, q engine.Request) engine.Result {
 	t.Helper()
 	results, err := e.Synthesize(t.Context(), []engine.Request{q})
