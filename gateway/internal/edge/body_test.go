@@ -356,7 +356,7 @@ func TestAReaderThatNeverReadsIsAnsweredFor(t *testing.T) {
 	t.Parallel()
 	gave := make(chan error, 1)
 	d := openWith(t, edge.Config{AnswerTimeout: 3 * time.Second, BodyStall: time.Second, LingerTimeout: time.Minute}, uploads(func(ex *edge.Exchange, b *edge.Body) {
-		<-ex.Done()
+		<-ex.Context().Done()
 		_, err := b.Read(make([]byte, 1))
 		gave <- err
 	}))

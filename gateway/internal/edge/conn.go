@@ -295,10 +295,6 @@ func (c *conn) end() {
 	c.first, c.last, c.inFlight = nil, nil, 0
 	out, raw := c.out, c.raw
 	c.out, c.raw, c.onRoom = nil, nil, nil
-	if c.room != nil {
-		close(c.room)
-		c.room = nil
-	}
 	c.mu.Unlock()
 
 	c.srv.buffers.put(out)

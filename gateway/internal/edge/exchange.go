@@ -72,8 +72,7 @@ type Exchange struct {
 	buf       *buffer // the answer, while others must go first
 	parked    int     // its bytes, as the connection counts them
 	switchTo  func(*Conn) ConnHandler
-	room      chan struct{} // closed when a stream that waits may go on
-	onClose   []func()
+	room      chan struct{}   // closed when a stream that waits may go on
 	ctx       context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
 	cancel    context.CancelFunc
 }
@@ -107,10 +106,6 @@ func (ex *Exchange) RemoteAddr() netip.AddrPort { return ex.c.remote }
 
 // Started returns when the request was complete.
 func (ex *Exchange) Started() time.Time { return ex.started }
-
-// Draining returns a channel that is closed when the server begins to drain:
-// answers that wait for something should then be given early.
-func (ex *Exchange) Draining() <-chan struct{} { return ex.c.srv.drainCh }
 
 // Respond answers the request. It copies r: the caller may reuse its memory at
 // once. Answers leave in the order of the requests. Only the first answer
@@ -160,7 +155,6 @@ func (ex *Exchange) encoding(closes bool) http1.Encoding {
 func (ex *Exchange) answeredLocked() (cancel context.CancelFunc, wake bool) {
 	c := ex.c
 	ex.state = exchangeAnswered
-	ex.onClose = nil
 	ex.endBodyLocked()
 	cancel, ex.cancel = ex.cancel, nil
 	if c.first == ex {
@@ -200,19 +194,15 @@ func (ex *Exchange) conclude(cancel context.CancelFunc, wake bool) {
 	ex.settled.Store(true)
 }
 
-// giveUp answers in place of a handler that does not, and tells it.
+// giveUp answers in place of a handler that does not. Its context says so.
 func (ex *Exchange) giveUp() {
 	c := ex.c
 	r := c.refusal(ex, 503, "The request was not answered in time.")
 	c.mu.Lock()
-	told := ex.onClose
 	ex.overdue = !ex.streaming
 	c.mu.Unlock()
-	if cancel, _, ok := ex.respond(&r); ok {
-		if cancel != nil {
-			cancel()
-		}
-		c.srv.tell(told)
+	if cancel, _, ok := ex.respond(&r); ok && cancel != nil {
+		cancel()
 	}
 }
 
@@ -235,31 +225,13 @@ func (ex *Exchange) lost() {
 		close(ex.room)
 		ex.room = nil
 	}
-	told, cancel := ex.onClose, ex.cancel
-	ex.onClose, ex.cancel = nil, nil
+	cancel := ex.cancel
+	ex.cancel = nil
 	ex.endBodyLocked()
 	c.unparkLocked(ex)
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()
-	}
-	c.srv.tell(told)
-}
-
-// OnClose asks for f to be called if the client goes away before the answer,
-// or if the time for it is up. It runs on an event loop and must not block; it
-// runs at once if the client is gone already. It is not called after the answer.
-func (ex *Exchange) OnClose(f func()) {
-	c := ex.c
-	c.mu.Lock()
-	ex.escaped = true
-	lost := ex.state == exchangeLost || ex.state == exchangeOpen && c.gone
-	if ex.state == exchangeOpen && !c.gone {
-		ex.onClose = append(ex.onClose, f)
-	}
-	c.mu.Unlock()
-	if lost {
-		f()
 	}
 }
 
@@ -296,13 +268,10 @@ func (ex *Exchange) Context() context.Context {
 	return ex.ctx
 }
 
-// Done returns the channel of [Exchange.Context].
-func (ex *Exchange) Done() <-chan struct{} { return ex.Context().Done() }
-
 // reset makes the exchange ready for another request.
 func (ex *Exchange) reset() {
 	ex.c, ex.next, ex.buf, ex.switchTo, ex.body = nil, nil, nil, nil, nil
-	ex.onClose, ex.ctx, ex.cancel = nil, nil, nil
+	ex.ctx, ex.cancel = nil, nil
 	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
 	ex.escaped, ex.overdue, ex.held = false, false, 0
 	ex.head, ex.keep = false, false

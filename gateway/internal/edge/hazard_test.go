@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -71,16 +72,19 @@ func TestPanicAfterTheAnswerEndsTheConnectionAfterIt(t *testing.T) {
 func TestPanickingCallbackKeepsNothingFromBeingDone(t *testing.T) {
 	t.Parallel()
 	told := make(chan struct{})
-	d := open(t, edge.Config{HalfClose: 20 * time.Millisecond}, func(ex *edge.Exchange) {
-		ex.OnClose(func() { panic("on purpose") })
-		ex.OnClose(func() { close(told) })
+	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
+		ex.Upgrade([]http1.Field{{Name: "Upgrade", Value: "watch"}}, func(c *edge.Conn) edge.ConnHandler {
+			_ = c.Write([]byte("x"))
+			c.AskRoom(func() { panic("on purpose") })
+			c.AskRoom(func() { close(told) })
+			return staying{}
+		})
 	})
-	c := d.dial()
-	c.send(get)
-	waitFor(t, "the request", func() bool { return d.Stats().Requests.Load() == 1 })
-	_ = c.Close()
+	d.dial().send("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: watch\r\n\r\n")
 	<-told
-	waitFor(t, "the connection to be closed", func() bool { return d.Stats().Open.Load() == 0 })
+	if n := d.Stats().Panics.Load(); n != 1 {
+		t.Errorf("%d panics counted; want 1", n)
+	}
 }
 
 func TestPeerThatDoesNotReadIsCut(t *testing.T) {
@@ -212,13 +216,12 @@ func TestHandlerLearnsThatTheClientIsGone(t *testing.T) {
 			told := make(chan struct{})
 			d := open(t, edge.Config{HalfClose: 200 * time.Millisecond}, func(ex *edge.Exchange) {
 				ex.Detach()
-				ctx := ex.Context()
-				ex.OnClose(func() {
-					if ctx.Err() == nil || ex.Overdue() {
-						t.Errorf("the context's error is %v and Overdue is %t when the client is gone", ctx.Err(), ex.Overdue())
+				context.AfterFunc(ex.Context(), func() {
+					if !ex.Gone() || ex.Overdue() {
+						t.Errorf("Gone is %t and Overdue is %t when the client is gone", ex.Gone(), ex.Overdue())
 					}
 					ex.Respond(text(200, "too late"))
-					ex.OnClose(func() { close(told) }) // runs at once
+					close(told)
 				})
 			})
 			c := d.dial()
@@ -260,7 +263,7 @@ func TestOnlyTheFirstOfManyAnswersCounts(t *testing.T) {
 		for i := range answers {
 			go func() {
 				_ = ex.Context().Err()
-				ex.OnClose(func() {})
+				_ = ex.Gone()
 				ex.Respond(text(200, fmt.Sprint(i)+strings.Repeat("x", i*10_000)))
 				done <- struct{}{}
 			}()
@@ -338,17 +341,21 @@ func TestTimeOutsAnswerOrCloseByPhase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			var told sync.WaitGroup
 			c := open(t, test.cfg, func(ex *edge.Exchange) {
 				if string(ex.Request().Path()) != "/never" {
 					echo(ex)
 					return
 				}
-				ex.OnClose(func() {
-					if !ex.Overdue() {
+				ctx := ex.Context()
+				told.Go(func() {
+					<-ctx.Done()
+					if !ex.Gone() || !ex.Overdue() {
 						t.Error("the handler is not told that the time was up")
 					}
 				})
 			}).dial()
+			defer told.Wait()
 			c.send(test.send)
 			for _, status := range test.statuses {
 				c.want(status, "")
@@ -456,7 +463,7 @@ func TestDrainAnswersWhatIsInFlight(t *testing.T) {
 	busy.send("GET /later HTTP/1.1\r\nHost: h\r\n\r\n")
 	ex := <-held
 	d.stop()
-	<-ex.Draining()
+	<-d.Draining()
 	idle.wantEnd()
 	if nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", d.Addr().String()); err == nil {
 		_ = nc.Close()

@@ -140,7 +140,7 @@ func (c *conn) push() {
 	}
 	c.mu.Lock()
 	c.pending = c.transport.left()
-	c.roomLocked(c.srv.cfg.MaxOutbound / 2)
+	c.roomLocked()
 	var told []func()
 	if c.pendingLocked() == 0 {
 		told, c.onRoom = c.onRoom, nil

@@ -19,7 +19,6 @@ type replies struct {
 	leave       bool                    // close when everything is sent
 	cut         bool                    // and at once
 	gone        bool                    // closed
-	room        chan struct{}           // closed when an upgraded connection that waits may go on
 	onRoom      []func()                // told once when everything is sent
 	switchTo    func(*Conn) ConnHandler // takes over from HTTP once the 101 is queued
 	pending     int                     // bytes in wire
@@ -132,15 +131,10 @@ func (r *replies) askRoomLocked(f func()) bool {
 	return true
 }
 
-// roomLocked wakes a stream that waits for its peer, and an upgraded connection once
-// less than some waits for it.
-func (r *replies) roomLocked(some int) {
+// roomLocked wakes a stream that waits for its peer.
+func (r *replies) roomLocked() {
 	if ex := r.first; ex != nil && ex.room != nil && r.pendingLocked() < streamLow {
 		close(ex.room)
 		ex.room = nil
-	}
-	if r.room != nil && r.pendingLocked() < some {
-		close(r.room)
-		r.room = nil
 	}
 }

@@ -23,7 +23,14 @@ func TestPeerThatDoesNotReadDoesNotHoldUpTheDrain(t *testing.T) {
 			writers.Go(func() { // as much as the peer lets it
 				for err := error(nil); err == nil; {
 					if err = c.Write(make([]byte, 64<<10)); errors.Is(err, edge.ErrCongested) {
-						err = c.Wait(c.Context())
+						room := make(chan struct{})
+						if c.AskRoom(func() { close(room) }) {
+							select {
+							case <-room:
+								err = nil
+							case <-c.Context().Done():
+							}
+						}
 					}
 				}
 			})

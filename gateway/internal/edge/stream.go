@@ -126,16 +126,6 @@ func (s *Stream) Buffered() int {
 	return s.ex.pendingLocked()
 }
 
-// AskRoom asks for f to be called once, on the connection's loop, when
-// everything that was written is sent. It reports false, and asks for nothing,
-// if nothing waits or the connection is gone. f must not block.
-func (s *Stream) AskRoom(f func()) bool {
-	c := s.ex.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return s.ex.state == exchangeOpen && s.ex.pendingLocked() > 0 && c.askRoomLocked(f)
-}
-
 // End completes the body. If less was written than announced, the connection is
 // cut, so that the client notices.
 func (s *Stream) End() {

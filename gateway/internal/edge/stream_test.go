@@ -170,7 +170,7 @@ func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
 	streams := make(chan *edge.Stream, 1)
 	left := make(chan struct{})
 	d := open(t, edge.Config{HalfClose: 50 * time.Millisecond}, func(ex *edge.Exchange) {
-		ex.OnClose(func() { close(left) })
+		context.AfterFunc(ex.Context(), func() { close(left) })
 		streams <- ex.Stream(200, []http1.Field{{Name: "Content-Type", Value: "text/event-stream"}}, http1.StreamLength)
 	})
 	c := d.dial()

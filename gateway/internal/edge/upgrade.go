@@ -163,32 +163,6 @@ func (u *Conn) Buffered() int {
 	return u.c.pendingLocked()
 }
 
-// Wait returns nil when little waits for the peer, [net.ErrClosed] when the
-// connection is gone, or the error of ctx.
-func (u *Conn) Wait(ctx context.Context) error {
-	c := u.c
-	c.mu.Lock()
-	if c.gone {
-		c.mu.Unlock()
-		return net.ErrClosed
-	}
-	if c.pendingLocked() < c.srv.cfg.MaxOutbound/2 {
-		c.mu.Unlock()
-		return nil
-	}
-	if c.room == nil {
-		c.room = make(chan struct{})
-	}
-	room := c.room
-	c.mu.Unlock()
-	select {
-	case <-room:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // AskRoom asks for f to be called once, on the connection's loop, when nothing
 // waits for the peer any more. It reports false, and asks for nothing, if
 // nothing waits now. f must not block; it is not called when the connection goes.
