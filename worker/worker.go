@@ -90,7 +90,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if deps.Admin != nil {
 		deps.Admin.AddChecks(checks(deps, pools, fleets))
 	}
-	s.began = began
+	s.began = began // before the engines were started
 	return s.run(ctx)
 }
 
@@ -156,7 +156,7 @@ type service struct {
 	keeper    *lease.Keeper
 	committer *commit.Committer
 	reports   []func() bus.Capacity
-	began     time.Time                     // before the engines were started
+	began     time.Time
 	changed   chan struct{}                 // capacity 1: something is to be reported now
 	takers    []func(context.Context) error // what pulls from the bus
 }
@@ -172,6 +172,7 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 	s := &service{
 		cfg: cfg, deps: deps, log: log, store: st, pools: pools, fleets: fleets, voices: voices(pools, fleets),
 		keeper: lease.NewKeeper(cfg.lease(deps.Bus.AckWait()), part("lease")), changed: make(chan struct{}, 1),
+		began: time.Now(),
 	}
 	assembler := assemble.New(cfg.assemble(), assemble.Deps{
 		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
