@@ -22,6 +22,10 @@ help: ## Show this list
 setup: ## Install the programs that running needs and that are missing
 	@scripts/setup run
 
+.PHONY: voices
+voices: ## Install every neural voice of the catalogue (0.2 GB)
+	@scripts/setup voices
+
 .PHONY: setup-test
 setup-test:
 	@scripts/setup test
@@ -163,6 +167,10 @@ leader-faults: setup-test ## Kill, hang, pause and cut off the leading scheduler
 nats-faults: setup-test ## Kill NATS with all of WORK 20 times under load, and the leader of a cluster's: work goes on within 2 s, and mostly 8 s
 	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/fault
 	VOICEMILL_FAULT_ROUNDS=20 go test -count=1 -v -timeout=60m -run WorkGoesOn ./e2e/apart
+
+.PHONY: neural-faults
+neural-faults: setup-test ## Kill the helpers of a neural voice 50 times under load: nothing is lost or doubled, and no segment is charged
+	VOICEMILL_FAULT_ROUNDS=50 go test -count=1 -v -timeout=60m -run NeuralVoice ./e2e/single
 
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word

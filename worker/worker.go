@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,23 +66,14 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 		deps.Log.WarnContext(ctx, "installed neural voices are not used", slog.Any("error", missing))
 	}
 	began, m := time.Now(), newMeter(deps, pools)
-	fleets := make([]*fleet.Fleet, 0, len(pools))
+	fleets, err := openFleets(ctx, cfg, pools, m, deps.Log.With(slog.String("service", "worker")))
 	defer func() {
 		for _, f := range fleets {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	log := deps.Log.With(slog.String("service", "worker"))
-	for _, p := range pools {
-		drivers, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
-		if err != nil {
-			return fmt.Errorf("worker: %w", err)
-		}
-		f, err := fleet.New(cfg.fleet(p, m, log.With(slog.String("part", "fleet"))), drivers...)
-		if err != nil {
-			return errors.Join(fmt.Errorf("worker: %w", err), closeAll(drivers))
-		}
-		fleets = append(fleets, f)
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
 	}
 	s, err := build(cfg, deps, connected(deps), m, pools, fleets)
 	if err != nil {
@@ -92,6 +84,27 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	}
 	s.began = began // before the engines were started
 	return s.run(ctx)
+}
+
+// openFleets starts the engines of all pools side by side: some load hundreds of
+// megabytes. What was started is returned with an error, too.
+func openFleets(ctx context.Context, cfg Config, pools []Pool, m *meter.Meter, log *slog.Logger) ([]*fleet.Fleet, error) {
+	fleets, errs := make([]*fleet.Fleet, len(pools)), make([]error, len(pools))
+	var wg sync.WaitGroup
+	for i, p := range pools {
+		wg.Go(func() {
+			drivers, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			if fleets[i], err = fleet.New(cfg.fleet(p, m, log.With(slog.String("part", "fleet"))), drivers...); err != nil {
+				errs[i] = errors.Join(err, closeAll(drivers))
+			}
+		})
+	}
+	wg.Wait()
+	return slices.DeleteFunc(fleets, func(f *fleet.Fleet) bool { return f == nil }), errors.Join(errs...)
 }
 
 func closeAll(drivers []engine.Engine) (err error) {
@@ -296,7 +309,7 @@ func voices(pools []Pool, fleets []*fleet.Fleet) []store.Voice {
 			named[v.Name] = true
 			all = append(all, store.Voice{
 				Name: v.Name, Pool: pools[i].Name, Language: v.Language, Engine: synth.EngineName(info, v),
-				SampleRate: info.Rate, Default: !spoken[v.Language],
+				SampleRate: info.Rate, Default: !spoken[v.Language], Licence: v.Licence, Attribution: v.Attribution,
 			})
 			spoken[v.Language] = true
 		}

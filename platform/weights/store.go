@@ -63,7 +63,7 @@ func (s Store) List() ([]Installed, error) {
 	}
 	var all []Installed
 	for _, e := range entries {
-		if !e.IsDir() || !modelName.MatchString(e.Name()) {
+		if !modelName.MatchString(e.Name()) {
 			continue
 		}
 		m, err := s.Get(e.Name())

@@ -847,12 +847,18 @@ type UploadContent struct {
 
 // Voice defines model for Voice.
 type Voice struct {
+	// Attribution Who made it.
+	Attribution *string `json:"attribution,omitempty"`
+
 	// Default Whether it speaks its language when no voice is named.
-	Default    bool   `json:"default"`
-	Engine     string `json:"engine"`
-	Language   string `json:"language"`
-	Name       string `json:"name"`
-	SampleRate int    `json:"sample_rate"`
+	Default  bool   `json:"default"`
+	Engine   string `json:"engine"`
+	Language string `json:"language"`
+
+	// Licence Under which the voice may be used, if that is known.
+	Licence    *string `json:"licence,omitempty"`
+	Name       string  `json:"name"`
+	SampleRate int     `json:"sample_rate"`
 }
 
 // AccessToken defines model for AccessToken.

@@ -111,7 +111,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 func Build(ctx context.Context, dir string) error {
 	for out, pkg := range map[string]string{
 		"gateway": "gateway/cmd/gateway", "scheduler": "scheduler/cmd/scheduler",
-		"worker": "worker/cmd/worker", "voicemill-espeak": "worker/cmd/voicemill-espeak", "voicemill": "voicemill/cmd/voicemill",
+		"worker": "worker/cmd/worker", "voicemill-espeak": "worker/cmd/voicemill-espeak", "voicemill-neural": "worker/cmd/voicemill-neural", "voicemill": "voicemill/cmd/voicemill",
 	} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, out), "github.com/voicemill/voicemill/"+pkg) //nolint:gosec // fixed names
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -162,7 +162,7 @@ func (s *Store) ListVoices(ctx context.Context) (all []voices.Voice, err error) 
 		}
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (voices.Voice, error) {
 			var v voices.Voice
-			err := row.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default)
+			err := row.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default, &v.Licence, &v.Attribution)
 			return v, err
 		})
 		return err

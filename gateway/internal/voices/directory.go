@@ -20,6 +20,9 @@ type Voice struct {
 	Engine     string
 	SampleRate int  // hertz
 	Default    bool // speaks its language when no voice is named
+
+	Licence     string // empty if nothing is known
+	Attribution string
 }
 
 // Source reads every voice by name.

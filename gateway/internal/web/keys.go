@@ -89,12 +89,15 @@ type voiceDocument struct {
 	Engine     string `json:"engine"`
 	SampleRate int    `json:"sample_rate"`
 	Default    bool   `json:"default"`
+
+	Licence     string `json:"licence,omitempty"`
+	Attribution string `json:"attribution,omitempty"`
 }
 
 func listVoices(_ context.Context, c *Call) (*Answer, error) {
 	page := list[voiceDocument]{Items: []voiceDocument{}}
 	for _, v := range c.s.ops.Voices() {
-		page.Items = append(page.Items, voiceDocument{v.Name, v.Language, v.Engine, v.SampleRate, v.Default})
+		page.Items = append(page.Items, voiceDocument{v.Name, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution})
 	}
 	return reply(http.StatusOK, &page), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/platform/weights"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/demo"
 	"github.com/voicemill/voicemill/voicemill/internal/doctor"
@@ -117,7 +118,11 @@ type DoctorCommand struct {
 
 // Run prints what was found; something required that is missing is a failure.
 func (c *DoctorCommand) Run(ctx context.Context, con *console.Console) error {
-	findings := doctor.Check(ctx, c.Data)
+	models := con.Getenv("VOICEMILL_MODELS_DIR")
+	if models == "" {
+		models = weights.DefaultDir()
+	}
+	findings := doctor.Check(ctx, c.Data, models)
 	if con.JSON {
 		if err := con.Document(findings); err != nil {
 			return err

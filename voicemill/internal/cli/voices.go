@@ -37,12 +37,21 @@ func (c *VoicesCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 		}
 		rows = append(rows, []string{
 			progress.Clean(v.Name), progress.Clean(v.Language), progress.Clean(v.Engine), fmt.Sprintf("%d Hz", v.SampleRate), standard,
+			known(v.Licence), known(v.Attribution),
 		})
 	}
 	if con.JSON {
 		return nil
 	}
-	return writeTable(con.Out, []string{"VOICE", "LANGUAGE", "ENGINE", "RATE", ""}, rows)
+	return writeTable(con.Out, []string{"VOICE", "LANGUAGE", "ENGINE", "RATE", "", "LICENCE", "MADE BY"}, rows)
+}
+
+// known returns what is said of a voice, if anything is.
+func known(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return progress.Clean(*text)
 }
 
 // speaks reports whether a voice of language have speaks want: en finds en-GB.

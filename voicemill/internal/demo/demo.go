@@ -138,6 +138,7 @@ func tell(ctx context.Context, cfg Config, deps Deps, dir string, r up.Running) 
 	if err := list(deps.Out, audio); err != nil {
 		return err
 	}
+	say(deps.Out, "\nOther voices: `voicemill voices` lists what is here, `voicemill models list` what can be installed.")
 	if cfg.Keep {
 		say(deps.Out, "\nEverything keeps running until Ctrl-C. In another terminal:\n\n  export VOICEMILL_URL=%s\n  export VOICEMILL_KEY=$(cat %s)\n  voicemill list\n", r.URL, r.KeyFile)
 		<-ctx.Done()

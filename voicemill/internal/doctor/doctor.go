@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/platform/embed/pgd"
+	"github.com/voicemill/voicemill/platform/weights"
 )
 
 const (
@@ -33,14 +34,15 @@ type Finding struct {
 	Fix      string `json:"fix,omitempty"` // a command, or a sentence
 }
 
-// Check runs every check. dataDir is where `voicemill up` would keep its state;
-// it need not exist.
-func Check(ctx context.Context, dataDir string) []Finding {
+// Check runs every check. dataDir is where `voicemill up` would keep its state, and
+// modelsDir where it would find neural voices; neither need exist.
+func Check(ctx context.Context, dataDir, modelsDir string) []Finding {
 	return []Finding{
 		postgres(ctx),
 		program(ctx, "espeak-ng", true, "apt-get install espeak-ng", "--version"),
 		espeakHelper(),
 		program(ctx, "ffmpeg", false, "apt-get install ffmpeg", "-version"),
+		neuralVoices(modelsDir),
 		openFiles(),
 		dataFolder(dataDir),
 	}
@@ -126,6 +128,35 @@ func espeakHelper() Finding {
 		return f
 	}
 	f.OK, f.Detail = true, path
+	return f
+}
+
+// neuralVoices tells which neural voices speak, and what is in their way.
+func neuralVoices(dir string) Finding {
+	f := Finding{Name: "neural voices", Fix: "voicemill models install joe"}
+	catalogue, err := weights.OpenCatalogue("")
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	models, err := weights.Open(dir).Voices(catalogue)
+	switch {
+	case err != nil:
+		f.Detail = err.Error()
+		return f
+	case len(models) == 0:
+		f.Detail = "none in " + dir + "; espeak-ng speaks"
+		return f
+	}
+	var names []string
+	for _, m := range models {
+		names = append(names, m.Name)
+	}
+	if library, err := weights.Open(dir).Get(weights.Library); err != nil || library.Verify() != nil {
+		f.Detail, f.Fix = strings.Join(names, ", ")+", but not the library that runs them", library.Mend()
+		return f
+	}
+	f.OK, f.Detail = true, strings.Join(names, ", ")+" in "+dir
 	return f
 }
 

@@ -35,9 +35,9 @@ const (
 	gcPercent = 30
 
 	// The gateway takes no job before a worker has registered its voices, which a
-	// first start does a moment after the gateway serves. Longer than this is a
-	// fault that readyz names.
-	voicesWait = 5 * time.Second
+	// start does once its models are loaded. Longer than this is a fault that readyz
+	// names.
+	voicesWait = 30 * time.Second
 )
 
 // Config is what `voicemill up` can be told.
@@ -90,7 +90,7 @@ type Deps struct {
 }
 
 // Run runs everything until ctx is done, then drains, and calls Ready once when
-// jobs are accepted, or when clients have been served for five seconds and there
+// jobs are accepted, or when clients have been served for half a minute and there
 // is still no worker that speaks. A process that already uses the data directory is an
 // error that names it.
 func Run(ctx context.Context, cfg Config, deps Deps) error {

@@ -22,6 +22,7 @@ type Manifest struct {
 	Title    string            `json:"title"`
 	Language string            `json:"language"`
 	Voice    string            `json:"voice"`
+	Voices   []ManifestVoice   `json:"voices"`
 	Pauses   job.Pauses        `json:"pauses"`
 	Error    *Fault            `json:"error,omitempty"`
 	Chapters []ManifestChapter `json:"chapters"`
@@ -36,6 +37,14 @@ const FormatManifest = "voicemill manifest 1"
 type Fault struct {
 	Kind   string `json:"kind"`
 	Detail string `json:"detail"`
+}
+
+// ManifestVoice is a voice that is heard, and whose it is.
+type ManifestVoice struct {
+	Name        string `json:"name"`
+	Engine      string `json:"engine,omitempty"`
+	Licence     string `json:"licence,omitempty"`
+	Attribution string `json:"attribution,omitempty"`
 }
 
 // ManifestChapter is one chapter and, if it is ready, its audio file.
@@ -72,6 +81,7 @@ type ManifestPart struct {
 	SHA256       string           `json:"sha256,omitempty"` // of the rendition
 	Sentences    [][3]int64       `json:"sentences,omitempty"`
 	Words        [][3]int64       `json:"words,omitempty"`
+	WordsBy      string           `json:"words_by,omitempty"` // proportion: no measurement
 	Error        *Fault           `json:"error,omitempty"`
 }
 
@@ -105,6 +115,14 @@ func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job,
 		Pauses: j.Pauses, Error: fault(end.ErrorKind, end.ErrorDetail),
 		Totals:  Totals{Segments: j.SegmentsTotal, SegmentsFailed: j.SegmentsFailed, Chapters: j.ChaptersTotal, ChaptersReady: j.ChaptersReady},
 		Digests: Digests{Plan: hex.EncodeToString(j.PlanDigest), Proof: hex.EncodeToString(end.Proof)},
+	}
+	voices, err := a.deps.Store.VoicesOfJob(ctx, j.Num)
+	if err != nil {
+		return err
+	}
+	m.Voices = make([]ManifestVoice, len(voices))
+	for i, v := range voices {
+		m.Voices[i] = ManifestVoice(v)
 	}
 	list, err := openList(w, m, "chapters")
 	if err != nil {
@@ -214,10 +232,12 @@ func part(g store.FinalSegment, layout *Layout, ready bool) (ManifestPart, error
 	var marks struct {
 		Sentences [][3]int64 `json:"sentences"`
 		Words     [][3]int64 `json:"words"`
+		WordsBy   string     `json:"words_by"`
 	}
 	if err := json.Unmarshal(g.Marks, &marks); err != nil {
 		return p, &job.Error{Op: "assemble.part", Kind: job.Internal, Err: fmt.Errorf("read the marks of segment %d: %w", g.N, err)}
 	}
+	p.WordsBy = marks.WordsBy
 	p.Sentences, p.Words = shift(marks.Sentences, start), shift(marks.Words, start)
 	return p, nil
 }

@@ -96,6 +96,7 @@ type Speech struct {
 	Audio     engine.Audio
 	Sentences []engine.Mark
 	Words     []engine.Mark
+	Placed    bool   // whether Words were spread in proportion
 	Verdict   string // what the judge had to remark; empty if nothing
 }
 
@@ -289,15 +290,23 @@ func (d *Deliverer) waiting(ctx context.Context, f func() error) error {
 	}
 }
 
+// wordsByProportion says of words that their times are no measurement.
+const wordsByProportion = "proportion"
+
 // encodeMarks writes [start, end, sample] triples, nil if there are none.
 func encodeMarks(s Speech) (json.RawMessage, error) {
 	if len(s.Sentences) == 0 && len(s.Words) == 0 {
 		return nil, nil
 	}
+	by := ""
+	if s.Placed && len(s.Words) > 0 {
+		by = wordsByProportion
+	}
 	return json.Marshal(struct {
 		Sentences [][3]int64 `json:"sentences"`
 		Words     [][3]int64 `json:"words"`
-	}{triples(s.Sentences), triples(s.Words)})
+		WordsBy   string     `json:"words_by,omitempty"`
+	}{triples(s.Sentences), triples(s.Words), by})
 }
 
 func triples(marks []engine.Mark) [][3]int64 {

@@ -220,4 +220,11 @@ func TestVoicesAreKnownAfterwards(t *testing.T) {
 	require.Equal(t, 3, rows(t, pool, `select count(*) from voices`))
 	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where language = 'en' and is_default and name = 'narrator-en'`))
 	require.Equal(t, 2, rows(t, pool, `select count(*) from voices where is_default`))
+
+	// The same worker has another voice first since: a neural one was installed.
+	voices[0].Default = false
+	voices = append([]store.Voice{{Name: "joe", Pool: "joe", Language: "en", Engine: "joe 1", SampleRate: 22050, Default: true, Licence: "CC0", Attribution: "Piper"}}, voices...)
+	require.NoError(t, s.PutVoices(t.Context(), voices))
+	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where language = 'en' and is_default and name = 'joe' and licence = 'CC0' and attribution = 'Piper'`))
+	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where language = 'en' and is_default`))
 }

@@ -72,6 +72,9 @@ type Voice struct {
 	Engine     string // software and version: part of every rendition's key
 	SampleRate int    // Hz
 	Default    bool   // wishes to be the default of its language; who came first stays it
+
+	Licence     string // empty if nothing is known
+	Attribution string
 }
 
 // PutVoices makes voices known; those known already are updated.
@@ -80,11 +83,27 @@ func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
 		if _, err := s.exec(ctx, tx, "LockVoices"); err != nil {
 			return err
 		}
-		for _, v := range voices {
-			if _, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default); err != nil {
-				return err
+		// Those that are no default any more make room for those that are.
+		for _, isDefault := range []bool{false, true} {
+			for _, v := range voices {
+				if v.Default != isDefault {
+					continue
+				}
+				if _, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
+}
+
+// VoiceOfJob is a voice that a job was planned with.
+type VoiceOfJob struct{ Name, Engine, Licence, Attribution string }
+
+// VoicesOfJob returns the voices of the job that the database calls num, by name.
+func (s *Store) VoicesOfJob(ctx context.Context, num int64) ([]VoiceOfJob, error) {
+	return collect(ctx, s, "VoicesOfJob", func(row pgx.CollectableRow) (v VoiceOfJob, err error) {
+		return v, row.Scan(&v.Name, &v.Engine, &v.Licence, &v.Attribution)
+	}, num)
 }

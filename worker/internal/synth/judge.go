@@ -16,7 +16,7 @@ const unspeakableSeconds = 0.1
 
 // speechOf turns an answer that was judged good into what is stored.
 func (r *run) speechOf(t deliver.Task, a fleet.Answer) (deliver.Speech, error) {
-	s := deliver.Speech{Audio: a.Audio, Sentences: a.Sentences, Words: a.Words, Verdict: string(a.Verdict.Reason)}
+	s := deliver.Speech{Audio: a.Audio, Sentences: a.Sentences, Words: a.Words, Placed: a.Placed, Verdict: string(a.Verdict.Reason)}
 	if len(s.Audio.Samples) == 0 {
 		s.Audio.Samples = make([]int16, int(unspeakableSeconds*float64(s.Audio.Rate)))
 	}

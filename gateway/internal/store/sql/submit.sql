@@ -37,7 +37,7 @@ from asked a left join claimed c on c.key = a.key
 left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key and k.created_at >= now() - interval '24 hours';
 
 -- name: ListVoices
-select name, pool, language, engine, sample_rate, is_default from voices order by name;
+select name, pool, language, engine, sample_rate, is_default, licence, attribution from voices order by name;
 
 -- name: Ping
 select 1;

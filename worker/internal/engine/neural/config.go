@@ -29,7 +29,7 @@ type Config struct {
 	Provider   string            // of ONNX Runtime: cpu or cuda; empty: cpu
 	Rate       int               // Hz of the audio; 0: the model's, which needs no resampling
 	MaxBatch   int               // 0: 16
-	MinTimeout time.Duration     // shortest deadline of a request; 0: 30 s
+	MinTimeout time.Duration     // shortest deadline of a request; 0: 1 min
 	MaxAudio   time.Duration     // longest audio for one request, in whole seconds; 0: 15 min
 	Voices     map[string]string // further voices: public name to a speaker's, or a blend: af_bella(2)+af_sky(1)
 	Logger     *slog.Logger      // nil: no logs
@@ -37,10 +37,10 @@ type Config struct {
 
 const (
 	defaultMaxBatch   = 16
-	defaultMinTimeout = 30 * time.Second
+	defaultMinTimeout = time.Minute
 	defaultMaxAudio   = 15 * time.Minute
 	startTimeout      = 60 * time.Second // of a model from a slow disk
-	slowest           = 10               // seconds that a second of audio may take
+	slowest           = 20               // seconds that a second of audio may take
 	maxThreads        = 64
 )
 

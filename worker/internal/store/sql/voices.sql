@@ -1,11 +1,18 @@
 -- name: PutVoice
 -- A language has one default voice; the pool that named it first keeps it.
-insert into voices (name, pool, language, engine, sample_rate, is_default)
+insert into voices (name, pool, language, engine, sample_rate, is_default, licence, attribution)
 select $1, $2, $3, $4, $5, $6::boolean and not exists (
-    select 1 from voices where language = $3 and is_default and name <> $1)
+    select 1 from voices where language = $3 and is_default and name <> $1), $7, $8
 on conflict (name) do update
 set pool = excluded.pool, language = excluded.language, engine = excluded.engine,
-    sample_rate = excluded.sample_rate, is_default = excluded.is_default, updated_at = now();
+    sample_rate = excluded.sample_rate, is_default = excluded.is_default,
+    licence = excluded.licence, attribution = excluded.attribution, updated_at = now();
+
+-- name: VoicesOfJob
+-- The voices that a job was planned with, those that are gone included.
+select spoken.name, coalesce(v.engine, ''), coalesce(v.licence, ''), coalesce(v.attribution, '')
+from (select distinct unnest(voices) as name from blocks where job = $1) spoken left join voices v using (name)
+order by spoken.name;
 
 -- name: LockVoices
 select pg_advisory_xact_lock(hashtextextended('voicemill voices', 0));
