@@ -13,16 +13,18 @@ import (
 
 const (
 	estimateEvery  = 5 * time.Second
-	estimateShare  = 50    // it takes one part in so many of the time at most
-	estimatesSaved = 2_000 // of one round; what ends sooner comes first
-	newsSeconds    = 2.0   // an estimate that is off by less is no news
-	newsPart       = 0.05  // nor one that is off by less of what remains
-	placesTold     = 100   // a place further behind is told when it is news otherwise
+	estimateSoon   = time.Second // after the last round, when a job was planned
+	estimateShare  = 50          // it takes one part in so many of the time at most
+	estimatesSaved = 2_000       // of one round; what ends sooner comes first
+	newsSeconds    = 2.0         // an estimate that is off by less is no news
+	newsPart       = 0.05        // nor one that is off by less of what remains
+	placesTold     = 100         // a place further behind is told when it is news otherwise
 )
 
 // estimates are what was said of jobs that have not ended, and what came of that.
 type estimates struct {
 	next    time.Time
+	soonest time.Time // the next round may be
 	round   int
 	said    map[int64]*said
 	records map[job.Class]*fair.Record
@@ -71,7 +73,15 @@ func (l *loop) estimate(ctx context.Context) {
 	if err != nil {
 		l.r.deps.Log.DebugContext(ctx, "estimates not stored", slog.String("error", err.Error()))
 	}
-	l.says.next = time.Now().Add(max(estimateEvery, estimateShare*time.Since(now)))
+	took := estimateShare * time.Since(now)
+	l.says.next, l.says.soonest = time.Now().Add(max(estimateEvery, took)), time.Now().Add(max(estimateSoon, took))
+}
+
+// soon has something said of a job that was just planned.
+func (s *estimates) soon() {
+	if s.next.After(s.soonest) {
+		s.next = s.soonest
+	}
 }
 
 // pools are the pools in which something waits.

@@ -150,6 +150,7 @@ func (l *loop) learnNotices(ctx context.Context) error {
 	if err != nil {
 		return err // the scan finds them
 	}
+	l.says.soon()
 	for i := range list {
 		if q := &list[i]; q.Queued && l.waits.queues[store.QueueID{Job: q.Num, Pool: q.Pool}] == nil {
 			l.says.flows.came(q)
