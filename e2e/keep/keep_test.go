@@ -35,6 +35,8 @@ const (
 	keeper    = "keeper"
 	uploads   = 10 // of a hundred jobs one in so many is a document
 	different = 3  // of so many jobs one says what no other says
+
+	databaseRests = 15 * time.Second // between two kills: a server that crashes more often is given up
 )
 
 // jobs is how many there are: VOICEMILL_KEEP_JOBS, or a few.
@@ -110,21 +112,35 @@ func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 		"what the tally of stored bytes says")
 }
 
+// upload uploads a document, anew while the bucket is away.
+func (s *site) upload(ctx context.Context, text []byte) string {
+	for {
+		up, err := s.c.Upload(ctx, "text/markdown", text)
+		if err == nil {
+			return up
+		}
+		select {
+		case <-ctx.Done():
+			require.NoError(s.t, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // submit hands in n jobs: short lines, of which many are the same, and documents.
 func (s *site) submit(ctx context.Context, n int) {
 	var b bytes.Buffer
 	say := json.NewEncoder(&b)
 	for range n {
 		if rand.N(100) < 100/uploads { //nolint:gosec // chance, not secrecy
-			text := fmt.Sprintf("# One\n\nThis is document %d.\n\n# Two\n\nIt has another chapter.", rand.Int())
-			up, err := s.c.Upload(ctx, "text/markdown", []byte(text))
-			require.NoError(s.t, err)
+			text := fmt.Sprintf("# One\n\nThis is document %d.\n\n# Two\n\nIt has another chapter.", rand.N(1_000_000))
+			up := s.upload(ctx, []byte(text))
 			require.NoError(s.t, say.Encode(map[string]any{"input": map[string]any{"upload": up}, "language": "en"}))
 			continue
 		}
 		word := rand.N(50) //nolint:gosec // chance, not secrecy
 		if rand.N(different) == 0 {
-			word = rand.Int()
+			word = rand.N(1_000_000) //nolint:gosec // likewise
 		}
 		require.NoError(s.t, say.Encode(map[string]any{"input": map[string]any{"text": fmt.Sprintf("Line %d.", word)}, "language": "en"}))
 	}
@@ -191,6 +207,7 @@ func (s *site) trouble(ctx context.Context) (end func() int) {
 	ctx, cancel := context.WithCancel(ctx)
 	var ended sync.WaitGroup
 	n := 0
+	var database time.Time // when it was killed last
 	ended.Go(func() {
 		parts := []string{keeper, stage.Worker, stage.S3, stage.NATS, stage.Database}
 		for ctx.Err() == nil {
@@ -205,9 +222,15 @@ func (s *site) trouble(ctx context.Context) (end func() int) {
 			if rand.N(8) == 0 {                        //nolint:gosec // likewise
 				hit = parts
 			}
+			if time.Since(database) < databaseRests {
+				hit = slices.DeleteFunc(slices.Clone(hit), func(name string) bool { return name == stage.Database })
+			}
 			for _, name := range hit {
 				s.Kill(name)
 				n++
+				if name == stage.Database {
+					database = time.Now()
+				}
 			}
 			s.mend(context.WithoutCancel(ctx), hit)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,22 @@ import (
 )
 
 type list struct {
+	mu      sync.Mutex
 	tenants []job.Tenant
 	err     error
 }
 
-func (l *list) QuotaTenants(context.Context) ([]job.Tenant, error) { return l.tenants, l.err }
+func (l *list) QuotaTenants(context.Context) ([]job.Tenant, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tenants, l.err
+}
+
+func (l *list) set(err error, tenants ...job.Tenant) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tenants, l.err = tenants, err
+}
 
 func TestWhoHasAQuotaIsKnownWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
@@ -32,16 +44,16 @@ func TestWhoHasAQuotaIsKnownWithinTwoSeconds(t *testing.T) {
 		go func() { done <- d.Run(ctx) }()
 		synctest.Wait()
 		require.True(t, d.Has("a"))
-		src.err = nil
+		src.set(nil)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.False(t, d.Has("a"))
-		src.tenants = []job.Tenant{"a"}
+		src.set(nil, "a")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.True(t, d.Has("a"))
 		require.False(t, d.Has("b"))
-		src.err = errors.New("away")
+		src.set(errors.New("away"))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.True(t, d.Has("a"), "what was known stays")
