@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/voicemill/voicemill/job"
 )
@@ -157,8 +158,32 @@ func suits(name, system, arch string) bool {
 	return false
 }
 
-// get fetches a small document and says which address answered.
-func get(ctx context.Context, client *http.Client, address, accept, token string) ([]byte, *url.URL, error) {
+const (
+	tries     = 4
+	firstWait = 500 * time.Millisecond
+)
+
+// get fetches a small document and says which address answered. A registry that is
+// away is asked a few times.
+func get(ctx context.Context, client *http.Client, address, accept, token string) (body []byte, final *url.URL, err error) {
+	for try := range tries {
+		if try > 0 {
+			timer := time.NewTimer(firstWait << (try - 1))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return nil, nil, context.Cause(ctx)
+			}
+		}
+		if body, final, err = getOnce(ctx, client, address, accept, token); job.KindOf(err) != job.Unavailable {
+			break
+		}
+	}
+	return body, final, err
+}
+
+func getOnce(ctx context.Context, client *http.Client, address, accept, token string) ([]byte, *url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask the registry: %w", err)
