@@ -520,7 +520,7 @@ func TestTheIntakeIsProbedWithoutATrace(t *testing.T) {
 	require.NoError(t, err)
 	stream, err := js.Stream(t.Context(), bus.StreamJobs)
 	require.NoError(t, err)
-	require.EqualValues(t, 1, stream.CachedInfo().State.Msgs, "each takes the place of the one before")
+	require.Zero(t, stream.CachedInfo().State.Msgs)
 
 	for err == nil {
 		err = b.PublishEnvelope(t.Context(), make([]byte, bus.MaxMessageBytes/3))

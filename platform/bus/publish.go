@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -26,13 +27,24 @@ func (b *Bus) PublishEnvelope(ctx context.Context, data []byte) error {
 	return classify("bus.PublishEnvelope", err)
 }
 
-// ProbeIntake stores a message in JOBS as an envelope would be, in place of the
-// one before, and reports what kept it from being stored: a server that is away, a
-// disk or a stream that is full.
+// ProbeIntake stores a message in JOBS as an envelope would be, takes it out again,
+// and reports what kept it from being stored: a server that is away, a disk or a
+// stream that is full. It is no rollup: the purge behind one holds a lock of the
+// server's (2.15.2) that it needs again when the disk is full, for ever.
 func (b *Bus) ProbeIntake(ctx context.Context) error {
-	m := &nats.Msg{Subject: probeSubject, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
-	_, err := b.js.PublishMsg(ctx, m)
-	return classify("bus.ProbeIntake", err)
+	const op = "bus.ProbeIntake"
+	ack, err := b.js.Publish(ctx, probeSubject, nil)
+	if err != nil {
+		return classify(op, err)
+	}
+	stream, err := b.js.Stream(ctx, StreamJobs)
+	if err != nil {
+		return classify(op, err)
+	}
+	if err := stream.DeleteMsg(ctx, ack.Sequence); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return classify(op, err)
+	}
+	return nil
 }
 
 // PublishWork releases bundles. It returns one result for each, nil once WORK

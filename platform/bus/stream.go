@@ -22,7 +22,7 @@ const (
 
 const (
 	intakeSubject = "jobs.intake"
-	probeSubject  = "jobs.probe" // one message, which nobody takes
+	probeSubject  = "jobs.probe" // which nobody takes, and which stays for a moment
 	workPrefix    = "work"
 	hintPrefix    = "hint.job"
 
@@ -39,7 +39,7 @@ func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 	shape(c)
 	c.Storage = jetstream.FileStorage
 	c.Subjects, c.Description = []string{intakeSubject, probeSubject}, "envelopes of accepted jobs until Postgres has them"
-	c.MaxBytes, c.AllowRollup = b.cfg.JobsBytes, true
+	c.MaxBytes = b.cfg.JobsBytes
 }
 
 // shapeWork keeps WORK in memory: all that it holds can be released again out of

@@ -104,6 +104,9 @@ func (watcher) HandleRPC(ctx context.Context, s stats.RPCStats) {
 func (watcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (watcher) HandleConn(context.Context, stats.ConnStats)                       {}
 
+// sameDeadline is how much earlier a server may see the deadline that it was sent.
+const sameDeadline = 100 * time.Millisecond
+
 // failed turns err, of a call that came as far as p says, into a callError, or into the
 // cause of ctx if that has ended.
 func (p *passage) failed(ctx context.Context, err error) error {
@@ -111,8 +114,9 @@ func (p *passage) failed(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	s := status.Convert(err)
-	if !p.said.Load() && s.Code() == codes.DeadlineExceeded {
-		return errHung // the deadline of ctx, seen a moment before ctx has it
+	deadline, ok := ctx.Deadline()
+	if s.Code() == codes.DeadlineExceeded && (!p.said.Load() || ok && time.Until(deadline) < sameDeadline) {
+		return errHung // the deadline of ctx, seen here or by the server a moment before ctx has it
 	}
 	return &callError{code: s.Code(), message: s.Message(), sent: p.sent.Load(), said: p.said.Load()}
 }
