@@ -96,6 +96,7 @@ func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 		}
 	}
 	n := kills()
+	require.Positive(t, n, "nothing was killed, so that nothing was shown")
 	s.until(ctx, `select count(*) from jobs where finished_at is null`)
 	require.NoError(t, s.Stop(keeper)) // nothing is on its way to its row any more, so that what is young may go, too
 	s.Another(t, stage.Scheduler, "sweeper", "VOICEMILL_RETENTION_EVERY=300ms", "VOICEMILL_RETENTION_GARBAGE=1s", "VOICEMILL_RETENTION_ORPHANS=1s")
@@ -211,7 +212,7 @@ func (s *site) trouble(ctx context.Context) (end func() int) {
 	ended.Go(func() {
 		parts := []string{keeper, stage.Worker, stage.S3, stage.NATS, stage.Database}
 		for ctx.Err() == nil {
-			timer := time.NewTimer(rand.N(1500 * time.Millisecond)) //nolint:gosec // chance, not secrecy
+			timer := time.NewTimer(rand.N(300 * time.Millisecond)) //nolint:gosec // chance, not secrecy; a quiet machine is through with a few jobs in seconds
 			select {
 			case <-ctx.Done():
 				timer.Stop()

@@ -189,7 +189,7 @@ func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
 func (p *put) send(ctx context.Context, data *bytes.Reader) (Info, error) {
 	ctx, dog, stop := watch(ctx)
 	defer stop()
-	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, body{data, dog}, data.Size(), "", "", p.options())
+	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, newBody(data, dog), data.Size(), "", "", p.options())
 	if err != nil {
 		return Info{}, because(ctx, err)
 	}
@@ -250,7 +250,7 @@ func settling(size int64) time.Duration {
 func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
 	ctx, dog, stop := watch(ctx)
 	defer stop()
-	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, body{bytes.NewReader(data), dog}, int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
+	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, newBody(bytes.NewReader(data), dog), int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
 	return done, because(ctx, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -22,16 +23,31 @@ func watch(ctx context.Context) (_ context.Context, w watchdog, stop func()) {
 
 // body is a part in memory whose every read touches the watchdog. The client
 // reads and signs 64 KiB at a time, so an upload that moves less than that in
-// stallAfter counts as stalled. It can seek, so that the client may send it again.
+// stallAfter counts as stalled. It can seek, so that the client may send it again:
+// after an early answer it does so while the transport of the former try may still
+// read, which the lock keeps apart. Should that one take bytes of the next try, the next
+// is short, and fails.
 type body struct {
 	*bytes.Reader
 	dog watchdog
+	mu  *sync.Mutex // guards Reader
 }
+
+func newBody(data *bytes.Reader, dog watchdog) body { return body{data, dog, new(sync.Mutex)} }
 
 // Read touches the watchdog.
 func (b body) Read(p []byte) (int, error) {
 	b.dog.timer.Reset(stallAfter)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.Reader.Read(p)
+}
+
+// Seek implements io.Seeker.
+func (b body) Seek(offset int64, whence int) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Reader.Seek(offset, whence)
 }
 
 // WriteTo is cut into reads: the whole would count as one touch.

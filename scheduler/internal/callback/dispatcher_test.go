@@ -393,6 +393,9 @@ func TestAFailingEventHoldsTheNextForAMinute(t *testing.T) {
 		require.Equal(t, want, c.event.Type)
 		require.Equal(t, max(1, i), c.event.Sequence)
 	}
+	for _, want := range []string{Retrying, Delivered, Delivered} { // nobody reads the waits any more
+		require.Equal(t, want, b.outcome(t))
+	}
 
 	b.d.waits[0] = time.Hour
 	r = newReceiver(t, status(500), status(200))

@@ -25,7 +25,9 @@ update deliveries set payload = $2 where id = $1 and payload = '' returning payl
 select payload from deliveries where id = $1;
 
 -- name: RecordAttempt
-insert into delivery_attempts (delivery_id, n, status, error, duration_ms) values ($1, $2, $3, $4, $5)
+-- The delivery may be gone: its job was deleted while the attempt was on its way.
+insert into delivery_attempts (delivery_id, n, status, error, duration_ms)
+select d.id, $2::int, $3::int, $4::text, $5::int from deliveries d where d.id = $1
 on conflict (delivery_id, n) do nothing;
 
 -- name: SettleDelivery
