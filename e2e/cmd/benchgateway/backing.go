@@ -132,9 +132,6 @@ func (b *bench) furnish(ctx context.Context, k *backing) error {
 	return certify(b.cert, b.key)
 }
 
-// object is where the audio of the job is in the bucket.
-const object = "bench/chapter-001.wav"
-
 // job makes one job that runs, with two chapters, and returns its path and its
 // document as the gateway shows it.
 func (b *bench) job(ctx context.Context, s *server) (path string, document []byte, err error) {
@@ -162,6 +159,7 @@ func (b *bench) job(ctx context.Context, s *server) (path string, document []byt
 	}
 	audio := peers.Download()
 	sum := sha256.Sum256(audio)
+	object := "bench/" + job.ID + "/chapter-001.wav" // each file has an object of its own
 	if _, err := b.back.blob.Put(ctx, object, bytes.NewReader(audio), int64(len(audio)), blob.PutOptions{}); err != nil {
 		return "", nil, fmt.Errorf("store the audio: %w", err)
 	}
