@@ -77,6 +77,8 @@ func (w *Watch) pause(player *playback.Player, err error) error {
 	switch kind := job.KindOf(err); {
 	case errors.Is(err, playback.ErrNotYet):
 		wait = w.o.cfg.Heartbeat
+	case kind == job.NotFound:
+		return err
 	case kind != job.Unavailable && kind != job.Overloaded:
 		return &problem.Error{Slug: problem.Internal, Err: err}
 	}

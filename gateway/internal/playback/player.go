@@ -236,8 +236,9 @@ func (p *Player) nothing() error {
 		return io.EOF
 	case t.State == job.StateFailed:
 		return p.fail(t.ErrorKind, t.ErrorDetail, ErrEnded)
-	case t.State.Final():
-		return p.fail(job.Internal, "", fmt.Errorf("the job is %s, but segment %d of %d has no audio", t.State, p.at+1, t.Total))
+	case t.State.Final(): // a job that has ended had all its audio once: its text or its renditions are gone
+		return p.fail(job.NotFound, "The sound of this job is kept no longer, segment by segment; its files may be.",
+			fmt.Errorf("the job is %s, but segment %d of %d has no audio", t.State, p.at+1, t.Total))
 	}
 	return ErrNotYet
 }

@@ -223,7 +223,8 @@ func TestWhatIsWrongWithAJobIsTold(t *testing.T) {
 	}{
 		"cancelled":              {func(d *desk) { d.track.State = job.StateCancelled }, job.Cancelled},
 		"failed in planning":     {func(d *desk) { d.track = playback.Track{Version: 2, State: job.StateFailed, ErrorKind: job.Invalid} }, job.Invalid},
-		"ended without audio":    {func(d *desk) { d.track.State = job.StateSucceeded }, job.Internal},
+		"renditions are gone":    {func(d *desk) { d.track.State = job.StateSucceeded }, job.NotFound},
+		"text is gone":           {func(d *desk) { d.track.State, d.track.Segments = job.StateSucceeded, nil }, job.NotFound},
 		"an object is gone":      {func(d *desk) { d.render(1, 5); clear(d.objects); d.track.State = job.StateSucceeded }, job.Internal},
 		"an object is another's": {func(d *desk) { d.render(1, 5); d.track.Segments[0].Bytes++ }, job.Internal},
 		"a row is nonsense":      {func(d *desk) { d.render(1, 5); d.track.Segments[0].Samples = 500 }, job.Internal},
