@@ -109,12 +109,7 @@ func (s *Spec) Faults(l Limits) Faults {
 	if s.OnFailure != "" && s.OnFailure != FailJob && s.OnFailure != AllowPartial {
 		f.add("/on_failure", "must be fail or partial, is %q", s.OnFailure)
 	}
-	for i, name := range s.Output.Formats {
-		if !slices.Contains(Formats(), name) {
-			f.add(fmt.Sprintf("/output/formats/%d", i), "format %q is not known; known: %s", name, strings.Join(Formats(), ", "))
-		}
-	}
-	s.pauseFaults(&f)
+	s.outputFaults(&f)
 	s.callbackFaults(&f)
 	s.labelFaults(&f, l)
 	return f
@@ -183,6 +178,52 @@ func textFault(text string, limit int) Fault {
 
 func isForbiddenControl(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+}
+
+func (s *Spec) outputFaults(f *Faults) {
+	for i, name := range s.Output.Formats {
+		switch at := fmt.Sprintf("/output/formats/%d", i); {
+		case !slices.Contains(Formats(), name):
+			f.add(at, "format %q is not known; known: %s", name, strings.Join(Formats(), ", "))
+		case slices.Index(s.Output.Formats, name) < i:
+			f.add(at, "format %q is named twice", name)
+		}
+	}
+	s.pauseFaults(f)
+	s.metadataFaults(f)
+}
+
+// How long what files say of a book may be, in bytes of UTF-8.
+const (
+	maxTag         = 256
+	maxDescription = 4096
+)
+
+func (s *Spec) metadataFaults(f *Faults) {
+	m := s.Output.Metadata
+	if m == nil {
+		return
+	}
+	for _, v := range []struct {
+		name, value string
+		most        int
+	}{
+		{"title", m.Title, maxTag},
+		{"author", m.Author, maxTag},
+		{"narrator", m.Narrator, maxTag},
+		{"series", m.Series, maxTag},
+		{"description", m.Description, maxDescription},
+	} {
+		if len(v.value) > v.most || !utf8.ValidString(v.value) || strings.IndexFunc(v.value, isForbiddenControl) >= 0 {
+			f.add("/output/metadata/"+v.name, "must be UTF-8 of up to %d bytes without control characters", v.most)
+		}
+	}
+	if !(m.SeriesIndex >= 0 && m.SeriesIndex <= 10_000) {
+		f.add("/output/metadata/series_index", "must be from 0 to 10,000, is %v", m.SeriesIndex)
+	}
+	if m.Year < 0 || m.Year > 9999 {
+		f.add("/output/metadata/year", "must be from 0 to 9999, is %d", m.Year)
+	}
 }
 
 func (s *Spec) pauseFaults(f *Faults) {

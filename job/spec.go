@@ -41,8 +41,21 @@ type InputSegment struct {
 
 // Output says what the finished audio looks like.
 type Output struct {
-	Formats []string `json:"formats,omitempty"` // default ["wav"]
-	Pauses  *Pauses  `json:"pauses,omitempty"`
+	Formats  []string  `json:"formats,omitempty"` // default ["wav"]
+	Pauses   *Pauses   `json:"pauses,omitempty"`
+	Metadata *Metadata `json:"metadata,omitempty"`
+}
+
+// Metadata is what the files say of the book. What is left out is taken from the
+// document, as far as that says it.
+type Metadata struct {
+	Title       string  `json:"title,omitempty"`
+	Author      string  `json:"author,omitempty"`
+	Narrator    string  `json:"narrator,omitempty"` // default: the voice
+	Series      string  `json:"series,omitempty"`
+	SeriesIndex float64 `json:"series_index,omitempty"` // place in the series, 0 to 10,000; 0: none
+	Year        int     `json:"year,omitempty"`         // 0: none
+	Description string  `json:"description,omitempty"`
 }
 
 // Pauses are the silences put between segments, in seconds, 0 to 10 each.
@@ -129,8 +142,17 @@ func MediaTypes() []string {
 	return []string{MediaEPUB, MediaMarkdown, MediaHTML, MediaXHTML, MediaText}
 }
 
+// The audio formats. All but WAV are encoded from it; M4B is the whole book.
+const (
+	FormatWAV  = "wav"
+	FormatM4B  = "m4b"
+	FormatMP3  = "mp3"
+	FormatOpus = "opus"
+	FormatFLAC = "flac"
+)
+
 // Formats lists the audio formats that a job may ask for.
-func Formats() []string { return []string{"wav"} }
+func Formats() []string { return []string{FormatWAV, FormatM4B, FormatMP3, FormatOpus, FormatFLAC} }
 
 // Normalize writes the defaults into the fields that the client left out.
 func (s *Spec) Normalize() {
@@ -144,7 +166,7 @@ func (s *Spec) Normalize() {
 		s.OnFailure = FailJob
 	}
 	if len(s.Output.Formats) == 0 {
-		s.Output.Formats = []string{"wav"}
+		s.Output.Formats = []string{FormatWAV}
 	}
 	if s.Output.Pauses == nil {
 		p := DefaultPauses()

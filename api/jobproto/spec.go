@@ -22,6 +22,11 @@ func FromSpec(s *job.Spec) *voicemillv1.Spec {
 	if p := s.Output.Pauses; p != nil {
 		m.Pauses = &voicemillv1.Spec_Pauses{Sentence: &p.Sentence, Paragraph: &p.Paragraph, Chapter: &p.Chapter}
 	}
+	if d := s.Output.Metadata; d != nil {
+		m.Metadata = &voicemillv1.Spec_Metadata{
+			Title: d.Title, Author: d.Author, Narrator: d.Narrator, Series: d.Series, SeriesIndex: d.SeriesIndex, Year: int32(d.Year), Description: d.Description, //nolint:gosec // 0 to 9999
+		}
+	}
 	if c := s.Callback; c != nil {
 		m.Callback = &voicemillv1.Spec_Callback{Url: c.URL, Events: c.Events}
 	}
@@ -55,6 +60,12 @@ func Spec(m *voicemillv1.Spec) job.Spec {
 			}
 		}
 		s.Output.Pauses = &all
+	}
+	if d := m.GetMetadata(); d != nil {
+		s.Output.Metadata = &job.Metadata{
+			Title: d.GetTitle(), Author: d.GetAuthor(), Narrator: d.GetNarrator(), Series: d.GetSeries(), SeriesIndex: d.GetSeriesIndex(),
+			Year: int(d.GetYear()), Description: d.GetDescription(),
+		}
 	}
 	if c := m.GetCallback(); c != nil {
 		s.Callback = &job.Callback{URL: c.GetUrl(), Events: c.GetEvents()}

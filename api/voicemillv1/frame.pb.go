@@ -638,6 +638,7 @@ type Spec struct {
 	OnFailure     OnFailure              `protobuf:"varint,14,opt,name=on_failure,json=onFailure,proto3,enum=voicemill.v1.OnFailure" json:"on_failure,omitempty"`
 	Callback      *Spec_Callback         `protobuf:"bytes,15,opt,name=callback,proto3" json:"callback,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,16,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Metadata      *Spec_Metadata         `protobuf:"bytes,17,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +781,13 @@ func (x *Spec) GetCallback() *Spec_Callback {
 func (x *Spec) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *Spec) GetMetadata() *Spec_Metadata {
+	if x != nil {
+		return x.Metadata
 	}
 	return nil
 }
@@ -1871,6 +1879,98 @@ func (x *Spec_Callback) GetEvents() []string {
 	return nil
 }
 
+type Spec_Metadata struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Title         string                 `protobuf:"bytes,1,opt,name=title,proto3" json:"title,omitempty"`
+	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	Narrator      string                 `protobuf:"bytes,3,opt,name=narrator,proto3" json:"narrator,omitempty"`
+	Series        string                 `protobuf:"bytes,4,opt,name=series,proto3" json:"series,omitempty"`
+	SeriesIndex   float64                `protobuf:"fixed64,5,opt,name=series_index,json=seriesIndex,proto3" json:"series_index,omitempty"`
+	Year          int32                  `protobuf:"varint,6,opt,name=year,proto3" json:"year,omitempty"`
+	Description   string                 `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Spec_Metadata) Reset() {
+	*x = Spec_Metadata{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Spec_Metadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Spec_Metadata) ProtoMessage() {}
+
+func (x *Spec_Metadata) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Spec_Metadata.ProtoReflect.Descriptor instead.
+func (*Spec_Metadata) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{3, 3}
+}
+
+func (x *Spec_Metadata) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetNarrator() string {
+	if x != nil {
+		return x.Narrator
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetSeries() string {
+	if x != nil {
+		return x.Series
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetSeriesIndex() float64 {
+	if x != nil {
+		return x.SeriesIndex
+	}
+	return 0
+}
+
+func (x *Spec_Metadata) GetYear() int32 {
+	if x != nil {
+		return x.Year
+	}
+	return 0
+}
+
+func (x *Spec_Metadata) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 type Job_Chapter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ordinal       uint32                 `protobuf:"varint,1,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
@@ -1886,7 +1986,7 @@ type Job_Chapter struct {
 
 func (x *Job_Chapter) Reset() {
 	*x = Job_Chapter{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[20]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1998,7 @@ func (x *Job_Chapter) String() string {
 func (*Job_Chapter) ProtoMessage() {}
 
 func (x *Job_Chapter) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[20]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2076,7 @@ type Job_Artifact struct {
 
 func (x *Job_Artifact) Reset() {
 	*x = Job_Artifact{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[21]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2088,7 @@ func (x *Job_Artifact) String() string {
 func (*Job_Artifact) ProtoMessage() {}
 
 func (x *Job_Artifact) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[21]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2152,7 @@ type Job_Failure struct {
 
 func (x *Job_Failure) Reset() {
 	*x = Job_Failure{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[22]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2164,7 @@ func (x *Job_Failure) String() string {
 func (*Job_Failure) ProtoMessage() {}
 
 func (x *Job_Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[22]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2227,7 @@ type Job_Usage struct {
 
 func (x *Job_Usage) Reset() {
 	*x = Job_Usage{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[23]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2239,7 @@ func (x *Job_Usage) String() string {
 func (*Job_Usage) ProtoMessage() {}
 
 func (x *Job_Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[23]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2296,7 @@ type Job_Waiting struct {
 
 func (x *Job_Waiting) Reset() {
 	*x = Job_Waiting{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2308,7 @@ func (x *Job_Waiting) String() string {
 func (*Job_Waiting) ProtoMessage() {}
 
 func (x *Job_Waiting) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[24]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2365,7 @@ type Job_Estimate struct {
 
 func (x *Job_Estimate) Reset() {
 	*x = Job_Estimate{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2377,7 @@ func (x *Job_Estimate) String() string {
 func (*Job_Estimate) ProtoMessage() {}
 
 func (x *Job_Estimate) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[25]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2431,7 @@ type Problem_Fault struct {
 
 func (x *Problem_Fault) Reset() {
 	*x = Problem_Fault{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2443,7 @@ func (x *Problem_Fault) String() string {
 func (*Problem_Fault) ProtoMessage() {}
 
 func (x *Problem_Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2510,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x05 \x01(\tR\n" +
-	"tracestate\"\xfe\x06\n" +
+	"tracestate\"\xff\b\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +
@@ -2431,7 +2531,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"on_failure\x18\x0e \x01(\x0e2\x17.voicemill.v1.OnFailureR\tonFailure\x127\n" +
 	"\bcallback\x18\x0f \x01(\v2\x1b.voicemill.v1.Spec.CallbackR\bcallback\x126\n" +
-	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x1a3\n" +
+	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x127\n" +
+	"\bmetadata\x18\x11 \x01(\v2\x1b.voicemill.v1.Spec.MetadataR\bmetadata\x1a3\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
 	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\x92\x01\n" +
@@ -2446,7 +2547,15 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\b_chapter\x1a4\n" +
 	"\bCallback\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
-	"\x06events\x18\x02 \x03(\tR\x06events\x1a9\n" +
+	"\x06events\x18\x02 \x03(\tR\x06events\x1a\xc5\x01\n" +
+	"\bMetadata\x12\x14\n" +
+	"\x05title\x18\x01 \x01(\tR\x05title\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x1a\n" +
+	"\bnarrator\x18\x03 \x01(\tR\bnarrator\x12\x16\n" +
+	"\x06series\x18\x04 \x01(\tR\x06series\x12!\n" +
+	"\fseries_index\x18\x05 \x01(\x01R\vseriesIndex\x12\x12\n" +
+	"\x04year\x18\x06 \x01(\x05R\x04year\x12 \n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"N\n" +
@@ -2613,7 +2722,7 @@ func file_voicemill_v1_frame_proto_rawDescGZIP() []byte {
 }
 
 var file_voicemill_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_voicemill_v1_frame_proto_goTypes = []any{
 	(Class)(0),            // 0: voicemill.v1.Class
 	(OnFailure)(0),        // 1: voicemill.v1.OnFailure
@@ -2637,15 +2746,16 @@ var file_voicemill_v1_frame_proto_goTypes = []any{
 	(*Spec_Segment)(nil),  // 19: voicemill.v1.Spec.Segment
 	(*Spec_Pauses)(nil),   // 20: voicemill.v1.Spec.Pauses
 	(*Spec_Callback)(nil), // 21: voicemill.v1.Spec.Callback
-	nil,                   // 22: voicemill.v1.Spec.LabelsEntry
-	(*Job_Chapter)(nil),   // 23: voicemill.v1.Job.Chapter
-	(*Job_Artifact)(nil),  // 24: voicemill.v1.Job.Artifact
-	(*Job_Failure)(nil),   // 25: voicemill.v1.Job.Failure
-	(*Job_Usage)(nil),     // 26: voicemill.v1.Job.Usage
-	(*Job_Waiting)(nil),   // 27: voicemill.v1.Job.Waiting
-	(*Job_Estimate)(nil),  // 28: voicemill.v1.Job.Estimate
-	nil,                   // 29: voicemill.v1.Job.LabelsEntry
-	(*Problem_Fault)(nil), // 30: voicemill.v1.Problem.Fault
+	(*Spec_Metadata)(nil), // 22: voicemill.v1.Spec.Metadata
+	nil,                   // 23: voicemill.v1.Spec.LabelsEntry
+	(*Job_Chapter)(nil),   // 24: voicemill.v1.Job.Chapter
+	(*Job_Artifact)(nil),  // 25: voicemill.v1.Job.Artifact
+	(*Job_Failure)(nil),   // 26: voicemill.v1.Job.Failure
+	(*Job_Usage)(nil),     // 27: voicemill.v1.Job.Usage
+	(*Job_Waiting)(nil),   // 28: voicemill.v1.Job.Waiting
+	(*Job_Estimate)(nil),  // 29: voicemill.v1.Job.Estimate
+	nil,                   // 30: voicemill.v1.Job.LabelsEntry
+	(*Problem_Fault)(nil), // 31: voicemill.v1.Problem.Fault
 }
 var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	4,  // 0: voicemill.v1.Frame.hello:type_name -> voicemill.v1.Hello
@@ -2667,26 +2777,27 @@ var file_voicemill_v1_frame_proto_depIdxs = []int32{
 	20, // 16: voicemill.v1.Spec.pauses:type_name -> voicemill.v1.Spec.Pauses
 	1,  // 17: voicemill.v1.Spec.on_failure:type_name -> voicemill.v1.OnFailure
 	21, // 18: voicemill.v1.Spec.callback:type_name -> voicemill.v1.Spec.Callback
-	22, // 19: voicemill.v1.Spec.labels:type_name -> voicemill.v1.Spec.LabelsEntry
-	11, // 20: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
-	2,  // 21: voicemill.v1.Job.state:type_name -> voicemill.v1.State
-	0,  // 22: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
-	29, // 23: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
-	12, // 24: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
-	23, // 25: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
-	24, // 26: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
-	25, // 27: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
-	26, // 28: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
-	27, // 29: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
-	28, // 30: voicemill.v1.Job.estimate:type_name -> voicemill.v1.Job.Estimate
-	2,  // 31: voicemill.v1.Event.state:type_name -> voicemill.v1.State
-	12, // 32: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
-	30, // 33: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	23, // 19: voicemill.v1.Spec.labels:type_name -> voicemill.v1.Spec.LabelsEntry
+	22, // 20: voicemill.v1.Spec.metadata:type_name -> voicemill.v1.Spec.Metadata
+	11, // 21: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
+	2,  // 22: voicemill.v1.Job.state:type_name -> voicemill.v1.State
+	0,  // 23: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
+	30, // 24: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
+	12, // 25: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
+	24, // 26: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
+	25, // 27: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
+	26, // 28: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
+	27, // 29: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
+	28, // 30: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
+	29, // 31: voicemill.v1.Job.estimate:type_name -> voicemill.v1.Job.Estimate
+	2,  // 32: voicemill.v1.Event.state:type_name -> voicemill.v1.State
+	12, // 33: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
+	31, // 34: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_voicemill_v1_frame_proto_init() }
@@ -2716,7 +2827,7 @@ func file_voicemill_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicemill_v1_frame_proto_rawDesc), len(file_voicemill_v1_frame_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

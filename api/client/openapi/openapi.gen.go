@@ -265,12 +265,24 @@ func (e SpecOnFailure) Valid() bool {
 
 // Defines values for SpecOutputFormats.
 const (
-	SpecOutputFormatsWav SpecOutputFormats = "wav"
+	SpecOutputFormatsFlac SpecOutputFormats = "flac"
+	SpecOutputFormatsM4B  SpecOutputFormats = "m4b"
+	SpecOutputFormatsMp3  SpecOutputFormats = "mp3"
+	SpecOutputFormatsOpus SpecOutputFormats = "opus"
+	SpecOutputFormatsWav  SpecOutputFormats = "wav"
 )
 
 // Valid indicates whether the value is a known member of the SpecOutputFormats enum.
 func (e SpecOutputFormats) Valid() bool {
 	switch e {
+	case SpecOutputFormatsFlac:
+		return true
+	case SpecOutputFormatsM4B:
+		return true
+	case SpecOutputFormatsMp3:
+		return true
+	case SpecOutputFormatsOpus:
+		return true
 	case SpecOutputFormatsWav:
 		return true
 	default:
@@ -719,7 +731,25 @@ type Spec struct {
 	Language  *string        `json:"language,omitempty"`
 	OnFailure *SpecOnFailure `json:"on_failure,omitempty"`
 	Output    *struct {
+		// Formats Default: wav. The WAV of each chapter is there in any case: the others are made from it (docs/audiobooks.md).
 		Formats *[]SpecOutputFormats `json:"formats,omitempty"`
+
+		// Metadata What the files say of the book. What is left out is taken from the document, as far as that says it.
+		Metadata *struct {
+			Author      *string `json:"author,omitempty"`
+			Description *string `json:"description,omitempty"`
+
+			// Narrator Default: the voice.
+			Narrator *string `json:"narrator,omitempty"`
+			Series   *string `json:"series,omitempty"`
+
+			// SeriesIndex 0: none.
+			SeriesIndex *float64 `json:"series_index,omitempty"`
+			Title       *string  `json:"title,omitempty"`
+
+			// Year 0: none.
+			Year *int `json:"year,omitempty"`
+		} `json:"metadata,omitempty"`
 
 		// Pauses Silence between segments, in seconds.
 		Pauses *struct {

@@ -153,6 +153,19 @@ func (s *Store) claimOpen(ctx context.Context, tenant job.Tenant, open map[strin
 	return err
 }
 
+// ListFormats returns the audio formats that some worker encodes.
+func (s *Store) ListFormats(ctx context.Context) (all []string, err error) {
+	err = s.call(ctx, "ListFormats", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.queries.Get("ListFormats"))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return all, err
+}
+
 // ListVoices returns every voice by name.
 func (s *Store) ListVoices(ctx context.Context) (all []voices.Voice, err error) {
 	err = s.call(ctx, "ListVoices", func(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,9 +26,12 @@ type Voice struct {
 	Attribution string
 }
 
-// Source reads every voice by name.
+// Source reads what workers can do.
 type Source interface {
+	// ListVoices returns every voice by name.
 	ListVoices(ctx context.Context) ([]Voice, error)
+	// ListFormats returns the audio formats that some worker encodes.
+	ListFormats(ctx context.Context) ([]string, error)
 }
 
 // Directory is the copy. It is safe for concurrent use.
@@ -35,6 +39,7 @@ type Directory struct {
 	src     Source
 	log     *slog.Logger
 	current atomic.Pointer[[]Voice]
+	formats atomic.Pointer[[]string]
 	known   chan struct{} // closed once there was a voice
 	first   sync.Once     // closes known
 }
@@ -75,6 +80,11 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list voices: %w", err)
 	}
+	formats, err := d.src.ListFormats(ctx)
+	if err != nil {
+		return fmt.Errorf("list formats: %w", err)
+	}
+	d.formats.Store(&formats) // first: a worker says both at once
 	d.current.Store(&all)
 	if len(all) > 0 {
 		d.first.Do(func() { close(d.known) })
@@ -93,8 +103,8 @@ func (d *Directory) All() []Voice {
 	return nil
 }
 
-// Faults returns what is wrong with the voices and the language of s, which
-// must be known here. With no voice at all nothing can be said, and nothing is.
+// Faults returns what is wrong with the voices, the language and the formats of
+// s, which must be known here. With no voice at all nothing can be said, and nothing is.
 func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 	all := d.All()
 	if len(all) == 0 {
@@ -115,7 +125,20 @@ func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 	if s.Language != "" && speaker(all, s.Language) == nil {
 		faults.Add(job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", clip(s.Language), languages(all)), Kind: job.Invalid})
 	}
+	d.formatFaults(s, &faults)
 	return faults
+}
+
+// formatFaults refuses formats that nobody here can make. Workers join WAV without help.
+func (d *Directory) formatFaults(s *job.Spec, faults *job.Faults) {
+	for i, name := range s.Output.Formats {
+		if name != job.FormatWAV && slices.Contains(job.Formats(), name) && !slices.Contains(*d.formats.Load(), name) {
+			faults.Add(job.Fault{
+				Pointer: fmt.Sprintf("/output/formats/%d", i), Kind: job.Invalid,
+				Detail: fmt.Sprintf("no worker here can make %s: it takes an ffmpeg with the encoders for it; voicemill doctor names what is missing", name),
+			})
+		}
+	}
 }
 
 // Default returns the voice that speaks language when none is named, or "".

@@ -14,15 +14,18 @@ import (
 )
 
 type source struct {
-	all []voices.Voice
-	err error
+	all     []voices.Voice
+	formats []string
+	err     error
 }
+
+func (s *source) ListFormats(context.Context) ([]string, error) { return s.formats, s.err }
 
 func (s *source) ListVoices(context.Context) ([]voices.Voice, error) { return s.all, s.err }
 
 func directory(t *testing.T, all ...voices.Voice) (*voices.Directory, *source) {
 	t.Helper()
-	src := &source{all: all}
+	src := &source{all: all, formats: []string{"mp3"}}
 	d := voices.NewDirectory(src, slog.New(slog.DiscardHandler))
 	require.NoError(t, d.Refresh(t.Context()))
 	return d, src
@@ -44,6 +47,7 @@ func TestEveryUnknownVoiceAndLanguageIsAFault(t *testing.T) {
 		"voices of segments":  {job.Spec{Input: job.Input{Segments: []job.InputSegment{{Voice: "anna-de"}, {Voice: "x"}, {}}}}, []string{`/input/segments/1/voice voice "x" is not known`}},
 		"a very long name":    {job.Spec{Voice: strings.Repeat("x", 10_000)}, []string{`/voice voice "xxx`}},
 		"everything at once":  {job.Spec{Voice: "x", Language: "fr"}, []string{`/voice `, `/language `}},
+		"formats":             {job.Spec{Output: job.Output{Formats: []string{"wav", "mp3", "m4b", "8track"}}}, []string{"/output/formats/2 no worker here can make m4b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -70,7 +70,7 @@ func (d *draft) text(ctx context.Context, p store.Plan, casting *Casting) (_ sto
 	if err != nil {
 		return p, err
 	}
-	p.Title, p.Language = clip(doc.Title), doc.Language
+	p.Title, p.Author, p.Language = clip(doc.Title), clip(doc.Author), doc.Language
 	if d.cast, err = casting.forJob(d.claim.Spec.Voice, doc.Language); err != nil {
 		return p, err
 	}
@@ -100,7 +100,7 @@ func (d *draft) foreign(
 		return p, func() {}, err
 	}
 	done = func() { _ = doc.Close() } // it is through, or nobody wants it any more
-	p.Title, p.Language = clip(doc.Title), doc.Language
+	p.Title, p.Author, p.Language = clip(doc.Title), clip(doc.Author), doc.Language
 	if d.cast, err = casting.forJob(spec.Voice, doc.Language); err != nil {
 		return p, done, err
 	}

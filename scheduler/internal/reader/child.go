@@ -58,7 +58,7 @@ func serve(req request, in io.Reader, w *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(send(w, message{Opened: &opened{Title: doc.Title, Language: doc.Language}}), w.Flush()); err != nil {
+	if err := errors.Join(send(w, message{Opened: &opened{Title: doc.Title, Author: doc.Author, Language: doc.Language}}), w.Flush()); err != nil {
 		return err
 	}
 	for ch, err := range doc.Chapters() {

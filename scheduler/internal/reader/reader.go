@@ -38,7 +38,7 @@ type Options struct {
 
 // Document is a document that a child has opened.
 type Document struct {
-	Title, Language string
+	Title, Author, Language string
 
 	r      *Reader
 	source io.ReaderAt
@@ -77,7 +77,7 @@ func (r *Reader) Open(ctx context.Context, source io.ReaderAt, size int64, media
 	if err != nil {
 		return nil, d.explain(ctx, err)
 	}
-	d.Title, d.Language = m.Opened.Title, m.Opened.Language
+	d.Title, d.Author, d.Language = m.Opened.Title, m.Opened.Author, m.Opened.Language
 	return d, nil
 }
 

@@ -48,6 +48,7 @@ type span struct {
 
 type opened struct {
 	Title    string `json:"title"`
+	Author   string `json:"author"`
 	Language string `json:"language"`
 }
 

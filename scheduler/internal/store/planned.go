@@ -15,13 +15,13 @@ import (
 
 // Plan is a job whose chapters are known, or are read while they are stored.
 type Plan struct {
-	ID              job.ID
-	Num             int64
-	Attempt         int // of the claim; a claim that somebody made again meanwhile stores nothing
-	Tenant          job.Tenant
-	Class           job.Class
-	Title, Language string
-	Callback        *job.Callback
+	ID                      job.ID
+	Num                     int64
+	Attempt                 int // of the claim; a claim that somebody made again meanwhile stores nothing
+	Tenant                  job.Tenant
+	Class                   job.Class
+	Title, Author, Language string
+	Callback                *job.Callback
 	// Chapters yields the chapters in order. It is read once. An error ends the
 	// whole commit and is returned as it is.
 	Chapters iter.Seq2[*Chapter, error]
@@ -198,7 +198,7 @@ func (w *blockWriter) complete(ctx context.Context, tx pgx.Tx, open map[int64]bo
 // queue moves the jobs from planning to queued. A job that is all reused will
 // never be released, so its callback for the start is stored here.
 func (w *blockWriter) queue(ctx context.Context, tx pgx.Tx, plans []Plan, open map[int64]bool) error {
-	var ids, titles, languages, pools []string
+	var ids, titles, authors, languages, pools []string
 	var queued []int64
 	var waiting []float32
 	var segments, chapters, reused []int32
@@ -214,7 +214,7 @@ func (w *blockWriter) queue(ctx context.Context, tx pgx.Tx, plans []Plan, open m
 		for pool, seconds := range t.waiting {
 			queued, pools, waiting = append(queued, p.Num), append(pools, pool), append(waiting, float32(seconds))
 		}
-		ids, titles, languages = append(ids, string(p.ID)), append(titles, p.Title), append(languages, p.Language)
+		ids, titles, authors, languages = append(ids, string(p.ID)), append(titles, p.Title), append(authors, p.Author), append(languages, p.Language)
 		segments, chapters = append(segments, int32(t.segments)), append(chapters, int32(t.chapters)) //nolint:gosec // bounded by job.Limits
 		characters, predicted = append(characters, t.characters), append(predicted, t.seconds)
 		digests, reused = append(digests, t.digest.Sum()), append(reused, int32(t.reused)) //nolint:gosec // bounded by job.Limits
@@ -226,7 +226,7 @@ func (w *blockWriter) queue(ctx context.Context, tx pgx.Tx, plans []Plan, open m
 	if _, err := tx.Exec(ctx, w.s.q.Get("InsertQueues"), queued, pools, waiting); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, w.s.q.Get("QueueJobs"), ids, titles, languages, segments, chapters, characters, predicted, digests, reused, done, audio)
+	_, err := tx.Exec(ctx, w.s.q.Get("QueueJobs"), ids, titles, languages, segments, chapters, characters, predicted, digests, reused, done, audio, authors)
 	if err != nil {
 		return err
 	}

@@ -39,5 +39,8 @@ left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key and k.created
 -- name: ListVoices
 select name, pool, language, engine, sample_rate, is_default, licence, attribution from voices order by name;
 
+-- name: ListFormats
+select distinct format from encoders order by format;
+
 -- name: Ping
 select 1;

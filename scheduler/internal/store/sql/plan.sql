@@ -117,13 +117,14 @@ from unnest($1::bigint[], $2::text[], $3::real[]) as q (job, pool, seconds) join
 -- name: QueueJobs
 -- The text is in the blocks from now on, and no more in the request.
 update jobs j
-set spec = j.spec #- '{input,text}' #- '{input,segments}', state = 'queued', version = j.version + 1, title = p.title, language = p.language,
+set spec = j.spec #- '{input,text}' #- '{input,segments}', state = 'queued', version = j.version + 1,
+    title = p.title, author = p.author, language = p.language,
     segments_total = p.segments, chapters_total = p.chapters, characters = p.characters,
     predicted_seconds = p.predicted, plan_digest = p.digest,
     segments_reused = p.reused, done_seconds = p.done, audio_seconds = p.audio, reused_seconds = p.audio
 from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::bigint[], $7::double precision[], $8::bytea[],
-            $9::int[], $10::double precision[], $11::double precision[])
-         as p (id, title, language, segments, chapters, characters, predicted, digest, reused, done, audio)
+            $9::int[], $10::double precision[], $11::double precision[], $12::text[])
+         as p (id, title, language, segments, chapters, characters, predicted, digest, reused, done, audio, author)
 where j.id = p.id and j.state = 'planning';
 
 -- name: AdvanceJobs
