@@ -168,16 +168,27 @@ func textFault(text string, limit int) Fault {
 		return Fault{Kind: TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d inline, upload more", len(text), limit)}
 	case !utf8.ValidString(text):
 		return Fault{Kind: Invalid, Detail: "is not UTF-8"}
-	case strings.IndexFunc(text, isForbiddenControl) >= 0:
-		return Fault{Kind: Invalid, Detail: fmt.Sprintf("has the control character %U", []rune(text[strings.IndexFunc(text, isForbiddenControl):])[0])}
+	case forbiddenControl(text) >= 0:
+		control, _ := utf8.DecodeRuneInString(text[forbiddenControl(text):])
+		return Fault{Kind: Invalid, Detail: fmt.Sprintf("has the control character %U", control)}
 	case strings.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0:
 		return Fault{Kind: Invalid, Detail: "has no letter or digit to speak"}
 	}
 	return Fault{}
 }
 
-func isForbiddenControl(r rune) bool {
-	return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+// forbiddenControl returns where the first control character of valid UTF-8 is that
+// no text needs, or -1. It looks at bytes, since every submit pays for it: those
+// above ASCII, U+0080 to U+009F, begin with 0xC2.
+func forbiddenControl(text string) int {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= ' ' && c != 0x7f && c != 0xc2, c == '\n', c == '\r', c == '\t':
+		case c != 0xc2 || text[i+1] < 0xa0:
+			return i
+		}
+	}
+	return -1
 }
 
 func (s *Spec) outputFaults(f *Faults) {
@@ -214,7 +225,7 @@ func (s *Spec) metadataFaults(f *Faults) {
 		{"series", m.Series, maxTag},
 		{"description", m.Description, maxDescription},
 	} {
-		if len(v.value) > v.most || !utf8.ValidString(v.value) || strings.IndexFunc(v.value, isForbiddenControl) >= 0 {
+		if len(v.value) > v.most || !utf8.ValidString(v.value) || forbiddenControl(v.value) >= 0 {
 			f.add("/output/metadata/"+v.name, "must be UTF-8 of up to %d bytes without control characters", v.most)
 		}
 	}
