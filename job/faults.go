@@ -200,6 +200,7 @@ func (s *Spec) outputFaults(f *Faults) {
 			f.add(at, "format %q is named twice", name)
 		}
 	}
+	s.subtitleFaults(f)
 	s.pauseFaults(f)
 	s.metadataFaults(f)
 }
@@ -234,6 +235,17 @@ func (s *Spec) metadataFaults(f *Faults) {
 	}
 	if m.Year < 0 || m.Year > 9999 {
 		f.add("/output/metadata/year", "must be from 0 to 9999, is %d", m.Year)
+	}
+}
+
+func (s *Spec) subtitleFaults(f *Faults) {
+	for i, name := range s.Output.Subtitles {
+		switch at := fmt.Sprintf("/output/subtitles/%d", i); {
+		case !slices.Contains(Subtitles(), name):
+			f.add(at, "format %q is not known; known: %s", name, strings.Join(Subtitles(), ", "))
+		case slices.Index(s.Output.Subtitles, name) < i:
+			f.add(at, "format %q is named twice", name)
+		}
 	}
 }
 

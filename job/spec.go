@@ -41,9 +41,10 @@ type InputSegment struct {
 
 // Output says what the finished audio looks like.
 type Output struct {
-	Formats  []string  `json:"formats,omitempty"` // default ["wav"]
-	Pauses   *Pauses   `json:"pauses,omitempty"`
-	Metadata *Metadata `json:"metadata,omitempty"`
+	Formats   []string  `json:"formats,omitempty"`   // default ["wav"]
+	Subtitles []string  `json:"subtitles,omitempty"` // default: none
+	Pauses    *Pauses   `json:"pauses,omitempty"`
+	Metadata  *Metadata `json:"metadata,omitempty"`
 }
 
 // Metadata is what the files say of the book. What is left out is taken from the
@@ -153,6 +154,16 @@ const (
 
 // Formats lists the audio formats that a job may ask for.
 func Formats() []string { return []string{FormatWAV, FormatM4B, FormatMP3, FormatOpus, FormatFLAC} }
+
+// The formats of subtitles.
+const (
+	SubtitlesVTT = "vtt"
+	SubtitlesSRT = "srt"
+	SubtitlesASS = "ass"
+)
+
+// Subtitles lists the formats of subtitles that a job may ask for.
+func Subtitles() []string { return []string{SubtitlesVTT, SubtitlesSRT, SubtitlesASS} }
 
 // Normalize writes the defaults into the fields that the client left out.
 func (s *Spec) Normalize() {

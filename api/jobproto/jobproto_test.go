@@ -26,7 +26,7 @@ func specs() map[string]job.Spec {
 	full := job.Spec{
 		Input: job.Input{Text: text, Media: job.MediaText}, Voice: "narrator-en", Language: "en", Speed: 1.25, Seed: -7, Class: job.Interactive,
 		Priority: -3, Deadline: &deadline, Output: job.Output{
-			Formats: []string{"wav", "m4b"}, Pauses: &job.Pauses{Sentence: 0, Paragraph: 0.7, Chapter: 1.5},
+			Formats: []string{"wav", "m4b"}, Subtitles: []string{"vtt", "ass"}, Pauses: &job.Pauses{Sentence: 0, Paragraph: 0.7, Chapter: 1.5},
 			Metadata: &job.Metadata{Title: "T", Author: "A", Narrator: "N", Series: "S", SeriesIndex: 1.5, Year: 1999, Description: "D"},
 		},
 		OnFailure: job.AllowPartial, Callback: &job.Callback{URL: "https://example.com/hook", Events: []string{job.EventSucceeded, job.EventFailed}},

@@ -11,7 +11,7 @@ import (
 func FromSpec(s *job.Spec) *voicemillv1.Spec {
 	m := &voicemillv1.Spec{
 		Text: s.Input.Text, Upload: s.Input.Upload, MediaType: s.Input.Media, Voice: s.Voice, Language: s.Language, Speed: s.Speed, Seed: s.Seed,
-		Class: classes[s.Class], Priority: int32(s.Priority), Formats: s.Output.Formats, OnFailure: onFailures[s.OnFailure], Labels: s.Labels, //nolint:gosec // -10 to 10
+		Class: classes[s.Class], Priority: int32(s.Priority), Formats: s.Output.Formats, Subtitles: s.Output.Subtitles, OnFailure: onFailures[s.OnFailure], Labels: s.Labels, //nolint:gosec // -10 to 10
 	}
 	for _, g := range s.Input.Segments {
 		m.Segments = append(m.Segments, &voicemillv1.Spec_Segment{Text: g.Text, Voice: g.Voice})
@@ -40,7 +40,7 @@ func Spec(m *voicemillv1.Spec) job.Spec {
 		Input: job.Input{Text: m.GetText(), Upload: m.GetUpload(), Media: m.GetMediaType()},
 		Voice: m.GetVoice(), Language: m.GetLanguage(), Speed: m.GetSpeed(), Seed: m.GetSeed(),
 		Class: back(classes, m.GetClass()), Priority: int(m.GetPriority()),
-		Output: job.Output{Formats: m.GetFormats()}, OnFailure: back(onFailures, m.GetOnFailure()), Labels: m.GetLabels(),
+		Output: job.Output{Formats: m.GetFormats(), Subtitles: m.GetSubtitles()}, OnFailure: back(onFailures, m.GetOnFailure()), Labels: m.GetLabels(),
 	}
 	for _, g := range m.GetSegments() {
 		s.Input.Segments = append(s.Input.Segments, job.InputSegment{Text: g.GetText(), Voice: g.GetVoice()})

@@ -639,6 +639,7 @@ type Spec struct {
 	Callback      *Spec_Callback         `protobuf:"bytes,15,opt,name=callback,proto3" json:"callback,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,16,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Metadata      *Spec_Metadata         `protobuf:"bytes,17,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Subtitles     []string               `protobuf:"bytes,18,rep,name=subtitles,proto3" json:"subtitles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -788,6 +789,13 @@ func (x *Spec) GetLabels() map[string]string {
 func (x *Spec) GetMetadata() *Spec_Metadata {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Spec) GetSubtitles() []string {
+	if x != nil {
+		return x.Subtitles
 	}
 	return nil
 }
@@ -2510,7 +2518,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x05 \x01(\tR\n" +
-	"tracestate\"\xff\b\n" +
+	"tracestate\"\x9d\t\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +
@@ -2532,7 +2540,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"on_failure\x18\x0e \x01(\x0e2\x17.voicemill.v1.OnFailureR\tonFailure\x127\n" +
 	"\bcallback\x18\x0f \x01(\v2\x1b.voicemill.v1.Spec.CallbackR\bcallback\x126\n" +
 	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x127\n" +
-	"\bmetadata\x18\x11 \x01(\v2\x1b.voicemill.v1.Spec.MetadataR\bmetadata\x1a3\n" +
+	"\bmetadata\x18\x11 \x01(\v2\x1b.voicemill.v1.Spec.MetadataR\bmetadata\x12\x1c\n" +
+	"\tsubtitles\x18\x12 \x03(\tR\tsubtitles\x1a3\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
 	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\x92\x01\n" +

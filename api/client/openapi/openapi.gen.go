@@ -290,6 +290,27 @@ func (e SpecOutputFormats) Valid() bool {
 	}
 }
 
+// Defines values for SpecOutputSubtitles.
+const (
+	Ass SpecOutputSubtitles = "ass"
+	Srt SpecOutputSubtitles = "srt"
+	Vtt SpecOutputSubtitles = "vtt"
+)
+
+// Valid indicates whether the value is a known member of the SpecOutputSubtitles enum.
+func (e SpecOutputSubtitles) Valid() bool {
+	switch e {
+	case Ass:
+		return true
+	case Srt:
+		return true
+	case Vtt:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SpeechResponseFormat.
 const (
 	SpeechResponseFormatAac  SpeechResponseFormat = "aac"
@@ -757,6 +778,9 @@ type Spec struct {
 			Paragraph *float64 `json:"paragraph,omitempty"`
 			Sentence  *float64 `json:"sentence,omitempty"`
 		} `json:"pauses,omitempty"`
+
+		// Subtitles Of each chapter and of the book, made when the job ends (docs/subtitles.md). Default: none.
+		Subtitles *[]SpecOutputSubtitles `json:"subtitles,omitempty"`
 	} `json:"output,omitempty"`
 
 	// Priority Among the tenant's own jobs.
@@ -805,6 +829,9 @@ type SpecOnFailure string
 
 // SpecOutputFormats defines model for Spec.Output.Formats.
 type SpecOutputFormats string
+
+// SpecOutputSubtitles defines model for Spec.Output.Subtitles.
+type SpecOutputSubtitles string
 
 // Speech defines model for Speech.
 type Speech struct {

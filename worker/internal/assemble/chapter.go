@@ -10,6 +10,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
 
 // chapter joins one chapter, unless that is not due any more.
@@ -68,7 +69,7 @@ type plan struct {
 // survey lays out the chapter without opening any audio.
 func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 	var p plan
-	var layout *Layout
+	var layout *timeline.Layout
 	digest := job.NewOrderDigest()
 	for g, err := range a.segments(ctx, c) {
 		if err != nil {
@@ -86,7 +87,7 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 		}
 		if layout == nil {
 			p.rate = g.SampleRate
-			layout = NewLayout(g.SampleRate, c.Pauses)
+			layout = timeline.NewLayout(g.SampleRate, c.Pauses)
 		}
 		if g.SampleRate != p.rate {
 			p.fault = fmt.Sprintf("Segments at %d Hz and at %d Hz cannot be one chapter.", p.rate, g.SampleRate)

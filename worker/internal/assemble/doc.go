@@ -7,8 +7,8 @@
 // read twice: first to lay out the file, since a WAV header tells the length
 // and comes first, then to write it.
 //
-// [Layout] alone knows where each segment begins and how long the silences
-// are. The joiner and the manifest both use it, so what the manifest says about
+// Package timeline alone knows where each segment begins and how long the silences
+// are. The joiner, the manifest and the subtitles all use it, so what they say about
 // a file is true to the sample.
 //
 // A chapter becomes ready only with a proof: the digest over the rendition keys

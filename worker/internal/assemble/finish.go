@@ -35,7 +35,7 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 	if err != nil {
 		return err
 	}
-	end.Manifest, err = a.manifest(ctx, j, end)
+	end.Files, err = a.files(ctx, j, end)
 	if stale, ok := errors.AsType[*staleError](err); ok {
 		a.deps.Log.WarnContext(ctx, "a chapter is joined again", slog.String("job_id", string(id)), slog.String("error", err.Error()))
 		return a.deps.Store.RejoinChapter(ctx, id, stale.ordinal)
@@ -45,14 +45,14 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 	}
 	ok, err := a.deps.Store.FinishJob(ctx, j, end)
 	if job.KindOf(err) == job.NotFound {
-		a.discard(ctx, end.Manifest.ObjectKey)
+		a.discardAll(ctx, end.Files)
 		return nil // the job was deleted
 	}
 	if err != nil {
 		return fmt.Errorf("end job %s: %w", id, err)
 	}
 	if !ok { // another worker was faster
-		a.discard(ctx, end.Manifest.ObjectKey)
+		a.discardAll(ctx, end.Files)
 	}
 	a.deps.Tell(bus.Settled{Job: j.Num, Attempt: max(d.Attempt, 1), Tenant: j.Tenant, Class: j.Class, Pool: bus.PoolAssemble})
 	if ok {
@@ -126,17 +126,41 @@ func (a *Assembler) chapters(ctx context.Context, id job.ID) iter.Seq2[store.Fin
 	}
 }
 
-// manifest writes the job's manifest to the bucket while it reads the rows.
-func (a *Assembler) manifest(ctx context.Context, j store.Job, end store.End) (*store.Artifact, error) {
-	key, err := a.objectKey(j.Tenant, j.ID, ManifestName)
-	if err != nil {
-		return nil, err
+// files stores what there is of a job only when it ends: its subtitles, then its manifest.
+func (a *Assembler) files(ctx context.Context, j store.Job, end store.End) (files []store.Artifact, err error) {
+	defer func() {
+		if err != nil {
+			a.discardAll(ctx, files)
+		}
+	}()
+	for _, format := range j.Subtitles {
+		some, err := a.subtitles(ctx, j, format)
+		files = append(files, some...)
+		if err != nil {
+			return files, fmt.Errorf("store subtitles: %w", err)
+		}
 	}
-	sum, size, err := a.upload(ctx, key, -1, "application/json", func(ctx context.Context, w io.Writer) error {
+	m, err := a.store(ctx, j, ManifestName, "application/json", func(ctx context.Context, w io.Writer) error {
 		return a.writeManifest(ctx, w, j, end)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store the manifest: %w", err)
+		return files, fmt.Errorf("store the manifest: %w", err)
 	}
-	return &store.Artifact{Name: ManifestName, MediaType: "application/json", ObjectKey: key, Bytes: size, SHA256: sum}, nil
+	return append(files, m), nil
+}
+
+// store writes a file of j to the bucket while write produces it.
+func (a *Assembler) store(ctx context.Context, j store.Job, name, media string, write func(context.Context, io.Writer) error) (store.Artifact, error) {
+	key, err := a.objectKey(j.Tenant, j.ID, name)
+	if err != nil {
+		return store.Artifact{}, err
+	}
+	sum, size, err := a.upload(ctx, key, -1, media, write)
+	return store.Artifact{Name: name, MediaType: media, ObjectKey: key, Bytes: size, SHA256: sum}, err
+}
+
+func (a *Assembler) discardAll(ctx context.Context, files []store.Artifact) {
+	for _, f := range files {
+		a.discard(ctx, f.ObjectKey)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
 
 const (
@@ -93,7 +94,7 @@ func (a *Assembler) write(ctx context.Context, w io.Writer, c store.Chapter, p p
 	if _, err := w.Write(wav.Header(p.rate, p.samples)); err != nil {
 		return err
 	}
-	layout := NewLayout(p.rate, c.Pauses)
+	layout := timeline.NewLayout(p.rate, c.Pauses)
 	digest := job.NewOrderDigest()
 	err := a.each(ctx, c, func(g store.Segment, body io.Reader, info blob.Info) error {
 		if g.State == job.SegmentFailed {

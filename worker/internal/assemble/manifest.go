@@ -10,6 +10,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/store"
+	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
 
 // Manifest describes the files of a job; docs/manifest.md explains every field.
@@ -79,8 +80,8 @@ type ManifestPart struct {
 	BreakAfter   string           `json:"break_after"`
 	RenditionKey string           `json:"rendition_key"`
 	SHA256       string           `json:"sha256,omitempty"` // of the rendition
-	Sentences    [][3]int64       `json:"sentences,omitempty"`
-	Words        [][3]int64       `json:"words,omitempty"`
+	Sentences    []timeline.Mark  `json:"sentences,omitempty"`
+	Words        []timeline.Mark  `json:"words,omitempty"`
 	WordsBy      string           `json:"words_by,omitempty"` // proportion: no measurement
 	Error        *Fault           `json:"error,omitempty"`
 }
@@ -161,7 +162,7 @@ func fault(kind, detail string) *Fault {
 func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, c store.FinalChapter, startSeconds float64) error {
 	mc := ManifestChapter{
 		Ordinal: c.Ordinal, Title: c.Title, Matter: c.Matter, State: c.State, StartSeconds: startSeconds,
-		StartSample: NewLayout(c.SampleRate, job.Pauses{}).samples(startSeconds), Error: fault(c.ErrorKind, c.ErrorDetail),
+		StartSample: timeline.NewLayout(c.SampleRate, job.Pauses{}).Samples(startSeconds), Error: fault(c.ErrorKind, c.ErrorDetail),
 	}
 	ready := c.State == job.ChapterReady
 	if ready {
@@ -174,41 +175,19 @@ func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, 
 	if err != nil {
 		return err
 	}
-	layout := NewLayout(c.SampleRate, j.Pauses)
-	for from, to := range pages(c.First, c.SegmentsTotal) {
-		page, err := a.deps.Store.FinalSegments(ctx, j.Num, from, to)
+	for p, err := range a.placed(ctx, j, c) {
 		if err != nil {
 			return err
 		}
-		for _, g := range page {
-			if ready && g.State != job.SegmentFailed && g.SHA256 == nil {
-				return &staleError{c.Ordinal}
-			}
-			p, err := part(g, layout, ready)
-			if err != nil {
-				return err
-			}
-			if err := list.add(p); err != nil {
-				return err
-			}
+		if err := list.add(part(p)); err != nil {
+			return err
 		}
-	}
-	if _, total := layout.End(); ready && total != c.Samples {
-		return &staleError{c.Ordinal}
 	}
 	return list.close(nil)
 }
 
-// staleError says that a chapter's file is not what its renditions are now: one
-// was made anew for another job.
-type staleError struct{ ordinal int }
-
-func (e *staleError) Error() string {
-	return fmt.Sprintf("chapter %d was joined from other audio than is stored now", e.ordinal)
-}
-
-// part describes one segment and places it if its chapter has audio.
-func part(g store.FinalSegment, layout *Layout, ready bool) (ManifestPart, error) {
+// part describes one segment.
+func part(g placed) ManifestPart {
 	p := ManifestPart{
 		N: g.N, State: g.State, Text: g.Text, Voice: g.Voice, Language: g.Language, BreakAfter: g.BreakAfter,
 		RenditionKey: g.RenditionKey, Error: fault(g.ErrorKind, g.ErrorDetail),
@@ -216,37 +195,14 @@ func part(g store.FinalSegment, layout *Layout, ready bool) (ManifestPart, error
 	if g.SourceEnd > g.SourceStart {
 		p.Source = &Origin{g.SourceDocument, g.SourceStart, g.SourceEnd}
 	}
-	if g.State == job.SegmentFailed {
-		layout.Pass(g.BreakAfter)
-		return p, nil
+	if g.State != job.SegmentFailed {
+		p.Error = nil // of an attempt before the one that went well
 	}
-	p.Error = nil // of an attempt before the one that went well
-	if !ready {
-		return p, nil
+	if g.sounds {
+		p.StartSample, p.Samples, p.SHA256 = &g.start, g.Samples, hex.EncodeToString(g.SHA256)
+		p.Sentences, p.Words, p.WordsBy = g.marks.Sentences, g.marks.Words, g.marks.WordsBy
 	}
-	_, start := layout.Place(g.Samples, g.BreakAfter)
-	p.StartSample, p.Samples, p.SHA256 = &start, g.Samples, hex.EncodeToString(g.SHA256)
-	if g.Marks == nil {
-		return p, nil
-	}
-	var marks struct {
-		Sentences [][3]int64 `json:"sentences"`
-		Words     [][3]int64 `json:"words"`
-		WordsBy   string     `json:"words_by"`
-	}
-	if err := json.Unmarshal(g.Marks, &marks); err != nil {
-		return p, &job.Error{Op: "assemble.part", Kind: job.Internal, Err: fmt.Errorf("read the marks of segment %d: %w", g.N, err)}
-	}
-	p.WordsBy = marks.WordsBy
-	p.Sentences, p.Words = shift(marks.Sentences, start), shift(marks.Words, start)
-	return p, nil
-}
-
-func shift(marks [][3]int64, by int64) [][3]int64 {
-	for i := range marks {
-		marks[i][2] += by
-	}
-	return marks
+	return p
 }
 
 // list writes one JSON object whose member list is streamed: everything that

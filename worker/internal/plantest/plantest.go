@@ -23,6 +23,7 @@ type Book struct {
 	Class     job.Class
 	OnFailure job.OnFailure
 	Callback  *job.Callback
+	Subtitles []string // formats
 	Chapters  []Chapter
 }
 
@@ -115,7 +116,7 @@ func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	id, err := minter.Mint(b.Tenant, time.Now())
 	require.NoError(tb, err)
 	p := Plan{ID: id, Tenant: b.Tenant, solo: map[int]bool{}}
-	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback}
+	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback, Output: job.Output{Subtitles: b.Subtitles}}
 	spec.Normalize()
 	raw, err := json.Marshal(spec)
 	require.NoError(tb, err)

@@ -160,12 +160,12 @@ func TestAJobEndsOnceWithItsEvent(t *testing.T) {
 	require.Equal(t, job.DefaultPauses(), j.Pauses)
 	manifest := store.Artifact{Name: "manifest.json", MediaType: "application/json", ObjectKey: "jobs/x/manifest.json", Bytes: 1, SHA256: make([]byte, 32)}
 
-	wrong := store.End{State: job.StateSucceeded, Proof: make([]byte, 32), Manifest: &manifest}
+	wrong := store.End{State: job.StateSucceeded, Proof: make([]byte, 32), Files: []store.Artifact{manifest}}
 	ok, err := s.FinishJob(t.Context(), j, wrong)
 	require.NoError(t, err)
 	require.False(t, ok, "no success without its proof")
 
-	end := store.End{State: job.StateSucceeded, Proof: j.PlanDigest, Manifest: &manifest}
+	end := store.End{State: job.StateSucceeded, Proof: j.PlanDigest, Files: []store.Artifact{manifest}}
 	for i := range 3 {
 		ok, err := s.FinishJob(t.Context(), j, end)
 		require.NoError(t, err)

@@ -33,6 +33,7 @@ type Job struct {
 	ChaptersFailed int
 	PlanDigest     []byte
 	Pauses         job.Pauses
+	Subtitles      []string // formats
 	Callback       *job.Callback
 }
 
@@ -42,7 +43,7 @@ func (s *Store) Job(ctx context.Context, id job.ID) (Job, error) {
 	var pauses, callback []byte
 	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.Num, &j.State, &j.Final, &j.Tenant, &j.Class, &j.Title, &j.Language,
 		&j.OnFailure, &j.Voice, &j.SegmentsTotal, &j.SegmentsDone, &j.SegmentsReused, &j.SegmentsFailed,
-		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback)
+		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback, &j.Subtitles)
 	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, pg.Classify(err))
 	}
@@ -134,11 +135,11 @@ type End struct {
 	Proof       []byte // digest over the chapters' proofs
 	ErrorKind   string // of a job that is partial or failed
 	ErrorDetail string
-	Manifest    *Artifact // nil if none could be written
-	Park        bool      // what is noted as due stays, parked with the reason
+	Files       []Artifact // the subtitles and the manifest; none if they could not be written
+	Park        bool       // what is noted as due stays, parked with the reason
 }
 
-// FinishJob ends j: its state, its manifest, its final event, and its outbox row
+// FinishJob ends j: its state, its last files, its final event, and its outbox row
 // goes, all at once; ok is false if j is no longer assembling, or the proof does
 // not hold.
 func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error) {
@@ -152,8 +153,8 @@ func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error
 			return err
 		}
 		ok = true
-		if e.Manifest != nil {
-			if err := s.addArtifact(ctx, tx, j.ID, *e.Manifest); err != nil {
+		for _, f := range e.Files {
+			if err := s.addArtifact(ctx, tx, j.ID, f); err != nil {
 				return err
 			}
 		}

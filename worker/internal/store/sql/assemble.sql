@@ -156,7 +156,8 @@ select advance_job($1);
 select num, state, finished_at is not null, tenant_id, class, title, language, on_failure, coalesce(spec ->> 'voice', ''),
     segments_total, segments_done, segments_reused, segments_failed,
     chapters_total, chapters_ready, chapters_failed, coalesce(plan_digest, ''),
-    coalesce(spec -> 'output' -> 'pauses', 'null'), coalesce(spec -> 'callback', 'null')
+    coalesce(spec -> 'output' -> 'pauses', 'null'), coalesce(spec -> 'callback', 'null'),
+    array(select jsonb_array_elements_text(spec -> 'output' -> 'subtitles'))
 from jobs where id = $1;
 
 -- name: Chapters

@@ -1,4 +1,4 @@
-package assemble_test
+package timeline_test
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/worker/internal/assemble"
+	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
 
 type piece struct {
@@ -17,7 +17,7 @@ type piece struct {
 
 // place returns silence and start of each piece that has audio, then the end.
 func place(rate int, pauses job.Pauses, pieces []piece) (out [][2]int64) {
-	l := assemble.NewLayout(rate, pauses)
+	l := timeline.NewLayout(rate, pauses)
 	for _, p := range pieces {
 		if p.samples == 0 {
 			l.Pass(p.after)

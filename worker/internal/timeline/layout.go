@@ -1,4 +1,4 @@
-package assemble
+package timeline
 
 import (
 	"math"
@@ -32,7 +32,7 @@ func NewLayout(rate int, pauses job.Pauses) *Layout { return &Layout{rate: rate,
 // before it, and the sample at which it begins.
 func (l *Layout) Place(samples int64, breakAfter string) (silence, start int64) {
 	if l.placed {
-		silence = l.samples(l.gap)
+		silence = l.Samples(l.gap)
 	}
 	l.placed = true
 	start = l.at + silence
@@ -46,7 +46,7 @@ func (l *Layout) Pass(breakAfter string) { l.gap = max(l.gap, l.pause(breakAfter
 
 // End returns the samples of silence after the last segment, and of the whole file.
 func (l *Layout) End() (silence, total int64) {
-	silence = l.samples(l.pauses.Chapter)
+	silence = l.Samples(l.pauses.Chapter)
 	return silence, l.at + silence
 }
 
@@ -62,4 +62,5 @@ func (l *Layout) pause(breakAfter string) float64 {
 	return 0
 }
 
-func (l *Layout) samples(seconds float64) int64 { return int64(math.Round(seconds * float64(l.rate))) }
+// Samples returns the samples that so many seconds are, rounded to the nearest.
+func (l *Layout) Samples(seconds float64) int64 { return int64(math.Round(seconds * float64(l.rate))) }
