@@ -112,7 +112,9 @@ func (h *hands) settleAs(ctx context.Context, c *outcomes, add string) (applied 
 		var b pgx.Batch
 		b.Queue(h.worker.Get("LockJobs"), c.jobs)
 		if m := &c.made; len(m.keys) > 0 {
-			b.Queue(h.worker.Get(add), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks)
+			levels, ends := make([]*float32, len(m.keys)), make([]*int32, len(m.keys)) // of sound that there is not
+			b.Queue(h.worker.Get(add), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks,
+				levels, levels, levels, ends, ends)
 		}
 		b.Queue(h.worker.Get("Settle"), c.jobs, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.zero, c.kinds, c.kinds, c.audio).Query(
 			func(rows pgx.Rows) error {

@@ -143,7 +143,9 @@ func (s *standIn) settle(ctx context.Context, got []bus.Delivery[bus.Bundle]) (i
 	err := pg.Tx(ctx, s.DB, func(tx pgx.Tx) error {
 		var b pgx.Batch
 		b.Queue(s.sql.Get("LockJobs"), c.jobs)
-		b.Queue(s.sql.Get("AddRenditions"), c.added, c.tenants, c.empty, c.rates, c.samples, c.samples, c.added, c.empty, c.marks)
+		levels, ends := make([]*float32, len(c.added)), make([]*int32, len(c.added)) // of sound that there is not
+		b.Queue(s.sql.Get("AddRenditions"), c.added, c.tenants, c.empty, c.rates, c.samples, c.samples, c.added, c.empty, c.marks,
+			levels, levels, levels, ends, ends)
 		b.Queue(s.sql.Get("Settle"), c.of, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.delays, c.kinds, details, c.audio)
 		b.Queue(s.sql.Get("AdvanceJobs"), c.of, c.chapter)
 		b.Queue(s.sql.Get("JobVersions"), c.jobs)

@@ -18,6 +18,7 @@ import (
 	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/loudness"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
@@ -206,6 +207,7 @@ func (d *Deliverer) keep(ctx context.Context, t Task, s Speech) (store.Rendition
 	}
 	sum := sha256.Sum256(data)
 	r.SHA256 = sum[:]
+	r.Sound = store.SoundOf(loudness.Of(s.Audio.Samples, s.Audio.Rate))
 	var err error
 	if r.Marks, err = encodeMarks(s); err != nil {
 		return r, err

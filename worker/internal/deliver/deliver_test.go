@@ -21,6 +21,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/lease"
+	"github.com/voicemill/voicemill/worker/internal/loudness"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
@@ -135,6 +136,8 @@ func TestStoredThenCommittedThenAcknowledged(t *testing.T) {
 	require.Equal(t, "renditions/default/ab/"+strings.Repeat("ab", 32)+".wav", objectKey(o))
 	require.JSONEq(t, `{"sentences":[],"words":[[0,3,7]]}`, string(o.Rendition.Marks))
 	require.Equal(t, wav.Encode(22050, speech(100).Audio.Samples), b.stored(t, objectKey(o)))
+	require.Equal(t, store.SoundOf(loudness.Of(speech(100).Audio.Samples, 22050)), o.Rendition.Sound)
+	require.InDelta(t, -50.3, o.Rendition.Sound.RMS, .1)
 }
 
 func TestTheSameAudioAgainIsTheSameObject(t *testing.T) {

@@ -95,6 +95,13 @@ func NewMeter(rate, channels int) *Meter {
 	return m
 }
 
+// Of measures mono samples at rate Hz.
+func Of(samples []int16, rate int) Figures {
+	m := NewMeter(rate, 1)
+	m.Write(samples)
+	return m.Figures()
+}
+
 // Write measures samples, those of the channels alternating; their number must
 // be a multiple of the channels.
 func (m *Meter) Write(samples []int16) {

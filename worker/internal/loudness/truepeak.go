@@ -7,7 +7,7 @@ import "math"
 // the three points between two samples.
 const (
 	oversampling = 4
-	branchTaps   = 16
+	branchTaps   = Around
 	kaiserBeta   = 5.0
 )
 
@@ -105,8 +105,15 @@ func (t *truePeak) look(x []float64) {
 	}
 }
 
+// Around is how many samples [Between] looks at.
+const Around = 16
+
+// Overshoot returns the most by which what lies between samples can exceed the
+// highest of the [Around] samples around it, as a factor.
+func Overshoot() float64 { return overshoot }
+
 // Between returns the highest of the three points between the two samples in
-// the middle of x, which has sixteen, without their sign.
+// the middle of x, which has [Around] samples, without their sign.
 func Between(x []float64) float64 {
 	high := 0.0
 	x = x[:branchTaps]

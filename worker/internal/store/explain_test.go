@@ -23,6 +23,9 @@ func TestNoQueryOfTheHotPathGrowsWithTheBacklog(t *testing.T) {
 		floats = `array[1.0, 1.0]`
 		words  = `array['x', 'y']`
 	)
+	sound := func(levels, samples string) string {
+		return levels + `, ` + levels + `, ` + levels + `, ` + samples + `, ` + samples
+	}
 	type hot struct {
 		args  string
 		pages int // of the database that it may touch
@@ -34,8 +37,8 @@ func TestNoQueryOfTheHotPathGrowsWithTheBacklog(t *testing.T) {
 				"Return":               {one + `, array[1, 1], array[1, 1]`, 60},
 				"Begin":                {one + `, array[1, 1], array[1, 1], array[1, 1], ` + keys, 80},
 				"LockJobs":             {one, 40},
-				"AddRenditions":        {`array[sha256('new')], array['tenant-1'], array[''], array[1], array[1], array[1], array[sha256('')], array[''], array[null]`, 60},
-				"AddMissingRenditions": {keys + `, array['tenant-1', 'tenant-2'], array['', ''], ` + one + `, ` + one + `, ` + one + `, ` + keys + `, array['', ''], array[null, null]`, 80},
+				"AddRenditions":        {`array[sha256('new')], array['tenant-1'], array[''], array[1], array[1], array[1], array[sha256('')], array[''], array[null], ` + sound(`array[-20.0]`, `array[1]`), 60},
+				"AddMissingRenditions": {keys + `, array['tenant-1', 'tenant-2'], array['', ''], ` + one + `, ` + one + `, ` + one + `, ` + keys + `, array['', ''], array[null, null], ` + sound(floats, one), 80},
 				"Settle": {one + `, array[1, 1], array[1, 1], array[1, 1], array[1, 1], array['done', 'pending'], ` + keys + `, ` + floats + `, ` +
 					floats + `, ` + floats + `, ` + words + `, ` + words + `, array[null, 1.0]`, 300},
 				"AdvanceJobs":      {one + `, array[1, 1]`, 120},

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/loudness"
 )
 
 // Rendition is one stored WAV.
@@ -22,6 +23,21 @@ type Rendition struct {
 	SHA256     []byte
 	Verdict    string          // what the check of the audio had to remark
 	Marks      json.RawMessage // nil when the engine told no times
+	Sound      *Sound          // nil if it was not measured
+}
+
+// Sound is what is stored of how a rendition sounds; see package loudness.
+type Sound struct {
+	LUFS, RMS, TruePeak float32
+	Lead, Tail          int32 // silent samples at both ends
+}
+
+// SoundOf returns what is stored of f.
+func SoundOf(f loudness.Figures) *Sound {
+	return &Sound{
+		LUFS: float32(f.LUFS), RMS: float32(f.RMS), TruePeak: float32(f.TruePeak),
+		Lead: int32(f.Lead), Tail: int32(f.Tail), //nolint:gosec // a segment is minutes, not hours
+	}
 }
 
 // ObjectKey returns where the WAV of a rendition is stored.
@@ -149,6 +165,8 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) er
 		tenants, suffixes, verdicts []string
 		rates, samples, bytes       []int32
 		marks                       []*string
+		lufs, rms, truePeaks        []*float32
+		leads, tails                []*int32
 	}
 	for _, o := range outcomes {
 		r := o.Rendition
@@ -163,13 +181,21 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) er
 		c.tenants, c.suffixes, c.verdicts = append(c.tenants, string(r.Tenant)), append(c.suffixes, r.Suffix), append(c.verdicts, r.Verdict)
 		c.rates, c.samples, c.bytes = append(c.rates, int32(r.SampleRate)), append(c.samples, int32(r.Samples)), append(c.bytes, int32(r.Bytes)) //nolint:gosec // a segment is minutes, not hours
 		c.marks = append(c.marks, textOrNil(r.Marks))
+		var lufs, rms, truePeak *float32
+		var lead, tail *int32
+		if h := r.Sound; h != nil {
+			lufs, rms, truePeak, lead, tail = &h.LUFS, &h.RMS, &h.TruePeak, &h.Lead, &h.Tail
+		}
+		c.lufs, c.rms, c.truePeaks = append(c.lufs, lufs), append(c.rms, rms), append(c.truePeaks, truePeak)
+		c.leads, c.tails = append(c.leads, lead), append(c.tails, tail)
 	}
 	name := "AddRenditions"
 	if careful {
 		name = "AddMissingRenditions"
 	}
 	if len(c.keys) > 0 {
-		b.Queue(s.q.Get(name), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks)
+		b.Queue(s.q.Get(name), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks,
+			c.lufs, c.rms, c.truePeaks, c.leads, c.tails)
 	}
 	return nil
 }

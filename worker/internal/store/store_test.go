@@ -55,6 +55,7 @@ func done(w out) store.Outcome {
 		Rendition: &store.Rendition{
 			Key: w.RenditionKey, Tenant: w.Tenant, SampleRate: 22050, Samples: 44100,
 			Bytes: 88244, SHA256: sum[:], Marks: json.RawMessage(`{"sentences":[[0,3,0]],"words":[]}`),
+			Sound: &store.Sound{LUFS: -20.5, RMS: -23, TruePeak: -2, Lead: 220, Tail: 440},
 		},
 	}
 }

@@ -45,20 +45,22 @@ select from jobs where num = any ($1::bigint[]) order by id for update;
 -- name: AddRenditions
 -- Fails if one of them is there already: most never are, and to find that out
 -- costs a third of the statement and of its WAL. See AddMissingRenditions.
-insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
-select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
-from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
-    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks) join tenants t on t.id = r.tenant
+insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples)
+select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail
+from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[],
+        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[])
+    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail) join tenants t on t.id = r.tenant
 order by r.key;
 
 -- name: AddMissingRenditions
 -- The first of a key stays. The object of another that has a name of its own goes.
 with r as materialized (
-    select * from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[])
-        as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)),
+    select * from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[],
+        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[])
+        as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail)),
 added as (
-    insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks)
-    select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb
+    insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples)
+    select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail
     from r join tenants t on t.id = r.tenant
     order by r.key
     on conflict (key) do nothing
