@@ -1,7 +1,6 @@
 package openaispeech
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,11 @@ import (
 
 	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engine/refusal"
 )
 
 const (
-	maxErrorBody  = 8 << 10
-	maxRetryAfter = time.Hour
+	maxErrorBody = 8 << 10
 
 	// The audio may be this much shorter than its tokens: models trim silence.
 	tokenSlackSeconds = 0.4
@@ -113,38 +112,9 @@ func (c Config) refusal(resp *http.Response, now time.Time) *statusError {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what came is enough
 	return &statusError{
 		status:  resp.StatusCode,
-		message: c.clean(errorText(body)),
-		after:   retryAfter(resp.Header.Get("Retry-After"), now),
+		message: c.clean(refusal.Message(body)),
+		after:   refusal.After(resp.Header.Get("Retry-After"), now),
 	}
-}
-
-// errorText finds the message in the shapes in which servers give it, or returns
-// the body as it is.
-func errorText(body []byte) string {
-	var shape struct {
-		Error   json.RawMessage `json:"error"`
-		Detail  json.RawMessage `json:"detail"`
-		Message string          `json:"message"`
-	}
-	if json.Unmarshal(body, &shape) != nil {
-		return string(body)
-	}
-	for _, raw := range []json.RawMessage{shape.Error, shape.Detail} {
-		var object struct {
-			Message string `json:"message"`
-		}
-		var text string
-		switch {
-		case json.Unmarshal(raw, &text) == nil && text != "":
-			return text
-		case json.Unmarshal(raw, &object) == nil && object.Message != "":
-			return object.Message
-		}
-	}
-	if shape.Message != "" {
-		return shape.Message
-	}
-	return string(body)
 }
 
 // clean makes a server's words fit for a log, without the API key.
@@ -153,16 +123,4 @@ func (c Config) clean(text string) string {
 		text = strings.ReplaceAll(text, key, c.APIKey.String())
 	}
 	return engine.Words(text)
-}
-
-// retryAfter reads the header, in seconds or as a date. It is 0 when there is
-// none that makes sense, and at most maxRetryAfter.
-func retryAfter(value string, now time.Time) time.Duration {
-	var after time.Duration
-	if seconds, err := strconv.Atoi(value); err == nil {
-		after = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		after = at.Sub(now)
-	}
-	return min(max(after, 0), maxRetryAfter)
 }
