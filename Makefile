@@ -151,6 +151,13 @@ start-apart: setup-test ## Start everything apart 20 times, all at once on empty
 bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (BOOKS=n, BOOK=file.epub)
 	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book
 
+.PHONY: bench-ear
+bench-ear: setup-test ## Plant faults in a neural voice's reading of books and have the ear find them (BOOKS="a.epub b.epub c.epub", SEGMENTS=n)
+	@test -n "$(BOOKS)" || { echo 'usage: make bench-ear BOOKS="a.epub b.epub c.epub"; the first sets the limits' >&2; exit 2; }
+	@rm -rf bin/ear && mkdir -p bin/ear
+	@n=0; for book in $(BOOKS); do n=$$((n + 1)); pandoc -t plain --wrap=none "$$book" -o "bin/ear/$$n-$$(basename "$$book").txt"; done
+	cd worker && VOICEMILL_EAR_BOOKS='$(CURDIR)/bin/ear' VOICEMILL_EAR_SEGMENTS='$(or $(SEGMENTS),70)' go test -timeout=10h -run='^$$' -bench=BenchmarkPlantedFaults -benchtime=1x ./internal/listen/transcribe
+
 .PHONY: callbacks-load
 callbacks-load: setup-test ## Send 100 callbacks a second to 200 hosts, 20 of them dead, and 10,000 to hosts that refuse one in ten
 	cd scheduler && VOICEMILL_CALLBACKS_FULL=1 go test -count=1 -v -timeout=30m -run='DeadHostsAmong|OrderHolds' ./internal/callback

@@ -21,6 +21,7 @@ import (
 const (
 	KindVoice   = "voice"
 	KindLibrary = "library"
+	KindEar     = "ear"
 )
 
 // The families of voices, by what the library calls them.
@@ -45,7 +46,7 @@ var embedded []byte
 // Model is one thing that can be installed.
 type Model struct {
 	Name        string   `json:"name"`
-	Kind        string   `json:"kind"`             // KindVoice or KindLibrary
+	Kind        string   `json:"kind"`             // KindVoice, KindLibrary or KindEar
 	Family      string   `json:"family,omitempty"` // of a voice
 	Version     string   `json:"version"`
 	Platform    string   `json:"platform,omitempty"` // such as linux/amd64; empty is any
@@ -184,8 +185,8 @@ func (m Model) validate() error {
 	switch {
 	case !modelName.MatchString(m.Name):
 		return errors.New("want a name of 1 to 32 of a-z, 0-9, - and _")
-	case m.Kind != KindVoice && m.Kind != KindLibrary:
-		return fmt.Errorf("kind is %q; want %q or %q", m.Kind, KindVoice, KindLibrary)
+	case m.Kind != KindVoice && m.Kind != KindLibrary && m.Kind != KindEar:
+		return fmt.Errorf("kind is %q; want %q, %q or %q", m.Kind, KindVoice, KindLibrary, KindEar)
 	case m.Licence == "" || m.Attribution == "":
 		return errors.New("licence and attribution are needed: whoever hears a voice may ask")
 	case len(m.Files) == 0:

@@ -1,0 +1,133 @@
+package transcribe_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/platform/testkit/weightstest"
+	"github.com/voicemill/voicemill/worker/internal/engine"
+	"github.com/voicemill/voicemill/worker/internal/engine/enginetest"
+	"github.com/voicemill/voicemill/worker/internal/engine/neural"
+	"github.com/voicemill/voicemill/worker/internal/listen"
+	"github.com/voicemill/voicemill/worker/internal/listen/transcribe"
+)
+
+// python is where `scripts/setup test` installs what the ear runs in.
+const (
+	python = "../../../../.cache/ear-1.2.1/bin/python"
+	server = "../../../../deployments/engines/ear/serve.py"
+)
+
+// realEar starts the server of deployments/engines/ear with Whisper base. end ends it and
+// tells the CPU seconds that it took; the test does so, too.
+func realEar(tb testing.TB) (ear *transcribe.Ear, end func() (cpuSeconds float64)) {
+	tb.Helper()
+	model, err := weightstest.Need(tb, "joe", "whisper-base").Get("whisper-base")
+	require.NoError(tb, err)
+	if _, err := os.Stat(python); err != nil && os.Getenv("VOICEMILL_TEST_OFFLINE") != "" {
+		tb.Skipf("%v; VOICEMILL_TEST_OFFLINE is set", err)
+	}
+	p := exec.Command(python, server, model.Dir, "--port", "0", "--with-parent") //nolint:noctx,gosec // end ends it
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.Stderr = os.Stderr
+	in, err := p.StdinPipe()
+	require.NoError(tb, err)
+	out, err := p.StdoutPipe()
+	require.NoError(tb, err)
+	require.NoError(tb, p.Start(), "run scripts/setup test")
+	ended := false
+	end = func() float64 {
+		if !ended {
+			ended = true
+			_ = in.Close()
+			require.NoError(tb, p.Wait())
+		}
+		return (p.ProcessState.UserTime() + p.ProcessState.SystemTime()).Seconds()
+	}
+	tb.Cleanup(func() { end() })
+	address, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(tb, err)
+	ear, err = transcribe.New(transcribe.Config{Backend: strings.TrimSpace(address), Window: 1})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, ear.Close()) })
+	return ear, end
+}
+
+// voice opens a neural voice.
+func voice(tb testing.TB, name string) *neural.Engine {
+	tb.Helper()
+	path, err := filepath.Abs(helperPath)
+	require.NoError(tb, err)
+	e, err := neural.New(tb.Context(), neural.Config{Models: weightstest.Need(tb, name), Model: name, Helper: path, Helpers: 1})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, e.Close()) })
+	return e
+}
+
+func say(tb testing.TB, e *neural.Engine, q engine.Request) engine.Audio {
+	tb.Helper()
+	results, err := e.Synthesize(tb.Context(), []engine.Request{q})
+	require.NoError(tb, err)
+	require.NoError(tb, results[0].Err)
+	return results[0].Audio
+}
+
+// hearing is what the ear has to say of a piece of audio.
+type hearing struct {
+	sound listen.Sound
+	words []listen.Span
+}
+
+// hear has the ear hear audio, unless it is silent.
+func hear(tb testing.TB, ear *transcribe.Ear, audio engine.Audio) hearing {
+	tb.Helper()
+	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate)}
+	if h.sound.Seconds() > 0 {
+		heard, err := ear.Hear(tb.Context(), audio, "en")
+		require.NoError(tb, err)
+		h.words = h.sound.Audible(heard.Words)
+	}
+	return h
+}
+
+// text returns the words.
+func (h hearing) text() string {
+	spoken := make([]string, len(h.words))
+	for i, w := range h.words {
+		spoken[i] = w.Text
+	}
+	return strings.Join(spoken, " ")
+}
+
+// evidence holds h against the text that should have been spoken.
+func (h hearing) evidence(text string) listen.Evidence {
+	return listen.Evidence{
+		Report:  listen.Compare(listen.Tokens("en", text), listen.Tokens("en", h.text()), nil),
+		Seconds: h.sound.Seconds(), Unheard: h.sound.Unheard(h.words),
+	}
+}
+
+// TestTheEarHearsANeuralVoice has real models speak and listen.
+func TestTheEarHearsANeuralVoice(t *testing.T) {
+	ear, _ := realEar(t)
+	joe := voice(t, "joe")
+	const text = "The harbour was quiet that morning, and in 1815 nobody had seen the boat. She counted the steps up to the lighthouse twice before she spoke."
+	audio := say(t, joe, enginetest.Request(text))
+	limits := listen.DefaultLimits()
+	clean := hear(t, ear, audio).evidence(text)
+	require.Equalf(t, listen.None, limits.Judge(clean, 0).Fault, "%+v", clean)
+	require.LessOrEqual(t, clean.WER(), .12)
+
+	n := len(audio.Samples)
+	cut := engine.Audio{Rate: audio.Rate, Samples: audio.Samples[:n*6/10]}
+	require.Equal(t, listen.Missing, limits.Judge(hear(t, ear, cut).evidence(text), 0).Fault)
+	silent := engine.Audio{Rate: audio.Rate, Samples: make([]int16, n)}
+	require.Equal(t, listen.Missing, limits.Judge(hear(t, ear, silent).evidence(text), 0).Fault)
+}
