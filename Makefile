@@ -179,6 +179,10 @@ nats-faults: setup-test ## Kill NATS with all of WORK 20 times under load, and t
 neural-faults: setup-test ## Kill the helpers of a neural voice 50 times under load: nothing is lost or doubled, and no segment is charged
 	VOICEMILL_FAULT_ROUNDS=50 go test -count=1 -v -timeout=60m -run NeuralVoice ./e2e/single
 
+.PHONY: own-faults
+own-faults: setup-test ## Have an engine that the worker runs itself replaced and killed 10 times each under load: nothing is lost, and no segment is charged
+	VOICEMILL_FAULT_ROUNDS=10 go test -count=1 -v -timeout=30m -run OwnedEngine ./worker
+
 .PHONY: check-books
 check-books: setup-test ## Compare the spoken text of every EPUB below DIR with what pandoc reads, word by word
 	@test -n "$(DIR)" || { echo "usage: make check-books DIR=folder-of-epubs" >&2; exit 2; }

@@ -41,6 +41,8 @@ type (
 	Voice = engineset.Voice
 	// TritonConfig is for pools whose engines are models in Triton servers.
 	TritonConfig = engineset.TritonConfig
+	// Command is what starts the engines of a pool whose worker runs them itself.
+	Command = engineset.Command
 	// Reference is what the model of such a pool is told about a public voice.
 	Reference = engineset.Reference
 )

@@ -1,6 +1,7 @@
 package child
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,15 +23,27 @@ type Config struct {
 	Path string
 	Args []string
 	Env  []string // all of it
+	// Server is set for a program that is not ours and answers elsewhere than on its
+	// standard output; nil for one of ours.
+	Server *Server
+}
+
+// Server is what is different for a program that is not ours. It is asked to end by
+// SIGTERM, and what it started itself ends with it.
+type Server struct {
+	Dir   string        // where it runs; empty: where the parent does
+	Says  io.Writer     // gets all that it says on both its outputs, from one goroutine
+	Grace time.Duration // from SIGTERM to its kill; 0: 500 ms
 }
 
 // Process is a running child. Whoever started it calls Stop. Input and Output
 // are for one goroutine at a time; everything else is safe for concurrent use.
 type Process struct {
 	Input  *os.File // the child's standard input; Stop closes it
-	Output *os.File // the child's standard output; Stop closes it
+	Output *os.File // the child's standard output; Stop closes it; nil for a server
 	PID    int
 
+	server *Server // nil for a program of ours
 	kill   context.CancelFunc
 	said   tail
 	exited chan struct{} // closed by the goroutine that waits for the process
@@ -44,26 +57,40 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
-	output, childOut, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a pipe: %w", err), childIn.Close(), input.Close())
-	}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	p := &Process{Input: input, Output: output, kill: kill, exited: make(chan struct{})}
-	cmd := exec.CommandContext(life, cfg.Path, cfg.Args...) //nolint:gosec // a program of ours
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = childIn, childOut, &p.said
+	p := &Process{Input: input, server: cfg.Server, kill: kill, exited: make(chan struct{})}
+	cmd := exec.CommandContext(life, cfg.Path, cfg.Args...) //nolint:gosec // a program of ours, or one that the operator names
+	cmd.Stdin, cmd.Stderr = childIn, &p.said
 	cmd.Env = cfg.Env
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = stopGrace
+	if cfg.Server != nil {
+		cmd.Dir = cfg.Server.Dir
+		cmd.Stderr = io.MultiWriter(&p.said, cfg.Server.Says)
+		cmd.Stdout = cmd.Stderr // one pipe for both
+		cmd.Cancel = func() error { return killAll(cmd.Process) }
+	} else {
+		var childOut *os.File
+		if p.Output, childOut, err = os.Pipe(); err != nil {
+			kill()
+			return nil, errors.Join(fmt.Errorf("make a pipe: %w", err), childIn.Close(), input.Close())
+		}
+		cmd.Stdout = childOut
+		defer func() { _ = childOut.Close() }() // the child has its own
+	}
 	err = cmd.Start()
-	_, _ = childIn.Close(), childOut.Close() // the child has its own
+	_ = childIn.Close()
 	if err != nil {
 		kill()
-		return nil, errors.Join(fmt.Errorf("start %s: %w", cfg.Path, err), input.Close(), output.Close())
+		_ = p.Output.Close() // of nil it is an error
+		return nil, errors.Join(fmt.Errorf("start %s: %w", cfg.Path, err), input.Close())
 	}
 	p.PID = cmd.Process.Pid
 	go func() { // ends with the process, which Stop ends
 		p.err = cmd.Wait()
+		if p.server != nil {
+			_ = killAll(cmd.Process) // what it has left behind
+		}
 		close(p.exited)
 	}()
 	return p, nil
@@ -95,7 +122,12 @@ func (p *Process) Said() string { return strings.TrimSpace(p.said.String()) }
 // Stop ends the process, politely at first, and returns when it is gone.
 func (p *Process) Stop() {
 	_ = p.Input.Close() // a child exits at the end of its input
-	timer := time.NewTimer(stopGrace)
+	grace := stopGrace
+	if p.server != nil {
+		grace = cmp.Or(p.server.Grace, stopGrace)
+		_ = terminate(p.PID) // it may be gone
+	}
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-p.exited:
@@ -103,7 +135,7 @@ func (p *Process) Stop() {
 	}
 	p.kill()
 	<-p.exited
-	_ = p.Output.Close()
+	_ = p.Output.Close() // of nil it is an error
 }
 
 // ErrExited is wrapped by what [Process.Explain] says of a process that has ended.

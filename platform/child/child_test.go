@@ -3,10 +3,13 @@ package child_test
 import (
 	"bufio"
 	"io"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -78,4 +81,41 @@ func TestAProgramThatIsMissingIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := child.Start(t.Context(), child.Config{Path: "/nonexistent/helper"})
 	require.ErrorContains(t, err, "/nonexistent/helper")
+}
+
+// A server's own children hold no pipe open and are not left behind.
+func TestAServerEndsWithAllThatItStarted(t *testing.T) {
+	t.Parallel()
+	for says, script := range map[string]string{
+		"ended":  "trap 'echo ended; exit 0' TERM; sleep 1000 & echo $!; while :; do sleep 0.01; done",
+		"killed": "trap '' TERM; sleep 1000 & echo $!; echo killed; while :; do sleep 0.01; done",
+	} {
+		r, w := io.Pipe()
+		p, err := child.Start(t.Context(), child.Config{
+			Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=/usr/bin:/bin"}, Server: &child.Server{Says: w, Dir: "/"},
+		})
+		require.NoError(t, err)
+		lines := bufio.NewScanner(r)
+		require.True(t, lines.Scan())
+		grandchild, err := strconv.Atoi(lines.Text())
+		require.NoError(t, err)
+		said := make(chan []string)
+		go func() {
+			var all []string
+			for lines.Scan() {
+				all = append(all, lines.Text())
+			}
+			said <- all
+		}()
+		p.Stop()
+		require.NoError(t, w.Close())
+		require.Contains(t, <-said, says)
+		require.Eventually(t, func() bool { return gone(grandchild) }, 5*time.Second, time.Millisecond, "it lives on")
+	}
+}
+
+// gone reports whether a process has ended; one that nobody has waited for has.
+func gone(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || strings.Contains(string(stat), ") Z ")
 }

@@ -34,6 +34,19 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// Owned is an Engine whose backend is a process that the worker itself runs.
+type Owned interface {
+	Engine
+
+	// Restart has the backend, which is sick, ended and another one started. It does
+	// not wait for that.
+	Restart(why string)
+
+	// Woken has an element when a backend has come to life since the last was taken.
+	// Until there is one, requests fail at once with [ErrStarting].
+	Woken() <-chan struct{}
+}
+
 // Info describes an engine.
 type Info struct {
 	Name         string  // the driver, such as "espeak-ng": a metric label

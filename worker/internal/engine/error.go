@@ -11,6 +11,10 @@ import (
 // ErrClosed is wrapped by the error of a call to an engine that was closed.
 var ErrClosed = errors.New("engine is closed")
 
+// ErrStarting is wrapped by the error of a request to an [Owned] engine that has no
+// backend yet, or none any more.
+var ErrStarting = errors.New("the backend is starting")
+
 // ErrLost is wrapped by the error of a request that was sent and got no answer, or
 // not all of one: the backend hung, died or cut the connection.
 var ErrLost = errors.New("the backend was lost")

@@ -49,6 +49,8 @@ type Pool struct {
 	OpenAI OpenAIConfig `json:"openai,omitzero"`
 	Triton TritonConfig `json:"triton,omitzero"`
 	Neural NeuralConfig `json:"neural,omitzero"`
+
+	Command *Command `json:"command,omitempty"` // starts the engines, in place of backends
 }
 
 // EspeakConfig is for the driver [Espeak].
@@ -173,6 +175,11 @@ func Validate(pools []Pool) error {
 			errs = append(errs, fmt.Errorf("pool %s: neural needs a model", p.Name))
 		}
 		seen[p.Name] = true
+		if p.Command != nil {
+			if err := p.validateCommand(); err != nil {
+				errs = append(errs, fmt.Errorf("pool %s: %w", p.Name, err))
+			}
+		}
 		if p.EasedCalls < 0 || p.Calls > 0 && p.EasedCalls > p.Calls {
 			errs = append(errs, fmt.Errorf("pool %s: eased_calls is %d; want 0 to calls, which is %d", p.Name, p.EasedCalls, p.Calls))
 		}
@@ -206,6 +213,16 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error
 			return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 		}
 		return []engine.Engine{e}, nil
+	}
+	if p.Command != nil {
+		return p.openCommand(log) //nolint:contextcheck // they live until they are closed
+	}
+	return p.dial()
+}
+
+// dial returns the drivers of an engine that is a server.
+func (p Pool) dial() ([]engine.Engine, error) {
+	switch p.Engine {
 	case OpenAISpeech:
 		return drivers(p, openaispeech.New, openAI(p))
 	case Triton:

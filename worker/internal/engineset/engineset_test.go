@@ -67,6 +67,10 @@ func TestReadPoolsNamesTheFault(t *testing.T) {
 		`engine is "tts"`:     `{"pools": [{"name": "a", "engine": "tts"}]}`,
 		"negative":            `{"pools": [{"name": "a", "engine": "espeak", "calls": -1}]}`,
 		"unexpected EOF":      `{"pools": [`,
+		"its own helpers":     `{"pools": [{"name": "a", "engine": "espeak", "command": {"argv": ["x", "{port}"]}}]}`,
+		"want one of them":    `{"pools": [{"name": "a", "engine": "triton", "command": {"argv": ["x", "{port}"]}, "triton": {"backends": ["b:1"], "voices": {}}}]}`,
+		"is to listen":        `{"pools": [{"name": "a", "engine": "triton", "command": {"argv": ["x"]}}]}`,
+		"-3 is not a number":  `{"pools": [{"name": "a", "engine": "triton", "command": {"argv": ["x", "{port}"], "idle_seconds": -3}}]}`,
 	} {
 		_, err := engineset.Read(strings.NewReader(text))
 		require.ErrorContains(t, err, fault)

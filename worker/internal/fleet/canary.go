@@ -83,6 +83,21 @@ func judge(cfg check.Config, r engine.Request, a engine.Audio) (check.Verdict, e
 	}
 }
 
+// Prove has driver speak a canary, until ctx ends, and returns why that was
+// none.
+func Prove(ctx context.Context, driver engine.Engine) error {
+	c := canaryFor(driver.Info(), nil)
+	answers, err := driver.Synthesize(ctx, []engine.Request{c})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says who failed
+	}
+	_, err = judge(canaryCheck(), c, answers[0].Audio)
+	return err
+}
+
 // sing asks m for a canary in the voice of r and returns why it did not speak it.
 func (f *Fleet) sing(ctx context.Context, m *member, r *engine.Request) error {
 	c := canaryFor(m.info, r)

@@ -147,6 +147,9 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 	f.mu.Unlock()
 	for _, m := range f.members {
 		f.watches.Go(func() { f.watch(m) }) // ends with life, which Close ends
+		if o, ok := m.driver.(engine.Owned); ok {
+			f.watches.Go(func() { f.wake(m, o.Woken()) }) // the same
+		}
 	}
 	return f, nil
 }
@@ -158,10 +161,12 @@ func (f *Fleet) Info() engine.Info { return f.info }
 // Close ends calls in progress and closes the drivers. A second call does nothing.
 func (f *Fleet) Close() error {
 	f.end()
-	var errs []error
-	for _, m := range f.members {
-		errs = append(errs, m.driver.Close())
+	errs := make([]error, len(f.members))
+	var closing sync.WaitGroup
+	for i, m := range f.members { // side by side: a process may take its time
+		closing.Go(func() { errs[i] = m.driver.Close() })
 	}
+	closing.Wait()
 	f.watches.Wait()
 	return errors.Join(errs...)
 }

@@ -19,6 +19,9 @@ const (
 	maxAsked  = time.Hour // of a rest that an address asks for
 	// An address that has failed canaries must speak so many in a row to be believed.
 	maxDoubt = 3
+	// An address of the worker's own that failed so often since it spoke a text, canaries
+	// included, is started anew.
+	restartAfter = 2
 	// So many texts spoken make up for one canary that failed.
 	trustAfter = 20
 )
@@ -103,6 +106,16 @@ func (h *health) fall(now time.Time, why string, wrong bool) {
 	h.spoke, h.room = 0, 1
 	h.canaryAt = now.Add(pause(h.failed))
 	h.failed++
+}
+
+// starts notes that there is nothing at the address yet, or not any more, and that it
+// will say when there is. That says nothing against it.
+func (h *health) starts(now time.Time, why string) {
+	if h.phase == well {
+		h.since = now
+	}
+	h.phase, h.why, h.wrong, h.spoke = proving, why, false, 0
+	h.canaryAt = now.Add(pause(3)) // it costs nothing to ask, should the word be lost
 }
 
 // canarySpoke notes that a canary was spoken. ok says whether that is enough.

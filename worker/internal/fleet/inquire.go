@@ -2,12 +2,25 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 )
+
+// wake has m asked for a canary at once when it has come to life.
+func (f *Fleet) wake(m *member, woken <-chan struct{}) {
+	for {
+		select {
+		case <-woken:
+			f.change(func(now time.Time) { m.canaryAt = now })
+		case <-f.life.Done():
+			return
+		}
+	}
+}
 
 // watch asks m for a canary whenever one is due, until the fleet is closed.
 func (f *Fleet) watch(m *member) {
@@ -71,6 +84,7 @@ func (f *Fleet) question(ctx context.Context, m *member, r *engine.Request, doub
 // false if it must speak another one to be believed. The caller holds m.asking.
 func (f *Fleet) inquire(ctx context.Context, m *member, r *engine.Request) (p proof, settled bool) {
 	var call uint64
+	restart := false
 	f.change(func(time.Time) { call = m.begin(1) })
 	err := f.sing(ctx, m, r)
 	if r != nil && misconfigured(err) {
@@ -97,14 +111,21 @@ func (f *Fleet) inquire(ctx context.Context, m *member, r *engine.Request) (p pr
 			m.canaryAt = m.restUntil
 			p, settled = unwell, true
 			return
+		case errors.Is(err, engine.ErrStarting):
+			m.starts(now, reason(err))
+			p, settled = unwell, true
 		default:
 			m.canaryFailed(now, reason(err), misconfigured(err))
 			p, settled = unwell, true
+			restart = m.failed >= restartAfter && !m.wrong
 		}
 		if r != nil && settled {
 			m.asked = inquiry{call: call, voice: r.Voice, language: r.Language, proof: p}
 		}
 	})
+	if o, ok := m.driver.(engine.Owned); ok && restart {
+		o.Restart(reason(err))
+	}
 	f.cfg.Meter.Canary(f.cfg.Pool, err)
 	f.report(ctx, m, err)
 	return p, settled
@@ -118,6 +139,7 @@ func (f *Fleet) report(ctx context.Context, m *member, err error) {
 	switch {
 	case err == nil && phase == well:
 		f.log.DebugContext(ctx, "the engine speaks", slog.String("backend", m.name))
+	case errors.Is(err, engine.ErrStarting): // whoever starts it says how that goes
 	case err == nil || f.life.Err() != nil || failed > 1 && failed%10 != 0: // it was said before
 	case misconfigured(err):
 		f.log.ErrorContext(ctx, "the engine refuses everything: is its configuration right?", slog.String("backend", m.name), slog.String("error", err.Error()))

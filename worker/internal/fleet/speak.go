@@ -217,7 +217,10 @@ func (f *Fleet) learn(now time.Time, m *member, call uint64, items []*item, faul
 			after, _ := engine.RetryAfter(it.answer.Err)
 			m.full(now, after)
 		case away:
-			if m.phase == well {
+			switch {
+			case errors.Is(it.answer.Err, engine.ErrStarting):
+				m.starts(now, reason(it.answer.Err))
+			case m.phase == well:
 				m.fall(now, reason(it.answer.Err), false)
 			}
 		case answer, broke, lost:
