@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,4 +119,49 @@ func TestManySubmittersNeverGetMoreThanTheQuota(t *testing.T) {
 	all.Wait()
 	require.Equal(t, open, got[http.StatusAccepted], "%v", got)
 	w.take(open)
+}
+
+// The bytes that are declared for documents count as stored until their places go;
+// nobody comes to the bound with them, so that a job of them can be handed in.
+func TestPlacesForDocumentsCountInTheQuota(t *testing.T) {
+	t.Parallel()
+	const bytes, bound, fit, submitters = 10, 105, 10, 64
+	w := newWorld(t, func(c *gateway.Config) { c.KeyRate, c.TenantRate = limit.Rate{}, limit.Rate{} })
+	want := fmt.Sprintf(`{"media_type": "text/plain", "bytes": %d}`, bytes)
+	ask := func(key string) answer {
+		t.Helper()
+		return w.call("POST", "/v1/uploads", want, "Idempotency-Key", key)
+	}
+	recount := func(want int) {
+		t.Helper()
+		var tally, rows int
+		require.NoError(t, w.db.QueryRow(t.Context(), `select stored_bytes('default'), (select coalesce(sum(max_bytes), 0) from uploads)`).Scan(&tally, &rows))
+		require.Equal(t, []int{want, want}, []int{tally, rows})
+	}
+	require.Equal(t, http.StatusCreated, ask("first").Status)
+	w.exec(`insert into quotas (tenant_id, stored_bytes) values ('default', $1)`, bound)
+	var all sync.WaitGroup
+	var granted atomic.Int32
+	for n := range submitters {
+		all.Go(func() {
+			if a, err := w.try(t.Context(), "POST", "/v1/uploads", want, "Idempotency-Key", strconv.Itoa(n)); err != nil {
+				t.Error(err)
+			} else if a.Status == http.StatusCreated {
+				granted.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, fit-1, int(granted.Load()))
+	recount(fit * bytes)
+	require.Equal(t, http.StatusCreated, ask("first").Status, "the same place again takes nothing more")
+	a := ask("one-more")
+	require.Equal(t, "/problems/quota-exceeded", a.problem(t).Type)
+	require.Contains(t, a.problem(t).Detail, "has stored 100 bytes")
+	require.Equal(t, http.StatusAccepted, w.call("POST", "/v1/jobs", hello).Status)
+
+	w.exec(`delete from uploads where id in (select id from uploads limit 3)`)
+	recount((fit - 3) * bytes)
+	require.Equal(t, http.StatusCreated, ask("one-more").Status)
+	recount((fit - 2) * bytes)
 }

@@ -39,11 +39,12 @@ type Usage struct {
 	GPUSeconds    float64    `json:"gpu_seconds"`
 }
 
-// StoredBytes is what a tenant has in the bucket, uploads apart.
+// StoredBytes is what a tenant has in the bucket.
 type StoredBytes struct {
 	Tenant     job.Tenant `json:"tenant"`
 	Renditions int64      `json:"rendition_bytes"`
 	Files      int64      `json:"file_bytes"`
+	Uploads    int64      `json:"upload_bytes"` // as they were declared, arrived or not
 }
 
 // TenantUsage returns what a tenant has used by day and key, both days included,
@@ -54,9 +55,11 @@ func TenantUsage(ctx context.Context, db *pg.Pool, tenant job.Tenant, from, to t
 	if err != nil {
 		return nil, stored, err
 	}
-	if stored.Renditions, stored.Files, err = st.StoredBytes(ctx, tenant); err != nil {
+	bytes, err := st.StoredBytes(ctx, tenant)
+	if err != nil {
 		return nil, stored, err
 	}
+	stored.Renditions, stored.Files, stored.Uploads = bytes.Renditions, bytes.Files, bytes.Uploads
 	rows, err := st.Usage(ctx, tenant, from, to)
 	list := make([]Usage, len(rows))
 	for i, r := range rows {

@@ -111,6 +111,8 @@ func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 	require.InDelta(t, kept, report.Bytes, 0.05*float64(kept)+64<<10, "the rest are documents and the probe")
 	require.Equal(t, kept, s.count(ctx, `select (select coalesce(sum(renditions + artifacts), 0) from stored) + (select coalesce(sum(renditions + artifacts), 0) from stored_changes)`),
 		"what the tally of stored bytes says")
+	require.Equal(t, s.count(ctx, `select coalesce(sum(max_bytes), 0) from uploads`),
+		s.count(ctx, `select (select coalesce(sum(uploads), 0) from stored) + (select coalesce(sum(uploads), 0) from stored_changes)`), "and of uploads")
 }
 
 // upload uploads a document, anew while the bucket is away.

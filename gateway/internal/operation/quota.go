@@ -67,7 +67,7 @@ func overQuota(p store.Places, now time.Time) error {
 	case store.QuotaOutstandingSeconds:
 		return refuse(time.Minute, "%.0f s of audio are still to be made for the tenant, which may have %.0f s; more is taken when less is left.", p.Used, p.Bound)
 	case store.QuotaStoredBytes:
-		return refuse(time.Hour, "The tenant has stored %.0f bytes and may store %.0f; more is taken when jobs were deleted or their time is up.", p.Used, p.Bound)
+		return refuse(time.Hour, "The tenant has stored %.0f bytes, places for documents included, and must stay under %.0f; more is taken when jobs were deleted or the time of something is up.", p.Used, p.Bound)
 	default:
 		return refuse(time.Minute, "The tenant has %.0f open jobs and may have %.0f; one more is taken when one of them has ended.", p.Used, p.Bound)
 	}

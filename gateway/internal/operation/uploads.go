@@ -94,7 +94,11 @@ func (o *Operations) upload(ctx context.Context, c *Caller, id string, again boo
 	if _, err := o.dep.Bucket.Stat(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
 		return u, err
 	}
-	return o.dep.Store.CreateUpload(ctx, c.Tenant, u)
+	u, got, err := o.dep.Store.CreateUpload(ctx, c.Tenant, u)
+	if err == nil && got.Admitted == 0 {
+		err = overQuota(got, time.Now())
+	}
+	return u, err
 }
 
 // FindUpload returns a place that has no document yet and takes one.

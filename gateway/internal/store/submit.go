@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,18 +41,25 @@ func (s *Store) NewKeyID() (string, error) {
 }
 
 // CreateUpload stores u, or returns what is stored under its id already: two
-// requests with one idempotency key make the same.
-func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) (Upload, error) {
-	stored := false
+// requests with one idempotency key make the same. Its bytes count in the tenant's
+// quota until it goes; if they do not fit, nothing is stored, and the Places say why.
+func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) (Upload, Places, error) {
+	p := Places{Admitted: 1}
 	err := s.call(ctx, "CreateUpload", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, s.queries.Get("InsertUpload"), u.ID, tenant, u.MediaType, u.MaxBytes, u.ObjectKey, u.ExpiresAt)
-		stored = tag.RowsAffected() > 0
+		err := s.pool.QueryRow(ctx, s.queries.Get("AddUpload"), u.ID, tenant, u.MediaType, u.MaxBytes, u.ObjectKey, u.ExpiresAt).Scan(&p.Used, &p.Bound)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err == nil:
+			p.Admitted, p.Quota = 0, QuotaStoredBytes
+		}
 		return err
 	})
-	if err != nil || stored {
-		return u, err
+	if err != nil || p.Admitted == 0 {
+		return u, p, err
 	}
-	return s.FindUpload(ctx, tenant, u.ID)
+	u, err = s.FindUpload(ctx, tenant, u.ID)
+	return u, p, err
 }
 
 // FindUpload returns an upload of tenant, or NotFound.

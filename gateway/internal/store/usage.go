@@ -33,10 +33,16 @@ func (s *Store) Usage(ctx context.Context, tenant job.Tenant, from, to time.Time
 	return list, err
 }
 
-// StoredBytes returns the bytes of a tenant's renditions and files.
-func (s *Store) StoredBytes(ctx context.Context, tenant job.Tenant) (renditions, files int64, err error) {
+// Stored is what a tenant has in the bucket, in bytes.
+type Stored struct {
+	Renditions, Files int64
+	Uploads           int64 // as they were declared, arrived or not
+}
+
+// StoredBytes returns what counts for a tenant's quota of stored bytes.
+func (s *Store) StoredBytes(ctx context.Context, tenant job.Tenant) (b Stored, err error) {
 	err = s.call(ctx, "StoredBytes", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("StoredBytes"), tenant).Scan(&renditions, &files)
+		return s.pool.QueryRow(ctx, s.queries.Get("StoredBytes"), tenant).Scan(&b.Renditions, &b.Files, &b.Uploads)
 	})
-	return renditions, files, err
+	return b, err
 }

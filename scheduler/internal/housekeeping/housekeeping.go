@@ -172,11 +172,9 @@ func (k *Keeper) uploads(ctx context.Context, s *store.Leased) error {
 	var gone []string
 	var failed error
 	for _, u := range old {
-		if !u.Used { // the document of a job stays as long as the job
-			if err := k.objects.Delete(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
-				failed = fmt.Errorf("delete upload %s: %w", u.ID, err)
-				continue
-			}
+		if err := k.objects.Delete(ctx, u.ObjectKey); err != nil && job.KindOf(err) != job.NotFound {
+			failed = fmt.Errorf("delete upload %s: %w", u.ID, err)
+			continue
 		}
 		gone = append(gone, u.ID)
 	}

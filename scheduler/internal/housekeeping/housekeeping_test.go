@@ -96,11 +96,19 @@ values ($1, 'default', 'text/plain', 1, 'uploads/default/' || $1, now() - $2::te
 	b.Insert(t, a)
 	k := housekeeping.New(housekeeping.DefaultConfig(), bucket, testkit.Log(t), nil)
 	require.NoError(t, k.Round(t.Context(), b.Store))
-	require.Equal(t, 1, b.Count(t, `select count(*) from uploads`))
+	require.Equal(t, 2, b.Count(t, `select count(*) from uploads`))
+	tally := func() int { return b.Count(t, `select coalesce(sum(uploads), 0)::int from stored_changes`) }
+	require.Equal(t, 2, tally())
 	for id, there := range map[string]bool{"upl_unused": false, "upl_used": true, "upl_young": true} {
 		_, err := bucket.Stat(t.Context(), "uploads/default/"+id)
 		require.Equal(t, there, err == nil, id)
 	}
+
+	b.Exec(t, `select forget_text(num) from jobs`)
+	require.NoError(t, k.Round(t.Context(), b.Store))
+	require.Equal(t, 1, tally(), "nobody has it any more")
+	_, err := bucket.Stat(t.Context(), "uploads/default/upl_used")
+	require.Equal(t, job.NotFound, job.KindOf(err))
 }
 
 // away is a bucket that cannot be reached.

@@ -32,19 +32,17 @@ func (s *Leased) DeleteOld(ctx context.Context, kind string, age time.Duration, 
 }
 
 // ExpiredUpload is an upload whose time has passed.
-type ExpiredUpload struct {
-	ID, ObjectKey string
-	Used          bool // a job names the object
-}
+type ExpiredUpload struct{ ID, ObjectKey string }
 
-// ExpiredUploads returns up to limit uploads that expired longer ago than age.
+// ExpiredUploads returns up to limit uploads that expired longer ago than age and
+// are no job's document.
 func (s *Store) ExpiredUploads(ctx context.Context, age time.Duration, limit int) ([]ExpiredUpload, error) {
 	rows, err := s.pool.Query(ctx, s.q.Get("ExpiredUploads"), age.Seconds(), limit)
 	if err != nil {
 		return nil, pg.Classify(err)
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (u ExpiredUpload, err error) {
-		err = r.Scan(&u.ID, &u.ObjectKey, &u.Used)
+		err = r.Scan(&u.ID, &u.ObjectKey)
 		return u, err
 	})
 	return list, pg.Classify(err)

@@ -61,7 +61,7 @@ func (c *UsageCommand) Run(ctx context.Context, con *console.Console) error {
 	if err := writeTable(con.Out, []string{"DAY", "KEY", "JOBS", "CHARACTERS", "AUDIO S", "REUSED S", "GPU S"}, rows); err != nil {
 		return err
 	}
-	return con.Printf("\nStored now: %d bytes of renditions, %d bytes of files.\n", stored.Renditions, stored.Files)
+	return con.Printf("\nStored now: %d bytes of renditions, %d bytes of files, %d bytes declared for documents.\n", stored.Renditions, stored.Files, stored.Uploads)
 }
 
 func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) }

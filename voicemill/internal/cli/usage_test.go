@@ -32,7 +32,7 @@ func TestWhatIsUsedKeptAndDeleted(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(got.out), "\n")
 	require.Len(t, lines, 2, got.out)
 	require.Contains(t, lines[0], `"key":"key_x","jobs":1,"characters":12,"audio_seconds":61.5,"reused_seconds":1.5,"gpu_seconds":0.25`)
-	require.JSONEq(t, `{"tenant": "default", "rendition_bytes": 0, "file_bytes": 4}`, lines[1])
+	require.JSONEq(t, `{"tenant": "default", "rendition_bytes": 0, "file_bytes": 4, "upload_bytes": 0}`, lines[1])
 	require.Contains(t, run("usage").out, "61.5")
 	require.Equal(t, 2, run("usage", "--from", "yesterday").code)
 	require.Equal(t, 4, run("usage", "nobody").code)

@@ -45,6 +45,8 @@ group by 1, 2, 3
 order by u.day, u.key_id;
 
 -- name: StoredBytes
-select coalesce((select s.renditions from stored s where s.tenant = t.num), 0) + coalesce((select sum(c.renditions) from stored_changes c where c.tenant = t.num), 0)::bigint,
-       coalesce((select s.artifacts from stored s where s.tenant = t.num), 0) + coalesce((select sum(c.artifacts) from stored_changes c where c.tenant = t.num), 0)::bigint
-from tenants t where t.id = $1;
+select coalesce(sum(b.renditions), 0)::bigint, coalesce(sum(b.artifacts), 0)::bigint, coalesce(sum(b.uploads), 0)::bigint
+from (select tenant, renditions, artifacts, uploads from stored
+      union all
+      select tenant, renditions, artifacts, uploads from stored_changes) b
+where b.tenant = (select num from tenants where id = $1);

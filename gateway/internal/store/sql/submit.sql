@@ -1,6 +1,6 @@
--- name: InsertUpload
-insert into uploads (id, tenant_id, media_type, max_bytes, object_key, expires_at) values ($1, $2, $3, $4, $5, $6)
-on conflict (id) do nothing;
+-- name: AddUpload
+-- No row: it is stored, by this or by an earlier request.
+select used, bound from add_upload($1, $2, $3, $4, $5, $6);
 
 -- name: FindUpload
 select media_type, max_bytes, object_key, expires_at from uploads where id = $1 and tenant_id = $2;

@@ -8,10 +8,11 @@ select object_key, kind from (
     union all
     select object_key, 'artifact' from artifacts
     union all
-    select object_key, 'upload' from uploads -- which need not have arrived
+    select object_key, 'upload' from uploads u -- which need not have arrived
+    where not exists (select from jobs j where j.source_key = u.object_key)
     union all
-    select source_key, case when bool_or(finished_at is null) then 'document' else 'upload' end from jobs j
-    where source_key is not null and not exists (select from uploads u where u.object_key = j.source_key)
+    select source_key, case when bool_or(finished_at is null) then 'document' else 'upload' end from jobs
+    where source_key is not null
     group by source_key) n
 order by object_key collate "C";
 

@@ -28,10 +28,10 @@ where id in (select o.id from outbox o join jobs j on j.id = o.job_id
              limit $2);
 
 -- name: ExpiredUploads
-select u.id, u.object_key,
-       exists (select 1 from jobs j where j.tenant_id = u.tenant_id and j.source_key = u.object_key)
+-- The document of a job stays, and counts, as long as the job has its text.
+select u.id, u.object_key
 from uploads u
-where u.expires_at < now() - make_interval(secs => $1)
+where u.expires_at < now() - make_interval(secs => $1) and not exists (select from jobs where source_key = u.object_key)
 order by u.expires_at
 limit $2;
 

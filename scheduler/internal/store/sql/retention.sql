@@ -104,10 +104,11 @@ select count(*) from gone;
 -- Adds what changed to the sums, at most $1 rows of it.
 with changes as (
     delete from stored_changes where ctid = any (array(select ctid from stored_changes limit $1))
-    returning tenant, renditions, artifacts)
-insert into stored as s (tenant, renditions, artifacts)
-select tenant, sum(renditions), sum(artifacts) from changes group by tenant order by tenant
-on conflict (tenant) do update set renditions = s.renditions + excluded.renditions, artifacts = s.artifacts + excluded.artifacts;
+    returning tenant, renditions, artifacts, uploads)
+insert into stored as s (tenant, renditions, artifacts, uploads)
+select tenant, sum(renditions), sum(artifacts), sum(uploads) from changes group by tenant order by tenant
+on conflict (tenant) do update
+set renditions = s.renditions + excluded.renditions, artifacts = s.artifacts + excluded.artifacts, uploads = s.uploads + excluded.uploads;
 
 -- name: Garbage
 select object_key, object_named(object_key), created_at from garbage
