@@ -147,6 +147,12 @@ values ('dlv_' || $1 || $2, 'default', $3, $1 || $2, 'https://example.org', '', 
 	require.Equal(t, 4, d.Count(t, `select count(*) from deliveries`))
 	require.Equal(t, 4, d.Count(t, `select count(*) from delivery_attempts`))
 	require.Equal(t, 2, d.Count(t, `select count(*) from deliveries where state = 'pending'`))
+
+	d.Exec(t, `update deliveries set state = 'failed', delivered_at = null, created_at = now() - interval '31 days'`)
+	d.round(t)
+	require.Zero(t, d.Count(t, `select count(*) from deliveries`))
+	d.Exec(t, `insert into deliveries (id, tenant_id, job_id, event, url, payload) values ('dlv_next', 'default', $1, 'job.succeeded', 'https://example.org', '')`, id)
+	require.Equal(t, 7, d.Count(t, `select sequence from deliveries`), "the seventh event of the job")
 }
 
 // rendition stores one that was used so many days ago, and returns its object.

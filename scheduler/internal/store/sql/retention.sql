@@ -43,6 +43,7 @@ select count(forget_job(o.num)) from (
     limit $3) o;
 
 -- name: ForgetDeliveries
+-- The job keeps the last number of what goes, so that the next event has another.
 with gone as (
     delete from deliveries d
     using (
@@ -55,7 +56,11 @@ with gone as (
             order by created_at limit $3) o
         limit $3) o
     where d.id = o.id
-    returning 1)
+    returning d.job_id, d.sequence),
+numbered as (
+    update jobs j set last_event = greatest(j.last_event, g.sequence)
+    from (select job_id, max(sequence) as sequence from gone group by job_id) g
+    where j.id = g.job_id)
 select count(*) from gone;
 
 -- name: EvictRenditions
