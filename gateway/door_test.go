@@ -23,6 +23,7 @@ import (
 	"github.com/voicemill/voicemill/gateway"
 	"github.com/voicemill/voicemill/gateway/internal/web"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
 )
 
 func TestTheContractAndTheRoutesAreTheSame(t *testing.T) {
@@ -149,6 +150,11 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 	secret, err := c.CallbackSecret(t.Context())
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
+	keys, err := c.SigningKeys(t.Context())
+	require.NoError(t, err)
+	signer, err := pg.SigningKey(t.Context(), w.db)
+	require.NoError(t, err)
+	require.Equal(t, []string{job.PublicKey(signer)}, keys)
 	voices, err := c.Voices(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, client.Voice{Name: "anna-de", Language: "de", Engine: "espeak-ng", SampleRate: 22050, Default: true}, voices[0])

@@ -74,3 +74,18 @@ func (c *Client) CallbackSecret(ctx context.Context) (string, error) {
 	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.GetCallbackSecret(ctx) }, &s)
 	return s.Secret, err
 }
+
+// SigningKeys returns the public keys that manifests are signed with, in base64.
+func (c *Client) SigningKeys(ctx context.Context) ([]string, error) {
+	var list struct {
+		Items []struct {
+			Key string `json:"key"`
+		} `json:"items"`
+	}
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.ListSigningKeys(ctx) }, &list)
+	keys := make([]string, len(list.Items))
+	for i, k := range list.Items {
+		keys[i] = k.Key
+	}
+	return keys, err
+}

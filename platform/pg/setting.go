@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -26,6 +27,23 @@ func Setting(ctx context.Context, pool *Pool, name string, first func() []byte) 
 		return nil, fmt.Errorf("read setting %s: %w", name, Classify(err))
 	}
 	return value, nil
+}
+
+// SigningKey returns the key that the deployment signs manifests with. The first
+// call of all makes it.
+func SigningKey(ctx context.Context, pool *Pool) (ed25519.PrivateKey, error) {
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return nil, fmt.Errorf("read random bytes for a signing key: %w", err)
+	}
+	seed, err := Setting(ctx, pool, "signing_key", func() []byte { return seed })
+	if err != nil {
+		return nil, err
+	}
+	if len(seed) != ed25519.SeedSize {
+		return nil, &job.Error{Op: "pg.SigningKey", Kind: job.Internal, Err: fmt.Errorf("the setting has %d bytes; want %d", len(seed), ed25519.SeedSize)}
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 // callbackSecretBytes is the length of a callback secret, 24 to 64 as Standard Webhooks asks.

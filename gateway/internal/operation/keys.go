@@ -124,3 +124,8 @@ func Joined[T ~string](list []T) string {
 	}
 	return strings.Join(said, ", ")
 }
+
+// SigningKey returns the public key that manifests are signed with, in base64.
+func (o *Operations) SigningKey(ctx context.Context) (string, error) {
+	return o.dep.Store.SigningKey(ctx)
+}

@@ -148,6 +148,18 @@ const sayLastAdmin = "This is the last key that may administer; without it nobod
 
 var errLastAdmin = errors.New("the tenant's last key with the scope admin")
 
+// SigningKey returns the public key that manifests are signed with, in base64.
+func (s *Store) SigningKey(ctx context.Context) (public string, err error) {
+	err = s.call(ctx, "SigningKey", func(ctx context.Context) error {
+		key, err := pg.SigningKey(ctx, s.pool)
+		if err == nil {
+			public = job.PublicKey(key)
+		}
+		return err
+	})
+	return public, err
+}
+
 // CallbackSecret returns the secret that signs the tenant's callbacks.
 func (s *Store) CallbackSecret(ctx context.Context, tenant job.Tenant) (secret string, err error) {
 	err = s.call(ctx, "CallbackSecret", func(ctx context.Context) error {

@@ -83,6 +83,19 @@ func callbackSecret(ctx context.Context, c *Call) (*Answer, error) {
 	}{secret}), nil
 }
 
+type signingKeyDocument struct {
+	Algorithm string `json:"algorithm"`
+	Key       string `json:"key"`
+}
+
+func listSigningKeys(ctx context.Context, c *Call) (*Answer, error) {
+	key, err := c.s.ops.SigningKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return reply(http.StatusOK, list[signingKeyDocument]{Items: []signingKeyDocument{{Algorithm: "ed25519", Key: key}}}), nil
+}
+
 type voiceDocument struct {
 	Name       string `json:"name"`
 	Language   string `json:"language"`

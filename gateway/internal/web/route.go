@@ -50,6 +50,7 @@ func routes() []route {
 		{method: "DELETE", pattern: "/v1/keys/{id}", scopes: admin, serve: revokeKey},
 		{method: "GET", pattern: "/problems/{slug}", open: true, serve: problemPage},
 		{method: "GET", pattern: "/v1/callbacks/secret", scopes: admin, serve: callbackSecret},
+		{method: "GET", pattern: "/v1/signing-keys", scopes: auth.Scopes(), serve: listSigningKeys},
 	}
 	for i := range table {
 		for part := range strings.SplitSeq(table[i].pattern[1:], "/") {

@@ -25,6 +25,7 @@ const (
 	ExitUnreachable = 5 // no server, or one that is overloaded, after retries
 	ExitPartial     = 6 // the job ended partial, or some files are missing yet
 	ExitFaults      = 7 // fsck has found faults and left them
+	ExitChanged     = 8 // verify has found something that is not as it was signed
 	ExitInterrupted = 130
 )
 

@@ -30,6 +30,7 @@ type Grammar struct {
 	List   ListCommand   `cmd:"" group:"Jobs" help:"List jobs, newest first."`
 	Cancel CancelCommand `cmd:"" group:"Jobs" help:"Stop a job."`
 	Get    GetCommand    `cmd:"" group:"Jobs" help:"Fetch the finished files of a job."`
+	Verify VerifyCommand `cmd:"" group:"Jobs" help:"Hold fetched files against their signed manifest."`
 
 	Pause   PauseCommand   `cmd:"" group:"Work" help:"Keep a job from the engines; in the database, as all of these."`
 	Resume  ResumeCommand  `cmd:"" group:"Work" help:"Let a paused job go on."`
@@ -73,6 +74,7 @@ Exit codes:
   5    the server could not be reached, or is overloaded, after several tries
   6    only a part is there: the job ended partial or has not ended
   7    fsck has found faults and left them
+  8    verify has found something that is not as it was signed
   130  interrupted; a job that was handed in goes on
 `
 )

@@ -140,8 +140,13 @@ func (a *Assembler) files(ctx context.Context, j store.Job, end store.End) (file
 			return files, fmt.Errorf("store subtitles: %w", err)
 		}
 	}
+	key, err := a.deps.Store.SigningKey(ctx)
+	if err != nil {
+		return files, err
+	}
+	end.Files = files
 	m, err := a.store(ctx, j, ManifestName, "application/json", func(ctx context.Context, w io.Writer) error {
-		return a.writeManifest(ctx, w, j, end)
+		return a.writeSigned(ctx, w, j, end, key)
 	})
 	if err != nil {
 		return files, fmt.Errorf("store the manifest: %w", err)

@@ -3,10 +3,13 @@ package assemble
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/store"
@@ -26,6 +29,8 @@ type Manifest struct {
 	Voices   []ManifestVoice   `json:"voices"`
 	Pauses   job.Pauses        `json:"pauses"`
 	Error    *Fault            `json:"error,omitempty"`
+	Made     Made              `json:"made"`
+	Files    []ManifestFile    `json:"files"`
 	Chapters []ManifestChapter `json:"chapters"`
 	Totals   Totals            `json:"totals"`
 	Digests  Digests           `json:"digests"`
@@ -38,6 +43,20 @@ const FormatManifest = "voicemill manifest 1"
 type Fault struct {
 	Kind   string `json:"kind"`
 	Detail string `json:"detail"`
+}
+
+// Made says how the sound came about.
+type Made struct {
+	Synthetic bool   `json:"synthetic"` // always: no person spoke
+	Version   string `json:"version"`   // of the program that wrote the manifest
+}
+
+// ManifestFile is a file beside those of the chapters' audio.
+type ManifestFile struct {
+	Name      string `json:"name"`
+	MediaType string `json:"media_type"`
+	Bytes     int64  `json:"bytes"`
+	SHA256    string `json:"sha256"`
 }
 
 // ManifestVoice is a voice that is heard, and whose it is.
@@ -109,11 +128,35 @@ type Digests struct {
 	Proof string `json:"proof"`
 }
 
-// writeManifest streams the manifest of j, which ends as end says, to w.
+// writeSigned streams the manifest with its signature to w.
+func (a *Assembler) writeSigned(ctx context.Context, w io.Writer, j store.Job, end store.End, key ed25519.PrivateKey) error {
+	h := sha256.New()
+	if err := a.writeManifest(ctx, io.MultiWriter(w, h), j, end); err != nil {
+		return err
+	}
+	signature, err := json.Marshal(job.SignManifest(key, h.Sum(nil)))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s%s}\n", job.ManifestSeal, signature)
+	return err
+}
+
+// version is the one that the program was built from, as far as the build says it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
+// writeManifest streams the manifest of j, which ends as end says, to w, without
+// the brace that ends it.
 func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job, end store.End) error {
 	m := Manifest{
 		Format: FormatManifest, Job: j.ID, State: end.State, Title: j.Title, Language: j.Language, Voice: j.Voice,
-		Pauses: j.Pauses, Error: fault(end.ErrorKind, end.ErrorDetail),
+		Pauses: j.Pauses, Error: fault(end.ErrorKind, end.ErrorDetail), Made: Made{Synthetic: true, Version: version()}, Files: make([]ManifestFile, len(end.Files)),
 		Totals:  Totals{Segments: j.SegmentsTotal, SegmentsFailed: j.SegmentsFailed, Chapters: j.ChaptersTotal, ChaptersReady: j.ChaptersReady},
 		Digests: Digests{Plan: hex.EncodeToString(j.PlanDigest), Proof: hex.EncodeToString(end.Proof)},
 	}
@@ -124,6 +167,9 @@ func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job,
 	m.Voices = make([]ManifestVoice, len(voices))
 	for i, v := range voices {
 		m.Voices[i] = ManifestVoice(v)
+	}
+	for i, f := range end.Files {
+		m.Files[i] = ManifestFile{f.Name, f.MediaType, f.Bytes, hex.EncodeToString(f.SHA256)}
 	}
 	list, err := openList(w, m, "chapters")
 	if err != nil {
@@ -146,7 +192,7 @@ func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job,
 		m.Totals.AudioSeconds += seconds
 		m.Totals.Bytes += c.Bytes
 	}
-	return list.close(struct {
+	return list.tail(struct {
 		Totals  Totals  `json:"totals"`
 		Digests Digests `json:"digests"`
 	}{m.Totals, m.Digests})
@@ -183,7 +229,7 @@ func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, 
 			return err
 		}
 	}
-	return list.close(nil)
+	return list.close()
 }
 
 // part describes one segment.
@@ -249,16 +295,18 @@ func (l *list) add(v any) error {
 	return err
 }
 
-// close ends the list and the object; the members of tail follow the list.
-func (l *list) close(tail any) error {
-	if tail == nil {
-		_, err := io.WriteString(l.w, "]}")
-		return err
-	}
-	raw, err := json.Marshal(tail)
+// close ends the list and the object.
+func (l *list) close() error {
+	_, err := io.WriteString(l.w, "]}")
+	return err
+}
+
+// tail ends the list, and writes the members of v behind it. The object stays open.
+func (l *list) tail(v any) error {
+	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(l.w, "],%s\n", raw[1:])
+	_, err = fmt.Fprintf(l.w, "],%s", raw[1:len(raw)-1])
 	return err
 }

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/ed25519"
 	"embed"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,6 +23,7 @@ type Store struct {
 	pool   *pg.Pool
 	q      pg.Queries
 	random io.Reader // ids of deliveries
+	signer atomic.Pointer[ed25519.PrivateKey]
 }
 
 // New returns a Store on pool, which stays the caller's to close. Ids of
@@ -31,6 +34,19 @@ func New(pool *pg.Pool, random io.Reader) (*Store, error) {
 		return nil, fmt.Errorf("load the worker's queries: %w", err)
 	}
 	return &Store{pool: pool, q: q, random: random}, nil
+}
+
+// SigningKey returns the key that manifests are signed with; it is read once.
+func (s *Store) SigningKey(ctx context.Context) (ed25519.PrivateKey, error) {
+	if key := s.signer.Load(); key != nil {
+		return *key, nil
+	}
+	key, err := pg.SigningKey(ctx, s.pool)
+	if err != nil {
+		return nil, fmt.Errorf("read the signing key: %w", err)
+	}
+	s.signer.Store(&key)
+	return key, nil
 }
 
 // Queries returns the worker's statements.

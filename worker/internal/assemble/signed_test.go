@@ -1,0 +1,55 @@
+package assemble_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/worker/internal/plantest"
+)
+
+// The lines of Python in docs/manifest.md verify what was made here, and name a
+// file with a changed byte.
+func TestTheManifestIsVerifiedAsTheDocumentationSays(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	p := plantest.Insert(t, b.db, plantest.Book{Subtitles: []string{job.SubtitlesSRT}, Chapters: []plantest.Chapter{plantest.Sentences("One", "a", "b")}})
+	b.render(t, p, func(bus.Segment) (int, []int16) { return rate, ramp(1000) })
+	b.do(t, p.ID, 1)
+	b.do(t, p.ID, 0)
+	dir := t.TempDir()
+	for _, name := range []string{"chapter-001.wav", "chapter-001.srt", "book.srt", "manifest.json"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b.read(t, p.ID, name), 0o600))
+	}
+	doc, err := os.ReadFile("../../../docs/manifest.md")
+	require.NoError(t, err)
+	program := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(doc)
+	require.NotNil(t, program)
+	key, err := b.store.SigningKey(t.Context())
+	require.NoError(t, err)
+	verify := func() (string, error) {
+		out, err := exec.CommandContext(t.Context(), "python3", "-c", string(program[1]), job.PublicKey(key), dir).CombinedOutput() //nolint:gosec // from our own documentation
+		return string(out), err
+	}
+	said, err := verify()
+	require.NoError(t, err, said)
+	for _, name := range []string{"book.srt", "chapter-001.wav", "manifest.json"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		raw[len(raw)/2] ^= 1
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), raw, 0o600))
+		said, err = verify()
+		require.Error(t, err)
+		if name != "manifest.json" {
+			require.Equal(t, name+"\n", said)
+		}
+		raw[len(raw)/2] ^= 1
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), raw, 0o600))
+	}
+}
