@@ -228,3 +228,27 @@ func TestVoicesAreKnownAfterwards(t *testing.T) {
 	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where language = 'en' and is_default and name = 'joe' and licence = 'CC0' and attribution = 'Piper'`))
 	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where language = 'en' and is_default`))
 }
+
+// Two fleets with one voice would otherwise send its work to and fro.
+func TestAVoiceStaysWithAPoolThatHasAWorker(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	mine := []store.Voice{{Name: "aria", Pool: "gpu", Language: "en", Engine: "m 2", SampleRate: 24000, Default: true}}
+	theirs := []store.Voice{
+		{Name: "other", Pool: "cpu", Language: "de", Engine: "m 3", SampleRate: 24000, Default: true},
+		{Name: "aria", Pool: "cpu", Language: "en", Engine: "m 3", SampleRate: 24000, Default: true},
+	}
+	require.NoError(t, s.PutVoices(t.Context(), mine))
+	require.NoError(t, s.PutPools(t.Context(), "worker_1", []store.PoolState{{Pool: "gpu"}}))
+	require.NoError(t, s.PutVoices(t.Context(), mine), "another worker of the same pool")
+	err := s.PutVoices(t.Context(), theirs)
+	require.Equal(t, job.Conflict, job.KindOf(err), "%v", err)
+	require.False(t, job.Retryable(err))
+	require.ErrorContains(t, err, `the voice "aria" of pool "cpu" is pool "gpu"'s`)
+	require.Equal(t, 1, rows(t, pool, `select count(*) from voices`), "part of them was made known")
+
+	_, err = pool.Exec(t.Context(), `update pool_workers set seen_at = now() - interval '31 seconds'`)
+	require.NoError(t, err)
+	require.NoError(t, s.PutVoices(t.Context(), theirs))
+	require.Equal(t, 1, rows(t, pool, `select count(*) from voices where name = 'aria' and pool = 'cpu'`))
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
 )
 
@@ -93,7 +94,9 @@ type Voice struct {
 	Attribution string
 }
 
-// PutVoices makes voices known; those known already are updated.
+// PutVoices makes voices known; those known already are updated. If one of them is
+// another pool's, which has a worker, the error is of kind Conflict and names it, and
+// none is changed.
 func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if _, err := s.exec(ctx, tx, "LockVoices"); err != nil {
@@ -105,13 +108,27 @@ func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
 				if v.Default != isDefault {
 					continue
 				}
-				if _, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution); err != nil {
+				n, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution)
+				if err != nil {
 					return err
+				}
+				if n == 0 {
+					return s.taken(ctx, tx, v)
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// taken says whose v is.
+func (s *Store) taken(ctx context.Context, tx pgx.Tx, v Voice) error {
+	var pool string
+	if err := tx.QueryRow(ctx, s.q.Get("PoolOfVoice"), v.Name).Scan(&pool); err != nil {
+		return fmt.Errorf("PoolOfVoice: %w", err)
+	}
+	return &job.Error{Op: "store.PutVoices", Kind: job.Conflict, Err: fmt.Errorf(
+		"the voice %q of pool %q is pool %q's, which has a worker: name one of them differently, or end the workers of %q and wait for 30 s", v.Name, v.Pool, pool, pool)}
 }
 
 // VoiceOfJob is a voice that a job was planned with.

@@ -1,12 +1,18 @@
 -- name: PutVoice
--- A language has one default voice; the pool that named it first keeps it.
+-- A language has one default voice; the pool that named it first keeps it. A voice
+-- stays with its pool as long as that has a worker.
 insert into voices (name, pool, language, engine, sample_rate, is_default, licence, attribution)
 select $1, $2, $3, $4, $5, $6::boolean and not exists (
     select 1 from voices where language = $3 and is_default and name <> $1), $7, $8
 on conflict (name) do update
 set pool = excluded.pool, language = excluded.language, engine = excluded.engine,
     sample_rate = excluded.sample_rate, is_default = excluded.is_default,
-    licence = excluded.licence, attribution = excluded.attribution, updated_at = now();
+    licence = excluded.licence, attribution = excluded.attribution, updated_at = now()
+where voices.pool = excluded.pool or not exists (
+    select 1 from pool_workers k where k.pool = voices.pool and k.seen_at > now() - interval '30 seconds');
+
+-- name: PoolOfVoice
+select pool from voices where name = $1;
 
 -- name: VoicesOfJob
 -- The voices that a job was planned with, those that are gone included.
