@@ -92,6 +92,10 @@ bench: setup-test build ## Measure what docs/benchmarks.md claims
 	go run ./e2e/cmd/benchbook
 	go run ./e2e/cmd/benchspeech
 
+.PHONY: bench-judge
+bench-judge: setup-test ## Plant defects in what espeak-ng and a neural voice say, and count what the judge finds and what it holds bad that is good (TEXTS=n)
+	VOICEMILL_JUDGE_TEXTS='$(or $(TEXTS),200)' go test -timeout=60m -count=1 -run=TestTheJudge -v ./worker/internal/engine/espeak ./worker/internal/engine/neural
+
 .PHONY: bench-gateway
 bench-gateway: build ## Hold the gateway against net/http, fasthttp and Netty (QUICK=1 for a short run, ONLY=part of a name)
 	@scripts/setup bench

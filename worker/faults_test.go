@@ -134,6 +134,32 @@ func TestAnEngineThatFailsOnceIsTriedAgain(t *testing.T) {
 	require.LessOrEqual(t, w.attempts(t, p.ID), 2)
 }
 
+func TestASegmentThatIsJudgedBadIsSpokenAgainWithAnotherSeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	texts := texts(6)
+	var first atomic.Int64
+	e := &scripted{spoil: func(r engine.Request, samples []int16) {
+		if r.Text != texts[2] {
+			return
+		}
+		first.CompareAndSwap(0, r.Seed+1)
+		if r.Seed+1 != first.Load() { // the seed decides, as with a model that samples
+			return
+		}
+		for i := range samples {
+			samples[i] = int16(8000 - 16000*(i%2)) //nolint:gosec // it fits
+		}
+	}}
+	w.start(t, quickConfig(), e, nil)
+	p := w.insert(t, job.FailJob, plantest.Sentences("One", texts...))
+	require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
+	m := w.checkBook(t, p.ID) // the file has what is stored of each segment
+	require.Equal(t, 2, w.attempts(t, p.ID))
+	_, samples := pcm(t, w.object(t, w.objectKey(t, m.Chapters[0].Segments[2].RenditionKey)))
+	require.Equal(t, tone(220, float64(len(samples))/scriptedRate), samples, "what is stored is the good one")
+}
+
 func TestAnEngineThatHangsIsLeft(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

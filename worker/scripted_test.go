@@ -23,6 +23,7 @@ type scripted struct {
 	each   func(ctx context.Context, r engine.Request) error                 // fails one request
 	tone   func(r engine.Request) float64                                    // Hz; nil: 220
 	mute   func() bool                                                       // nil: never
+	spoil  func(r engine.Request, samples []int16)                           // changes what is said; nil: nothing
 }
 
 func (e *scripted) Info() engine.Info {
@@ -79,8 +80,12 @@ func (e *scripted) speak(ctx context.Context, r engine.Request) engine.Result {
 	if e.tone != nil {
 		hz = e.tone(r)
 	}
+	samples := tone(hz, r.Seconds)
+	if e.spoil != nil {
+		e.spoil(r, samples)
+	}
 	return engine.Result{
-		Audio:     engine.Audio{Rate: scriptedRate, Samples: tone(hz, r.Seconds)},
+		Audio:     engine.Audio{Rate: scriptedRate, Samples: samples},
 		Sentences: []engine.Mark{{Start: 0, End: len(r.Text), Sample: 0}},
 	}
 }

@@ -10,7 +10,8 @@ import (
 const (
 	tokensPerSecond = 25
 	gap             = .15 // of a word's time that is silent after it
-	loudness        = .3
+	loudness        = .3  // of the loudest words
+	softest         = .3  // of that
 )
 
 // pitches of words, in semitones above the voice's own: two octaves of a scale in which
@@ -30,6 +31,12 @@ func Pitch(voice, word string) float64 {
 	return key * math.Pow(2, pitches[hash(plain)%uint64(len(pitches))]/12)
 }
 
+// Loudness is how loud a word is, of full scale 1, in sixteen steps: words that have a
+// pitch in common can be told apart.
+func Loudness(word string) float64 {
+	return loudness * (softest + (1-softest)*float64(hash(word)>>32%16)/15)
+}
+
 // Sound is text in a voice as a tone a word, so many seconds long.
 func Sound(voice, text string, seconds float64, rate int) []float32 {
 	samples := make([]float32, int(seconds*float64(rate)))
@@ -44,14 +51,14 @@ func Sound(voice, text string, seconds float64, rate int) []float32 {
 		if i == len(words)-1 {
 			n = len(samples) - at
 		}
-		tone(samples[at:at+n], Pitch(voice, w), rate)
+		tone(samples[at:at+n], Pitch(voice, w), Loudness(w), rate)
 		at += n
 	}
 	return samples
 }
 
 // tone fills samples with a note that swells and dies away, and a gap.
-func tone(samples []float32, hz float64, rate int) {
+func tone(samples []float32, hz, loud float64, rate int) {
 	n := int(float64(len(samples)) * (1 - gap))
 	step := 2 * math.Pi * hz / float64(rate)
 	// sin((i+1)x) = 2 cos x · sin(ix) − sin((i−1)x), for the note and its octave.
@@ -59,7 +66,7 @@ func tone(samples []float32, hz float64, rate int) {
 	a0, a1, b0, b1 := 0.0, math.Sin(step), 0.0, math.Sin(2*step)
 	fade := min(rate/50, n/2)
 	for i := range n {
-		x := (a0 + .4*b0) * loudness / 1.4
+		x := (a0 + .4*b0) * loud / 1.4
 		a0, a1 = a1, c1*a1-a0
 		b0, b1 = b1, c2*b1-b0
 		if edge := min(i, n-1-i); edge < fade {

@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -21,6 +22,23 @@ func tone(seconds, peak float64) []int16 {
 		out[i] = int16(min(max(x, -32768), 32767))
 	}
 	return out
+}
+
+// noise returns seconds of samples that have nothing to do with each other.
+func noise(seconds float64) []int16 {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	out := make([]int16, int(seconds*rate))
+	for i := range out {
+		out[i] = int16(r.IntN(20000) - 10000) //nolint:gosec // it fits
+	}
+	return out
+}
+
+func lift(samples []int16, by int16) []int16 {
+	for i := range samples {
+		samples[i] += by
+	}
+	return samples
 }
 
 func silence(seconds float64) []int16 { return make([]int16, int(seconds*rate)) }
@@ -49,14 +67,19 @@ func TestJudge(t *testing.T) {
 		"six seconds of silence within":        {slices.Concat(tone(3, .5), silence(6), tone(3, .5)), 9, check.LongPause},
 		"noise under the level counts":         {slices.Concat(tone(3, .5), tone(6, .001), tone(3, .5)), 9, check.LongPause},
 		"four seconds of silence within":       {slices.Concat(tone(3, .5), silence(4), tone(3, .5)), 9, check.Good},
-		"silence before and after":             {slices.Concat(silence(6), tone(3, .5), silence(6)), 9, check.Good},
+		"silence before and after":             {slices.Concat(silence(6), tone(3, .5), silence(6)), 4, check.Good},
+		"silence does not lengthen speech":     {slices.Concat(tone(3, .5), silence(6)), 10, check.TooShort},
+		"nine seconds of silence before":       {slices.Concat(silence(9), tone(3, .5)), 4, check.LongEdge},
+		"nine seconds of silence after":        {slices.Concat(tone(3, .5), silence(9)), 4, check.LongEdge},
+		"noise":                                {noise(5), 5, check.Noise},
+		"an offset":                            {lift(tone(5, .3), 2000), 5, check.Offset},
 		"distorted":                            {tone(5, 3), 5, check.Clipped},
 		"one sample at full scale":             {append(tone(5, .5), math.MinInt16), 5, check.Good},
 		"silence is named before the length":   {silence(50), 5, check.Silent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := check.Judge(check.Default(), c.samples, rate, c.predicted)
+			got := check.Judge(check.Default(), c.samples, rate, check.Default().Rough(c.predicted))
 			require.Equalf(t, c.want, got.Reason, "%+v", got)
 			require.Equal(t, c.want == check.Good, got.OK)
 			require.Equal(t, c.want != check.Good, got.Detail != "")
@@ -66,7 +89,7 @@ func TestJudge(t *testing.T) {
 
 func TestJudgeMeasures(t *testing.T) {
 	t.Parallel()
-	v := check.Judge(check.Default(), slices.Concat(tone(1, .5), silence(.5), tone(1, .5)), rate, 0)
+	v := check.Judge(check.Default(), slices.Concat(tone(1, .5), silence(.5), tone(1, .5)), rate, check.Default().Rough(0))
 	require.InDelta(t, 2.5, v.Seconds, 1e-9)
 	require.InDelta(t, .5, v.Peak, 1e-3)
 	require.InDelta(t, math.Sqrt(.5*.5/2*2/2.5), v.RMS, 1e-3)
@@ -78,8 +101,8 @@ func TestJudgeNeverPanicsAndIsConsistent(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		samples := rapid.SliceOfN(rapid.Int16(), 0, 500).Draw(t, "samples")
-		v := check.Judge(check.Default(), samples, rapid.IntRange(-1, 48000).Draw(t, "rate"), rapid.Float64().Draw(t, "predicted"))
-		if v.OK != (v.Reason == check.Good) || v.RMS > v.Peak+1e-9 || v.Peak > 1 || v.Clipped > 1 || v.Pause > v.Seconds {
+		v := check.Judge(check.Default(), samples, rapid.IntRange(-1, 48000).Draw(t, "rate"), check.Default().Rough(rapid.Float64().Draw(t, "predicted")))
+		if v.OK != (v.Reason == check.Good) || v.RMS > v.Peak+1e-9 || v.Peak > 1 || v.Clipped > 1 || v.Pause > v.Seconds || v.Lead+v.Trail > v.Seconds+1e-9 {
 			t.Fatalf("%+v", v)
 		}
 	})
@@ -105,7 +128,7 @@ func BenchmarkJudge(b *testing.B) {
 	samples := tone(15, .5)
 	b.ReportAllocs()
 	for b.Loop() {
-		check.Judge(check.Default(), samples, rate, 15)
+		check.Judge(check.Default(), samples, rate, check.Default().Rough(15))
 	}
 	b.ReportMetric(15*float64(b.N)/b.Elapsed().Seconds(), "x-realtime")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/job"
@@ -67,13 +68,24 @@ func canaryCheck() check.Config {
 
 var errJudged = errors.New("the audio was judged bad")
 
-// judge returns what is wrong with a, said for r. A text without letters and digits
-// may be silent.
-func judge(cfg check.Config, r engine.Request, a engine.Audio) (check.Verdict, error) {
+// judge returns what is wrong with a, said for r by the engine of info, as far as h
+// knows the voice. A text without letters and digits may be silent. An engine that
+// always says the same is not judged by its past: it would only say it again.
+func judge(cfg check.Config, h *check.History, info engine.Info, r engine.Request, a engine.Audio) (check.Verdict, error) {
 	if a.Rate <= 0 {
 		return check.Verdict{}, &job.Error{Op: "fleet.judge", Kind: job.Internal, Err: fmt.Errorf("audio at %d Hz", a.Rate)}
 	}
-	v := check.Judge(cfg, a.Samples, a.Rate, r.Seconds)
+	speaker := check.Speaker{Voice: r.Voice, Language: r.Language, Speed: r.Speed}
+	learns := plain(r.Text) && !info.Repeats
+	want := cfg.Rough(r.Seconds)
+	if learns {
+		want = h.Expect(cfg, speaker, r.Seconds)
+	}
+	want.Repeats = info.Repeats || check.Repeats(r.Text)
+	v := check.Judge(cfg, a.Samples, a.Rate, want)
+	if learns {
+		h.Note(speaker, r.Seconds, v)
+	}
 	if v.OK || !r.Speakable() {
 		return v, nil
 	}
@@ -94,8 +106,19 @@ func Prove(ctx context.Context, driver engine.Engine) error {
 	if err != nil {
 		return err //nolint:wrapcheck // it says who failed
 	}
-	_, err = judge(canaryCheck(), c, answers[0].Audio)
+	_, err = judge(canaryCheck(), check.NewHistory(), driver.Info(), c, answers[0].Audio)
 	return err
+}
+
+// plain reports whether the length of text tells how long it sounds: a digit or a
+// sign may be a word, or nothing.
+func plain(text string) bool {
+	for _, r := range text {
+		if unicode.IsDigit(r) || unicode.IsSymbol(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // sing asks m for a canary in the voice of r and returns why it did not speak it.
@@ -105,6 +128,6 @@ func (f *Fleet) sing(ctx context.Context, m *member, r *engine.Request) error {
 	if answers[0].Err != nil {
 		return answers[0].Err
 	}
-	_, err := judge(canaryCheck(), c, answers[0].Audio)
+	_, err := judge(canaryCheck(), check.NewHistory(), m.info, c, answers[0].Audio)
 	return err
 }

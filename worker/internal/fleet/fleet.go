@@ -99,6 +99,7 @@ type Fleet struct {
 	cfg     Config
 	log     *slog.Logger
 	info    engine.Info
+	history *check.History  // of the voices
 	life    context.Context //nolint:containedctx // of the watchers, until Close
 	end     context.CancelFunc
 	watches sync.WaitGroup
@@ -120,7 +121,7 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 		return nil, fmt.Errorf("pool %s: no engines", cfg.Pool)
 	}
 	now := time.Now()
-	f := &Fleet{cfg: cfg, log: cfg.Log, changed: make(chan struct{})}
+	f := &Fleet{cfg: cfg, log: cfg.Log, history: check.NewHistory(), changed: make(chan struct{})}
 	f.life, f.end = context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
 	f.info = drivers[0].Info()
 	f.info.Window = 0

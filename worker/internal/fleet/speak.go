@@ -187,7 +187,7 @@ func (f *Fleet) call(ctx context.Context, m *member, call uint64, items []*item,
 		a := Answer{Result: answers[i], Seconds: took.Seconds() * share(requests, i)}
 		asked := a.Backend != ""
 		if a.Err == nil {
-			a.Verdict, a.Err = judge(f.cfg.Check, it.r, a.Audio)
+			a.Verdict, a.Err = judge(f.cfg.Check, f.history, m.info, it.r, a.Audio)
 		}
 		it.answer, faults[i] = a, faultOf(ctx, a.Err, asked)
 		if worst == nil {
