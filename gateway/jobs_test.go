@@ -326,7 +326,8 @@ func TestAnArtifactIsALinkThatWorksWithoutAKey(t *testing.T) {
 	key := "jobs/default/" + string(id) + "/1/chapter-001.wav"
 	_, err := w.bucket.Put(t.Context(), key, strings.NewReader("RIFF-bytes"), 10, blob.PutOptions{ContentType: "audio/wav"})
 	require.NoError(t, err)
-	w.exec(`insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds) values ($1, 'chapter-001.wav', 'audio/wav', $2, 10, sha256('RIFF-bytes'), 1.5)`, id, key)
+	w.exec(`insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, loudness) values ($1, 'chapter-001.wav', 'audio/wav', $2, 10, sha256('RIFF-bytes'), 1.5, $3)`,
+		id, key, `{"target": "acx", "pass": false, "figures": [{"name": "rms", "unit": "dB", "value": -17.5, "min": -23, "max": -18, "pass": false}]}`)
 
 	a := w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/chapter-001.wav", "")
 	require.Equal(t, http.StatusTemporaryRedirect, a.Status, "%s", a.Body)
@@ -339,7 +340,9 @@ func TestAnArtifactIsALinkThatWorksWithoutAKey(t *testing.T) {
 	require.Equal(t, "RIFF-bytes", string(body))
 	require.Equal(t, int64(10), size)
 
-	require.Equal(t, "chapter-001.wav", w.call("GET", "/v1/jobs/"+string(id), "").job(t).Artifacts[0].Name)
+	file := w.call("GET", "/v1/jobs/"+string(id), "").job(t).Artifacts[0]
+	require.Equal(t, "chapter-001.wav", file.Name)
+	require.Equal(t, job.LoudnessACX, file.Loudness.Target)
 	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/nothing.wav", "").Status)
 	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/chapter-001.wav", "", "Authorization", "Bearer "+w.other).Status)
 	require.Equal(t, http.StatusNotFound, w.call("GET", "/v1/jobs/"+string(id)+"/artifacts/a%2f..%2fb", "").Status)

@@ -201,6 +201,9 @@ func (s *Spec) outputFaults(f *Faults) {
 		}
 	}
 	s.subtitleFaults(f)
+	if l := s.Output.Loudness; l != "" && !slices.Contains(Loudnesses(), l) {
+		f.add("/output/loudness", "%q is not known; known: %s", l, strings.Join(Loudnesses(), ", "))
+	}
 	s.pauseFaults(f)
 	s.metadataFaults(f)
 }

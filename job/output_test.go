@@ -19,6 +19,8 @@ func TestWhatFilesAreAskedForIsChecked(t *testing.T) {
 			Title: "T", Author: "A", Narrator: "N", Series: "S", SeriesIndex: 2.5, Year: 1818, Description: "Two\nlines.",
 		}}, nil},
 		"unknown and twice": {job.Output{Formats: []string{"ogg", "mp3", "mp3"}}, []string{"/output/formats/0", "/output/formats/2"}},
+		"a level":           {job.Output{Loudness: job.LoudnessACX}, nil},
+		"an unknown level":  {job.Output{Loudness: "loud"}, []string{"/output/loudness"}},
 		"metadata": {job.Output{Metadata: &job.Metadata{
 			Title: strings.Repeat("x", 257), Author: "a\x00", Narrator: "\xff", Series: "\u0085", SeriesIndex: -1, Year: 10_000, Description: strings.Repeat("x", 4097),
 		}}, []string{

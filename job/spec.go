@@ -45,6 +45,7 @@ type Output struct {
 	Subtitles []string  `json:"subtitles,omitempty"` // default: none
 	Pauses    *Pauses   `json:"pauses,omitempty"`
 	Metadata  *Metadata `json:"metadata,omitempty"`
+	Loudness  string    `json:"loudness,omitempty"` // one of Loudnesses; default none
 }
 
 // Metadata is what the files say of the book. What is left out is taken from the

@@ -93,6 +93,8 @@ type Artifact struct {
 	Bytes        int64   `json:"bytes"`
 	SHA256       string  `json:"sha256"` // lower-case hex
 	AudioSeconds float64 `json:"audio_seconds,omitempty"`
+	// Loudness is there if the job asked for a level and the file was measured.
+	Loudness *job.LoudnessReport `json:"loudness,omitempty"`
 }
 
 // Failure is one segment that was given up.

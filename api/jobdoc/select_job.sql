@@ -12,7 +12,7 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
         from chapters c where c.job_id = j.id),
        (select json_agg(json_build_object(
                    'name', a.name, 'media_type', a.media_type, 'bytes', a.bytes, 'sha256', encode(a.sha256, 'hex'),
-                   'audio_seconds', coalesce(a.audio_seconds, 0))
+                   'audio_seconds', coalesce(a.audio_seconds, 0), 'loudness', a.loudness)
                    order by a.name)
         from artifacts a where a.job_id = j.id),
        (select json_agg(json_build_object(

@@ -28,6 +28,7 @@ func specs() map[string]job.Spec {
 		Priority: -3, Deadline: &deadline, Output: job.Output{
 			Formats: []string{"wav", "m4b"}, Subtitles: []string{"vtt", "ass"}, Pauses: &job.Pauses{Sentence: 0, Paragraph: 0.7, Chapter: 1.5},
 			Metadata: &job.Metadata{Title: "T", Author: "A", Narrator: "N", Series: "S", SeriesIndex: 1.5, Year: 1999, Description: "D"},
+			Loudness: job.LoudnessACX,
 		},
 		OnFailure: job.AllowPartial, Callback: &job.Callback{URL: "https://example.com/hook", Events: []string{job.EventSucceeded, job.EventFailed}},
 		Labels: map[string]string{"book": "pg1661"},

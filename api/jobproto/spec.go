@@ -12,6 +12,7 @@ func FromSpec(s *job.Spec) *voicemillv1.Spec {
 	m := &voicemillv1.Spec{
 		Text: s.Input.Text, Upload: s.Input.Upload, MediaType: s.Input.Media, Voice: s.Voice, Language: s.Language, Speed: s.Speed, Seed: s.Seed,
 		Class: classes[s.Class], Priority: int32(s.Priority), Formats: s.Output.Formats, Subtitles: s.Output.Subtitles, OnFailure: onFailures[s.OnFailure], Labels: s.Labels, //nolint:gosec // -10 to 10
+		Loudness: s.Output.Loudness,
 	}
 	for _, g := range s.Input.Segments {
 		m.Segments = append(m.Segments, &voicemillv1.Spec_Segment{Text: g.Text, Voice: g.Voice})
@@ -61,6 +62,7 @@ func Spec(m *voicemillv1.Spec) job.Spec {
 		}
 		s.Output.Pauses = &all
 	}
+	s.Output.Loudness = m.GetLoudness()
 	if d := m.GetMetadata(); d != nil {
 		s.Output.Metadata = &job.Metadata{
 			Title: d.GetTitle(), Author: d.GetAuthor(), Narrator: d.GetNarrator(), Series: d.GetSeries(), SeriesIndex: d.GetSeriesIndex(),

@@ -640,6 +640,7 @@ type Spec struct {
 	Labels        map[string]string      `protobuf:"bytes,16,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Metadata      *Spec_Metadata         `protobuf:"bytes,17,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	Subtitles     []string               `protobuf:"bytes,18,rep,name=subtitles,proto3" json:"subtitles,omitempty"`
+	Loudness      string                 `protobuf:"bytes,19,opt,name=loudness,proto3" json:"loudness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -798,6 +799,13 @@ func (x *Spec) GetSubtitles() []string {
 		return x.Subtitles
 	}
 	return nil
+}
+
+func (x *Spec) GetLoudness() string {
+	if x != nil {
+		return x.Loudness
+	}
+	return ""
 }
 
 // Accepted says that the job is durable.
@@ -2518,7 +2526,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x05 \x01(\tR\n" +
-	"tracestate\"\x9d\t\n" +
+	"tracestate\"\xb9\t\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +
@@ -2541,7 +2549,8 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\bcallback\x18\x0f \x01(\v2\x1b.voicemill.v1.Spec.CallbackR\bcallback\x126\n" +
 	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x127\n" +
 	"\bmetadata\x18\x11 \x01(\v2\x1b.voicemill.v1.Spec.MetadataR\bmetadata\x12\x1c\n" +
-	"\tsubtitles\x18\x12 \x03(\tR\tsubtitles\x1a3\n" +
+	"\tsubtitles\x18\x12 \x03(\tR\tsubtitles\x12\x1a\n" +
+	"\bloudness\x18\x13 \x01(\tR\bloudness\x1a3\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
 	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\x92\x01\n" +

@@ -131,6 +131,84 @@ func (e JobState) Valid() bool {
 	}
 }
 
+// Defines values for LoudnessReportFiguresName.
+const (
+	Head       LoudnessReportFiguresName = "head"
+	Integrated LoudnessReportFiguresName = "integrated"
+	Length     LoudnessReportFiguresName = "length"
+	NoiseFloor LoudnessReportFiguresName = "noise_floor"
+	Peak       LoudnessReportFiguresName = "peak"
+	Rms        LoudnessReportFiguresName = "rms"
+	Tail       LoudnessReportFiguresName = "tail"
+	TruePeak   LoudnessReportFiguresName = "true_peak"
+)
+
+// Valid indicates whether the value is a known member of the LoudnessReportFiguresName enum.
+func (e LoudnessReportFiguresName) Valid() bool {
+	switch e {
+	case Head:
+		return true
+	case Integrated:
+		return true
+	case Length:
+		return true
+	case NoiseFloor:
+		return true
+	case Peak:
+		return true
+	case Rms:
+		return true
+	case Tail:
+		return true
+	case TruePeak:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LoudnessReportFiguresUnit.
+const (
+	DB   LoudnessReportFiguresUnit = "dB"
+	DBTP LoudnessReportFiguresUnit = "dBTP"
+	LUFS LoudnessReportFiguresUnit = "LUFS"
+	S    LoudnessReportFiguresUnit = "s"
+)
+
+// Valid indicates whether the value is a known member of the LoudnessReportFiguresUnit enum.
+func (e LoudnessReportFiguresUnit) Valid() bool {
+	switch e {
+	case DB:
+		return true
+	case DBTP:
+		return true
+	case LUFS:
+		return true
+	case S:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LoudnessReportTarget.
+const (
+	LoudnessReportTargetAcx     LoudnessReportTarget = "acx"
+	LoudnessReportTargetEbuR128 LoudnessReportTarget = "ebu-r128"
+)
+
+// Valid indicates whether the value is a known member of the LoudnessReportTarget enum.
+func (e LoudnessReportTarget) Valid() bool {
+	switch e {
+	case LoudnessReportTargetAcx:
+		return true
+	case LoudnessReportTargetEbuR128:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MediaType.
 const (
 	ApplicationEpubZip  MediaType = "application/epub+zip"
@@ -284,6 +362,27 @@ func (e SpecOutputFormats) Valid() bool {
 	case SpecOutputFormatsOpus:
 		return true
 	case SpecOutputFormatsWav:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SpecOutputLoudness.
+const (
+	SpecOutputLoudnessAcx     SpecOutputLoudness = "acx"
+	SpecOutputLoudnessEbuR128 SpecOutputLoudness = "ebu-r128"
+	SpecOutputLoudnessNone    SpecOutputLoudness = "none"
+)
+
+// Valid indicates whether the value is a known member of the SpecOutputLoudness enum.
+func (e SpecOutputLoudness) Valid() bool {
+	switch e {
+	case SpecOutputLoudnessAcx:
+		return true
+	case SpecOutputLoudnessEbuR128:
+		return true
+	case SpecOutputLoudnessNone:
 		return true
 	default:
 		return false
@@ -544,9 +643,12 @@ type Job struct {
 	Artifacts *[]struct {
 		AudioSeconds *Seconds `json:"audio_seconds,omitempty"`
 		Bytes        int64    `json:"bytes"`
-		MediaType    string   `json:"media_type"`
-		Name         string   `json:"name"`
-		Sha256       string   `json:"sha256"`
+
+		// Loudness The file held against the figures of the level that was asked for (docs/loudness.md). It is a check, and nobody's approval.
+		Loudness  *LoudnessReport `json:"loudness,omitempty"`
+		MediaType string          `json:"media_type"`
+		Name      string          `json:"name"`
+		Sha256    string          `json:"sha256"`
 	} `json:"artifacts,omitempty"`
 	Chapters *[]struct {
 		Artifact     *string          `json:"artifact,omitempty"`
@@ -641,6 +743,34 @@ type Key struct {
 	RevokedAt *Time  `json:"revoked_at,omitempty"`
 	Scopes    Scopes `json:"scopes"`
 }
+
+// LoudnessReport The file held against the figures of the level that was asked for (docs/loudness.md). It is a check, and nobody's approval.
+type LoudnessReport struct {
+	Figures []struct {
+		// Max Absent: no bound.
+		Max *float64 `json:"max,omitempty"`
+
+		// Min Absent: no bound.
+		Min   *float64                  `json:"min,omitempty"`
+		Name  LoudnessReportFiguresName `json:"name"`
+		Pass  bool                      `json:"pass"`
+		Unit  LoudnessReportFiguresUnit `json:"unit"`
+		Value float64                   `json:"value"`
+	} `json:"figures"`
+
+	// Pass All figures pass.
+	Pass   bool                 `json:"pass"`
+	Target LoudnessReportTarget `json:"target"`
+}
+
+// LoudnessReportFiguresName defines model for LoudnessReport.Figures.Name.
+type LoudnessReportFiguresName string
+
+// LoudnessReportFiguresUnit defines model for LoudnessReport.Figures.Unit.
+type LoudnessReportFiguresUnit string
+
+// LoudnessReportTarget defines model for LoudnessReport.Target.
+type LoudnessReportTarget string
 
 // MediaType defines model for MediaType.
 type MediaType string
@@ -770,6 +900,9 @@ type Spec struct {
 		// Formats Default: wav. The WAV of each chapter is there in any case: the others are made from it (docs/audiobooks.md).
 		Formats *[]SpecOutputFormats `json:"formats,omitempty"`
 
+		// Loudness The level of the files (docs/loudness.md). Otherwise than with none, voices are matched, silence is trimmed to the pauses and peaks are limited.
+		Loudness *SpecOutputLoudness `json:"loudness,omitempty"`
+
 		// Metadata What the files say of the book. What is left out is taken from the document, as far as that says it.
 		Metadata *struct {
 			Author      *string `json:"author,omitempty"`
@@ -844,6 +977,9 @@ type SpecOnFailure string
 
 // SpecOutputFormats defines model for Spec.Output.Formats.
 type SpecOutputFormats string
+
+// SpecOutputLoudness The level of the files (docs/loudness.md). Otherwise than with none, voices are matched, silence is trimmed to the pauses and peaks are limited.
+type SpecOutputLoudness string
 
 // SpecOutputSubtitles defines model for Spec.Output.Subtitles.
 type SpecOutputSubtitles string

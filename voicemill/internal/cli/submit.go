@@ -25,6 +25,7 @@ type SubmitCommand struct {
 	Speed     float64  `placeholder:"FACTOR" help:"Pace, 0.5 to 2.0."`
 	Seed      int64    `placeholder:"N" help:"Seed of the engine."`
 	Format    []string `placeholder:"FORMAT" help:"Audio format of the files; may be repeated."`
+	Loudness  string   `placeholder:"LEVEL" help:"Level of the files: none, acx or ebu-r128; voices are matched and peaks limited."`
 	Subtitles []string `placeholder:"FORMAT" help:"Subtitles of the chapters and the book: vtt, srt or ass; may be repeated."`
 
 	PauseSentence  *float64 `placeholder:"SECONDS" help:"Silence between sentences."`
@@ -128,7 +129,7 @@ func (c *SubmitCommand) spec() job.Spec {
 	spec := job.Spec{
 		Voice: c.Voice, Language: c.Language, Speed: c.Speed, Seed: c.Seed,
 		Class: job.Class(c.Class), OnFailure: job.OnFailure(c.OnFailure),
-		Output: job.Output{Formats: c.Format, Subtitles: c.Subtitles}, Labels: c.Label,
+		Output: job.Output{Formats: c.Format, Subtitles: c.Subtitles, Loudness: c.Loudness}, Labels: c.Label,
 	}
 	spec.Output.Pauses = c.pauses()
 	if c.Callback != "" {

@@ -61,6 +61,7 @@ func (a *Assembler) chapter(ctx context.Context, d store.Due) error {
 type plan struct {
 	rate    int
 	samples int64 // of the whole file
+	levels  *levels
 	proof   []byte
 	broken  []store.Broken
 	fault   string // for the owner: why the chapter cannot be joined at all
@@ -68,7 +69,7 @@ type plan struct {
 
 // survey lays out the chapter without opening any audio.
 func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
-	var p plan
+	p := plan{levels: levelsOf(c.Loudness)}
 	var layout *timeline.Layout
 	digest := job.NewOrderDigest()
 	for g, err := range a.segments(ctx, c) {
@@ -87,13 +88,15 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 		}
 		if layout == nil {
 			p.rate = g.SampleRate
-			layout = timeline.NewLayout(g.SampleRate, c.Pauses)
+			layout = layoutOf(g.SampleRate, c.Pauses, c.Loudness)
 		}
 		if g.SampleRate != p.rate {
 			p.fault = fmt.Sprintf("Segments at %d Hz and at %d Hz cannot be one chapter.", p.rate, g.SampleRate)
 			return p, nil
 		}
-		layout.Place(g.Samples, g.BreakAfter)
+		_, kept := cut(c.Loudness, g.Sound, g.Samples, g.SampleRate)
+		layout.Place(kept, g.BreakAfter)
+		p.levels.add(g)
 		digest.Add(g.RenditionKey)
 	}
 	if len(p.broken) > 0 {
@@ -104,6 +107,7 @@ func (a *Assembler) survey(ctx context.Context, c store.Chapter) (plan, error) {
 		return p, nil
 	}
 	_, p.samples = layout.End()
+	p.levels.end(p.samples)
 	p.proof = digest.Sum()
 	if c.SegmentsFailed == 0 && !bytes.Equal(p.proof, c.PlanDigest) {
 		p.fault = "The segments do not match the plan of this chapter."

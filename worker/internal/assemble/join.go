@@ -12,7 +12,6 @@ import (
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/store"
-	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
 
 const (
@@ -31,7 +30,11 @@ func (a *Assembler) join(ctx context.Context, c store.Chapter, p plan) (store.Jo
 		return store.Joined{}, nil, err
 	}
 	size := wav.FileSize(p.samples)
-	sum, _, err := a.upload(ctx, key, size, "audio/wav", func(ctx context.Context, w io.Writer) error { return a.write(ctx, w, c, p) })
+	var report *job.LoudnessReport
+	sum, _, err := a.upload(ctx, key, size, "audio/wav", func(ctx context.Context, w io.Writer) (err error) {
+		report, err = a.write(ctx, w, c, p)
+		return err
+	})
 	if errors.Is(err, errBroken) {
 		broken, err := a.inspect(ctx, c)
 		return store.Joined{}, broken, err
@@ -42,7 +45,7 @@ func (a *Assembler) join(ctx context.Context, c store.Chapter, p plan) (store.Jo
 	seconds := float64(p.samples) / float64(p.rate)
 	return store.Joined{
 		Proof: p.proof, SampleRate: p.rate, Samples: p.samples,
-		File: store.Artifact{Name: name, MediaType: "audio/wav", ObjectKey: key, Bytes: size, SHA256: sum, AudioSeconds: &seconds},
+		File: store.Artifact{Name: name, MediaType: "audio/wav", ObjectKey: key, Bytes: size, SHA256: sum, AudioSeconds: &seconds, Loudness: report},
 	}, nil, nil
 }
 
@@ -89,27 +92,46 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// write produces the chapter's file.
-func (a *Assembler) write(ctx context.Context, w io.Writer, c store.Chapter, p plan) error {
+// write produces the chapter's file. If the job asked for a level, it tells how
+// loud the file became.
+func (a *Assembler) write(ctx context.Context, w io.Writer, c store.Chapter, p plan) (*job.LoudnessReport, error) {
 	if _, err := w.Write(wav.Header(p.rate, p.samples)); err != nil {
-		return err
+		return nil, err
 	}
-	layout := timeline.NewLayout(p.rate, c.Pauses)
+	if p.levels == nil {
+		return nil, a.writeSamples(ctx, w, c, p, func(store.Segment) {})
+	}
+	s := newShaper(w, p.rate, p.levels)
+	if err := a.writeSamples(ctx, s, c, p, s.next); err != nil {
+		return nil, err
+	}
+	return s.report(p.rate)
+}
+
+// writeSamples writes the segments and the silence between them; next is told
+// of each segment before its samples.
+func (a *Assembler) writeSamples(ctx context.Context, w io.Writer, c store.Chapter, p plan, next func(store.Segment)) error {
+	layout := layoutOf(p.rate, c.Pauses, c.Loudness)
 	digest := job.NewOrderDigest()
 	err := a.each(ctx, c, func(g store.Segment, body io.Reader, info blob.Info) error {
 		if g.State == job.SegmentFailed {
 			layout.Pass(g.BreakAfter)
 			return nil
 		}
-		silence, start := layout.Place(g.Samples, g.BreakAfter)
-		if start+g.Samples > p.samples || g.SampleRate != p.rate {
+		skip, kept := cut(c.Loudness, g.Sound, g.Samples, g.SampleRate)
+		silence, start := layout.Place(kept, g.BreakAfter)
+		if start+kept > p.samples || g.SampleRate != p.rate {
 			return changed(c)
 		}
 		digest.Add(g.RenditionKey)
 		if err := writeSilence(w, silence); err != nil {
 			return err
 		}
-		return copyRendition(w, g, body, info)
+		next(g)
+		if kept == g.Samples {
+			return copyRendition(w, g, body, info)
+		}
+		return copyRendition(&cutter{w, skip * bytesPerSample, kept * bytesPerSample}, g, body, info)
 	})
 	if err != nil {
 		return err

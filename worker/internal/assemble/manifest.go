@@ -28,6 +28,7 @@ type Manifest struct {
 	Voice    string            `json:"voice"`
 	Voices   []ManifestVoice   `json:"voices"`
 	Pauses   job.Pauses        `json:"pauses"`
+	Loudness string            `json:"loudness,omitempty"` // the level that was asked for
 	Error    *Fault            `json:"error,omitempty"`
 	Made     Made              `json:"made"`
 	Files    []ManifestFile    `json:"files"`
@@ -69,21 +70,22 @@ type ManifestVoice struct {
 
 // ManifestChapter is one chapter and, if it is ready, its audio file.
 type ManifestChapter struct {
-	Ordinal      int              `json:"ordinal"`
-	Title        string           `json:"title"`
-	Matter       string           `json:"matter"`
-	State        job.ChapterState `json:"state"`
-	Artifact     string           `json:"artifact,omitempty"`
-	SHA256       string           `json:"sha256,omitempty"`
-	Bytes        int64            `json:"bytes,omitempty"`
-	SampleRate   int              `json:"sample_rate,omitempty"`
-	AudioSamples int64            `json:"audio_samples,omitempty"`
-	AudioSeconds float64          `json:"audio_seconds,omitempty"`
-	StartSample  int64            `json:"start_sample"`  // in the book, at this chapter's rate
-	StartSeconds float64          `json:"start_seconds"` // in the book
-	Digest       string           `json:"digest,omitempty"`
-	Error        *Fault           `json:"error,omitempty"`
-	Segments     []ManifestPart   `json:"segments"`
+	Ordinal      int                 `json:"ordinal"`
+	Title        string              `json:"title"`
+	Matter       string              `json:"matter"`
+	State        job.ChapterState    `json:"state"`
+	Artifact     string              `json:"artifact,omitempty"`
+	SHA256       string              `json:"sha256,omitempty"`
+	Bytes        int64               `json:"bytes,omitempty"`
+	SampleRate   int                 `json:"sample_rate,omitempty"`
+	AudioSamples int64               `json:"audio_samples,omitempty"`
+	AudioSeconds float64             `json:"audio_seconds,omitempty"`
+	StartSample  int64               `json:"start_sample"`  // in the book, at this chapter's rate
+	StartSeconds float64             `json:"start_seconds"` // in the book
+	Digest       string              `json:"digest,omitempty"`
+	Loudness     *job.LoudnessReport `json:"loudness,omitempty"`
+	Error        *Fault              `json:"error,omitempty"`
+	Segments     []ManifestPart      `json:"segments"`
 }
 
 // ManifestPart is one segment. Samples count from the beginning of its chapter's file.
@@ -156,7 +158,7 @@ func version() string {
 func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job, end store.End) error {
 	m := Manifest{
 		Format: FormatManifest, Job: j.ID, State: end.State, Title: j.Title, Language: j.Language, Voice: j.Voice,
-		Pauses: j.Pauses, Error: fault(end.ErrorKind, end.ErrorDetail), Made: Made{Synthetic: true, Version: version()}, Files: make([]ManifestFile, len(end.Files)),
+		Pauses: j.Pauses, Loudness: j.Loudness, Error: fault(end.ErrorKind, end.ErrorDetail), Made: Made{Synthetic: true, Version: version()}, Files: make([]ManifestFile, len(end.Files)),
 		Totals:  Totals{Segments: j.SegmentsTotal, SegmentsFailed: j.SegmentsFailed, Chapters: j.ChaptersTotal, ChaptersReady: j.ChaptersReady},
 		Digests: Digests{Plan: hex.EncodeToString(j.PlanDigest), Proof: hex.EncodeToString(end.Proof)},
 	}
@@ -215,6 +217,7 @@ func (a *Assembler) writeChapter(ctx context.Context, w io.Writer, j store.Job, 
 		mc.Artifact, mc.SHA256, mc.Bytes = c.Artifact, hex.EncodeToString(c.SHA256), c.Bytes
 		mc.SampleRate, mc.AudioSamples = c.SampleRate, c.Samples
 		mc.AudioSeconds = float64(c.Samples) / float64(c.SampleRate)
+		mc.Loudness = c.Loudness
 		mc.Digest = hex.EncodeToString(c.Proof)
 	}
 	list, err := openList(w, mc, "segments")

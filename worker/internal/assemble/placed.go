@@ -23,7 +23,7 @@ type placed struct {
 // them. A [staleError] says that the file of the chapter is of other audio.
 func (a *Assembler) placed(ctx context.Context, j store.Job, c store.FinalChapter) iter.Seq2[placed, error] {
 	return func(yield func(placed, error) bool) {
-		ready, layout := c.State == job.ChapterReady, timeline.NewLayout(c.SampleRate, j.Pauses)
+		ready, layout := c.State == job.ChapterReady, layoutOf(c.SampleRate, j.Pauses, j.Loudness)
 		for from, to := range pages(c.First, c.SegmentsTotal) {
 			page, err := a.deps.Store.FinalSegments(ctx, j.Num, from, to)
 			if err != nil {
@@ -33,7 +33,7 @@ func (a *Assembler) placed(ctx context.Context, j store.Job, c store.FinalChapte
 			for _, g := range page {
 				p := placed{FinalSegment: g}
 				if ready {
-					err = p.place(layout, c.Ordinal)
+					err = p.place(layout, c.Ordinal, j.Loudness)
 				}
 				if !yield(p, err) || err != nil {
 					return
@@ -46,8 +46,9 @@ func (a *Assembler) placed(ctx context.Context, j store.Job, c store.FinalChapte
 	}
 }
 
-// place adds a segment to the layout of its chapter, which is ready.
-func (p *placed) place(layout *timeline.Layout, ordinal int) (err error) {
+// place adds a segment to the layout of its chapter, which is ready. Samples becomes
+// what of it is in the file.
+func (p *placed) place(layout *timeline.Layout, ordinal int, loudness string) (err error) {
 	switch {
 	case p.State == job.SegmentFailed:
 		layout.Pass(p.BreakAfter)
@@ -56,9 +57,15 @@ func (p *placed) place(layout *timeline.Layout, ordinal int) (err error) {
 		return &staleError{ordinal}
 	}
 	p.sounds = true
-	_, p.start = layout.Place(p.Samples, p.BreakAfter)
-	if p.marks, err = timeline.ReadMarks(p.Marks, p.start); err != nil {
+	skip, kept := cut(loudness, p.Sound, p.Samples, p.SampleRate)
+	whole := kept == p.Samples
+	p.Samples = kept
+	_, p.start = layout.Place(kept, p.BreakAfter)
+	if p.marks, err = timeline.ReadMarks(p.Marks, p.start-skip); err != nil {
 		return &job.Error{Op: "assemble.place", Kind: job.Internal, Err: fmt.Errorf("segment %d: %w", p.N, err)}
+	}
+	if !whole {
+		p.marks.Hold(p.start, p.start+kept)
 	}
 	return nil
 }

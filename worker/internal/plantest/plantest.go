@@ -22,6 +22,7 @@ type Book struct {
 	Rate      int        // 22050
 	Class     job.Class
 	OnFailure job.OnFailure
+	Loudness  string
 	Callback  *job.Callback
 	Subtitles []string // formats
 	Chapters  []Chapter
@@ -116,7 +117,7 @@ func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	id, err := minter.Mint(b.Tenant, time.Now())
 	require.NoError(tb, err)
 	p := Plan{ID: id, Tenant: b.Tenant, solo: map[int]bool{}}
-	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback, Output: job.Output{Subtitles: b.Subtitles}}
+	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback, Output: job.Output{Subtitles: b.Subtitles, Loudness: b.Loudness}}
 	spec.Normalize()
 	raw, err := json.Marshal(spec)
 	require.NoError(tb, err)

@@ -29,6 +29,7 @@ type Chapter struct {
 	JobFinal       bool
 	OnFailure      job.OnFailure
 	Pauses         job.Pauses
+	Loudness       string // the level that was asked for; empty: none
 	Callback       *job.Callback
 }
 
@@ -37,7 +38,7 @@ func (s *Store) Chapter(ctx context.Context, id job.ID, ordinal int) (Chapter, e
 	c := Chapter{JobID: id, Ordinal: ordinal}
 	var pauses, callback []byte
 	err := s.pool.QueryRow(ctx, s.q.Get("Chapter"), id, ordinal).Scan(&c.Job, &c.State, &c.Attempts, &c.Spared, &c.First, &c.SegmentsTotal,
-		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.Class, &c.JobFinal, &c.OnFailure, &pauses, &callback)
+		&c.SegmentsDone, &c.SegmentsFailed, &c.PlanDigest, &c.Tenant, &c.Class, &c.JobFinal, &c.OnFailure, &pauses, &callback, &c.Loudness)
 	if err != nil {
 		return Chapter{}, fmt.Errorf("read chapter %d of %s: %w", ordinal, id, pg.Classify(err))
 	}
@@ -73,15 +74,35 @@ type Segment struct {
 	ObjectKey    string
 	Bytes        int64
 	SHA256       []byte
+	Sound        *Sound // nil if it was never measured
 }
 
 // Segments returns the segments from to to of a chapter, in reading order.
 func (s *Store) Segments(ctx context.Context, c Chapter, from, to int) ([]Segment, error) {
 	return collect(ctx, s, "ChapterSegments", func(row pgx.CollectableRow) (g Segment, err error) {
-		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.Rendered, &g.SampleRate, &g.Samples, &g.Suffix, &g.Bytes, &g.SHA256)
+		var h heard
+		err = row.Scan(append([]any{&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.Rendered, &g.SampleRate, &g.Samples, &g.Suffix, &g.Bytes, &g.SHA256}, h.targets()...)...)
+		g.Sound = h.sound()
 		g.ObjectKey = ObjectKey(c.Tenant, g.RenditionKey, g.Suffix)
 		return g, err
 	}, c.Job, from, to)
+}
+
+// heard reads what is stored of a sound, all of it or nothing.
+type heard struct {
+	levels [3]*float32
+	ends   [2]*int32
+}
+
+func (h *heard) targets() []any {
+	return []any{&h.levels[0], &h.levels[1], &h.levels[2], &h.ends[0], &h.ends[1]}
+}
+
+func (h *heard) sound() *Sound {
+	if h.levels[0] == nil {
+		return nil
+	}
+	return &Sound{LUFS: *h.levels[0], RMS: *h.levels[1], TruePeak: *h.levels[2], Lead: *h.ends[0], Tail: *h.ends[1]}
 }
 
 // Artifact is one finished file of a job, stored whole.
@@ -91,7 +112,8 @@ type Artifact struct {
 	ObjectKey    string
 	Bytes        int64
 	SHA256       []byte
-	AudioSeconds *float64 // nil if the file has no sound
+	AudioSeconds *float64            // nil if the file has no sound
+	Loudness     *job.LoudnessReport // nil if none was asked for, or it was not measured
 }
 
 // Joined is a chapter whose audio file is stored.
@@ -190,7 +212,7 @@ func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, id job.ID) (final bool, 
 }
 
 func (s *Store) addArtifact(ctx context.Context, tx pgx.Tx, id job.ID, a Artifact) error {
-	_, err := s.exec(ctx, tx, "AddArtifact", id, a.Name, a.MediaType, a.ObjectKey, a.Bytes, a.SHA256, a.AudioSeconds)
+	_, err := s.exec(ctx, tx, "AddArtifact", id, a.Name, a.MediaType, a.ObjectKey, a.Bytes, a.SHA256, a.AudioSeconds, a.Loudness)
 	return err
 }
 

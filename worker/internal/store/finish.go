@@ -33,6 +33,7 @@ type Job struct {
 	ChaptersFailed int
 	PlanDigest     []byte
 	Pauses         job.Pauses
+	Loudness       string   // the level that was asked for; empty: none
 	Subtitles      []string // formats
 	Callback       *job.Callback
 }
@@ -43,7 +44,7 @@ func (s *Store) Job(ctx context.Context, id job.ID) (Job, error) {
 	var pauses, callback []byte
 	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.Num, &j.State, &j.Final, &j.Tenant, &j.Class, &j.Title, &j.Language,
 		&j.OnFailure, &j.Voice, &j.SegmentsTotal, &j.SegmentsDone, &j.SegmentsReused, &j.SegmentsFailed,
-		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback, &j.Subtitles)
+		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback, &j.Subtitles, &j.Loudness)
 	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, pg.Classify(err))
 	}
@@ -66,6 +67,7 @@ type FinalChapter struct {
 	Bytes          int64
 	SHA256         []byte
 	Proof          []byte
+	Loudness       *job.LoudnessReport // of its file
 	ErrorKind      string
 	ErrorDetail    string
 }
@@ -74,7 +76,7 @@ type FinalChapter struct {
 func (s *Store) Chapters(ctx context.Context, id job.ID, after, limit int) ([]FinalChapter, error) {
 	return collect(ctx, s, "Chapters", func(row pgx.CollectableRow) (c FinalChapter, err error) {
 		err = row.Scan(&c.Ordinal, &c.Title, &c.Matter, &c.State, &c.First, &c.SegmentsTotal, &c.SegmentsFailed, &c.SampleRate,
-			&c.Samples, &c.Artifact, &c.Bytes, &c.SHA256, &c.Proof, &c.ErrorKind, &c.ErrorDetail)
+			&c.Samples, &c.Artifact, &c.Bytes, &c.SHA256, &c.Proof, &c.ErrorKind, &c.ErrorDetail, &c.Loudness)
 		return c, err
 	}, id, after, limit)
 }
@@ -95,6 +97,7 @@ type FinalSegment struct {
 	SourceEnd      int64
 	SHA256         []byte          // nil if the rendition is gone
 	Marks          json.RawMessage // nil if the engine told no times, or the rendition is gone
+	Sound          *Sound          // nil if it was never measured
 	ErrorKind      string
 	ErrorDetail    string
 }
@@ -103,9 +106,13 @@ type FinalSegment struct {
 func (s *Store) FinalSegments(ctx context.Context, num int64, from, to int) ([]FinalSegment, error) {
 	return collect(ctx, s, "ManifestSegments", func(row pgx.CollectableRow) (g FinalSegment, err error) {
 		var marks []byte
-		err = row.Scan(&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples, &g.Text, &g.Voice,
-			&g.Language, &g.SourceDocument, &g.SourceStart, &g.SourceEnd, &g.SHA256, &marks, &g.ErrorKind, &g.ErrorDetail)
-		g.Marks = marks
+		var h heard
+		into := []any{
+			&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples, &g.Text, &g.Voice,
+			&g.Language, &g.SourceDocument, &g.SourceStart, &g.SourceEnd, &g.SHA256, &marks, &g.ErrorKind, &g.ErrorDetail,
+		}
+		err = row.Scan(append(into, h.targets()...)...)
+		g.Marks, g.Sound = marks, h.sound()
 		return g, err
 	}, num, from, to)
 }

@@ -69,6 +69,28 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+func TestAFramedLayout(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ chapter, want float64 }{
+		"as it is": {2, 2}, "too short": {0, 1.5}, "too long": {10, 4.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := timeline.NewLayout(1000, job.Pauses{Sentence: .35, Chapter: tt.chapter}).Frame(.75, 1.5, 4.5)
+			silence, start := l.Place(100, "sentence")
+			if silence != 750 || start != 750 {
+				t.Errorf("the first begins at %d after %d of silence; want 750", start, silence)
+			}
+			if silence, start = l.Place(100, "chapter"); silence != 350 || start != 1200 {
+				t.Errorf("the second begins at %d after %d of silence; want 1200 after 350", start, silence)
+			}
+			if silence, total := l.End(); float64(silence) != 1000*tt.want || total != 1300+silence {
+				t.Errorf("%d of silence, %d in all; want %g s of silence", silence, total, tt.want)
+			}
+		})
+	}
+}
+
 func TestALayoutHasNoHoles(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

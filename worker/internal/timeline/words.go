@@ -38,6 +38,16 @@ func ReadMarks(raw []byte, start int64) (m Marks, err error) {
 	return m, nil
 }
 
+// Hold has no mark before sample from or behind sample to: what was silent there is
+// not in the file.
+func (m *Marks) Hold(from, to int64) {
+	for _, list := range [][]Mark{m.Sentences, m.Words} {
+		for i := range list {
+			list[i][2] = min(max(list[i][2], from), to)
+		}
+	}
+}
+
 // Word is a word with what belongs to it: the punctuation around it and the space behind.
 type Word struct {
 	Text     string

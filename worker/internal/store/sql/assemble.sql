@@ -4,13 +4,14 @@
 -- name: Chapter
 select j.num, c.state, c.attempts, c.spared, c.first_segment, c.segments_total, c.segments_done, c.segments_failed, c.plan_digest,
     j.tenant_id, j.class, j.finished_at is not null, j.on_failure,
-    coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.spec -> 'callback', 'null')
+    coalesce(j.spec -> 'output' -> 'pauses', 'null'), coalesce(j.spec -> 'callback', 'null'),
+    coalesce(nullif(j.spec -> 'output' ->> 'loudness', 'none'), '')
 from chapters c join jobs j on j.id = c.job_id
 where c.job_id = $1 and c.ordinal = $2;
 
 -- name: ChapterSegments
 select s.n, s.state, s.break_after, encode(s.rendition_key, 'hex'), r.key is not null, coalesce(r.sample_rate, 0), coalesce(r.samples, 0),
-    coalesce(r.suffix, ''), coalesce(r.bytes, 0), r.sha256
+    coalesce(r.suffix, ''), coalesce(r.bytes, 0), r.sha256, r.lufs, r.rms, r.true_peak, r.lead_samples, r.tail_samples
 from segments_between($1, $2, $3) s
          left join lateral (select * from renditions r where r.key = s.rendition_key and s.state in ('done', 'reused') offset 0) r on true
 order by s.n;
@@ -103,11 +104,11 @@ insert into outbox (kind, job_id, ordinal) select 'assemble', $1, ordinal from c
 on conflict (kind, job_id, ordinal) do nothing;
 
 -- name: AddArtifact
-insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, loudness)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (job_id, name) do update
 set media_type = excluded.media_type, object_key = excluded.object_key, bytes = excluded.bytes,
-    sha256 = excluded.sha256, audio_seconds = excluded.audio_seconds, created_at = now();
+    sha256 = excluded.sha256, audio_seconds = excluded.audio_seconds, loudness = excluded.loudness, created_at = now();
 
 -- name: AddDelivery
 insert into deliveries (id, tenant_id, job_id, event, ordinal, url, payload)
@@ -157,19 +158,21 @@ select num, state, finished_at is not null, tenant_id, class, title, language, o
     segments_total, segments_done, segments_reused, segments_failed,
     chapters_total, chapters_ready, chapters_failed, coalesce(plan_digest, ''),
     coalesce(spec -> 'output' -> 'pauses', 'null'), coalesce(spec -> 'callback', 'null'),
-    array(select jsonb_array_elements_text(spec -> 'output' -> 'subtitles'))
+    array(select jsonb_array_elements_text(spec -> 'output' -> 'subtitles')),
+    coalesce(nullif(spec -> 'output' ->> 'loudness', 'none'), '')
 from jobs where id = $1;
 
 -- name: Chapters
 select ordinal, title, matter, state, first_segment, segments_total, segments_failed, coalesce(sample_rate, 0),
     coalesce(audio_samples, 0), coalesce(artifact, ''), coalesce(bytes, 0), coalesce(sha256, ''),
-    coalesce(proof_digest, ''), coalesce(error_kind, ''), coalesce(error_detail, '')
-from chapters where job_id = $1 and ordinal > $2 order by ordinal limit $3;
+    coalesce(proof_digest, ''), coalesce(error_kind, ''), coalesce(error_detail, ''),
+    (select a.loudness from artifacts a where a.job_id = c.job_id and a.name = c.artifact)
+from chapters c where job_id = $1 and ordinal > $2 order by ordinal limit $3;
 
 -- name: ManifestSegments
 select s.n, s.state, s.break_after, encode(s.rendition_key, 'hex'), coalesce(r.sample_rate, 0), coalesce(r.samples, 0),
     s.text, s.voice, s.language, s.source_document, s.source_start, s.source_end, r.sha256, r.marks,
-    coalesce(s.error_kind, ''), coalesce(s.error_detail, '')
+    coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), r.lufs, r.rms, r.true_peak, r.lead_samples, r.tail_samples
 from segments_between($1, $2, $3) s
          left join lateral (select * from renditions r where r.key = s.rendition_key and s.state in ('done', 'reused') offset 0) r on true
 order by s.n;
