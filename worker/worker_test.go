@@ -142,12 +142,18 @@ func (w *world) number(t *testing.T, sql string, args ...any) (n int) {
 	return n
 }
 
-func (w *world) manifest(tb testing.TB, id job.ID) (m assemble.Manifest) {
+func (w *world) manifest(tb testing.TB, id job.ID) assemble.Manifest {
 	tb.Helper()
+	var m struct {
+		assemble.Manifest
+
+		Signature json.RawMessage `json:"signature"`
+	}
 	d := json.NewDecoder(bytes.NewReader(w.artifact(tb, id, assemble.ManifestName)))
 	d.DisallowUnknownFields()
 	require.NoError(tb, d.Decode(&m))
-	return m
+	require.NotEmpty(tb, m.Signature)
+	return m.Manifest
 }
 
 // pcm parses a WAV file by itself, so that our own reader is not its witness.
