@@ -39,18 +39,22 @@ type realServer struct {
 }
 
 // startTriton starts a server of models: the changes to the configuration of ours, by
-// name.
+// name. All but piper are one more cosyvoice3.
 func startTriton(t *testing.T, models map[string][]string) *realServer {
 	t.Helper()
 	if why, err := os.ReadFile(filepath.Join(tritonHome, "unavailable")); err == nil && os.Getenv("CI") == "" {
 		t.Skipf("no Triton on this machine: %s", why)
 	}
 	s := &realServer{models: t.TempDir(), http: freePort(t), grpc: freePort(t)}
-	config, err := os.ReadFile(filepath.Join(ours, "cosyvoice3", "config.pbtxt"))
-	require.NoError(t, err)
 	for name, changes := range models {
+		source := filepath.Join(ours, "cosyvoice3")
+		if name == "piper" {
+			source = filepath.Join(ours+"-piper", name)
+		}
 		dir := filepath.Join(s.models, name)
-		require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(ours, "cosyvoice3"))))
+		require.NoError(t, os.CopyFS(dir, os.DirFS(source)))
+		config, err := os.ReadFile(filepath.Join(source, "config.pbtxt"))
+		require.NoError(t, err)
 		text := bytes.Replace(config, []byte(`name: "cosyvoice3"`), []byte(`name: "`+name+`"`), 1)
 		for i := 0; i+1 < len(changes); i += 2 {
 			require.Contains(t, string(text), changes[i])
@@ -79,7 +83,7 @@ func (s *realServer) start(t *testing.T) {
 		_ = s.process.Wait()
 		close(s.ended)
 	}()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		answer, err := http.Get("http://127.0.0.1:" + s.http + "/v2/health/ready") //nolint:noctx // on this machine
 		if err == nil {
 			_ = answer.Body.Close()
@@ -174,6 +178,27 @@ func (s *realServer) conforms(t *testing.T, model string) {
 	cfg := s.config(t, model)
 	cfg.MaxTokens = int(r.Audio.Seconds() * tokensPerSecond) // as if the model had been stopped there
 	require.ErrorIs(t, speakOne(t, open(t, cfg), q).Err, errLimit)
+}
+
+func TestAPiperVoiceBehindARealTriton(t *testing.T) {
+	t.Parallel()
+	s := startTriton(t, map[string][]string{"piper": {"count: 2", "count: 1"}})
+	cfg := s.config(t, "piper")
+	cfg.BackendRate = 22050
+	e := open(t, cfg)
+	batch := []engine.Request{
+		enginetest.Request("This is a real voice out of a real server, and anybody can understand it."),
+		enginetest.Request(`"Is that so?" she said. Nobody answered; it rained.`),
+		enginetest.Request("Three of them went to the old mill by the river."),
+	}
+	results, err := e.Synthesize(t.Context(), batch)
+	require.NoError(t, err)
+	limits := check.Default()
+	for i, r := range results {
+		enginetest.Good(t, e, batch[i], r)
+		verdict := check.Judge(limits, r.Audio.Samples, r.Audio.Rate, limits.Rough(batch[i].Seconds))
+		require.Truef(t, verdict.OK, "%q: %+v", batch[i].Text, verdict)
+	}
 }
 
 func (s *realServer) batches(t *testing.T) {
