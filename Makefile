@@ -143,6 +143,10 @@ torture-gateway: setup-test ## Ill-treat the gateway: smuggling, slow peers, cut
 disk-full: setup-test ## Fill the disk of a rendering voicemill 20 times (root): no job succeeds with a file that was cut
 	VOICEMILL_DISKFULL_ROUNDS=20 go test -count=1 -v -timeout=60m ./e2e/diskfull
 
+.PHONY: encode-kills
+encode-kills: setup-test ## Kill ffmpeg 20 times while books are encoded: nothing is lost and no file is wrong
+	cd worker && VOICEMILL_ENCODE_KILLS=20 go test -count=1 -v -timeout=30m -run=KilledFfmpeg .
+
 .PHONY: keep
 keep: setup-test ## Delete at random, let time pass and kill everything while 10,000 jobs run: the bucket holds what rows name, and nothing else
 	VOICEMILL_KEEP_JOBS=$(or $(JOBS),10000) go test -count=1 -v -timeout=60m ./e2e/keep

@@ -58,6 +58,8 @@ type Config struct {
 
 	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
 	Assemblies int           `help:"Chapters of one class joined at once." default:"2"`
+	Encodings  int           `help:"Chapters and books of one class encoded at once, one process of ffmpeg each; 0: this worker makes WAV only." default:"2"`
+	FFmpeg     string        `config:"-"` // path or name of ffmpeg; empty: ffmpeg in PATH
 	BulkShare  int           `help:"Of so many engine calls, one is led by bulk work if any waits." default:"5"`
 	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
 	LeaseLimit time.Duration `help:"How long one message may be held at all." default:"15m"`
@@ -70,7 +72,7 @@ type Config struct {
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
-		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, BulkShare: 5, RetryDelay: time.Second,
+		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, Encodings: 2, BulkShare: 5, RetryDelay: time.Second,
 		LeaseLimit: 15 * time.Minute, Hold: time.Minute, Linger: 10 * time.Millisecond, CallTime: time.Minute, Grace: 20 * time.Second,
 	}
 }
@@ -94,6 +96,7 @@ func (c Config) Rules() []config.Rule {
 	return []config.Rule{
 		{Says: "`linger` must not be negative, `hold`, `grace` and `retry-delay` must be positive", Kept: c.Linger >= 0 && min(c.Hold, c.Grace, c.RetryDelay) > 0},
 		{Says: "`attempts` and `assemblies` must be positive", Kept: c.Attempts > 0 && c.Assemblies > 0},
+		{Says: "`encodings` must not be negative", Kept: c.Encodings >= 0},
 		{Says: "`bulk-share` must be at least 2", Kept: c.BulkShare >= 2},
 		{Says: "`call-time` must be positive", Kept: c.CallTime > 0},
 		{Says: "`lease-limit` must exceed `hold` and `call-time` together", Kept: c.LeaseLimit > c.Hold+c.CallTime},
@@ -162,7 +165,7 @@ func (c Config) deliver() deliver.Config {
 
 func (c Config) assemble() assemble.Config {
 	return assemble.Config{
-		Workers: c.Assemblies, Attempts: c.Attempts, Tries: assemblyTries, Delay: c.RetryDelay, Prefetch: 8, Page: 250,
+		Workers: c.Assemblies, Encoders: max(1, c.Encodings), Attempts: c.Attempts, Tries: assemblyTries, Delay: c.RetryDelay, Prefetch: 8, Page: 250,
 		Hold: c.Hold, Poll: poll, Grace: c.Grace,
 	}
 }

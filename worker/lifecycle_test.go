@@ -77,7 +77,7 @@ func TestAStopBeforeTheStartIsAStop(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s, err := build(quickConfig(), w.deps(t), connected(w.deps(t)), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
+	s, err := build(t.Context(), quickConfig(), w.deps(t), connected(w.deps(t)), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
 	require.NoError(t, err)
 	require.NoError(t, s.run(ctx))
 }
@@ -135,7 +135,7 @@ func TestVoicesAreKnownBeforeWorkIsPulled(t *testing.T) {
 	deps := w.deps(t)
 	ready := make(chan struct{})
 	deps.Ready = func() { close(ready) }
-	s, err := build(quickConfig(), deps, connected(deps), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
+	s, err := build(t.Context(), quickConfig(), deps, connected(deps), nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
 	require.NoError(t, err)
 	_, err = w.db.Exec(t.Context(), `alter table voices rename to voices_away`)
 	require.NoError(t, err)

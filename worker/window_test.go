@@ -29,7 +29,7 @@ func TestTheSchedulerHearsWhatBulkWorkGetsWhileInteractiveWorkComes(t *testing.T
 	pool := testPool()
 	pool.Batch, pool.EasedCalls = 1, 1
 	deps := w.deps(t)
-	s, err := build(quickConfig(), deps, connected(deps), nil, []Pool{pool}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
+	s, err := build(t.Context(), quickConfig(), deps, connected(deps), nil, []Pool{pool}, []*fleet.Fleet{fleetOf(t, quickConfig(), &scripted{})})
 	require.NoError(t, err)
 	background(t, s.run)
 	await := func(slots, spared int) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -75,7 +76,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	s, err := build(cfg, deps, connected(deps), m, pools, fleets)
+	s, err := build(ctx, cfg, deps, connected(deps), m, pools, fleets)
 	if err != nil {
 		return err
 	}
@@ -141,6 +142,7 @@ func checks(deps Deps, pools []Pool, fleets []*fleet.Fleet) map[string]telemetry
 type parts struct {
 	work       func(pool string) consume.Source
 	assemblies assemble.Source
+	encodings  assemble.Source
 	blob       assemble.Blob
 	settle     func(*store.Store) commit.Store
 	claims     func(*store.Store) consume.Claims
@@ -151,6 +153,7 @@ func connected(deps Deps) parts {
 	return parts{
 		work:       func(pool string) consume.Source { return consume.Lane{Bus: deps.Bus, Pool: pool} },
 		assemblies: assemble.Queue{Bus: deps.Bus},
+		encodings:  assemble.Queue{Bus: deps.Bus, Encode: true},
 		blob:       deps.Blob,
 		settle:     func(s *store.Store) commit.Store { return s },
 		claims:     func(s *store.Store) consume.Claims { return s },
@@ -166,6 +169,7 @@ type service struct {
 	pools     []Pool
 	fleets    []*fleet.Fleet // of pools
 	voices    []store.Voice
+	formats   []string // that are encoded here
 	keeper    *lease.Keeper
 	committer *commit.Committer
 	reports   []func() bus.Capacity
@@ -175,7 +179,7 @@ type service struct {
 }
 
 // build wires a worker. The fleets are those of pools, in the same order.
-func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets []*fleet.Fleet) (*service, error) {
+func build(ctx context.Context, cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets []*fleet.Fleet) (*service, error) {
 	st, err := store.New(deps.DB, deps.Random)
 	if err != nil {
 		return nil, err
@@ -187,10 +191,15 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 		keeper: lease.NewKeeper(cfg.lease(deps.Bus.AckWait()), part("lease")), changed: make(chan struct{}, 1),
 		began: time.Now(),
 	}
-	assembler := assemble.New(cfg.assemble(), assemble.Deps{
-		Source: p.assemblies, Store: st, Blob: p.blob, Keeper: s.keeper, Random: deps.Random,
-		Hint: deps.Bus.Hint, Tell: func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }, Meter: m, Log: part("assemble"),
-	})
+	tell := func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }
+	assembly := assemble.Deps{
+		Source: p.assemblies, Encode: p.encodings, Store: st, Blob: p.blob, Keeper: s.keeper,
+		Hint: deps.Bus.Hint, Tell: tell, Meter: m, Log: part("assemble"),
+	}
+	if coder := s.coder(ctx, p.blob, tell); coder != nil {
+		assembly.Coder = coder
+	}
+	assembler := assemble.New(cfg.assemble(), assembly)
 	s.committer = commit.New(cfg.commit(), p.settle(st), part("commit"), func(group []store.Outcome, done store.Settled) {
 		m.Group(len(group))
 		deps.Bus.TellSettled(settledNotes(group, done))
@@ -234,6 +243,11 @@ func build(cfg Config, deps Deps, p parts, m *meter.Meter, pools []Pool, fleets 
 	s.reports = append(s.reports, func() bus.Capacity {
 		return bus.Capacity{Pool: bus.PoolAssemble, Slots: 2 * cfg.Assemblies, Spared: cfg.Assemblies, Batch: 1}
 	})
+	if len(s.formats) > 0 {
+		s.reports = append(s.reports, func() bus.Capacity {
+			return bus.Capacity{Pool: bus.PoolEncode, Slots: 2 * cfg.Encodings, Spared: cfg.Encodings, Batch: 1}
+		})
+	}
 	return s, nil
 }
 
@@ -265,10 +279,17 @@ func (s *service) take(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// register makes the voices known; a database that is away is waited for.
+// register makes known which voices and encoders there are; a database that is away is waited for.
 func (s *service) register(ctx context.Context) error {
+	host, err := os.Hostname() // workers of one machine have one ffmpeg
+	if err != nil {
+		return fmt.Errorf("worker: name this machine: %w", err)
+	}
 	for {
-		err := s.store.PutVoices(ctx, s.voices)
+		err := s.store.PutEncoders(ctx, host, s.formats) // first: who sees the voices asks for formats
+		if err == nil {
+			err = s.store.PutVoices(ctx, s.voices)
+		}
 		if err == nil {
 			s.log.InfoContext(ctx, "voices registered", slog.Int("voices", len(s.voices)))
 			return nil

@@ -83,7 +83,7 @@ func (w *world) start(t *testing.T, cfg Config, e engine.Engine, change func(*pa
 	if change != nil {
 		change(&p)
 	}
-	s, err := build(cfg, deps, p, nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, cfg, e)})
+	s, err := build(t.Context(), cfg, deps, p, nil, []Pool{testPool()}, []*fleet.Fleet{fleetOf(t, cfg, e)})
 	require.NoError(t, err)
 	return background(t, s.run)
 }

@@ -81,10 +81,12 @@ func (b Bundle) Charged() int { return b.Attempt - b.Spared }
 // N returns the number of the segment that names b.
 func (b Bundle) N() int { return b.Segments[0].N }
 
-// Assembly asks for the joining of one chapter, or of the job when Ordinal is 0.
+// Assembly asks for the joining of one chapter, or of the job when Ordinal is 0;
+// or for the encoding of the one or the other.
 type Assembly struct {
 	JobID   job.ID    `json:"job_id"`
 	Ordinal int       `json:"ordinal"`
+	Encode  bool      `json:"encode,omitempty"`
 	Attempt int       `json:"attempt"` // from 1: how often it was released
 	Class   job.Class `json:"class"`
 }
@@ -94,11 +96,24 @@ var (
 	idToken  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`) // one subject token
 )
 
-// PoolAssemble stands where a pool stands, for the joining of chapters and jobs.
-// No pool of engines may be called so.
-const PoolAssemble = "assemble"
+// What stands where a pool stands, for the joining and the encoding of chapters
+// and jobs. No pool of engines may be called so.
+const (
+	PoolAssemble = "assemble"
+	PoolEncode   = "encode"
+)
 
-func validPool(name string) bool { return poolName.MatchString(name) && name != PoolAssemble }
+func validPool(name string) bool {
+	return poolName.MatchString(name) && name != PoolAssemble && name != PoolEncode
+}
+
+// Pool returns what stands for a pool.
+func (a Assembly) Pool() string {
+	if a.Encode {
+		return PoolEncode
+	}
+	return PoolAssemble
+}
 
 func (e Envelope) validate() error {
 	if len(e.Jobs) == 0 || len(e.Jobs) > MaxEnvelopeJobs {
@@ -154,7 +169,7 @@ func (b Bundle) subject() string {
 }
 
 func (a Assembly) subject() string {
-	return fmt.Sprintf("%s.%s.%s.%s.%d.%d", workPrefix, PoolAssemble, a.Class, a.JobID, a.Ordinal, a.Attempt)
+	return fmt.Sprintf("%s.%s.%s.%s.%d.%d", workPrefix, a.Pool(), a.Class, a.JobID, a.Ordinal, a.Attempt)
 }
 
 // message is what travels.

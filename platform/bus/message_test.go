@@ -65,6 +65,7 @@ func TestMessagesThatNobodyCanUseAreRefused(t *testing.T) {
 		"no class":              func(w *Bundle) { w.Class = "" },
 		"no attempt":            func(w *Bundle) { w.Attempt = 0 },
 		"the pool of joins":     func(w *Bundle) { w.Pool = PoolAssemble },
+		"that of encodings":     func(w *Bundle) { w.Pool = PoolEncode },
 		"broken pronunciations": func(w *Bundle) { w.Segments[0].Pronunciations = json.RawMessage("{") },
 		"no segment":            func(w *Bundle) { w.Segments = nil },
 		"too many segments":     func(w *Bundle) { w.Segments = make([]Segment, MaxBundleSegments+1) },

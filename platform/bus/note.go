@@ -28,7 +28,7 @@ type Settled struct {
 	Attempt   int        `json:"attempt"`
 	Tenant    job.Tenant `json:"tenant"`
 	Class     job.Class  `json:"class"`
-	Pool      string     `json:"pool"`      // [PoolAssemble] for a join
+	Pool      string     `json:"pool"`      // [PoolAssemble] for a join, [PoolEncode] for an encoding
 	Predicted float64    `json:"predicted"` // seconds of audio
 	Actual    float64    `json:"actual"`    // seconds of audio; 0 if none was made
 }
@@ -37,7 +37,7 @@ type Settled struct {
 // whoever is silent for some seconds is gone.
 type Capacity struct {
 	Worker  string  `json:"worker"`  // tells processes apart
-	Pool    string  `json:"pool"`    // [PoolAssemble] for joins
+	Pool    string  `json:"pool"`    // [PoolAssemble] for joins, [PoolEncode] for encodings
 	Slots   int     `json:"slots"`   // segments that it takes at a time: calls × batch
 	Spared  int     `json:"spared"`  // of these, what bulk work does not get now
 	Batch   int     `json:"batch"`   // segments of one engine call at most

@@ -62,7 +62,16 @@ func (b *Bus) FetchWork(ctx context.Context, pool string, class job.Class, n int
 
 // FetchAssembly is [Bus.FetchWork] for the joining of chapters and jobs of a class.
 func (b *Bus) FetchAssembly(ctx context.Context, class job.Class, n int, wait time.Duration) ([]Delivery[Assembly], error) {
-	r, err := assembleRoute(class)
+	return b.fetchAssembly(ctx, PoolAssemble, class, n, wait)
+}
+
+// FetchEncoding is [Bus.FetchWork] for the encoding of chapters and jobs of a class.
+func (b *Bus) FetchEncoding(ctx context.Context, class job.Class, n int, wait time.Duration) ([]Delivery[Assembly], error) {
+	return b.fetchAssembly(ctx, PoolEncode, class, n, wait)
+}
+
+func (b *Bus) fetchAssembly(ctx context.Context, pool string, class job.Class, n int, wait time.Duration) ([]Delivery[Assembly], error) {
+	r, err := classRoute(pool, class)
 	if err != nil {
 		return nil, err
 	}

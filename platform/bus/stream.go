@@ -117,9 +117,6 @@ type route struct{ stream, name, filter string }
 
 func intakeRoute() route { return route{StreamJobs, intakeConsumer, intakeSubject} }
 
-// assembleRoute is the route of the joins of a class, which are work of a pool of their own.
-func assembleRoute(class job.Class) (route, error) { return classRoute(PoolAssemble, class) }
-
 func workRoute(pool string, class job.Class) (route, error) {
 	if !validPool(pool) {
 		return route{}, &job.Error{Op: "bus.route", Kind: job.Invalid, Err: fmt.Errorf("pool %q is not a name", pool)}

@@ -14,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/transcode"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/ffmpeg"
 	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/platform/wav"
 )
@@ -42,7 +43,7 @@ type voice struct {
 	in, out []int16          // for the filter
 	ended   atomic.Bool      // the player has given everything
 
-	coder  *transcode.Stream // nil without ffmpeg
+	coder  *ffmpeg.Stream // nil without ffmpeg
 	fed    chan struct{}     // closed when feeding has ended
 	fedErr error             // how, once it has
 	stop   context.CancelFunc

@@ -1,7 +1,6 @@
 package transcode
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +9,9 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/ffmpeg"
 )
 
 // Format is a kind of compressed audio, or PCM.
@@ -60,8 +58,8 @@ type Transcoder struct {
 	log   *slog.Logger
 	slots chan struct{} // one for each process that may run
 
-	known   chan struct{} // closed when path and formats are set
-	path    string
+	known   chan struct{} // closed when program and formats are set
+	program *ffmpeg.Program
 	formats []Format
 }
 
@@ -73,12 +71,8 @@ func New(cfg Config, log *slog.Logger) (*Transcoder, error) {
 	return &Transcoder{cfg: cfg, log: log, slots: make(chan struct{}, cfg.Max), known: make(chan struct{})}, nil
 }
 
-const probeTimeout = 10 * time.Second
-
 // ErrFull is in the error of a start that was refused because too many processes run.
 var ErrFull = errors.New("transcode: too many processes run")
-
-var errProbeTimeout = errors.New("transcode: ffmpeg did not answer in time")
 
 // Run asks ffmpeg what it can make and waits until ctx is done.
 func (t *Transcoder) Run(ctx context.Context) error {
@@ -92,42 +86,25 @@ func (t *Transcoder) probe(ctx context.Context) {
 	if t.cfg.Path == "" {
 		return
 	}
-	path, err := exec.LookPath(t.cfg.Path)
-	if err != nil {
+	program, err := ffmpeg.Find(ctx, t.cfg.Path)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
 		t.log.LogAttrs(ctx, slog.LevelInfo, "no ffmpeg: speech is wav and pcm only", slog.Any("error", err))
 		return
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errProbeTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "-hide_banner", "-encoders") //nolint:gosec // the operator's own setting
-	cmd.SysProcAttr = procAttr()
-	list, err := cmd.Output()
-	if err != nil {
+	case err != nil:
 		if ctx.Err() == nil {
-			t.log.LogAttrs(ctx, slog.LevelWarn, "ffmpeg cannot be used", slog.String("path", path), slog.Any("error", err))
+			t.log.LogAttrs(ctx, slog.LevelWarn, "ffmpeg cannot be used", slog.Any("error", err))
 		}
 		return
 	}
-	t.path, t.formats = path, made(list)
-	t.log.LogAttrs(ctx, slog.LevelInfo, "ffmpeg found", slog.String("path", path), slog.Any("formats", t.formats))
-}
-
-// made reads ffmpeg's list of encoders, a line each: flags, name, description.
-func made(list []byte) []Format {
-	var formats []Format
-	for line := range bytes.Lines(list) {
-		fields := strings.Fields(string(line))
-		if len(fields) < 2 {
-			continue
-		}
-		for f, e := range encoders {
-			if e.encoder == fields[1] {
-				formats = append(formats, f)
-			}
+	for f, e := range encoders {
+		if program.Encodes(e.encoder) {
+			t.formats = append(t.formats, f)
 		}
 	}
-	slices.Sort(formats)
-	return slices.Compact(formats)
+	slices.Sort(t.formats)
+	t.program = program
+	t.log.LogAttrs(ctx, slog.LevelInfo, "ffmpeg found", slog.String("path", program.Path), slog.Any("formats", t.formats))
 }
 
 // Formats returns what can be made here. It waits until that is known, a moment
@@ -157,7 +134,7 @@ type Input struct {
 // Start starts a process. It refuses with Overloaded when there are as many as
 // may be, and with Unavailable when the format cannot be made. ctx bounds the
 // stream, which must be closed.
-func (t *Transcoder) Start(ctx context.Context, in Input) (*Stream, error) {
+func (t *Transcoder) Start(ctx context.Context, in Input) (*ffmpeg.Stream, error) {
 	formats, err := t.Formats(ctx)
 	if err != nil {
 		return nil, err
@@ -170,7 +147,7 @@ func (t *Transcoder) Start(ctx context.Context, in Input) (*Stream, error) {
 	default:
 		return nil, &job.Error{Op: "transcode.Start", Kind: job.Overloaded, Public: "Too much audio is being compressed; try again later, or ask for wav or pcm.", Err: ErrFull}
 	}
-	s, err := start(ctx, t.path, in, func() { <-t.slots })
+	s, err := t.program.Start(ctx, func() { <-t.slots }, in.arguments()...)
 	if err != nil {
 		<-t.slots
 		return nil, &job.Error{Op: "transcode.Start", Kind: job.Internal, Err: err}

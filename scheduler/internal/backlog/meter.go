@@ -32,7 +32,7 @@ func NewMeter() *Meter { return &Meter{workers: map[workerOf]told{}, speeds: map
 
 // Capacity takes in what a worker says of itself.
 func (m *Meter) Capacity(c bus.Capacity) {
-	if c.Pool == bus.PoolAssemble {
+	if c.Pool == bus.PoolAssemble || c.Pool == bus.PoolEncode {
 		return
 	}
 	m.mu.Lock()

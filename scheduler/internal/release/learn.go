@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
-	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/scheduler/internal/fair"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
@@ -257,13 +256,13 @@ func (l *loop) offerJoins(list []store.Due) {
 			if l.joins[d.Row] == nil { // a former leader let it out
 				j := &joining{Due: *d, at: time.Now()}
 				l.joins[d.Row] = j
-				l.outNow(bus.PoolAssemble, d.Class, 1)
+				l.outNow(d.Pool(), d.Class, 1)
 				l.unsentJoins = append(l.unsentJoins, j)
 				l.turns.joinOut(j)
 			}
 			continue
 		}
-		at := lane{bus.PoolAssemble, d.Class, d.Tenant}
+		at := lane{d.Pool(), d.Class, d.Tenant}
 		if l.waits.joins[d.Row] == nil && l.joins[d.Row] == nil && l.room(at) {
 			l.add(&entry{lane: at, owner: d.Owner, join: d})
 		}

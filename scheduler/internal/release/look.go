@@ -68,7 +68,7 @@ func (l *loop) sweep(ctx context.Context) error {
 			if time.Since(j.at) > l.r.cfg.SweepAfter {
 				j.at = time.Now()
 				l.unsentJoins = append(l.unsentJoins, j)
-				l.observe(bus.PoolAssemble, j.Class, 0, 1)
+				l.observe(j.Pool(), j.Class, 0, 1)
 			}
 		}
 	}
@@ -183,7 +183,7 @@ func (l *loop) look(ctx context.Context) error {
 
 func (l *loop) joined(j *joining) {
 	delete(l.joins, j.Row)
-	l.outNow(bus.PoolAssemble, j.Class, -1)
+	l.outNow(j.Pool(), j.Class, -1)
 	l.turns.joined(j)
 }
 
@@ -279,7 +279,7 @@ func (l *loop) publishJoins(ctx context.Context) error {
 	messages, sent := make([]bus.Assembly, 0, len(l.unsentJoins)), make([]*joining, 0, len(l.unsentJoins))
 	for _, j := range l.unsentJoins {
 		if l.joins[j.Row] == j {
-			messages = append(messages, bus.Assembly{JobID: j.ID, Ordinal: j.Ordinal, Attempt: j.Attempt, Class: j.Class})
+			messages = append(messages, bus.Assembly{JobID: j.ID, Ordinal: j.Ordinal, Encode: j.Encode, Attempt: j.Attempt, Class: j.Class})
 			sent = append(sent, j)
 		}
 	}

@@ -81,7 +81,7 @@ func (l *loop) forget() {
 		l.outNow(b.pool, b.owner.Class, -bits.OnesCount64(b.left))
 	}
 	for _, j := range l.joins {
-		l.outNow(bus.PoolAssemble, j.Class, -1)
+		l.outNow(j.Pool(), j.Class, -1)
 	}
 	l.turns.forget()
 	l.waits = newWaiting()
@@ -110,7 +110,7 @@ func (l *loop) hear() {
 // note makes room for a segment that a worker says is settled; what is out
 // stays what Postgres says is out.
 func (l *loop) note(n *bus.Settled) {
-	if n.Pool == bus.PoolAssemble {
+	if n.Pool == bus.PoolAssemble || n.Pool == bus.PoolEncode {
 		l.looked = time.Time{} // a join is through: the next look makes room for another
 		return
 	}

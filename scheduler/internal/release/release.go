@@ -23,7 +23,7 @@ type Deps struct {
 
 // Event is something that a Releaser did or saw.
 type Event struct {
-	Pool     string // bus.PoolAssemble for joins
+	Pool     string // bus.PoolAssemble for joins, bus.PoolEncode for encodings
 	Class    job.Class
 	Released int           // segments or joins let out
 	Swept    int           // bundles or joins published again

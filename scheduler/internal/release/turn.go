@@ -225,9 +225,9 @@ func (l *loop) settleStep(p *plan, done *store.Stepped) {
 			continue
 		}
 		l.joins[j.Row] = j
-		l.outNow(bus.PoolAssemble, j.Class, 1)
+		l.outNow(j.Pool(), j.Class, 1)
 		l.unsentJoins = append(l.unsentJoins, j)
-		l.observe(bus.PoolAssemble, j.Class, 1, 0)
+		l.observe(j.Pool(), j.Class, 1, 0)
 	}
 }
 

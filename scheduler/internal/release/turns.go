@@ -11,7 +11,7 @@ import (
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
-// joinCost is what a join costs of the audio that it handles.
+// joinCost is what a join, or an encoding in its own pool, costs of the audio that it handles.
 const joinCost = 0.05
 
 // turns asks package fair whose turn it is, in the words of the loop: what
@@ -56,17 +56,19 @@ func (t *turns) report(c bus.Capacity) {
 	r := fair.Capacity{
 		Pool: c.Pool, Worker: c.Worker, Backends: max(1, c.Slots/batch), Slots: c.Slots, Spared: c.Spared, Rate: c.Goodput, MaxBatch: batch, Static: c.Static, At: time.Now(),
 	}
-	if c.Pool == bus.PoolAssemble {
+	if c.Pool == bus.PoolAssemble || c.Pool == bus.PoolEncode {
 		r.Static = true // so many at a time, whatever they cost
 	}
 	t.reports[c.Pool+"/"+c.Worker] = r
 	t.core.Report(r)
 }
 
-// presume lets joins out while no worker says how many it takes.
+// presume lets joins and encodings out while no worker says how many it takes.
 func (t *turns) presume() {
-	if t.core.Total(bus.PoolAssemble).Slots == 0 {
-		t.core.Report(fair.Capacity{Pool: bus.PoolAssemble, Worker: "any", Backends: 1, Slots: t.cfg.Joins, MaxBatch: 1, Static: true, At: time.Now()})
+	for _, pool := range []string{bus.PoolAssemble, bus.PoolEncode} {
+		if t.core.Total(pool).Slots == 0 {
+			t.core.Report(fair.Capacity{Pool: pool, Worker: "any", Backends: 1, Slots: t.cfg.Joins, MaxBatch: 1, Static: true, At: time.Now()})
+		}
 	}
 }
 
@@ -162,7 +164,7 @@ func (t *turns) out(b *bundle) {
 
 // joinOut is out for a join.
 func (t *turns) joinOut(j *joining) {
-	j.key = t.adopt(j.Owner, bus.PoolAssemble, fair.Work{Segments: 1, Cost: j.Seconds * joinCost})
+	j.key = t.adopt(j.Owner, j.Pool(), fair.Work{Segments: 1, Cost: j.Seconds * joinCost})
 }
 
 func (t *turns) adopt(o store.Owner, pool string, left fair.Work) fair.Key {

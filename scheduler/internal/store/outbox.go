@@ -4,23 +4,29 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/voicemill/voicemill/platform/bus"
 )
 
 // Due is a row of the outbox: the join of a chapter, or the end of a job where
-// Ordinal is 0.
+// Ordinal is 0, or the encoding of the one or the other.
 type Due struct {
 	Owner
 	Row     int64
 	Ordinal int
+	Encode  bool    // not the join but the encoding
 	Attempt int     // releases so far
 	Out     bool    // it was let out and is not done
 	Seconds float64 // of audio that it joins, about
 }
 
+// Pool returns what stands for a pool.
+func (d Due) Pool() string { return bus.Assembly{Encode: d.Encode}.Pool() }
+
 // OutboxAfter returns a page of what is due or out, by row.
 func (s *Store) OutboxAfter(ctx context.Context, row int64, limit int) ([]Due, error) {
 	return collect(ctx, s, "OutboxAfter", []any{row, limit}, func(r pgx.CollectableRow) (d Due, err error) {
-		err = r.Scan(&d.Row, &d.ID, &d.Num, &d.Ordinal, &d.Attempt, &d.Tenant, &d.Weight, &d.Class, &d.Priority, &d.Deadline,
+		err = r.Scan(&d.Row, &d.ID, &d.Num, &d.Ordinal, &d.Encode, &d.Attempt, &d.Tenant, &d.Weight, &d.Class, &d.Priority, &d.Deadline,
 			&d.AcceptedAt, &d.Out, &d.Seconds)
 		return d, err
 	})

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/platform/embed/pgd"
+	"github.com/voicemill/voicemill/platform/ffmpeg"
 	"github.com/voicemill/voicemill/platform/weights"
+	"github.com/voicemill/voicemill/worker"
 )
 
 const (
@@ -41,7 +43,7 @@ func Check(ctx context.Context, dataDir, modelsDir string) []Finding {
 		postgres(ctx),
 		program(ctx, "espeak-ng", true, "apt-get install espeak-ng", "--version"),
 		espeakHelper(),
-		program(ctx, "ffmpeg", false, "apt-get install ffmpeg", "-version"),
+		encoders(ctx),
 		neuralVoices(modelsDir),
 		openFiles(),
 		dataFolder(dataDir),
@@ -109,6 +111,24 @@ func program(ctx context.Context, name string, required bool, fix, versionFlag s
 		return f
 	}
 	f.OK, f.Detail = true, version
+	return f
+}
+
+// encoders looks for ffmpeg and what makes the formats beside WAV.
+func encoders(ctx context.Context) Finding {
+	f := program(ctx, "ffmpeg", false, "apt-get install ffmpeg", "-version")
+	if !f.OK {
+		return f
+	}
+	found, err := ffmpeg.Find(ctx, "ffmpeg")
+	if err != nil {
+		f.OK, f.Detail = false, err.Error()
+		return f
+	}
+	if lacking := worker.LackingEncoders(found); len(lacking) > 0 {
+		f.OK, f.Detail = false, fmt.Sprintf("%s lacks the encoders %s: jobs can have WAV only", found.Path, strings.Join(lacking, ", "))
+		f.Fix = "install a build of ffmpeg that has them"
+	}
 	return f
 }
 

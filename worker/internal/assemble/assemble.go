@@ -42,12 +42,19 @@ type Source interface {
 	Fetch(ctx context.Context, class job.Class, limit int, wait time.Duration) ([]Message, error)
 }
 
-// Queue is a [Source] over the bus.
-type Queue struct{ Bus *bus.Bus }
+// Queue is a [Source] over the bus: of joins, or of encodings.
+type Queue struct {
+	Bus    *bus.Bus
+	Encode bool
+}
 
 // Fetch pulls from the bus.
 func (q Queue) Fetch(ctx context.Context, class job.Class, limit int, wait time.Duration) ([]Message, error) {
-	got, err := q.Bus.FetchAssembly(ctx, class, limit, wait)
+	fetch := q.Bus.FetchAssembly
+	if q.Encode {
+		fetch = q.Bus.FetchEncoding
+	}
+	got, err := fetch(ctx, class, limit, wait)
 	msgs := make([]Message, len(got))
 	for i, d := range got {
 		msgs[i] = Message{Work: d.Value, Again: d.Deliveries > 1, Message: d}
@@ -58,6 +65,7 @@ func (q Queue) Fetch(ctx context.Context, class job.Class, limit int, wait time.
 // Config says how much is assembled at once and how failures are borne.
 type Config struct {
 	Workers  int           // assemblies of one class at once
+	Encoders int           // encodings of one class at once, if there is an encoder
 	Attempts int           // how often a chapter may meet a broken rendition before it has failed
 	Tries    int           // how often an assembly may be tried in vain before it is parked
 	Delay    time.Duration // before the second try; doubles with each
@@ -73,26 +81,35 @@ func (c Config) Validate() error {
 	switch {
 	case c.Workers < 1 || c.Attempts < 1 || c.Tries < 1 || c.Prefetch < 1 || c.Page < 1:
 		return fmt.Errorf("assemble: workers %d, attempts %d, tries %d, prefetch %d and page %d must be at least 1", c.Workers, c.Attempts, c.Tries, c.Prefetch, c.Page)
+	case c.Encoders < 1:
+		return fmt.Errorf("assemble: encoders %d must be at least 1", c.Encoders)
 	case c.Delay <= 0 || c.Hold <= 0 || c.Poll <= 0 || c.Grace <= 0:
 		return fmt.Errorf("assemble: delay %s, hold %s, poll %s and grace %s must be positive", c.Delay, c.Hold, c.Poll, c.Grace)
 	}
 	return nil
 }
 
+// Encoder makes the files of a chapter, or of the book where the ordinal is 0. It
+// does nothing if they are not due; after an error nothing has changed.
+type Encoder interface {
+	Encode(ctx context.Context, d store.Due) error
+}
+
 // Deps are the parts that an Assembler works with.
 type Deps struct {
 	Source Source
+	Encode Source  // of encodings
+	Coder  Encoder // nil: this worker encodes nothing
 	Store  *store.Store
 	Blob   Blob
 	Keeper *lease.Keeper
-	Random io.Reader // for object keys that nobody used before; safe for concurrent use
 	Hint   func(id job.ID, version int64)
 	Tell   func(bus.Settled) // notes a join or an end that is settled; nil: nobody listens
 	Meter  *meter.Meter
 	Log    *slog.Logger
 }
 
-// Assembler joins chapters and ends jobs.
+// Assembler joins chapters and ends jobs, and has what was joined encoded.
 type Assembler struct {
 	cfg   Config
 	deps  Deps
@@ -128,19 +145,25 @@ func (a *Assembler) Run(ctx context.Context) error {
 	defer cancel()
 	var workers sync.WaitGroup
 	for range a.cfg.Workers {
-		workers.Go(func() { a.loop(ctx, work, job.Interactive) })
-		workers.Go(func() { a.loop(ctx, work, job.Bulk) })
+		workers.Go(func() { a.loop(ctx, work, a.deps.Source, job.Interactive) })
+		workers.Go(func() { a.loop(ctx, work, a.deps.Source, job.Bulk) })
 		workers.Go(func() { a.loopWhole(ctx, work) })
+	}
+	if a.deps.Coder != nil {
+		for range a.cfg.Encoders {
+			workers.Go(func() { a.loop(ctx, work, a.deps.Encode, job.Interactive) })
+			workers.Go(func() { a.loop(ctx, work, a.deps.Encode, job.Bulk) })
+		}
 	}
 	workers.Wait()
 	return nil
 }
 
 // loop takes one message at a time.
-func (a *Assembler) loop(ctx, work context.Context, class job.Class) {
+func (a *Assembler) loop(ctx, work context.Context, source Source, class job.Class) {
 	fails, last := 0, ""
 	for ctx.Err() == nil {
-		msgs, err := a.deps.Source.Fetch(ctx, class, 1, a.cfg.Poll)
+		msgs, err := source.Fetch(ctx, class, 1, a.cfg.Poll)
 		for _, m := range msgs {
 			err = a.handle(work, m)
 		}
@@ -184,7 +207,7 @@ func (a *Assembler) loopWhole(ctx, work context.Context) {
 func (a *Assembler) handle(ctx context.Context, m Message) error {
 	w := m.Work
 	l := a.deps.Keeper.Hold(m.Message, fmt.Sprintf("%s/%d", w.JobID, w.Ordinal), nil)
-	settled, err := a.try(ctx, store.Due{JobID: w.JobID, Ordinal: w.Ordinal, Attempt: w.Attempt}, m.Again)
+	settled, err := a.try(ctx, store.Due{JobID: w.JobID, Ordinal: w.Ordinal, Encode: w.Encode, Attempt: w.Attempt}, m.Again)
 	if !settled {
 		_ = l.Nak() // else it comes again after the ack wait
 		return err
@@ -214,7 +237,11 @@ func (a *Assembler) try(ctx context.Context, d store.Due, again bool) (settled b
 	}
 	begun, kind := time.Now(), meter.Join
 	do := func() error { return a.chapter(ctx, d) }
-	if d.Ordinal == 0 {
+	switch {
+	case d.Encode:
+		kind = meter.Encode
+		do = func() error { return a.deps.Coder.Encode(ctx, d) }
+	case d.Ordinal == 0:
 		kind = meter.Finish
 		do = func() error { return a.finish(ctx, d) }
 	}
@@ -264,6 +291,9 @@ func (a *Assembler) vain(ctx context.Context, d store.Due, started int, cause er
 }
 
 func (a *Assembler) park(ctx context.Context, d store.Due, reason string) error {
+	if d.Encode {
+		return a.deps.Store.ParkEncoding(ctx, d.JobID, d.Ordinal, job.Internal, fmt.Sprintf("Encoding failed %d times. %s", a.cfg.Tries, reason))
+	}
 	if d.Ordinal > 0 {
 		c, err := a.deps.Store.Chapter(ctx, d.JobID, d.Ordinal)
 		if err != nil {
@@ -318,15 +348,6 @@ func (a *Assembler) hint(ctx context.Context, id job.ID) {
 	if v, err := a.deps.Store.Version(ctx, id); err == nil {
 		a.deps.Hint(id, v)
 	}
-}
-
-// objectKey returns a key for a file of a job that nobody used before.
-func (a *Assembler) objectKey(tenant job.Tenant, id job.ID, name string) (string, error) {
-	unique, err := job.NewToken("", a.deps.Random)
-	if err != nil {
-		return "", &job.Error{Op: "assemble.objectKey", JobID: id, Kind: job.Unavailable, Err: err}
-	}
-	return fmt.Sprintf("jobs/%s/%s/%s/%s", tenant, id, unique, name), nil
 }
 
 // discard removes a file that was stored and that no row names: somebody else was

@@ -35,6 +35,11 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 	if err != nil {
 		return err
 	}
+	if end.State != job.StateFailed {
+		if err := a.encoded(ctx, j, &end); err != nil {
+			return err
+		}
+	}
 	end.Files, err = a.files(ctx, j, end)
 	if stale, ok := errors.AsType[*staleError](err); ok {
 		a.deps.Log.WarnContext(ctx, "a chapter is joined again", slog.String("job_id", string(id)), slog.String("error", err.Error()))
@@ -104,6 +109,20 @@ func (a *Assembler) verdict(ctx context.Context, j store.Job) (store.End, error)
 	return end, nil
 }
 
+// encoded makes a job fail of which a file could not be made.
+func (a *Assembler) encoded(ctx context.Context, j store.Job, end *store.End) error {
+	p, ok, err := a.deps.Store.FirstParkedEncoding(ctx, j.ID)
+	if err != nil || !ok {
+		return err
+	}
+	what := "The book"
+	if p.Ordinal > 0 {
+		what = fmt.Sprintf("Chapter %d", p.Ordinal)
+	}
+	end.State, end.ErrorKind, end.ErrorDetail = job.StateFailed, p.Kind, what+": "+p.Detail
+	return nil
+}
+
 // chapters reads the rows of a job's chapters in order, a page at a time.
 func (a *Assembler) chapters(ctx context.Context, id job.ID) iter.Seq2[store.FinalChapter, error] {
 	return func(yield func(store.FinalChapter, error) bool) {
@@ -156,7 +175,7 @@ func (a *Assembler) files(ctx context.Context, j store.Job, end store.End) (file
 
 // store writes a file of j to the bucket while write produces it.
 func (a *Assembler) store(ctx context.Context, j store.Job, name, media string, write func(context.Context, io.Writer) error) (store.Artifact, error) {
-	key, err := a.objectKey(j.Tenant, j.ID, name)
+	key, err := a.deps.Store.FileKey(j.Tenant, j.ID, name)
 	if err != nil {
 		return store.Artifact{}, err
 	}

@@ -25,7 +25,7 @@ var errBroken = errors.New("a stored rendition is missing or damaged")
 // some rendition is; then nothing was stored.
 func (a *Assembler) join(ctx context.Context, c store.Chapter, p plan) (store.Joined, []store.Broken, error) {
 	name := fmt.Sprintf("chapter-%03d.wav", c.Ordinal)
-	key, err := a.objectKey(c.Tenant, c.JobID, name)
+	key, err := a.deps.Store.FileKey(c.Tenant, c.JobID, name)
 	if err != nil {
 		return store.Joined{}, nil, err
 	}

@@ -23,6 +23,7 @@ const (
 const (
 	Join   = "join"   // a chapter's file
 	Finish = "finish" // the end of a job
+	Encode = "encode" // a chapter's files, or a book's
 )
 
 // Meter is the worker's metrics. A nil Meter counts nothing. It is safe for
@@ -90,7 +91,7 @@ func (m *Meter) begin(pools []string) {
 	for _, s := range []job.State{job.StateSucceeded, job.StatePartial, job.StateFailed} {
 		m.ended.With(string(s))
 	}
-	for _, kind := range []string{Join, Finish} {
+	for _, kind := range []string{Join, Encode, Finish} {
 		m.assembly.With(kind, result(nil))
 		m.assembly.With(kind, job.Unavailable.String())
 		m.assembly.With(kind, job.Internal.String())
@@ -163,7 +164,7 @@ func (m *Meter) Group(outcomes int) {
 	}
 }
 
-// Assembly counts one [Join] or [Finish].
+// Assembly counts one [Join], [Encode] or [Finish].
 func (m *Meter) Assembly(kind string, took time.Duration, err error) {
 	if m != nil {
 		m.assembly.With(kind, result(err)).Observe(took.Seconds())

@@ -111,7 +111,7 @@ func Outstanding(ctx context.Context, pool *pg.Pool, p Plan) ([]bus.Bundle, erro
 func Due(ctx context.Context, pool *pg.Pool) ([]bus.Assembly, error) {
 	return assemblies(ctx, pool, `update outbox o set released_at = clock_timestamp(), attempt = attempt + 1 from jobs j
 		where o.released_at is null and o.parked_at is null and o.not_before <= clock_timestamp() and j.id = o.job_id
-		returning o.job_id, o.ordinal, o.attempt, j.class`)
+		returning o.job_id, o.ordinal, o.kind = 'encode', o.attempt, j.class`)
 }
 
 func assemblies(ctx context.Context, pool *pg.Pool, sql string) ([]bus.Assembly, error) {
@@ -123,7 +123,7 @@ func assemblies(ctx context.Context, pool *pg.Pool, sql string) ([]bus.Assembly,
 	var due []bus.Assembly
 	for rows.Next() {
 		var a bus.Assembly
-		if err := rows.Scan(&a.JobID, &a.Ordinal, &a.Attempt, &a.Class); err != nil {
+		if err := rows.Scan(&a.JobID, &a.Ordinal, &a.Encode, &a.Attempt, &a.Class); err != nil {
 			return nil, err
 		}
 		due = append(due, a)

@@ -60,7 +60,7 @@ func republish(ctx context.Context, pool *pg.Pool, b *bus.Bus, plans []Plan) {
 		}
 		b.PublishWork(ctx, bundles)
 	}
-	due, err := assemblies(ctx, pool, `select o.job_id, o.ordinal, o.attempt, j.class from outbox o join jobs j on j.id = o.job_id
+	due, err := assemblies(ctx, pool, `select o.job_id, o.ordinal, o.kind = 'encode', o.attempt, j.class from outbox o join jobs j on j.id = o.job_id
 		where o.released_at is not null and o.parked_at is null`)
 	if err == nil {
 		b.PublishAssembly(ctx, due)

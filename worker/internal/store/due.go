@@ -14,19 +14,24 @@ import (
 
 // What the outbox notes as due.
 const (
-	dueJoin = "assemble"
-	dueEnd  = "finish"
+	dueJoin   = "assemble"
+	dueEnd    = "finish"
+	dueEncode = "encode"
 )
 
 // Due names what is due for a chapter, or with ordinal 0 for the job, under one release.
 type Due struct {
 	JobID   job.ID
 	Ordinal int
-	Attempt int // 0: not released yet
+	Encode  bool // its encoding, not its join or its end
+	Attempt int  // 0: not released yet
 }
 
 func (d Due) kind() string {
-	if d.Ordinal == 0 {
+	switch {
+	case d.Encode:
+		return dueEncode
+	case d.Ordinal == 0:
 		return dueEnd
 	}
 	return dueJoin

@@ -1,8 +1,9 @@
 -- name: OutboxAfter
--- A page of what is due for joining or was let out, by primary key.
-select o.id, j.id, j.num, o.ordinal, o.attempt, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
+-- A page of what is due for joining or encoding or was let out, by primary key.
+select o.id, j.id, j.num, o.ordinal, o.kind = 'encode', o.attempt, j.tenant_id, t.weight, j.class, j.priority, j.deadline, j.accepted_at,
        o.released_at is not null,
-       case when c.ordinal is null then 1
+       case when o.kind = 'finish' then 1
+            when c.ordinal is null then greatest(j.predicted_seconds, 1)
             else greatest(j.predicted_seconds * c.segments_total / greatest(j.segments_total, 1), 1) end
 from (select * from outbox where id > $1 and parked_at is null and not_before <= clock_timestamp() order by id limit $2) o
          cross join lateral (select * from jobs where id = o.job_id offset 0) j

@@ -22,12 +22,12 @@ select state, finished_at is not null from jobs where id = $1 for update;
 -- name: ReadyChapter
 update chapters
 set state = 'ready', proof_digest = $4, sample_rate = $5, audio_samples = $6, artifact = $7, object_key = $8,
-    bytes = $9, sha256 = $10, ready_at = now(), error_kind = null, error_detail = null
+    bytes = $9, sha256 = $10, ready_at = now(), encoded_at = null, error_kind = null, error_detail = null
 where job_id = $1 and ordinal = $2 and state = 'assembling' and attempts = $3
     and segments_done + segments_failed = segments_total and (segments_failed > 0 or plan_digest = $4);
 
 -- name: CountReady
-update jobs set chapters_ready = chapters_ready + 1, version = version + 1 where id = $1;
+update jobs set chapters_ready = chapters_ready + 1, bound_at = null, version = version + 1 where id = $1;
 
 -- name: FailChapter
 update chapters

@@ -1,4 +1,4 @@
-package transcode
+package ffmpeg
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"io"
 	"os/exec"
 	"sync"
-	"time"
 
 	"github.com/voicemill/voicemill/job"
 )
@@ -23,11 +22,13 @@ type Stream struct {
 	finish func() error // waits for the process, once, and returns how it ended
 }
 
-func start(ctx context.Context, path string, in Input, release func()) (*Stream, error) {
+// Start starts the program, which ctx bounds. The caller closes the stream; released
+// is called once, when the process is gone.
+func (p *Program) Start(ctx context.Context, released func(), args ...string) (*Stream, error) {
 	ctx, kill := context.WithCancel(ctx)
 	s := &Stream{kill: kill, say: &tail{}}
-	s.cmd = exec.CommandContext(ctx, path, in.arguments()...) //nolint:gosec // numbers and constants
-	s.cmd.SysProcAttr, s.cmd.Stderr, s.cmd.WaitDelay = procAttr(), s.say, time.Second
+	s.cmd = command(ctx, p.Path, args...)
+	s.cmd.Stderr = s.say
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err == nil {
 		s.out, err = s.cmd.StdoutPipe()
@@ -40,7 +41,7 @@ func start(ctx context.Context, path string, in Input, release func()) (*Stream,
 		return nil, fmt.Errorf("start ffmpeg: %w", err)
 	}
 	s.finish = sync.OnceValue(func() error {
-		defer release()
+		defer released()
 		defer kill()
 		return s.cmd.Wait()
 	})
@@ -66,7 +67,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		return 0, io.EOF
 	}
-	return 0, &job.Error{Op: "transcode.Read", Kind: job.Internal, Err: fmt.Errorf("ffmpeg: %w: %s", err, s.say)}
+	return 0, &job.Error{Op: "ffmpeg.Read", Kind: job.Internal, Err: fmt.Errorf("ffmpeg: %w: %s", err, s.say)}
 }
 
 // Close ends the process, if it still runs, and waits for it.
