@@ -18,10 +18,11 @@ import (
 
 // GetCommand fetches finished files.
 type GetCommand struct {
-	ID    job.ID   `arg:"" help:"The job's id."`
-	Names []string `arg:"" optional:"" name:"name" help:"Which files; default: all there are."`
-	Out   string   `default:"." type:"path" placeholder:"DIR" help:"Folder to put them into; it is made if it is missing. Default: this one."`
-	Force bool     `help:"Replace files of the same name that have other content."`
+	ID     job.ID   `arg:"" help:"The job's id."`
+	Names  []string `arg:"" optional:"" name:"name" help:"Which files; default: all there are."`
+	Out    string   `default:"." type:"path" placeholder:"DIR" help:"Folder to put them into; it is made if it is missing. Default: this one."`
+	Titles bool     `help:"Name the files after the book and its chapters: \"Title - 03 - Chapter.mp3\"."`
+	Force  bool     `help:"Replace files of the same name that have other content."`
 }
 
 // fetched is what --json says about one file.
@@ -59,18 +60,22 @@ func (c *GetCommand) Run(ctx context.Context, con *console.Console, s *Session) 
 	defer meter.close()
 	f := fetch.Fetcher{
 		Root: root, Replace: c.Force, Progress: meter.add, Away: away,
-		Open: func(ctx context.Context, name string, offset int64) (fetch.Body, error) {
-			return s.open(ctx, c.ID, name, offset)
-		},
 	}
 	for _, a := range wanted {
+		f.Open = func(ctx context.Context, _ string, offset int64) (fetch.Body, error) {
+			return s.open(ctx, c.ID, a.Name, offset)
+		}
+		local := a.Name
+		if c.Titles {
+			local = titled(d, a.Name)
+		}
 		meter.begin(a.Name, a.Bytes)
-		kept, err := f.Fetch(ctx, fetch.File{Name: a.Name, Bytes: a.Bytes, SHA256: a.SHA256})
+		kept, err := f.Fetch(ctx, fetch.File{Name: local, Bytes: a.Bytes, SHA256: a.SHA256})
 		meter.end()
 		if err != nil {
 			return told(err)
 		}
-		if err := c.tell(con, a, kept); err != nil {
+		if err := c.tell(con, a, local, kept); err != nil {
 			return err
 		}
 	}
@@ -85,8 +90,8 @@ func told(err error) error {
 	return err
 }
 
-func (c *GetCommand) tell(con *console.Console, a jobdoc.Artifact, kept bool) error {
-	path := filepath.Join(c.Out, a.Name)
+func (c *GetCommand) tell(con *console.Console, a jobdoc.Artifact, local string, kept bool) error {
+	path := filepath.Join(c.Out, local)
 	if con.JSON {
 		return con.Document(fetched{Name: a.Name, Path: path, Bytes: a.Bytes, SHA256: a.SHA256, Kept: kept})
 	}
