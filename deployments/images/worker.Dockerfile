@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="voicemill worker" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
 RUN groupadd --gid 65532 voicemill && useradd --uid 65532 --gid voicemill --no-create-home --home-dir /nonexistent voicemill \
- && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates 'espeak-ng=1.51*' libstdc++6 \
+ && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates 'espeak-ng=1.51*' libstdc++6 'ffmpeg=7:5.1.*' \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/bin/worker /src/bin/voicemill-espeak /src/bin/voicemill-neural /usr/local/bin/
 ENV VOICEMILL_ADMIN=0.0.0.0:7863 VOICEMILL_MODELS_DIR=/models
