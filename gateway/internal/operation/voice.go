@@ -44,8 +44,8 @@ type voice struct {
 	ended   atomic.Bool      // the player has given everything
 
 	coder  *ffmpeg.Stream // nil without ffmpeg
-	fed    chan struct{}     // closed when feeding has ended
-	fedErr error             // how, once it has
+	fed    chan struct{}  // closed when feeding has ended
+	fedErr error          // how, once it has
 	stop   context.CancelFunc
 
 	release func() // gives the place of ffmpeg back
