@@ -155,6 +155,10 @@ keep: setup-test ## Delete at random, let time pass and kill everything while 10
 start-apart: setup-test ## Start everything apart 20 times, all at once on empty servers
 	VOICEMILL_APART_STARTS=20 go test -count=1 -v -timeout=40m ./e2e/apart
 
+.PHONY: bench-loudness
+bench-loudness: setup build-voicemill ## Measure chapters of three voices at ACX's level, as MP3, with ffmpeg alone (CHAPTERS=n)
+	CHAPTERS=$(or $(CHAPTERS),20) scripts/bench-loudness
+
 .PHONY: bench-books
 bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (BOOKS=n, BOOK=file.epub)
 	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book

@@ -39,7 +39,7 @@ func TargetOf(name string) (t Target, ok bool) {
 	switch name {
 	case job.LoudnessACX:
 		return Target{
-			Name: name, Ceiling: -4, Lead: .75, TailMin: 1.5, TailMax: 4.5, rms: -20,
+			Name: name, Ceiling: -3.5, Lead: .75, TailMin: 1.5, TailMax: 4.5, rms: -21.5,
 			rules: []rule{
 				{"rms", "dB", -23, -18, func(f loudness.Figures, _ float64) float64 { return f.RMS }},
 				{"peak", "dB", none, -3, func(f loudness.Figures, _ float64) float64 { return f.Peak }},
