@@ -27,7 +27,8 @@ func TestWordsCoverTheirTextAndSoundWhenTheMarksSay(t *testing.T) {
 		"no marks":         {" a bcd  e", timeline.Marks{}, []timeline.Word{{" a ", 0, true}, {"bcd  ", 20, false}, {"e", 80, false}}},
 		"no marks, wide":   {"他走。", timeline.Marks{}, []timeline.Word{{"他", 0, true}, {"走。", 50, false}}},
 		"marks that cannot be": {
-			"a b", timeline.Marks{Words: []timeline.Mark{{0, 1, 10}, {2, 9, 20}}},
+			"a b",
+			timeline.Marks{Words: []timeline.Mark{{0, 1, 10}, {2, 9, 20}}},
 			[]timeline.Word{{"a ", 0, true}, {"b", 50, false}},
 		},
 		"nothing to speak": {"", timeline.Marks{}, []timeline.Word{}},
