@@ -54,7 +54,7 @@ func (w *work) bind(ctx context.Context, f *format) (file store.Encoded, err err
 	if err != nil {
 		return file, err
 	}
-	args := append(append([]string{}, f.book.input...), "-f", "ffmetadata", "-i", said, "-map", "0:a", "-map_metadata", "1", "-map_chapters", "1", "-c", "copy")
+	args := append(inputs(said, f.book.input...), "-map", "0:a", "-map_metadata", "1", "-map_chapters", "1", "-c", "copy")
 	path := filepath.Join(w.dir, name)
 	if err := w.copy(ctx, f, chapters, w.exact(append(args, f.book.output...), path)); err != nil {
 		return file, w.fault(name, err)

@@ -127,7 +127,8 @@ func (w *work) encode(ctx context.Context, c store.EncodingChapter, f *format) (
 	if err != nil {
 		return file, err
 	}
-	args := []string{"-threads", "1", "-f", "wav", "-i", "pipe:0", "-f", "ffmetadata", "-i", said, "-map", "0:a", "-map_metadata", "1"}
+	args := append([]string{"-threads", "1"}, inputs(said, "-f", "wav", "-i", "pipe:0")...)
+	args = append(args, "-map", "0:a", "-map_metadata", "1")
 	if f.rate > 0 {
 		args = append(args, "-ar", fmt.Sprint(f.rate))
 	}
@@ -147,6 +148,15 @@ func (w *work) encode(ctx context.Context, c store.EncodingChapter, f *format) (
 	}
 	file.Artifact, err = w.put(ctx, path, name, f.media, float64(c.Samples)/float64(c.SampleRate))
 	return file, err
+}
+
+// inputs are the arguments that read audio from a pipe, and what the file is to
+// say. Given two inputs ffmpeg reads each with a thread and looks every 10 ms
+// whether there is something, eight packets at a time, unless it is told to read by turns.
+func inputs(said string, audio ...string) []string {
+	const byTurns = "-thread_queue_size"
+	args := append([]string{byTurns, "0"}, audio...)
+	return append(args, byTurns, "0", "-f", "ffmetadata", "-i", said)
 }
 
 // exact completes what makes a file: the same bytes whenever it is made.
