@@ -69,7 +69,11 @@ func files(ctx context.Context, t *testing.T, c *caller.Caller, doc jobdoc.Docum
 		data, err := c.Artifact(ctx, string(doc.ID), a.Name)
 		require.NoError(t, err)
 		require.Equal(t, a.SHA256, digest(data), "%s is not what its document says", a.Name)
-		all[a.Name] = digest([]byte(strings.ReplaceAll(string(data), string(doc.ID), "job")))
+		text := string(data)
+		if at := strings.LastIndex(text, job.ManifestSeal); a.Name == "manifest.json" && at >= 0 {
+			text = text[:at] // each deployment signs with a key of its own
+		}
+		all[a.Name] = digest([]byte(strings.ReplaceAll(text, string(doc.ID), "job")))
 	}
 	return all
 }

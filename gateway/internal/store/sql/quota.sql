@@ -49,4 +49,5 @@ select coalesce(sum(b.renditions), 0)::bigint, coalesce(sum(b.artifacts), 0)::bi
 from (select tenant, renditions, artifacts, uploads from stored
       union all
       select tenant, renditions, artifacts, uploads from stored_changes) b
-where b.tenant = (select num from tenants where id = $1);
+where b.tenant = (select num from tenants where id = $1)
+having exists (select from tenants where id = $1);
