@@ -192,7 +192,7 @@ neural-faults: setup-test ## Kill the helpers of a neural voice 50 times under l
 	VOICEMILL_FAULT_ROUNDS=50 go test -count=1 -v -timeout=60m -run NeuralVoice ./e2e/single
 
 .PHONY: own-faults
-own-faults: setup-test ## Have an engine that the worker runs itself replaced and killed 10 times each under load: nothing is lost, and no segment is charged
+own-faults: setup-test ## Have an engine that the worker runs itself replaced and killed 10 times each under load (docs/engines.md says what fails)
 	VOICEMILL_FAULT_ROUNDS=10 go test -count=1 -v -timeout=30m -run OwnedEngine ./worker
 
 .PHONY: check-books
