@@ -94,6 +94,9 @@ func (s *Spec) Faults(l Limits) Faults {
 	if s.Speed != 0 && !(s.Speed >= 0.5 && s.Speed <= 2) { // written so that NaN is refused
 		f.add("/speed", "must be from 0.5 to 2.0, is %v", s.Speed)
 	}
+	if detail := instructionsFault(s.Instructions); detail != "" {
+		f.add("/instructions", "%s", detail)
+	}
 	if s.Deadline != nil && (s.Deadline.Year() < 1970 || s.Deadline.Year() > 9999) {
 		f.add("/deadline", "must be a time after 1970 that RFC 3339 can write")
 	}
@@ -109,6 +112,7 @@ func (s *Spec) Faults(l Limits) Faults {
 	if s.OnFailure != "" && s.OnFailure != FailJob && s.OnFailure != AllowPartial {
 		f.add("/on_failure", "must be fail or partial, is %q", s.OnFailure)
 	}
+	s.verifyFaults(&f)
 	s.outputFaults(&f)
 	s.callbackFaults(&f)
 	s.labelFaults(&f, l)
@@ -150,10 +154,13 @@ func (s *Spec) inputFaults(f *Faults, l Limits) {
 	}
 	total := 0
 	for i, g := range s.Input.Segments {
-		total += len(g.Text)
+		total += len(g.Text) + len(g.Instructions)
 		if fault := textFault(g.Text, l.TextBytes); fault.Detail != "" && !f.Full() {
 			fault.Pointer = fmt.Sprintf("/input/segments/%d/text", i)
 			f.Add(fault)
+		}
+		if detail := instructionsFault(g.Instructions); detail != "" && !f.Full() {
+			f.add(fmt.Sprintf("/input/segments/%d/instructions", i), "%s", detail)
 		}
 	}
 	if total > l.TextBytes {
@@ -175,6 +182,23 @@ func textFault(text string, limit int) Fault {
 		return Fault{Kind: Invalid, Detail: "has no letter or digit to speak"}
 	}
 	return Fault{}
+}
+
+// instructionsFault returns what is wrong with instructions, or "".
+func instructionsFault(s string) string {
+	switch {
+	case s == "":
+		return ""
+	case !utf8.ValidString(s):
+		return "are not UTF-8"
+	case utf8.RuneCountInString(s) > MaxInstructions:
+		return fmt.Sprintf("have %d characters; at most %d", utf8.RuneCountInString(s), MaxInstructions)
+	case forbiddenControl(s) >= 0:
+		return "have control characters"
+	case strings.TrimSpace(s) == "":
+		return "are blank; leave them out"
+	}
+	return ""
 }
 
 // forbiddenControl returns where the first control character of valid UTF-8 is that
@@ -206,39 +230,28 @@ func (s *Spec) outputFaults(f *Faults) {
 	}
 	s.pauseFaults(f)
 	s.metadataFaults(f)
+	s.deliveryFaults(f)
 }
 
-// How long what files say of a book may be, in bytes of UTF-8.
-const (
-	maxTag         = 256
-	maxDescription = 4096
-)
-
-func (s *Spec) metadataFaults(f *Faults) {
-	m := s.Output.Metadata
-	if m == nil {
+func (s *Spec) deliveryFaults(f *Faults) {
+	if id := s.Output.DeliverTo; id != "" && !ValidBucketID(id) {
+		f.add("/output/deliver_to", "%q is not the id of a bucket, which is bkt_ and letters and digits", id)
+	}
+	if s.Output.Path == "" {
 		return
 	}
-	for _, v := range []struct {
-		name, value string
-		most        int
-	}{
-		{"title", m.Title, maxTag},
-		{"author", m.Author, maxTag},
-		{"narrator", m.Narrator, maxTag},
-		{"series", m.Series, maxTag},
-		{"description", m.Description, maxDescription},
-	} {
-		if len(v.value) > v.most || !utf8.ValidString(v.value) || forbiddenControl(v.value) >= 0 {
-			f.add("/output/metadata/"+v.name, "must be UTF-8 of up to %d bytes without control characters", v.most)
-		}
+	if s.Output.DeliverTo == "" {
+		f.add("/output/path", "needs deliver_to: it says where files go in that bucket")
 	}
-	if !(m.SeriesIndex >= 0 && m.SeriesIndex <= 10_000) {
-		f.add("/output/metadata/series_index", "must be from 0 to 10,000, is %v", m.SeriesIndex)
+	if _, err := ParsePath(s.Output.Path); err != nil {
+		f.add("/output/path", "%s", err)
 	}
-	if m.Year < 0 || m.Year > 9999 {
-		f.add("/output/metadata/year", "must be from 0 to 9999, is %d", m.Year)
-	}
+}
+
+// ValidBucketID reports whether id may be that of an owner's bucket.
+func ValidBucketID(id string) bool {
+	rest, found := strings.CutPrefix(id, "bkt_")
+	return found && rest != "" && len(rest) <= 64 && strings.Trim(rest, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
 }
 
 func (s *Spec) subtitleFaults(f *Faults) {

@@ -23,6 +23,7 @@ type Rendition struct {
 	Seed           int64
 	SampleRate     int    // hertz
 	Pronunciations string // canonical JSON, or empty
+	Instructions   string // how to speak, or empty
 }
 
 // Key returns the SHA-256 of r in lower-case hex. Each field is written with
@@ -38,6 +39,9 @@ func (r Rendition) Key() string {
 	binary.BigEndian.PutUint64(b[8:16], uint64(r.Seed))      //nolint:gosec // the bits are hashed, not counted
 	binary.BigEndian.PutUint64(b[16:], uint64(r.SampleRate)) //nolint:gosec // a rate is positive
 	h.Write(b[:])
+	if r.Instructions != "" { // so that what was spoken before there were any keeps its key
+		writeField(h, r.Instructions)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

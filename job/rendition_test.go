@@ -37,6 +37,16 @@ func TestEveryFieldOfARenditionIsInItsKey(t *testing.T) {
 	}
 }
 
+// What was spoken before there were instructions is found again.
+func TestARenditionWithoutInstructionsKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	r := job.Rendition{
+		Tenant: "acme", Pool: "p", Engine: "e 1", Voice: "v", Language: "en", Text: "Hello.",
+		Speed: 1, Seed: 1, SampleRate: 24000, Pronunciations: "[]",
+	}
+	require.Equal(t, "89a4eddd1529808394ebae08d5b24ac4138bf23e6a1e58ced9a02e5933ddb1bc", r.Key())
+}
+
 func TestNoTwoRenditionsShareAnEncoding(t *testing.T) {
 	t.Parallel()
 	require.NotEqual(t, job.Rendition{Voice: "ab", Language: "c"}.Key(), job.Rendition{Voice: "a", Language: "bc"}.Key())

@@ -11,18 +11,21 @@ import (
 // member of Input is set. The zero value of every other field means the
 // default; [Spec.Normalize] writes the defaults in, [Spec.Faults] finds what is wrong.
 type Spec struct {
-	Input     Input             `json:"input"`
-	Voice     string            `json:"voice,omitempty"`
-	Language  string            `json:"language,omitempty"` // BCP 47; empty: what the document says, else "en"
-	Speed     float64           `json:"speed,omitempty"`    // 0.5 to 2.0; 1.0 is the voice's own pace
-	Seed      int64             `json:"seed,omitempty"`
-	Class     Class             `json:"class,omitempty"`
-	Priority  int               `json:"priority,omitempty"` // -10 to 10, among the tenant's own jobs only
-	Deadline  *time.Time        `json:"deadline,omitempty"`
-	Output    Output            `json:"output,omitzero"`
-	OnFailure OnFailure         `json:"on_failure,omitempty"`
-	Callback  *Callback         `json:"callback,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
+	Input        Input             `json:"input"`
+	Voice        string            `json:"voice,omitempty"`
+	Language     string            `json:"language,omitempty"` // BCP 47; empty: what the document says, else "en"
+	Speed        float64           `json:"speed,omitempty"`    // 0.5 to 2.0; 1.0 is the voice's own pace
+	Seed         int64             `json:"seed,omitempty"`
+	Instructions string            `json:"instructions,omitempty"` // how to speak, in words for the model; at most MaxInstructions characters
+	Class        Class             `json:"class,omitempty"`
+	Priority     int               `json:"priority,omitempty"` // -10 to 10, among the tenant's own jobs only
+	Deadline     *time.Time        `json:"deadline,omitempty"`
+	Output       Output            `json:"output,omitzero"`
+	OnFailure    OnFailure         `json:"on_failure,omitempty"`
+	Verify       Verify            `json:"verify,omitempty"`
+	OnDoubt      OnDoubt           `json:"on_doubt,omitempty"`
+	Callback     *Callback         `json:"callback,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
 }
 
 // Input is the text to speak: inline, as separate segments, or an upload.
@@ -35,9 +38,13 @@ type Input struct {
 
 // InputSegment is one segment that the client cut itself.
 type InputSegment struct {
-	Text  string `json:"text"`
-	Voice string `json:"voice,omitempty"` // default: the job's voice
+	Text         string `json:"text"`
+	Voice        string `json:"voice,omitempty"`        // default: the job's voice
+	Instructions string `json:"instructions,omitempty"` // default: the job's
 }
+
+// MaxInstructions bounds instructions, in characters.
+const MaxInstructions = 1000
 
 // Output says what the finished audio looks like.
 type Output struct {
@@ -45,19 +52,19 @@ type Output struct {
 	Subtitles []string  `json:"subtitles,omitempty"` // default: none
 	Pauses    *Pauses   `json:"pauses,omitempty"`
 	Metadata  *Metadata `json:"metadata,omitempty"`
-	Loudness  string    `json:"loudness,omitempty"` // one of Loudnesses; default none
+	Loudness  string    `json:"loudness,omitempty"`   // one of Loudnesses; default none
+	ReadAlong bool      `json:"read_along,omitempty"` // an EPUB that reads along is made, too
+	DeliverTo string    `json:"deliver_to,omitempty"` // id of a bucket of the owner's that the files are copied to; default: none
+	Path      string    `json:"path,omitempty"`       // where in it, see ParsePath; default DefaultPath
 }
 
-// Metadata is what the files say of the book. What is left out is taken from the
-// document, as far as that says it.
-type Metadata struct {
-	Title       string  `json:"title,omitempty"`
-	Author      string  `json:"author,omitempty"`
-	Narrator    string  `json:"narrator,omitempty"` // default: the voice
-	Series      string  `json:"series,omitempty"`
-	SeriesIndex float64 `json:"series_index,omitempty"` // place in the series, 0 to 10,000; 0: none
-	Year        int     `json:"year,omitempty"`         // 0: none
-	Description string  `json:"description,omitempty"`
+// Implied returns the format that has to be made besides because something else is
+// made of it, or "": the book that reads along is made of the chapters' M4B or MP3.
+func (o *Output) Implied() string {
+	if !o.ReadAlong || slices.Contains(o.Formats, FormatM4B) || slices.Contains(o.Formats, FormatMP3) {
+		return ""
+	}
+	return FormatMP3
 }
 
 // Pauses are the silences put between segments, in seconds, 0 to 10 each.
@@ -93,7 +100,7 @@ const (
 // Callback asks for signed events over HTTP.
 type Callback struct {
 	URL    string   `json:"url"`
-	Events []string `json:"events,omitempty"` // default: the final events
+	Events []string `json:"events,omitempty"` // default: those that end something
 }
 
 // The events a callback may name.
@@ -104,11 +111,14 @@ const (
 	EventPartial      = "job.partial"
 	EventFailed       = "job.failed"
 	EventCancelled    = "job.cancelled"
+
+	EventDelivered      = "job.delivered"       // the files are in the owner's bucket
+	EventDeliveryFailed = "job.delivery_failed" // they will not be, unless it is asked for again
 )
 
-// Events lists every event; final ones are those a callback gets by default.
+// Events lists every event; a callback gets those by default that end something.
 func Events() []string {
-	return []string{EventStarted, EventChapterReady, EventSucceeded, EventPartial, EventFailed, EventCancelled}
+	return []string{EventStarted, EventChapterReady, EventSucceeded, EventPartial, EventFailed, EventCancelled, EventDelivered, EventDeliveryFailed}
 }
 
 // FinalEvent returns the event that tells of a job ending in s, or "" if s is not final.
@@ -144,6 +154,18 @@ func MediaTypes() []string {
 	return []string{MediaEPUB, MediaMarkdown, MediaHTML, MediaXHTML, MediaText}
 }
 
+// The media types that a cover may have.
+const (
+	MediaJPEG = "image/jpeg"
+	MediaPNG  = "image/png"
+)
+
+// CoverTypes lists the media types that a cover may have.
+func CoverTypes() []string { return []string{MediaJPEG, MediaPNG} }
+
+// MaxCoverBytes bounds a cover.
+const MaxCoverBytes = 4 << 20
+
 // The audio formats. All but WAV are encoded from it; M4B is the whole book.
 const (
 	FormatWAV  = "wav"
@@ -152,6 +174,11 @@ const (
 	FormatOpus = "opus"
 	FormatFLAC = "flac"
 )
+
+// Encodes reports whether o asks for files beside WAV.
+func (o *Output) Encodes() bool {
+	return slices.ContainsFunc(o.Formats, func(f string) bool { return f != FormatWAV })
+}
 
 // Formats lists the audio formats that a job may ask for.
 func Formats() []string { return []string{FormatWAV, FormatM4B, FormatMP3, FormatOpus, FormatFLAC} }
@@ -177,8 +204,17 @@ func (s *Spec) Normalize() {
 	if s.OnFailure == "" {
 		s.OnFailure = FailJob
 	}
+	if s.Verify == "" {
+		s.Verify = VerifyNone
+	}
+	if s.OnDoubt == "" {
+		s.OnDoubt = RetryDoubtful
+	}
 	if len(s.Output.Formats) == 0 {
 		s.Output.Formats = []string{FormatWAV}
+	}
+	if implied := s.Output.Implied(); implied != "" {
+		s.Output.Formats = append(s.Output.Formats, implied)
 	}
 	if s.Output.Pauses == nil {
 		p := DefaultPauses()

@@ -160,6 +160,16 @@ func list[To, From ~string](from []From) *[]To {
 	return &to
 }
 
+// Deliver has the files of a job delivered into its bucket again. It may be repeated.
+func (c *Client) Deliver(ctx context.Context, id job.ID) (*jobdoc.Document, error) {
+	var d jobdoc.Document
+	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.DeliverJob(ctx, string(id)) }, &d)
+	if err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
 // Cancel ends a job. It may be called again, and leaves a job that has ended as it is.
 func (c *Client) Cancel(ctx context.Context, id job.ID) (*jobdoc.Document, error) {
 	var d jobdoc.Document
@@ -181,7 +191,9 @@ type Segment struct {
 	Attempts         int              `json:"attempts"`
 	PredictedSeconds float64          `json:"predicted_seconds"`
 	AudioSeconds     float64          `json:"audio_seconds"`
-	Verdict          string           `json:"verdict"`
+	Verdict          string           `json:"verdict"` // of the ear, or else of the check
+	Heard            *string          `json:"heard"`   // nil if it was not heard
+	Tries            int              `json:"tries"`   // likewise 0
 	Error            *jobdoc.Error    `json:"error"`
 	Source           *Source          `json:"source"`
 }
@@ -269,4 +281,19 @@ func (c *Client) ProxiedArtifact(ctx context.Context, id job.ID, name string, of
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return nil, 0, fmt.Errorf("fetch %s: %w", name, problemOf(resp))
+}
+
+// Timeline opens what is known of when a job's text sounds, as JSON (the schema
+// Timeline): of one chapter, or of all if chapter is 0. It is as long as the book. The caller
+// closes the reader.
+func (c *Client) Timeline(ctx context.Context, id job.ID, chapter int) (io.ReadCloser, error) {
+	resp, err := c.api.GetTimeline(ctx, string(id), &openapi.GetTimelineParams{Chapter: given(chapter)})
+	if err != nil {
+		return nil, fmt.Errorf("read the timeline: cannot reach %s: %w", c.host, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }()
+		return nil, problemOf(resp)
+	}
+	return resp.Body, nil
 }

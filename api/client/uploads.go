@@ -37,7 +37,7 @@ func (c *Client) CreateUpload(ctx context.Context, mediaType string, size int64)
 // that is repeated does not make a second one.
 func (c *Client) CreateUploadOnce(ctx context.Context, key, mediaType string, size int64) (*Upload, error) {
 	params := openapi.CreateUploadParams{IdempotencyKey: &key}
-	body := openapi.CreateUploadJSONRequestBody{MediaType: openapi.MediaType(mediaType), Bytes: given(max(0, size))}
+	body := openapi.CreateUploadJSONRequestBody{MediaType: openapi.UploadType(mediaType), Bytes: given(max(0, size))}
 	var u Upload
 	_, err := c.repeat(ctx, func(ctx context.Context) (*http.Response, error) { return c.api.CreateUpload(ctx, &params, body) }, &u)
 	if err != nil {

@@ -41,7 +41,9 @@ type Document struct {
 	Failures   []Failure         `json:"failures,omitempty"` // at most MaxFailures
 	Error      *Error            `json:"error,omitempty"`    // why the job failed
 	Waiting    *Waiting          `json:"waiting,omitempty"`  // what keeps an unfinished job from going on
+	Quality    *job.Quality      `json:"quality,omitempty"`  // what was proved of a job that has ended by hearing it
 	Estimate   *Estimate         `json:"estimate,omitempty"` // what was said first, to be compared with FinishedAt
+	Delivery   *Delivery         `json:"delivery,omitempty"` // of the files into a bucket of the owner's, if the job named one and has ended
 	Usage      Usage             `json:"usage"`
 	CreatedAt  Time              `json:"created_at"`
 	StartedAt  *Time             `json:"started_at,omitempty"`
@@ -95,6 +97,8 @@ type Artifact struct {
 	AudioSeconds float64 `json:"audio_seconds,omitempty"`
 	// Loudness is there if the job asked for a level and the file was measured.
 	Loudness *job.LoudnessReport `json:"loudness,omitempty"`
+	// DeliveredTo is its path in the owner's bucket, below the prefix, once it is there.
+	DeliveredTo string `json:"delivered_to,omitempty"`
 }
 
 // Failure is one segment that was given up.
@@ -120,8 +124,9 @@ type Estimate struct {
 	ETAHigh Time `json:"eta_high"`
 }
 
-// Why a job waits although engines work.
+// Why a job waits, as far as that is no word of a worker's.
 const (
+	Gone   = "gone"   // no worker of the pool is heard of
 	Paused = "paused" // its owner wants it so
 	Turn   = "turn"   // others are before it
 )
@@ -132,10 +137,26 @@ const (
 type Waiting struct {
 	Pool   string `json:"pool"` // empty if the job was paused
 	Since  Time   `json:"since"`
-	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick, gone, Paused or Turn
+	Reason string `json:"reason"` // starting, misconfigured, overloaded, sick, Gone, Paused or Turn
 	// Place is how many jobs of the pool and class end until this one does, itself
 	// included; 0 unless Reason is Turn.
 	Place int `json:"place,omitempty"`
+}
+
+// Delivery is how far the files are on their way into a bucket of the owner's. The
+// job does not wait for it, and stays as it ended whatever comes of it.
+type Delivery struct {
+	State   string     `json:"state"` // pending, delivered or failed
+	Bucket  string     `json:"bucket"`
+	Files   FileCounts `json:"files"`
+	Error   *Error     `json:"error,omitempty"` // why it failed, or why the last attempt was in vain
+	EndedAt *Time      `json:"ended_at,omitempty"`
+}
+
+// FileCounts counts the files of a delivery; Total is 0 until it is known.
+type FileCounts struct {
+	Total int `json:"total"`
+	Done  int `json:"done"`
 }
 
 // Usage is what a job has used so far.
@@ -162,7 +183,7 @@ func Accepted(id job.ID, at time.Time, spec *job.Spec) Document {
 }
 
 // Brief returns d cut to at most maxBytes of JSON: first its chapters, then its
-// failures, then its artifacts are halved until it fits. Counts stay whole, so
+// failures, then its doubtful stretches, then its artifacts are halved until it fits. Counts stay whole, so
 // a reader sees that something was left out. A callback carries a brief document.
 func (d Document) Brief(maxBytes int) Document {
 	for {
@@ -175,6 +196,10 @@ func (d Document) Brief(maxBytes int) Document {
 			d.Chapters = d.Chapters[:len(d.Chapters)/2]
 		case len(d.Failures) > 0:
 			d.Failures = d.Failures[:len(d.Failures)/2]
+		case d.Quality != nil && len(d.Quality.Stretches) > 0:
+			q := *d.Quality // the document itself stays whole
+			q.Stretches = q.Stretches[:len(q.Stretches)/2]
+			d.Quality = &q
 		case len(d.Artifacts) > 0:
 			d.Artifacts = d.Artifacts[:len(d.Artifacts)/2]
 		case len(d.Labels) > 0:

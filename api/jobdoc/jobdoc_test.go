@@ -147,14 +147,20 @@ func TestABriefDocumentFitsAndKeepsItsCounts(t *testing.T) {
 		d.Artifacts = append(d.Artifacts, jobdoc.Artifact{Name: "chapter.wav", SHA256: strings.Repeat("a", 64)})
 	}
 	d.Progress.Chapters.Total = 5000
+	d.Quality = &job.Quality{}
+	for range 100 {
+		d.Quality.Doubt(job.Doubt{Text: strings.Repeat("t", 240), Heard: strings.Repeat("h", 240)})
+	}
 	for _, limit := range []int{20_000, 2_000, 100} {
 		b := d.Brief(limit)
 		raw, err := json.Marshal(b)
 		require.NoError(t, err)
 		require.Equal(t, 5000, b.Progress.Chapters.Total)
+		require.Equal(t, 100, b.Quality.Doubtful)
 		if limit > 500 {
 			require.LessOrEqual(t, len(raw), limit)
 		}
 	}
 	require.Len(t, d.Chapters, 5000, "the document itself stays whole")
+	require.Len(t, d.Quality.Stretches, job.MaxDoubts)
 }

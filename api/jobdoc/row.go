@@ -31,14 +31,14 @@ type Row struct {
 	ErrorKind, ErrorDetail                                      *string
 	AcceptedAt                                                  time.Time
 	StartedAt, FinishedAt                                       *time.Time
-	Chapters, Artifacts, Failures, Waiting                      []byte
+	Chapters, Artifacts, Failures, Waiting, Quality, Delivery   []byte
 	ETA, ETALow, ETAHigh                                        *time.Time // as the scheduler foresees it
 	FirstAt, FirstETA, FirstLow, FirstHigh                      *time.Time // what it said first, and when
 }
 
 // Targets returns the addresses to scan one row of [SelectJob] into.
 func (r *Row) Targets() []any {
-	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures, &r.Waiting,
+	return append(r.SummaryTargets(), &r.Chapters, &r.Artifacts, &r.Failures, &r.Waiting, &r.Quality, &r.Delivery,
 		&r.ETA, &r.ETALow, &r.ETAHigh, &r.FirstAt, &r.FirstETA, &r.FirstLow, &r.FirstHigh)
 }
 
@@ -78,6 +78,7 @@ func Build(r *Row, now time.Time) (Document, error) {
 	}{
 		"labels": {r.Labels, &d.Labels}, "chapters": {r.Chapters, &d.Chapters},
 		"artifacts": {r.Artifacts, &d.Artifacts}, "failures": {r.Failures, &d.Failures}, "waiting": {r.Waiting, &d.Waiting},
+		"quality": {r.Quality, &d.Quality}, "delivery": {r.Delivery, &d.Delivery},
 	} {
 		if len(part.raw) == 0 {
 			continue

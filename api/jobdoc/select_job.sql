@@ -12,7 +12,8 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
         from chapters c where c.job_id = j.id),
        (select json_agg(json_build_object(
                    'name', a.name, 'media_type', a.media_type, 'bytes', a.bytes, 'sha256', encode(a.sha256, 'hex'),
-                   'audio_seconds', coalesce(a.audio_seconds, 0), 'loudness', a.loudness)
+                   'audio_seconds', coalesce(a.audio_seconds, 0), 'loudness', a.loudness,
+                   'delivered_to', (select x.path from export_files x where x.job = j.num and x.name = a.name and x.done_at is not null))
                    order by a.name)
         from artifacts a where a.job_id = j.id),
        (select json_agg(json_build_object(
@@ -34,6 +35,12 @@ select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.lang
             order by w.since limit 1),
            (select json_build_object('pool', e.pool, 'since', j.accepted_at, 'reason', 'turn', 'place', e.place)
             where e.place is not null and j.state in ('queued', 'running'))) end,
+       case when j.finished_at is not null then j.quality end,
+       (select json_build_object(
+                   'state', x.state, 'bucket', x.bucket_id, 'files', json_build_object('total', x.files_total, 'done', x.files_done),
+                   'error', case when x.error_kind is not null then json_build_object('kind', x.error_kind, 'detail', coalesce(x.error_detail, '')) end,
+                   'ended_at', x.ended_at)
+        from exports x where x.job = j.num),
        e.eta, e.eta_low, e.eta_high, e.first_at, e.first_eta, e.first_low, e.first_high
 from jobs j left join estimates e on e.job = j.num
 where j.id = $1

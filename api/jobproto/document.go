@@ -38,7 +38,7 @@ func FromDocument(d *jobdoc.Document) *voicemillv1.Job {
 			sum = nil // the column is checked to be hex; a client without a digest is better off than one without a job
 		}
 		m.Artifacts = append(m.Artifacts, &voicemillv1.Job_Artifact{
-			Name: a.Name, MediaType: a.MediaType, Bytes: uint64(max(0, a.Bytes)), Sha256: sum, AudioSeconds: a.AudioSeconds, //nolint:gosec // not negative
+			Name: a.Name, MediaType: a.MediaType, Bytes: uint64(max(0, a.Bytes)), Sha256: sum, AudioSeconds: a.AudioSeconds, DeliveredTo: a.DeliveredTo, //nolint:gosec // not negative
 		})
 	}
 	for _, f := range d.Failures {
@@ -46,13 +46,35 @@ func FromDocument(d *jobdoc.Document) *voicemillv1.Job {
 			Segment: count(f.Segment), Chapter: count(f.Chapter), Kind: f.Kind, Detail: f.Detail, Attempts: count(f.Attempts),
 		})
 	}
+	m.Quality = fromQuality(d.Quality)
 	if w := d.Waiting; w != nil {
 		m.Waiting = &voicemillv1.Job_Waiting{Pool: w.Pool, SinceMs: w.Since.UnixMilli(), Reason: w.Reason, Place: count(w.Place)}
 	}
 	if e := d.Estimate; e != nil {
 		m.Estimate = &voicemillv1.Job_Estimate{AtMs: e.At.UnixMilli(), EtaMs: e.ETA.UnixMilli(), EtaLowMs: e.ETALow.UnixMilli(), EtaHighMs: e.ETAHigh.UnixMilli()}
 	}
+	if e := d.Delivery; e != nil {
+		m.Delivery = fromDelivery(e)
+	}
 	return m
+}
+
+func fromDelivery(d *jobdoc.Delivery) *voicemillv1.Job_Delivery {
+	m := &voicemillv1.Job_Delivery{State: d.State, Bucket: d.Bucket, FilesTotal: count(d.Files.Total), FilesDone: count(d.Files.Done), EndedMs: millis(d.EndedAt)}
+	if d.Error != nil {
+		m.ErrorKind, m.ErrorDetail = d.Error.Kind, d.Error.Detail
+	}
+	return m
+}
+
+func delivery(m *voicemillv1.Job_Delivery) *jobdoc.Delivery {
+	if m == nil {
+		return nil
+	}
+	return &jobdoc.Delivery{
+		State: m.GetState(), Bucket: m.GetBucket(), Files: jobdoc.FileCounts{Total: int(m.GetFilesTotal()), Done: int(m.GetFilesDone())},
+		Error: reason(m.GetErrorKind(), m.GetErrorDetail()), EndedAt: moment(m.GetEndedMs()),
+	}
 }
 
 // Document returns m as a document.
@@ -68,7 +90,7 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 			Characters: int64(u.GetCharacters()), AudioSeconds: u.GetAudioSeconds(), GPUSeconds: u.GetGpuSeconds(), ReusedSeconds: u.GetReusedSeconds(), //nolint:gosec // counts from 0
 		}
 	}
-	d.Error = reason(m.GetErrorKind(), m.GetErrorDetail())
+	d.Error, d.Delivery = reason(m.GetErrorKind(), m.GetErrorDetail()), delivery(m.GetDelivery())
 	for _, c := range m.GetChapters() {
 		d.Chapters = append(d.Chapters, jobdoc.Chapter{
 			Ordinal: int(c.GetOrdinal()), Title: c.GetTitle(), State: job.ChapterState(c.GetState()), AudioSeconds: c.GetAudioSeconds(), Artifact: c.GetArtifact(),
@@ -77,7 +99,7 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 	}
 	for _, a := range m.GetArtifacts() {
 		d.Artifacts = append(d.Artifacts, jobdoc.Artifact{
-			Name: a.GetName(), MediaType: a.GetMediaType(), Bytes: int64(a.GetBytes()), SHA256: hex.EncodeToString(a.GetSha256()), AudioSeconds: a.GetAudioSeconds(), //nolint:gosec // counts from 0
+			Name: a.GetName(), MediaType: a.GetMediaType(), Bytes: int64(a.GetBytes()), SHA256: hex.EncodeToString(a.GetSha256()), AudioSeconds: a.GetAudioSeconds(), DeliveredTo: a.GetDeliveredTo(), //nolint:gosec // counts from 0
 		})
 	}
 	for _, f := range m.GetFailures() {
@@ -85,6 +107,7 @@ func Document(m *voicemillv1.Job) jobdoc.Document {
 			Segment: int(f.GetSegment()), Chapter: int(f.GetChapter()), Kind: f.GetKind(), Detail: f.GetDetail(), Attempts: int(f.GetAttempts()),
 		})
 	}
+	d.Quality = quality(m.GetQuality())
 	if w := m.GetWaiting(); w != nil {
 		d.Waiting = &jobdoc.Waiting{Pool: w.GetPool(), Since: jobdoc.Time{Time: time.UnixMilli(w.GetSinceMs()).UTC()}, Reason: w.GetReason(), Place: int(w.GetPlace())}
 	}

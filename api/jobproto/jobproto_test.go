@@ -24,12 +24,13 @@ const text = "It was the best of times."
 func specs() map[string]job.Spec {
 	deadline := time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)
 	full := job.Spec{
-		Input: job.Input{Text: text, Media: job.MediaText}, Voice: "narrator-en", Language: "en", Speed: 1.25, Seed: -7, Class: job.Interactive,
+		Input: job.Input{Text: text, Media: job.MediaText}, Voice: "narrator-en", Language: "en", Speed: 1.25, Seed: -7, Instructions: "warm", Class: job.Interactive,
 		Priority: -3, Deadline: &deadline, Output: job.Output{
-			Formats: []string{"wav", "m4b"}, Subtitles: []string{"vtt", "ass"}, Pauses: &job.Pauses{Sentence: 0, Paragraph: 0.7, Chapter: 1.5},
-			Metadata: &job.Metadata{Title: "T", Author: "A", Narrator: "N", Series: "S", SeriesIndex: 1.5, Year: 1999, Description: "D"},
-			Loudness: job.LoudnessACX,
+			Formats: []string{"wav", "m4b"}, Subtitles: []string{"vtt", "ass"}, ReadAlong: true, Pauses: &job.Pauses{Sentence: 0, Paragraph: 0.7, Chapter: 1.5},
+			Metadata: &job.Metadata{Title: "T", Author: "A", Narrator: "N", Series: "S", SeriesIndex: 1.5, Year: 1999, Description: "D", Publisher: "P", Cover: "upl_c"},
+			Loudness: job.LoudnessACX, DeliverTo: "bkt_1", Path: "{title}.{ext}",
 		},
+		Verify: job.VerifySample, OnDoubt: job.DeliverDoubtful,
 		OnFailure: job.AllowPartial, Callback: &job.Callback{URL: "https://example.com/hook", Events: []string{job.EventSucceeded, job.EventFailed}},
 		Labels: map[string]string{"book": "pg1661"},
 	}
@@ -40,7 +41,7 @@ func specs() map[string]job.Spec {
 		"nothing":            {},
 		"defaults":           normal,
 		"an upload":          {Input: job.Input{Upload: "upl_1", Media: job.MediaEPUB}},
-		"segments":           {Input: job.Input{Segments: []job.InputSegment{{Text: "a", Voice: "b"}, {Text: "c"}}}},
+		"segments":           {Input: job.Input{Segments: []job.InputSegment{{Text: "a", Voice: "b", Instructions: "cold"}, {Text: "c"}}}},
 		"a callback, silent": {Callback: &job.Callback{URL: "https://example.com"}},
 	}
 }
@@ -64,13 +65,15 @@ func TestPausesThatAreNotNamedAreTheDefaults(t *testing.T) {
 
 func TestAnUnknownNumberIsRefusedByTheCheck(t *testing.T) {
 	t.Parallel()
-	s := jobproto.Spec(&voicemillv1.Spec{Text: text, Voice: "v", Class: 99, OnFailure: 99})
+	s := jobproto.Spec(&voicemillv1.Spec{Text: text, Voice: "v", Class: 99, OnFailure: 99, Verify: 99, OnDoubt: 99})
 	var pointers []string
 	for _, f := range s.Faults(job.DefaultLimits()).List {
 		pointers = append(pointers, f.Pointer)
 	}
 	require.Contains(t, pointers, "/class")
 	require.Contains(t, pointers, "/on_failure")
+	require.Contains(t, pointers, "/verify")
+	require.Contains(t, pointers, "/on_doubt")
 }
 
 func TestEveryWordHasItsNumber(t *testing.T) {
@@ -118,6 +121,9 @@ func TestADocumentSurvivesTheRoundTrip(t *testing.T) {
 	t.Parallel()
 	failed := document(2)
 	failed.State, failed.Error, failed.FinishedAt = job.StateFailed, &jobdoc.Error{Kind: "invalid", Detail: "no text"}, failed.StartedAt
+	failed.Quality = &job.Quality{Verify: job.VerifyAll, Stretches: []job.Doubt{}}
+	failed.Quality.Count(&job.Hearing{Kind: "missing", Words: 12, Errors: 3, Tries: 2})
+	failed.Quality.Doubt(job.Doubt{Segment: 1, Chapter: 2, StartSeconds: 1.5, Kind: "missing", Text: "a b", Heard: "a", Tries: 2})
 	failed.Chapters[1].Error = &jobdoc.Error{Kind: "engine", Detail: "x"}
 	spec := specs()["everything"]
 	for name, want := range map[string]jobdoc.Document{

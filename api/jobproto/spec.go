@@ -10,12 +10,12 @@ import (
 // FromSpec returns the message that asks for s. It shares memory with s.
 func FromSpec(s *job.Spec) *voicemillv1.Spec {
 	m := &voicemillv1.Spec{
-		Text: s.Input.Text, Upload: s.Input.Upload, MediaType: s.Input.Media, Voice: s.Voice, Language: s.Language, Speed: s.Speed, Seed: s.Seed,
+		Text: s.Input.Text, Upload: s.Input.Upload, MediaType: s.Input.Media, Voice: s.Voice, Language: s.Language, Speed: s.Speed, Seed: s.Seed, Instructions: s.Instructions,
 		Class: classes[s.Class], Priority: int32(s.Priority), Formats: s.Output.Formats, Subtitles: s.Output.Subtitles, OnFailure: onFailures[s.OnFailure], Labels: s.Labels, //nolint:gosec // -10 to 10
-		Loudness: s.Output.Loudness,
+		Loudness: s.Output.Loudness, ReadAlong: s.Output.ReadAlong, DeliverTo: s.Output.DeliverTo, Path: s.Output.Path, Verify: verifies[s.Verify], OnDoubt: onDoubts[s.OnDoubt],
 	}
 	for _, g := range s.Input.Segments {
-		m.Segments = append(m.Segments, &voicemillv1.Spec_Segment{Text: g.Text, Voice: g.Voice})
+		m.Segments = append(m.Segments, &voicemillv1.Spec_Segment{Text: g.Text, Voice: g.Voice, Instructions: g.Instructions})
 	}
 	if s.Deadline != nil {
 		m.DeadlineMs = s.Deadline.UnixMilli()
@@ -25,7 +25,7 @@ func FromSpec(s *job.Spec) *voicemillv1.Spec {
 	}
 	if d := s.Output.Metadata; d != nil {
 		m.Metadata = &voicemillv1.Spec_Metadata{
-			Title: d.Title, Author: d.Author, Narrator: d.Narrator, Series: d.Series, SeriesIndex: d.SeriesIndex, Year: int32(d.Year), Description: d.Description, //nolint:gosec // 0 to 9999
+			Title: d.Title, Author: d.Author, Narrator: d.Narrator, Series: d.Series, SeriesIndex: d.SeriesIndex, Year: int32(d.Year), Description: d.Description, Publisher: d.Publisher, Cover: d.Cover, //nolint:gosec // 0 to 9999
 		}
 	}
 	if c := s.Callback; c != nil {
@@ -39,12 +39,13 @@ func FromSpec(s *job.Spec) *voicemillv1.Spec {
 func Spec(m *voicemillv1.Spec) job.Spec {
 	s := job.Spec{
 		Input: job.Input{Text: m.GetText(), Upload: m.GetUpload(), Media: m.GetMediaType()},
-		Voice: m.GetVoice(), Language: m.GetLanguage(), Speed: m.GetSpeed(), Seed: m.GetSeed(),
+		Voice: m.GetVoice(), Language: m.GetLanguage(), Speed: m.GetSpeed(), Seed: m.GetSeed(), Instructions: m.GetInstructions(),
 		Class: back(classes, m.GetClass()), Priority: int(m.GetPriority()),
 		Output: job.Output{Formats: m.GetFormats(), Subtitles: m.GetSubtitles()}, OnFailure: back(onFailures, m.GetOnFailure()), Labels: m.GetLabels(),
+		Verify: back(verifies, m.GetVerify()), OnDoubt: back(onDoubts, m.GetOnDoubt()),
 	}
 	for _, g := range m.GetSegments() {
-		s.Input.Segments = append(s.Input.Segments, job.InputSegment{Text: g.GetText(), Voice: g.GetVoice()})
+		s.Input.Segments = append(s.Input.Segments, job.InputSegment{Text: g.GetText(), Voice: g.GetVoice(), Instructions: g.GetInstructions()})
 	}
 	if ms := m.GetDeadlineMs(); ms != 0 {
 		t := time.UnixMilli(ms).UTC()
@@ -62,11 +63,11 @@ func Spec(m *voicemillv1.Spec) job.Spec {
 		}
 		s.Output.Pauses = &all
 	}
-	s.Output.Loudness = m.GetLoudness()
+	s.Output.Loudness, s.Output.ReadAlong, s.Output.DeliverTo, s.Output.Path = m.GetLoudness(), m.GetReadAlong(), m.GetDeliverTo(), m.GetPath()
 	if d := m.GetMetadata(); d != nil {
 		s.Output.Metadata = &job.Metadata{
 			Title: d.GetTitle(), Author: d.GetAuthor(), Narrator: d.GetNarrator(), Series: d.GetSeries(), SeriesIndex: d.GetSeriesIndex(),
-			Year: int(d.GetYear()), Description: d.GetDescription(),
+			Year: int(d.GetYear()), Description: d.GetDescription(), Publisher: d.GetPublisher(), Cover: d.GetCover(),
 		}
 	}
 	if c := m.GetCallback(); c != nil {
@@ -84,6 +85,18 @@ var classes = map[job.Class]voicemillv1.Class{
 var onFailures = map[job.OnFailure]voicemillv1.OnFailure{
 	"": voicemillv1.OnFailure_ON_FAILURE_UNSPECIFIED, job.FailJob: voicemillv1.OnFailure_ON_FAILURE_FAIL,
 	job.AllowPartial: voicemillv1.OnFailure_ON_FAILURE_PARTIAL,
+}
+
+//nolint:gochecknoglobals // a table
+var verifies = map[job.Verify]voicemillv1.Verify{
+	"": voicemillv1.Verify_VERIFY_UNSPECIFIED, job.VerifyNone: voicemillv1.Verify_VERIFY_NONE,
+	job.VerifySample: voicemillv1.Verify_VERIFY_SAMPLE, job.VerifyAll: voicemillv1.Verify_VERIFY_ALL,
+}
+
+//nolint:gochecknoglobals // a table
+var onDoubts = map[job.OnDoubt]voicemillv1.OnDoubt{
+	"": voicemillv1.OnDoubt_ON_DOUBT_UNSPECIFIED, job.RetryDoubtful: voicemillv1.OnDoubt_ON_DOUBT_RETRY,
+	job.DeliverDoubtful: voicemillv1.OnDoubt_ON_DOUBT_DELIVER,
 }
 
 //nolint:gochecknoglobals // a table

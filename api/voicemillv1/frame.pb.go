@@ -125,6 +125,109 @@ func (OnFailure) EnumDescriptor() ([]byte, []int) {
 	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{1}
 }
 
+// Verify says which segments are heard back.
+type Verify int32
+
+const (
+	Verify_VERIFY_UNSPECIFIED Verify = 0
+	Verify_VERIFY_NONE        Verify = 1
+	Verify_VERIFY_SAMPLE      Verify = 2
+	Verify_VERIFY_ALL         Verify = 3
+)
+
+// Enum value maps for Verify.
+var (
+	Verify_name = map[int32]string{
+		0: "VERIFY_UNSPECIFIED",
+		1: "VERIFY_NONE",
+		2: "VERIFY_SAMPLE",
+		3: "VERIFY_ALL",
+	}
+	Verify_value = map[string]int32{
+		"VERIFY_UNSPECIFIED": 0,
+		"VERIFY_NONE":        1,
+		"VERIFY_SAMPLE":      2,
+		"VERIFY_ALL":         3,
+	}
+)
+
+func (x Verify) Enum() *Verify {
+	p := new(Verify)
+	*p = x
+	return p
+}
+
+func (x Verify) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Verify) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicemill_v1_frame_proto_enumTypes[2].Descriptor()
+}
+
+func (Verify) Type() protoreflect.EnumType {
+	return &file_voicemill_v1_frame_proto_enumTypes[2]
+}
+
+func (x Verify) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Verify.Descriptor instead.
+func (Verify) EnumDescriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{2}
+}
+
+// OnDoubt says what becomes of a segment in which other words are heard.
+type OnDoubt int32
+
+const (
+	OnDoubt_ON_DOUBT_UNSPECIFIED OnDoubt = 0
+	OnDoubt_ON_DOUBT_RETRY       OnDoubt = 1
+	OnDoubt_ON_DOUBT_DELIVER     OnDoubt = 2
+)
+
+// Enum value maps for OnDoubt.
+var (
+	OnDoubt_name = map[int32]string{
+		0: "ON_DOUBT_UNSPECIFIED",
+		1: "ON_DOUBT_RETRY",
+		2: "ON_DOUBT_DELIVER",
+	}
+	OnDoubt_value = map[string]int32{
+		"ON_DOUBT_UNSPECIFIED": 0,
+		"ON_DOUBT_RETRY":       1,
+		"ON_DOUBT_DELIVER":     2,
+	}
+)
+
+func (x OnDoubt) Enum() *OnDoubt {
+	p := new(OnDoubt)
+	*p = x
+	return p
+}
+
+func (x OnDoubt) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnDoubt) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicemill_v1_frame_proto_enumTypes[3].Descriptor()
+}
+
+func (OnDoubt) Type() protoreflect.EnumType {
+	return &file_voicemill_v1_frame_proto_enumTypes[3]
+}
+
+func (x OnDoubt) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnDoubt.Descriptor instead.
+func (OnDoubt) EnumDescriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{3}
+}
+
 type State int32
 
 const (
@@ -179,11 +282,11 @@ func (x State) String() string {
 }
 
 func (State) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicemill_v1_frame_proto_enumTypes[2].Descriptor()
+	return file_voicemill_v1_frame_proto_enumTypes[4].Descriptor()
 }
 
 func (State) Type() protoreflect.EnumType {
-	return &file_voicemill_v1_frame_proto_enumTypes[2]
+	return &file_voicemill_v1_frame_proto_enumTypes[4]
 }
 
 func (x State) Number() protoreflect.EnumNumber {
@@ -192,7 +295,7 @@ func (x State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State.Descriptor instead.
 func (State) EnumDescriptor() ([]byte, []int) {
-	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{2}
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{4}
 }
 
 // Frame is one message of one call. The client opens a call by a stream number
@@ -641,6 +744,12 @@ type Spec struct {
 	Metadata      *Spec_Metadata         `protobuf:"bytes,17,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	Subtitles     []string               `protobuf:"bytes,18,rep,name=subtitles,proto3" json:"subtitles,omitempty"`
 	Loudness      string                 `protobuf:"bytes,19,opt,name=loudness,proto3" json:"loudness,omitempty"`
+	Verify        Verify                 `protobuf:"varint,20,opt,name=verify,proto3,enum=voicemill.v1.Verify" json:"verify,omitempty"`
+	OnDoubt       OnDoubt                `protobuf:"varint,21,opt,name=on_doubt,json=onDoubt,proto3,enum=voicemill.v1.OnDoubt" json:"on_doubt,omitempty"`
+	ReadAlong     bool                   `protobuf:"varint,22,opt,name=read_along,json=readAlong,proto3" json:"read_along,omitempty"`
+	DeliverTo     string                 `protobuf:"bytes,23,opt,name=deliver_to,json=deliverTo,proto3" json:"deliver_to,omitempty"`
+	Path          string                 `protobuf:"bytes,24,opt,name=path,proto3" json:"path,omitempty"`
+	Instructions  string                 `protobuf:"bytes,25,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -804,6 +913,48 @@ func (x *Spec) GetSubtitles() []string {
 func (x *Spec) GetLoudness() string {
 	if x != nil {
 		return x.Loudness
+	}
+	return ""
+}
+
+func (x *Spec) GetVerify() Verify {
+	if x != nil {
+		return x.Verify
+	}
+	return Verify_VERIFY_UNSPECIFIED
+}
+
+func (x *Spec) GetOnDoubt() OnDoubt {
+	if x != nil {
+		return x.OnDoubt
+	}
+	return OnDoubt_ON_DOUBT_UNSPECIFIED
+}
+
+func (x *Spec) GetReadAlong() bool {
+	if x != nil {
+		return x.ReadAlong
+	}
+	return false
+}
+
+func (x *Spec) GetDeliverTo() string {
+	if x != nil {
+		return x.DeliverTo
+	}
+	return ""
+}
+
+func (x *Spec) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Spec) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
 	}
 	return ""
 }
@@ -1062,6 +1213,8 @@ type Job struct {
 	FinishedMs    int64                  `protobuf:"varint,17,opt,name=finished_ms,json=finishedMs,proto3" json:"finished_ms,omitempty"`
 	Waiting       *Job_Waiting           `protobuf:"bytes,18,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	Estimate      *Job_Estimate          `protobuf:"bytes,19,opt,name=estimate,proto3" json:"estimate,omitempty"`
+	Quality       *Job_Quality           `protobuf:"bytes,20,opt,name=quality,proto3" json:"quality,omitempty"` // of a job that has ended, if its audio was to be heard
+	Delivery      *Job_Delivery          `protobuf:"bytes,21,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1225,6 +1378,20 @@ func (x *Job) GetWaiting() *Job_Waiting {
 func (x *Job) GetEstimate() *Job_Estimate {
 	if x != nil {
 		return x.Estimate
+	}
+	return nil
+}
+
+func (x *Job) GetQuality() *Job_Quality {
+	if x != nil {
+		return x.Quality
+	}
+	return nil
+}
+
+func (x *Job) GetDelivery() *Job_Delivery {
+	if x != nil {
+		return x.Delivery
 	}
 	return nil
 }
@@ -1735,6 +1902,7 @@ type Spec_Segment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	Voice         string                 `protobuf:"bytes,2,opt,name=voice,proto3" json:"voice,omitempty"`
+	Instructions  string                 `protobuf:"bytes,3,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1779,6 +1947,13 @@ func (x *Spec_Segment) GetText() string {
 func (x *Spec_Segment) GetVoice() string {
 	if x != nil {
 		return x.Voice
+	}
+	return ""
+}
+
+func (x *Spec_Segment) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
 	}
 	return ""
 }
@@ -1904,6 +2079,8 @@ type Spec_Metadata struct {
 	SeriesIndex   float64                `protobuf:"fixed64,5,opt,name=series_index,json=seriesIndex,proto3" json:"series_index,omitempty"`
 	Year          int32                  `protobuf:"varint,6,opt,name=year,proto3" json:"year,omitempty"`
 	Description   string                 `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	Cover         string                 `protobuf:"bytes,8,opt,name=cover,proto3" json:"cover,omitempty"`
+	Publisher     string                 `protobuf:"bytes,9,opt,name=publisher,proto3" json:"publisher,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1983,6 +2160,20 @@ func (x *Spec_Metadata) GetYear() int32 {
 func (x *Spec_Metadata) GetDescription() string {
 	if x != nil {
 		return x.Description
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetCover() string {
+	if x != nil {
+		return x.Cover
+	}
+	return ""
+}
+
+func (x *Spec_Metadata) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
 	}
 	return ""
 }
@@ -2086,6 +2277,7 @@ type Job_Artifact struct {
 	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Sha256        []byte                 `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	AudioSeconds  float64                `protobuf:"fixed64,5,opt,name=audio_seconds,json=audioSeconds,proto3" json:"audio_seconds,omitempty"`
+	DeliveredTo   string                 `protobuf:"bytes,6,opt,name=delivered_to,json=deliveredTo,proto3" json:"delivered_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2153,6 +2345,13 @@ func (x *Job_Artifact) GetAudioSeconds() float64 {
 		return x.AudioSeconds
 	}
 	return 0
+}
+
+func (x *Job_Artifact) GetDeliveredTo() string {
+	if x != nil {
+		return x.DeliveredTo
+	}
+	return ""
 }
 
 type Job_Failure struct {
@@ -2369,6 +2568,198 @@ func (x *Job_Waiting) GetPlace() uint32 {
 }
 
 // Estimate is when the job was expected to end, as it was said first.
+type Job_Doubt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Segment       uint32                 `protobuf:"varint,1,opt,name=segment,proto3" json:"segment,omitempty"`
+	Chapter       uint32                 `protobuf:"varint,2,opt,name=chapter,proto3" json:"chapter,omitempty"`
+	StartSeconds  float64                `protobuf:"fixed64,3,opt,name=start_seconds,json=startSeconds,proto3" json:"start_seconds,omitempty"` // in the file of its chapter
+	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	Heard         string                 `protobuf:"bytes,6,opt,name=heard,proto3" json:"heard,omitempty"`
+	Tries         uint32                 `protobuf:"varint,7,opt,name=tries,proto3" json:"tries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job_Doubt) Reset() {
+	*x = Job_Doubt{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job_Doubt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job_Doubt) ProtoMessage() {}
+
+func (x *Job_Doubt) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job_Doubt.ProtoReflect.Descriptor instead.
+func (*Job_Doubt) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 5}
+}
+
+func (x *Job_Doubt) GetSegment() uint32 {
+	if x != nil {
+		return x.Segment
+	}
+	return 0
+}
+
+func (x *Job_Doubt) GetChapter() uint32 {
+	if x != nil {
+		return x.Chapter
+	}
+	return 0
+}
+
+func (x *Job_Doubt) GetStartSeconds() float64 {
+	if x != nil {
+		return x.StartSeconds
+	}
+	return 0
+}
+
+func (x *Job_Doubt) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Job_Doubt) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Job_Doubt) GetHeard() string {
+	if x != nil {
+		return x.Heard
+	}
+	return ""
+}
+
+func (x *Job_Doubt) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+type Job_Quality struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verify        Verify                 `protobuf:"varint,1,opt,name=verify,proto3,enum=voicemill.v1.Verify" json:"verify,omitempty"`
+	Segments      uint32                 `protobuf:"varint,2,opt,name=segments,proto3" json:"segments,omitempty"`
+	Heard         uint32                 `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"`
+	Redone        uint32                 `protobuf:"varint,4,opt,name=redone,proto3" json:"redone,omitempty"`
+	Words         uint32                 `protobuf:"varint,5,opt,name=words,proto3" json:"words,omitempty"`
+	WordErrors    uint32                 `protobuf:"varint,6,opt,name=word_errors,json=wordErrors,proto3" json:"word_errors,omitempty"`
+	Doubtful      uint32                 `protobuf:"varint,7,opt,name=doubtful,proto3" json:"doubtful,omitempty"`
+	Stretches     []*Job_Doubt           `protobuf:"bytes,8,rep,name=stretches,proto3" json:"stretches,omitempty"` // the first of the doubtful
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job_Quality) Reset() {
+	*x = Job_Quality{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job_Quality) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job_Quality) ProtoMessage() {}
+
+func (x *Job_Quality) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job_Quality.ProtoReflect.Descriptor instead.
+func (*Job_Quality) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 6}
+}
+
+func (x *Job_Quality) GetVerify() Verify {
+	if x != nil {
+		return x.Verify
+	}
+	return Verify_VERIFY_UNSPECIFIED
+}
+
+func (x *Job_Quality) GetSegments() uint32 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetHeard() uint32 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetRedone() uint32 {
+	if x != nil {
+		return x.Redone
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetWords() uint32 {
+	if x != nil {
+		return x.Words
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetWordErrors() uint32 {
+	if x != nil {
+		return x.WordErrors
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetDoubtful() uint32 {
+	if x != nil {
+		return x.Doubtful
+	}
+	return 0
+}
+
+func (x *Job_Quality) GetStretches() []*Job_Doubt {
+	if x != nil {
+		return x.Stretches
+	}
+	return nil
+}
+
 type Job_Estimate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AtMs          int64                  `protobuf:"varint,1,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
@@ -2381,7 +2772,7 @@ type Job_Estimate struct {
 
 func (x *Job_Estimate) Reset() {
 	*x = Job_Estimate{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2784,7 @@ func (x *Job_Estimate) String() string {
 func (*Job_Estimate) ProtoMessage() {}
 
 func (x *Job_Estimate) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[26]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2797,7 @@ func (x *Job_Estimate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job_Estimate.ProtoReflect.Descriptor instead.
 func (*Job_Estimate) Descriptor() ([]byte, []int) {
-	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 5}
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 7}
 }
 
 func (x *Job_Estimate) GetAtMs() int64 {
@@ -2437,6 +2828,99 @@ func (x *Job_Estimate) GetEtaHighMs() int64 {
 	return 0
 }
 
+// Delivery is that of the files into a bucket of the owner's.
+type Job_Delivery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Bucket        string                 `protobuf:"bytes,2,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	FilesTotal    uint32                 `protobuf:"varint,3,opt,name=files_total,json=filesTotal,proto3" json:"files_total,omitempty"`
+	FilesDone     uint32                 `protobuf:"varint,4,opt,name=files_done,json=filesDone,proto3" json:"files_done,omitempty"`
+	ErrorKind     string                 `protobuf:"bytes,5,opt,name=error_kind,json=errorKind,proto3" json:"error_kind,omitempty"`
+	ErrorDetail   string                 `protobuf:"bytes,6,opt,name=error_detail,json=errorDetail,proto3" json:"error_detail,omitempty"`
+	EndedMs       int64                  `protobuf:"varint,7,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job_Delivery) Reset() {
+	*x = Job_Delivery{}
+	mi := &file_voicemill_v1_frame_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job_Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job_Delivery) ProtoMessage() {}
+
+func (x *Job_Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_voicemill_v1_frame_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job_Delivery.ProtoReflect.Descriptor instead.
+func (*Job_Delivery) Descriptor() ([]byte, []int) {
+	return file_voicemill_v1_frame_proto_rawDescGZIP(), []int{8, 8}
+}
+
+func (x *Job_Delivery) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Job_Delivery) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *Job_Delivery) GetFilesTotal() uint32 {
+	if x != nil {
+		return x.FilesTotal
+	}
+	return 0
+}
+
+func (x *Job_Delivery) GetFilesDone() uint32 {
+	if x != nil {
+		return x.FilesDone
+	}
+	return 0
+}
+
+func (x *Job_Delivery) GetErrorKind() string {
+	if x != nil {
+		return x.ErrorKind
+	}
+	return ""
+}
+
+func (x *Job_Delivery) GetErrorDetail() string {
+	if x != nil {
+		return x.ErrorDetail
+	}
+	return ""
+}
+
+func (x *Job_Delivery) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
 type Problem_Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pointer       string                 `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
@@ -2447,7 +2931,7 @@ type Problem_Fault struct {
 
 func (x *Problem_Fault) Reset() {
 	*x = Problem_Fault{}
-	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2943,7 @@ func (x *Problem_Fault) String() string {
 func (*Problem_Fault) ProtoMessage() {}
 
 func (x *Problem_Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_voicemill_v1_frame_proto_msgTypes[28]
+	mi := &file_voicemill_v1_frame_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +3010,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x05 \x01(\tR\n" +
-	"tracestate\"\xb9\t\n" +
+	"tracestate\"\xe7\v\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1a.voicemill.v1.Spec.SegmentR\bsegments\x12\x16\n" +
@@ -2550,10 +3034,19 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x06labels\x18\x10 \x03(\v2\x1e.voicemill.v1.Spec.LabelsEntryR\x06labels\x127\n" +
 	"\bmetadata\x18\x11 \x01(\v2\x1b.voicemill.v1.Spec.MetadataR\bmetadata\x12\x1c\n" +
 	"\tsubtitles\x18\x12 \x03(\tR\tsubtitles\x12\x1a\n" +
-	"\bloudness\x18\x13 \x01(\tR\bloudness\x1a3\n" +
+	"\bloudness\x18\x13 \x01(\tR\bloudness\x12,\n" +
+	"\x06verify\x18\x14 \x01(\x0e2\x14.voicemill.v1.VerifyR\x06verify\x120\n" +
+	"\bon_doubt\x18\x15 \x01(\x0e2\x15.voicemill.v1.OnDoubtR\aonDoubt\x12\x1d\n" +
+	"\n" +
+	"read_along\x18\x16 \x01(\bR\treadAlong\x12\x1d\n" +
+	"\n" +
+	"deliver_to\x18\x17 \x01(\tR\tdeliverTo\x12\x12\n" +
+	"\x04path\x18\x18 \x01(\tR\x04path\x12\"\n" +
+	"\finstructions\x18\x19 \x01(\tR\finstructions\x1aW\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
-	"\x05voice\x18\x02 \x01(\tR\x05voice\x1a\x92\x01\n" +
+	"\x05voice\x18\x02 \x01(\tR\x05voice\x12\"\n" +
+	"\finstructions\x18\x03 \x01(\tR\finstructions\x1a\x92\x01\n" +
 	"\x06Pauses\x12\x1f\n" +
 	"\bsentence\x18\x01 \x01(\x01H\x00R\bsentence\x88\x01\x01\x12!\n" +
 	"\tparagraph\x18\x02 \x01(\x01H\x01R\tparagraph\x88\x01\x01\x12\x1d\n" +
@@ -2565,7 +3058,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\b_chapter\x1a4\n" +
 	"\bCallback\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
-	"\x06events\x18\x02 \x03(\tR\x06events\x1a\xc5\x01\n" +
+	"\x06events\x18\x02 \x03(\tR\x06events\x1a\xf9\x01\n" +
 	"\bMetadata\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x1a\n" +
@@ -2573,7 +3066,9 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x06series\x18\x04 \x01(\tR\x06series\x12!\n" +
 	"\fseries_index\x18\x05 \x01(\x01R\vseriesIndex\x12\x12\n" +
 	"\x04year\x18\x06 \x01(\x05R\x04year\x12 \n" +
-	"\vdescription\x18\a \x01(\tR\vdescription\x1a9\n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\x12\x14\n" +
+	"\x05cover\x18\b \x01(\tR\x05cover\x12\x1c\n" +
+	"\tpublisher\x18\t \x01(\tR\tpublisher\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"N\n" +
@@ -2591,7 +3086,7 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rafter_version\x18\x02 \x01(\x04R\fafterVersion\x12\x14\n" +
 	"\x05audio\x18\x03 \x01(\bR\x05audio\x12!\n" +
-	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xa7\r\n" +
+	"\ffrom_segment\x18\x04 \x01(\rR\vfromSegment\"\xd4\x13\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.voicemill.v1.StateR\x05state\x12\x18\n" +
@@ -2616,7 +3111,9 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\vfinished_ms\x18\x11 \x01(\x03R\n" +
 	"finishedMs\x123\n" +
 	"\awaiting\x18\x12 \x01(\v2\x19.voicemill.v1.Job.WaitingR\awaiting\x126\n" +
-	"\bestimate\x18\x13 \x01(\v2\x1a.voicemill.v1.Job.EstimateR\bestimate\x1a\xd2\x01\n" +
+	"\bestimate\x18\x13 \x01(\v2\x1a.voicemill.v1.Job.EstimateR\bestimate\x123\n" +
+	"\aquality\x18\x14 \x01(\v2\x19.voicemill.v1.Job.QualityR\aquality\x126\n" +
+	"\bdelivery\x18\x15 \x01(\v2\x1a.voicemill.v1.Job.DeliveryR\bdelivery\x1a\xd2\x01\n" +
 	"\aChapter\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -2625,14 +3122,15 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\bartifact\x18\x05 \x01(\tR\bartifact\x12\x1d\n" +
 	"\n" +
 	"error_kind\x18\x06 \x01(\tR\terrorKind\x12!\n" +
-	"\ferror_detail\x18\a \x01(\tR\verrorDetail\x1a\x90\x01\n" +
+	"\ferror_detail\x18\a \x01(\tR\verrorDetail\x1a\xb3\x01\n" +
 	"\bArtifact\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06sha256\x18\x04 \x01(\fR\x06sha256\x12#\n" +
-	"\raudio_seconds\x18\x05 \x01(\x01R\faudioSeconds\x1a\x85\x01\n" +
+	"\raudio_seconds\x18\x05 \x01(\x01R\faudioSeconds\x12!\n" +
+	"\fdelivered_to\x18\x06 \x01(\tR\vdeliveredTo\x1a\x85\x01\n" +
 	"\aFailure\x12\x18\n" +
 	"\asegment\x18\x01 \x01(\rR\asegment\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
@@ -2651,13 +3149,42 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x19\n" +
 	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05place\x18\x04 \x01(\rR\x05place\x1at\n" +
+	"\x05place\x18\x04 \x01(\rR\x05place\x1a\xb4\x01\n" +
+	"\x05Doubt\x12\x18\n" +
+	"\asegment\x18\x01 \x01(\rR\asegment\x12\x18\n" +
+	"\achapter\x18\x02 \x01(\rR\achapter\x12#\n" +
+	"\rstart_seconds\x18\x03 \x01(\x01R\fstartSeconds\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x12\x14\n" +
+	"\x05heard\x18\x06 \x01(\tR\x05heard\x12\x14\n" +
+	"\x05tries\x18\a \x01(\rR\x05tries\x1a\x8b\x02\n" +
+	"\aQuality\x12,\n" +
+	"\x06verify\x18\x01 \x01(\x0e2\x14.voicemill.v1.VerifyR\x06verify\x12\x1a\n" +
+	"\bsegments\x18\x02 \x01(\rR\bsegments\x12\x14\n" +
+	"\x05heard\x18\x03 \x01(\rR\x05heard\x12\x16\n" +
+	"\x06redone\x18\x04 \x01(\rR\x06redone\x12\x14\n" +
+	"\x05words\x18\x05 \x01(\rR\x05words\x12\x1f\n" +
+	"\vword_errors\x18\x06 \x01(\rR\n" +
+	"wordErrors\x12\x1a\n" +
+	"\bdoubtful\x18\a \x01(\rR\bdoubtful\x125\n" +
+	"\tstretches\x18\b \x03(\v2\x17.voicemill.v1.Job.DoubtR\tstretches\x1at\n" +
 	"\bEstimate\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12\x15\n" +
 	"\x06eta_ms\x18\x02 \x01(\x03R\x05etaMs\x12\x1c\n" +
 	"\n" +
 	"eta_low_ms\x18\x03 \x01(\x03R\betaLowMs\x12\x1e\n" +
-	"\veta_high_ms\x18\x04 \x01(\x03R\tetaHighMs\x1a9\n" +
+	"\veta_high_ms\x18\x04 \x01(\x03R\tetaHighMs\x1a\xd5\x01\n" +
+	"\bDelivery\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x16\n" +
+	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x1f\n" +
+	"\vfiles_total\x18\x03 \x01(\rR\n" +
+	"filesTotal\x12\x1d\n" +
+	"\n" +
+	"files_done\x18\x04 \x01(\rR\tfilesDone\x12\x1d\n" +
+	"\n" +
+	"error_kind\x18\x05 \x01(\tR\terrorKind\x12!\n" +
+	"\ferror_detail\x18\x06 \x01(\tR\verrorDetail\x12\x19\n" +
+	"\bended_ms\x18\a \x01(\x03R\aendedMs\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x03\n" +
@@ -2714,7 +3241,17 @@ const file_voicemill_v1_frame_proto_rawDesc = "" +
 	"\tOnFailure\x12\x1a\n" +
 	"\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fON_FAILURE_FAIL\x10\x01\x12\x16\n" +
-	"\x12ON_FAILURE_PARTIAL\x10\x02*\xd0\x01\n" +
+	"\x12ON_FAILURE_PARTIAL\x10\x02*T\n" +
+	"\x06Verify\x12\x16\n" +
+	"\x12VERIFY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vVERIFY_NONE\x10\x01\x12\x11\n" +
+	"\rVERIFY_SAMPLE\x10\x02\x12\x0e\n" +
+	"\n" +
+	"VERIFY_ALL\x10\x03*M\n" +
+	"\aOnDoubt\x12\x18\n" +
+	"\x14ON_DOUBT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eON_DOUBT_RETRY\x10\x01\x12\x14\n" +
+	"\x10ON_DOUBT_DELIVER\x10\x02*\xd0\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x01\x12\x12\n" +
@@ -2739,83 +3276,94 @@ func file_voicemill_v1_frame_proto_rawDescGZIP() []byte {
 	return file_voicemill_v1_frame_proto_rawDescData
 }
 
-var file_voicemill_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_voicemill_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_voicemill_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_voicemill_v1_frame_proto_goTypes = []any{
 	(Class)(0),            // 0: voicemill.v1.Class
 	(OnFailure)(0),        // 1: voicemill.v1.OnFailure
-	(State)(0),            // 2: voicemill.v1.State
-	(*Frame)(nil),         // 3: voicemill.v1.Frame
-	(*Hello)(nil),         // 4: voicemill.v1.Hello
-	(*Submit)(nil),        // 5: voicemill.v1.Submit
-	(*Spec)(nil),          // 6: voicemill.v1.Spec
-	(*Accepted)(nil),      // 7: voicemill.v1.Accepted
-	(*Get)(nil),           // 8: voicemill.v1.Get
-	(*Cancel)(nil),        // 9: voicemill.v1.Cancel
-	(*Watch)(nil),         // 10: voicemill.v1.Watch
-	(*Job)(nil),           // 11: voicemill.v1.Job
-	(*Progress)(nil),      // 12: voicemill.v1.Progress
-	(*Event)(nil),         // 13: voicemill.v1.Event
-	(*Audio)(nil),         // 14: voicemill.v1.Audio
-	(*Problem)(nil),       // 15: voicemill.v1.Problem
-	(*Ping)(nil),          // 16: voicemill.v1.Ping
-	(*Pong)(nil),          // 17: voicemill.v1.Pong
-	(*Window)(nil),        // 18: voicemill.v1.Window
-	(*Spec_Segment)(nil),  // 19: voicemill.v1.Spec.Segment
-	(*Spec_Pauses)(nil),   // 20: voicemill.v1.Spec.Pauses
-	(*Spec_Callback)(nil), // 21: voicemill.v1.Spec.Callback
-	(*Spec_Metadata)(nil), // 22: voicemill.v1.Spec.Metadata
-	nil,                   // 23: voicemill.v1.Spec.LabelsEntry
-	(*Job_Chapter)(nil),   // 24: voicemill.v1.Job.Chapter
-	(*Job_Artifact)(nil),  // 25: voicemill.v1.Job.Artifact
-	(*Job_Failure)(nil),   // 26: voicemill.v1.Job.Failure
-	(*Job_Usage)(nil),     // 27: voicemill.v1.Job.Usage
-	(*Job_Waiting)(nil),   // 28: voicemill.v1.Job.Waiting
-	(*Job_Estimate)(nil),  // 29: voicemill.v1.Job.Estimate
-	nil,                   // 30: voicemill.v1.Job.LabelsEntry
-	(*Problem_Fault)(nil), // 31: voicemill.v1.Problem.Fault
+	(Verify)(0),           // 2: voicemill.v1.Verify
+	(OnDoubt)(0),          // 3: voicemill.v1.OnDoubt
+	(State)(0),            // 4: voicemill.v1.State
+	(*Frame)(nil),         // 5: voicemill.v1.Frame
+	(*Hello)(nil),         // 6: voicemill.v1.Hello
+	(*Submit)(nil),        // 7: voicemill.v1.Submit
+	(*Spec)(nil),          // 8: voicemill.v1.Spec
+	(*Accepted)(nil),      // 9: voicemill.v1.Accepted
+	(*Get)(nil),           // 10: voicemill.v1.Get
+	(*Cancel)(nil),        // 11: voicemill.v1.Cancel
+	(*Watch)(nil),         // 12: voicemill.v1.Watch
+	(*Job)(nil),           // 13: voicemill.v1.Job
+	(*Progress)(nil),      // 14: voicemill.v1.Progress
+	(*Event)(nil),         // 15: voicemill.v1.Event
+	(*Audio)(nil),         // 16: voicemill.v1.Audio
+	(*Problem)(nil),       // 17: voicemill.v1.Problem
+	(*Ping)(nil),          // 18: voicemill.v1.Ping
+	(*Pong)(nil),          // 19: voicemill.v1.Pong
+	(*Window)(nil),        // 20: voicemill.v1.Window
+	(*Spec_Segment)(nil),  // 21: voicemill.v1.Spec.Segment
+	(*Spec_Pauses)(nil),   // 22: voicemill.v1.Spec.Pauses
+	(*Spec_Callback)(nil), // 23: voicemill.v1.Spec.Callback
+	(*Spec_Metadata)(nil), // 24: voicemill.v1.Spec.Metadata
+	nil,                   // 25: voicemill.v1.Spec.LabelsEntry
+	(*Job_Chapter)(nil),   // 26: voicemill.v1.Job.Chapter
+	(*Job_Artifact)(nil),  // 27: voicemill.v1.Job.Artifact
+	(*Job_Failure)(nil),   // 28: voicemill.v1.Job.Failure
+	(*Job_Usage)(nil),     // 29: voicemill.v1.Job.Usage
+	(*Job_Waiting)(nil),   // 30: voicemill.v1.Job.Waiting
+	(*Job_Doubt)(nil),     // 31: voicemill.v1.Job.Doubt
+	(*Job_Quality)(nil),   // 32: voicemill.v1.Job.Quality
+	(*Job_Estimate)(nil),  // 33: voicemill.v1.Job.Estimate
+	(*Job_Delivery)(nil),  // 34: voicemill.v1.Job.Delivery
+	nil,                   // 35: voicemill.v1.Job.LabelsEntry
+	(*Problem_Fault)(nil), // 36: voicemill.v1.Problem.Fault
 }
 var file_voicemill_v1_frame_proto_depIdxs = []int32{
-	4,  // 0: voicemill.v1.Frame.hello:type_name -> voicemill.v1.Hello
-	5,  // 1: voicemill.v1.Frame.submit:type_name -> voicemill.v1.Submit
-	7,  // 2: voicemill.v1.Frame.accepted:type_name -> voicemill.v1.Accepted
-	8,  // 3: voicemill.v1.Frame.get:type_name -> voicemill.v1.Get
-	11, // 4: voicemill.v1.Frame.job:type_name -> voicemill.v1.Job
-	10, // 5: voicemill.v1.Frame.watch:type_name -> voicemill.v1.Watch
-	13, // 6: voicemill.v1.Frame.event:type_name -> voicemill.v1.Event
-	14, // 7: voicemill.v1.Frame.audio:type_name -> voicemill.v1.Audio
-	9,  // 8: voicemill.v1.Frame.cancel:type_name -> voicemill.v1.Cancel
-	15, // 9: voicemill.v1.Frame.problem:type_name -> voicemill.v1.Problem
-	16, // 10: voicemill.v1.Frame.ping:type_name -> voicemill.v1.Ping
-	17, // 11: voicemill.v1.Frame.pong:type_name -> voicemill.v1.Pong
-	18, // 12: voicemill.v1.Frame.window:type_name -> voicemill.v1.Window
-	6,  // 13: voicemill.v1.Submit.spec:type_name -> voicemill.v1.Spec
-	19, // 14: voicemill.v1.Spec.segments:type_name -> voicemill.v1.Spec.Segment
+	6,  // 0: voicemill.v1.Frame.hello:type_name -> voicemill.v1.Hello
+	7,  // 1: voicemill.v1.Frame.submit:type_name -> voicemill.v1.Submit
+	9,  // 2: voicemill.v1.Frame.accepted:type_name -> voicemill.v1.Accepted
+	10, // 3: voicemill.v1.Frame.get:type_name -> voicemill.v1.Get
+	13, // 4: voicemill.v1.Frame.job:type_name -> voicemill.v1.Job
+	12, // 5: voicemill.v1.Frame.watch:type_name -> voicemill.v1.Watch
+	15, // 6: voicemill.v1.Frame.event:type_name -> voicemill.v1.Event
+	16, // 7: voicemill.v1.Frame.audio:type_name -> voicemill.v1.Audio
+	11, // 8: voicemill.v1.Frame.cancel:type_name -> voicemill.v1.Cancel
+	17, // 9: voicemill.v1.Frame.problem:type_name -> voicemill.v1.Problem
+	18, // 10: voicemill.v1.Frame.ping:type_name -> voicemill.v1.Ping
+	19, // 11: voicemill.v1.Frame.pong:type_name -> voicemill.v1.Pong
+	20, // 12: voicemill.v1.Frame.window:type_name -> voicemill.v1.Window
+	8,  // 13: voicemill.v1.Submit.spec:type_name -> voicemill.v1.Spec
+	21, // 14: voicemill.v1.Spec.segments:type_name -> voicemill.v1.Spec.Segment
 	0,  // 15: voicemill.v1.Spec.class:type_name -> voicemill.v1.Class
-	20, // 16: voicemill.v1.Spec.pauses:type_name -> voicemill.v1.Spec.Pauses
+	22, // 16: voicemill.v1.Spec.pauses:type_name -> voicemill.v1.Spec.Pauses
 	1,  // 17: voicemill.v1.Spec.on_failure:type_name -> voicemill.v1.OnFailure
-	21, // 18: voicemill.v1.Spec.callback:type_name -> voicemill.v1.Spec.Callback
-	23, // 19: voicemill.v1.Spec.labels:type_name -> voicemill.v1.Spec.LabelsEntry
-	22, // 20: voicemill.v1.Spec.metadata:type_name -> voicemill.v1.Spec.Metadata
-	11, // 21: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
-	2,  // 22: voicemill.v1.Job.state:type_name -> voicemill.v1.State
-	0,  // 23: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
-	30, // 24: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
-	12, // 25: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
-	24, // 26: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
-	25, // 27: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
-	26, // 28: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
-	27, // 29: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
-	28, // 30: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
-	29, // 31: voicemill.v1.Job.estimate:type_name -> voicemill.v1.Job.Estimate
-	2,  // 32: voicemill.v1.Event.state:type_name -> voicemill.v1.State
-	12, // 33: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
-	31, // 34: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	23, // 18: voicemill.v1.Spec.callback:type_name -> voicemill.v1.Spec.Callback
+	25, // 19: voicemill.v1.Spec.labels:type_name -> voicemill.v1.Spec.LabelsEntry
+	24, // 20: voicemill.v1.Spec.metadata:type_name -> voicemill.v1.Spec.Metadata
+	2,  // 21: voicemill.v1.Spec.verify:type_name -> voicemill.v1.Verify
+	3,  // 22: voicemill.v1.Spec.on_doubt:type_name -> voicemill.v1.OnDoubt
+	13, // 23: voicemill.v1.Accepted.job:type_name -> voicemill.v1.Job
+	4,  // 24: voicemill.v1.Job.state:type_name -> voicemill.v1.State
+	0,  // 25: voicemill.v1.Job.class:type_name -> voicemill.v1.Class
+	35, // 26: voicemill.v1.Job.labels:type_name -> voicemill.v1.Job.LabelsEntry
+	14, // 27: voicemill.v1.Job.progress:type_name -> voicemill.v1.Progress
+	26, // 28: voicemill.v1.Job.chapters:type_name -> voicemill.v1.Job.Chapter
+	27, // 29: voicemill.v1.Job.artifacts:type_name -> voicemill.v1.Job.Artifact
+	28, // 30: voicemill.v1.Job.failures:type_name -> voicemill.v1.Job.Failure
+	29, // 31: voicemill.v1.Job.usage:type_name -> voicemill.v1.Job.Usage
+	30, // 32: voicemill.v1.Job.waiting:type_name -> voicemill.v1.Job.Waiting
+	33, // 33: voicemill.v1.Job.estimate:type_name -> voicemill.v1.Job.Estimate
+	32, // 34: voicemill.v1.Job.quality:type_name -> voicemill.v1.Job.Quality
+	34, // 35: voicemill.v1.Job.delivery:type_name -> voicemill.v1.Job.Delivery
+	4,  // 36: voicemill.v1.Event.state:type_name -> voicemill.v1.State
+	14, // 37: voicemill.v1.Event.progress:type_name -> voicemill.v1.Progress
+	36, // 38: voicemill.v1.Problem.errors:type_name -> voicemill.v1.Problem.Fault
+	2,  // 39: voicemill.v1.Job.Quality.verify:type_name -> voicemill.v1.Verify
+	31, // 40: voicemill.v1.Job.Quality.stretches:type_name -> voicemill.v1.Job.Doubt
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_voicemill_v1_frame_proto_init() }
@@ -2844,8 +3392,8 @@ func file_voicemill_v1_frame_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicemill_v1_frame_proto_rawDesc), len(file_voicemill_v1_frame_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   29,
+			NumEnums:      5,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

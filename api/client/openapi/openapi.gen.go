@@ -59,6 +59,27 @@ func (e JobChaptersState) Valid() bool {
 	}
 }
 
+// Defines values for JobDeliveryState.
+const (
+	JobDeliveryStateDelivered JobDeliveryState = "delivered"
+	JobDeliveryStateFailed    JobDeliveryState = "failed"
+	JobDeliveryStatePending   JobDeliveryState = "pending"
+)
+
+// Valid indicates whether the value is a known member of the JobDeliveryState enum.
+func (e JobDeliveryState) Valid() bool {
+	switch e {
+	case JobDeliveryStateDelivered:
+		return true
+	case JobDeliveryStateFailed:
+		return true
+	case JobDeliveryStatePending:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobWaitingReason.
 const (
 	Gone          JobWaitingReason = "gone"
@@ -211,25 +232,25 @@ func (e LoudnessReportTarget) Valid() bool {
 
 // Defines values for MediaType.
 const (
-	ApplicationEpubZip  MediaType = "application/epub+zip"
-	ApplicationXhtmlXML MediaType = "application/xhtml+xml"
-	TextHTML            MediaType = "text/html"
-	TextMarkdown        MediaType = "text/markdown"
-	TextPlain           MediaType = "text/plain"
+	MediaTypeApplicationEpubZip  MediaType = "application/epub+zip"
+	MediaTypeApplicationXhtmlXML MediaType = "application/xhtml+xml"
+	MediaTypeTextHTML            MediaType = "text/html"
+	MediaTypeTextMarkdown        MediaType = "text/markdown"
+	MediaTypeTextPlain           MediaType = "text/plain"
 )
 
 // Valid indicates whether the value is a known member of the MediaType enum.
 func (e MediaType) Valid() bool {
 	switch e {
-	case ApplicationEpubZip:
+	case MediaTypeApplicationEpubZip:
 		return true
-	case ApplicationXhtmlXML:
+	case MediaTypeApplicationXhtmlXML:
 		return true
-	case TextHTML:
+	case MediaTypeTextHTML:
 		return true
-	case TextMarkdown:
+	case MediaTypeTextMarkdown:
 		return true
-	case TextPlain:
+	case MediaTypeTextPlain:
 		return true
 	default:
 		return false
@@ -257,6 +278,48 @@ func (e ProblemErrorType) Valid() bool {
 	case RateLimitError:
 		return true
 	case ServerError:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QualityStretchesKind.
+const (
+	Extra    QualityStretchesKind = "extra"
+	Missing  QualityStretchesKind = "missing"
+	Other    QualityStretchesKind = "other"
+	Repeated QualityStretchesKind = "repeated"
+)
+
+// Valid indicates whether the value is a known member of the QualityStretchesKind enum.
+func (e QualityStretchesKind) Valid() bool {
+	switch e {
+	case Extra:
+		return true
+	case Missing:
+		return true
+	case Other:
+		return true
+	case Repeated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QualityVerify.
+const (
+	QualityVerifyAll    QualityVerify = "all"
+	QualityVerifySample QualityVerify = "sample"
+)
+
+// Valid indicates whether the value is a known member of the QualityVerify enum.
+func (e QualityVerify) Valid() bool {
+	switch e {
+	case QualityVerifyAll:
+		return true
+	case QualityVerifySample:
 		return true
 	default:
 		return false
@@ -295,12 +358,14 @@ func (e SegmentState) Valid() bool {
 
 // Defines values for SpecCallbackEvents.
 const (
-	ChapterReady SpecCallbackEvents = "chapter.ready"
-	JobCancelled SpecCallbackEvents = "job.cancelled"
-	JobFailed    SpecCallbackEvents = "job.failed"
-	JobPartial   SpecCallbackEvents = "job.partial"
-	JobStarted   SpecCallbackEvents = "job.started"
-	JobSucceeded SpecCallbackEvents = "job.succeeded"
+	ChapterReady      SpecCallbackEvents = "chapter.ready"
+	JobCancelled      SpecCallbackEvents = "job.cancelled"
+	JobDelivered      SpecCallbackEvents = "job.delivered"
+	JobDeliveryFailed SpecCallbackEvents = "job.delivery_failed"
+	JobFailed         SpecCallbackEvents = "job.failed"
+	JobPartial        SpecCallbackEvents = "job.partial"
+	JobStarted        SpecCallbackEvents = "job.started"
+	JobSucceeded      SpecCallbackEvents = "job.succeeded"
 )
 
 // Valid indicates whether the value is a known member of the SpecCallbackEvents enum.
@@ -310,6 +375,10 @@ func (e SpecCallbackEvents) Valid() bool {
 		return true
 	case JobCancelled:
 		return true
+	case JobDelivered:
+		return true
+	case JobDeliveryFailed:
+		return true
 	case JobFailed:
 		return true
 	case JobPartial:
@@ -317,6 +386,24 @@ func (e SpecCallbackEvents) Valid() bool {
 	case JobStarted:
 		return true
 	case JobSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SpecOnDoubt.
+const (
+	Deliver SpecOnDoubt = "deliver"
+	Retry   SpecOnDoubt = "retry"
+)
+
+// Valid indicates whether the value is a known member of the SpecOnDoubt enum.
+func (e SpecOnDoubt) Valid() bool {
+	switch e {
+	case Deliver:
+		return true
+	case Retry:
 		return true
 	default:
 		return false
@@ -410,6 +497,27 @@ func (e SpecOutputSubtitles) Valid() bool {
 	}
 }
 
+// Defines values for SpecVerify.
+const (
+	SpecVerifyAll    SpecVerify = "all"
+	SpecVerifyNone   SpecVerify = "none"
+	SpecVerifySample SpecVerify = "sample"
+)
+
+// Valid indicates whether the value is a known member of the SpecVerify enum.
+func (e SpecVerify) Valid() bool {
+	switch e {
+	case SpecVerifyAll:
+		return true
+	case SpecVerifyNone:
+		return true
+	case SpecVerifySample:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SpeechResponseFormat.
 const (
 	SpeechResponseFormatAac  SpeechResponseFormat = "aac"
@@ -464,6 +572,39 @@ const (
 func (e UploadMethod) Valid() bool {
 	switch e {
 	case PUT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UploadType.
+const (
+	UploadTypeApplicationEpubZip  UploadType = "application/epub+zip"
+	UploadTypeApplicationXhtmlXML UploadType = "application/xhtml+xml"
+	UploadTypeImageJpeg           UploadType = "image/jpeg"
+	UploadTypeImagePng            UploadType = "image/png"
+	UploadTypeTextHTML            UploadType = "text/html"
+	UploadTypeTextMarkdown        UploadType = "text/markdown"
+	UploadTypeTextPlain           UploadType = "text/plain"
+)
+
+// Valid indicates whether the value is a known member of the UploadType enum.
+func (e UploadType) Valid() bool {
+	switch e {
+	case UploadTypeApplicationEpubZip:
+		return true
+	case UploadTypeApplicationXhtmlXML:
+		return true
+	case UploadTypeImageJpeg:
+		return true
+	case UploadTypeImagePng:
+		return true
+	case UploadTypeTextHTML:
+		return true
+	case UploadTypeTextMarkdown:
+		return true
+	case UploadTypeTextPlain:
 		return true
 	default:
 		return false
@@ -532,6 +673,47 @@ type BatchLine struct {
 // Beat defines model for Beat.
 type Beat struct {
 	Data *string `json:"data,omitempty"`
+}
+
+// Bucket defines model for Bucket.
+type Bucket struct {
+	Bucket string `json:"bucket"`
+
+	// CreatedAt RFC 3339, UTC, milliseconds.
+	CreatedAt Time    `json:"created_at"`
+	Endpoint  string  `json:"endpoint"`
+	ID        string  `json:"id"`
+	Name      string  `json:"name"`
+	PathStyle *bool   `json:"path_style,omitempty"`
+	Prefix    *string `json:"prefix,omitempty"`
+	Region    *string `json:"region,omitempty"`
+
+	// TestedAt RFC 3339, UTC, milliseconds.
+	TestedAt Time `json:"tested_at"`
+}
+
+// BucketRequest defines model for BucketRequest.
+type BucketRequest struct {
+	AccessKey string `json:"access_key"`
+
+	// Bucket The bucket; it must be there.
+	Bucket string `json:"bucket"`
+
+	// Endpoint https://host or https://host:port.
+	Endpoint string `json:"endpoint"`
+
+	// Name To know it by.
+	Name *string `json:"name,omitempty"`
+
+	// PathStyle The bucket is named in the path of a URL and not in its host.
+	PathStyle *bool `json:"path_style,omitempty"`
+
+	// Prefix What every path begins with, without slashes around it. Default: none.
+	Prefix *string `json:"prefix,omitempty"`
+
+	// Region That requests are signed for. Default: us-east-1.
+	Region    *string `json:"region,omitempty"`
+	SecretKey string  `json:"secret_key"`
 }
 
 // Class defines model for Class.
@@ -638,11 +820,18 @@ type FrameRequest struct {
 	} `json:"window,omitempty"`
 }
 
+// Instructions How to speak, in words for the model: emotion, dialect, style, pace. Those of a segment take the place of the job's. Refused where the voice takes
+// none (`instructions` of a voice in GET /v1/voices); blank is refused, too.
+type Instructions = string
+
 // Job Until the scheduler has a job, `class` and `labels` are left out of it except in the answer to its submit.
 type Job struct {
 	Artifacts *[]struct {
 		AudioSeconds *Seconds `json:"audio_seconds,omitempty"`
 		Bytes        int64    `json:"bytes"`
+
+		// DeliveredTo Its path in the owner's bucket, below the prefix, once it is there.
+		DeliveredTo *string `json:"delivered_to,omitempty"`
 
 		// Loudness The file held against the figures of the level that was asked for (docs/loudness.md). It is a check, and nobody's approval.
 		Loudness  *LoudnessReport `json:"loudness,omitempty"`
@@ -661,8 +850,22 @@ type Job struct {
 	Class *Class `json:"class,omitempty"`
 
 	// CreatedAt RFC 3339, UTC, milliseconds.
-	CreatedAt Time   `json:"created_at"`
-	Error     *Error `json:"error,omitempty"`
+	CreatedAt Time `json:"created_at"`
+
+	// Delivery How far the files are on their way into a bucket of the owner's, if the job named one and has ended. The job stays as it ended.
+	Delivery *struct {
+		Bucket string `json:"bucket"`
+
+		// EndedAt RFC 3339, UTC, milliseconds.
+		EndedAt *Time  `json:"ended_at,omitempty"`
+		Error   *Error `json:"error,omitempty"`
+		Files   struct {
+			Done  Count `json:"done"`
+			Total Count `json:"total"`
+		} `json:"files"`
+		State JobDeliveryState `json:"state"`
+	} `json:"delivery,omitempty"`
+	Error *Error `json:"error,omitempty"`
 
 	// Estimate The first that was said of when the job would end, to be compared with `finished_at`; five of six such intervals are to hold.
 	Estimate *struct {
@@ -695,6 +898,9 @@ type Job struct {
 	Language   *string            `json:"language,omitempty"`
 	Progress   Progress           `json:"progress"`
 
+	// Quality What was proved of a job that has ended by hearing its audio; absent if `verify` is none.
+	Quality *Quality `json:"quality,omitempty"`
+
 	// StartedAt RFC 3339, UTC, milliseconds.
 	StartedAt *Time    `json:"started_at,omitempty"`
 	State     JobState `json:"state"`
@@ -722,6 +928,9 @@ type Job struct {
 
 // JobChaptersState defines model for Job.Chapters.State.
 type JobChaptersState string
+
+// JobDeliveryState defines model for Job.Delivery.State.
+type JobDeliveryState string
 
 // JobWaitingReason defines model for Job.Waiting.Reason.
 type JobWaitingReason string
@@ -848,6 +1057,53 @@ type Progress struct {
 	} `json:"segments"`
 }
 
+// Quality What was proved of a job that has ended by hearing its audio; absent if `verify` is none.
+type Quality struct {
+	// Doubtful Segments that were delivered although other words were heard than are written.
+	Doubtful int `json:"doubtful"`
+
+	// Heard Segments of these that were heard. The others were not chosen, or no ear was well.
+	Heard      int     `json:"heard"`
+	HeardShare float64 `json:"heard_share"`
+
+	// Redone Segments that were spoken more than once because of what was heard.
+	Redone int `json:"redone"`
+
+	// Segments Segments that have audio.
+	Segments int `json:"segments"`
+
+	// Stretches The first of the doubtful segments. A callback may have fewer.
+	Stretches []struct {
+		Chapter int `json:"chapter"`
+
+		// Heard What was heard, its first 240 bytes.
+		Heard   string               `json:"heard"`
+		Kind    QualityStretchesKind `json:"kind"`
+		Segment int                  `json:"segment"`
+
+		// StartSeconds Where the segment begins in the file of its chapter.
+		StartSeconds float64 `json:"start_seconds"`
+
+		// Text What is written, its first 240 bytes.
+		Text  string `json:"text"`
+		Tries int    `json:"tries"`
+	} `json:"stretches"`
+	Verify        QualityVerify `json:"verify"`
+	WordErrorRate float64       `json:"word_error_rate"`
+
+	// WordErrors Words that are missing, extra or other, as the recogniser has it: its own mistakes included.
+	WordErrors int `json:"word_errors"`
+
+	// Words Words of the texts of what was heard.
+	Words int `json:"words"`
+}
+
+// QualityStretchesKind defines model for Quality.Stretches.Kind.
+type QualityStretchesKind string
+
+// QualityVerify defines model for Quality.Verify.
+type QualityVerify string
+
 // Scopes defines model for Scopes.
 type Scopes = []string
 
@@ -856,13 +1112,16 @@ type Seconds = float64
 
 // Segment defines model for Segment.
 type Segment struct {
-	Attempts         Count    `json:"attempts"`
-	AudioSeconds     *Seconds `json:"audio_seconds,omitempty"`
-	Chapter          int      `json:"chapter"`
-	Error            *Error   `json:"error,omitempty"`
-	Language         string   `json:"language"`
-	N                int      `json:"n"`
-	PredictedSeconds Seconds  `json:"predicted_seconds"`
+	Attempts     Count    `json:"attempts"`
+	AudioSeconds *Seconds `json:"audio_seconds,omitempty"`
+	Chapter      int      `json:"chapter"`
+	Error        *Error   `json:"error,omitempty"`
+
+	// Heard What was heard, its first 1024 bytes. Absent: the segment was not heard.
+	Heard            *string `json:"heard,omitempty"`
+	Language         string  `json:"language"`
+	N                int     `json:"n"`
+	PredictedSeconds Seconds `json:"predicted_seconds"`
 
 	// Source Where the text stands in the manuscript, in bytes of the named document.
 	Source *struct {
@@ -870,19 +1129,31 @@ type Segment struct {
 		End      int64  `json:"end"`
 		Start    int64  `json:"start"`
 	} `json:"source,omitempty"`
-	State   SegmentState `json:"state"`
-	Text    string       `json:"text"`
-	Verdict *string      `json:"verdict,omitempty"`
-	Voice   string       `json:"voice"`
+	State SegmentState `json:"state"`
+	Text  string       `json:"text"`
+
+	// Tries How often it was spoken until it was heard as it is.
+	Tries *int `json:"tries,omitempty"`
+
+	// Verdict What the ear has to say against the audio (missing, extra, repeated, other), or else the check of it.
+	Verdict *string `json:"verdict,omitempty"`
+	Voice   string  `json:"voice"`
 }
 
 // SegmentState defines model for SegmentState.
 type SegmentState string
 
+// Source Where the text stands in the manuscript, in bytes of the named document.
+type Source struct {
+	Document string `json:"document"`
+	End      int64  `json:"end"`
+	Start    int64  `json:"start"`
+}
+
 // Spec defines model for Spec.
 type Spec struct {
 	Callback *struct {
-		// Events Default: the events that end a job.
+		// Events Default: the events that end a job or its delivery.
 		Events *[]SpecCallbackEvents `json:"events,omitempty"`
 		URL    string                `json:"url"`
 	} `json:"callback,omitempty"`
@@ -890,27 +1161,43 @@ type Spec struct {
 	Deadline *time.Time `json:"deadline,omitempty"`
 
 	// Input Exactly one of text, segments and upload.
-	Input  Spec_Input         `json:"input"`
-	Labels *map[string]string `json:"labels,omitempty"`
+	Input Spec_Input `json:"input"`
+
+	// Instructions How to speak, in words for the model: emotion, dialect, style, pace. Those of a segment take the place of the job's. Refused where the voice takes
+	// none (`instructions` of a voice in GET /v1/voices); blank is refused, too.
+	Instructions *Instructions      `json:"instructions,omitempty"`
+	Labels       *map[string]string `json:"labels,omitempty"`
 
 	// Language BCP 47. Default: what the document says, else the language of the voice, else en.
-	Language  *string        `json:"language,omitempty"`
+	Language *string `json:"language,omitempty"`
+
+	// OnDoubt What becomes of a segment in which other words are heard than are written: it is spoken again with another seed, three
+	// times in all, and the best try is kept; or it is delivered as it is. What stays doubtful is delivered and listed in `quality`.
+	OnDoubt   *SpecOnDoubt   `json:"on_doubt,omitempty"`
 	OnFailure *SpecOnFailure `json:"on_failure,omitempty"`
 	Output    *struct {
+		// DeliverTo A bucket from POST /v1/buckets that the files are copied to when the job has ended.
+		DeliverTo *string `json:"deliver_to,omitempty"`
+
 		// Formats Default: wav. The WAV of each chapter is there in any case: the others are made from it (docs/audiobooks.md).
 		Formats *[]SpecOutputFormats `json:"formats,omitempty"`
 
 		// Loudness The level of the files (docs/loudness.md). Otherwise than with none, voices are matched, silence is trimmed to the pauses and peaks are limited.
 		Loudness *SpecOutputLoudness `json:"loudness,omitempty"`
 
-		// Metadata What the files say of the book. What is left out is taken from the document, as far as that says it.
+		// Metadata What the files say of the book. What is left out is taken from the document, as far as that says it (docs/audiobooks.md); the
+		// place in a series goes with the series.
 		Metadata *struct {
-			Author      *string `json:"author,omitempty"`
+			Author *string `json:"author,omitempty"`
+
+			// Cover The upload of a JPEG or PNG of up to 4 MiB and 8,000 pixels a side. Without one, the cover that an EPUB names is used.
+			Cover       *string `json:"cover,omitempty"`
 			Description *string `json:"description,omitempty"`
 
 			// Narrator Default: the voice.
-			Narrator *string `json:"narrator,omitempty"`
-			Series   *string `json:"series,omitempty"`
+			Narrator  *string `json:"narrator,omitempty"`
+			Publisher *string `json:"publisher,omitempty"`
+			Series    *string `json:"series,omitempty"`
 
 			// SeriesIndex 0: none.
 			SeriesIndex *float64 `json:"series_index,omitempty"`
@@ -920,12 +1207,20 @@ type Spec struct {
 			Year *int `json:"year,omitempty"`
 		} `json:"metadata,omitempty"`
 
+		// Path Where in that bucket, as names divided by slashes with fields in braces (docs/delivery.md): author, narrator, series, series_index, title, year,
+		// language, job, chapter, chapter_title; it ends in `.{ext}`.
+		Path *string `json:"path,omitempty"`
+
 		// Pauses Silence between segments, in seconds.
 		Pauses *struct {
 			Chapter   *float64 `json:"chapter,omitempty"`
 			Paragraph *float64 `json:"paragraph,omitempty"`
 			Sentence  *float64 `json:"sentence,omitempty"`
 		} `json:"pauses,omitempty"`
+
+		// ReadAlong An EPUB 3 in which what is spoken lights up while it sounds (book.epub, docs/read-along.md): the one that was handed in, or one
+		// made of the text. It has the chapters' M4B or else MP3, which is made for it if neither is in `formats`.
+		ReadAlong *bool `json:"read_along,omitempty"`
 
 		// Subtitles Of each chapter and of the book, made when the job ends (docs/subtitles.md). Default: none.
 		Subtitles *[]SpecOutputSubtitles `json:"subtitles,omitempty"`
@@ -935,6 +1230,11 @@ type Spec struct {
 	Priority *int     `json:"priority,omitempty"`
 	Seed     *int64   `json:"seed,omitempty"`
 	Speed    *float64 `json:"speed,omitempty"`
+
+	// Verify Which segments are heard back by speech recognition and held against the text: `sample` takes those that look odd
+	// and a share of the rest, `all` also those that are reused and were never heard. The job's `quality` says what came of
+	// it. Refused where no worker has an ear (docs/engines.md).
+	Verify *SpecVerify `json:"verify,omitempty"`
 
 	// Voice A name from GET /v1/voices. Default: the first voice of the language.
 	Voice *string `json:"voice,omitempty"`
@@ -952,7 +1252,10 @@ type SpecInput0 struct {
 // SpecInput1 defines model for Spec.Input.1.
 type SpecInput1 struct {
 	Segments []struct {
-		Text Text `json:"text"`
+		// Instructions How to speak, in words for the model: emotion, dialect, style, pace. Those of a segment take the place of the job's. Refused where the voice takes
+		// none (`instructions` of a voice in GET /v1/voices); blank is refused, too.
+		Instructions *Instructions `json:"instructions,omitempty"`
+		Text         Text          `json:"text"`
 
 		// Voice Default: the voice of the job.
 		Voice *string `json:"voice,omitempty"`
@@ -972,6 +1275,10 @@ type Spec_Input struct {
 	union json.RawMessage
 }
 
+// SpecOnDoubt What becomes of a segment in which other words are heard than are written: it is spoken again with another seed, three
+// times in all, and the best try is kept; or it is delivered as it is. What stays doubtful is delivered and listed in `quality`.
+type SpecOnDoubt string
+
 // SpecOnFailure defines model for Spec.OnFailure.
 type SpecOnFailure string
 
@@ -984,12 +1291,18 @@ type SpecOutputLoudness string
 // SpecOutputSubtitles defines model for Spec.Output.Subtitles.
 type SpecOutputSubtitles string
 
+// SpecVerify Which segments are heard back by speech recognition and held against the text: `sample` takes those that look odd
+// and a share of the rest, `all` also those that are reused and were never heard. The job's `quality` says what came of
+// it. Refused where no worker has an ear (docs/engines.md).
+type SpecVerify string
+
 // Speech defines model for Speech.
 type Speech struct {
 	Input string `json:"input"`
 
-	// Instructions The voices take none.
-	Instructions *string `json:"instructions,omitempty"`
+	// Instructions How to speak, in words for the model: emotion, dialect, style, pace. Those of a segment take the place of the job's. Refused where the voice takes
+	// none (`instructions` of a voice in GET /v1/voices); blank is refused, too.
+	Instructions *Instructions `json:"instructions,omitempty"`
 
 	// Model Any name: the voice says what speaks.
 	Model          string                `json:"model"`
@@ -1026,6 +1339,51 @@ type Text = string
 // Time RFC 3339, UTC, milliseconds.
 type Time = time.Time
 
+// TimedSegment defines model for TimedSegment.
+type TimedSegment struct {
+	EndSeconds *Seconds `json:"end_seconds,omitempty"`
+	Language   string   `json:"language"`
+
+	// Measured Whether the times of words were measured; otherwise they are spread over their sentence by letters.
+	Measured *bool `json:"measured,omitempty"`
+	N        int   `json:"n"`
+
+	// Sentences All of the text; one if the engine tells no sentences.
+	Sentences []struct {
+		EndSeconds   *Seconds `json:"end_seconds,omitempty"`
+		StartSeconds *Seconds `json:"start_seconds,omitempty"`
+		Text         string   `json:"text"`
+		Words        *[]struct {
+			StartSeconds Seconds `json:"start_seconds"`
+
+			// Text Without the punctuation around it.
+			Text string `json:"text"`
+		} `json:"words,omitempty"`
+	} `json:"sentences"`
+
+	// Source Where the text stands in the manuscript, in bytes of the named document.
+	Source       *Source  `json:"source,omitempty"`
+	StartSeconds *Seconds `json:"start_seconds,omitempty"`
+	Voice        string   `json:"voice"`
+}
+
+// Timeline When everything sounds. Times are seconds from the beginning of a chapter's file, those of chapters from that of the first.
+type Timeline struct {
+	Chapters []struct {
+		// Artifact Its file; absent, like all times, if it has none.
+		Artifact     *string        `json:"artifact,omitempty"`
+		AudioSeconds *Seconds       `json:"audio_seconds,omitempty"`
+		Ordinal      int            `json:"ordinal"`
+		Segments     []TimedSegment `json:"segments"`
+		StartSeconds Seconds        `json:"start_seconds"`
+		Title        string         `json:"title"`
+	} `json:"chapters"`
+	Job      string   `json:"job"`
+	Language string   `json:"language"`
+	State    JobState `json:"state"`
+	Title    string   `json:"title"`
+}
+
 // Upload defines model for Upload.
 type Upload struct {
 	// ContentURL Takes the same PUT, with an API key, relative to this API.
@@ -1035,12 +1393,14 @@ type Upload struct {
 	ExpiresAt Time `json:"expires_at"`
 
 	// Headers Header fields to send with the PUT.
-	Headers   map[string]string `json:"headers"`
-	ID        string            `json:"id"`
-	MaxBytes  int64             `json:"max_bytes"`
-	MediaType MediaType         `json:"media_type"`
-	Method    UploadMethod      `json:"method"`
-	URL       string            `json:"url"`
+	Headers  map[string]string `json:"headers"`
+	ID       string            `json:"id"`
+	MaxBytes int64             `json:"max_bytes"`
+
+	// MediaType Of a document, or of a cover (4 MiB at most).
+	MediaType UploadType   `json:"media_type"`
+	Method    UploadMethod `json:"method"`
+	URL       string       `json:"url"`
 }
 
 // UploadMethod defines model for Upload.Method.
@@ -1048,25 +1408,39 @@ type UploadMethod string
 
 // UploadContent defines model for UploadContent.
 type UploadContent struct {
-	Bytes     int64     `json:"bytes"`
-	ID        string    `json:"id"`
-	MediaType MediaType `json:"media_type"`
+	Bytes int64  `json:"bytes"`
+	ID    string `json:"id"`
+
+	// MediaType Of a document, or of a cover (4 MiB at most).
+	MediaType UploadType `json:"media_type"`
 }
+
+// UploadType Of a document, or of a cover (4 MiB at most).
+type UploadType string
 
 // Voice defines model for Voice.
 type Voice struct {
 	// Attribution Who made it.
 	Attribution *string `json:"attribution,omitempty"`
 
+	// Available Whether a worker that has it was heard of in the last half minute. A job for one that is not available is accepted, says so (`waiting`, with the reason `gone`), and waits for a worker. What nobody has had for seven days is not listed any more.
+	Available bool `json:"available"`
+
 	// Default Whether it speaks its language when no voice is named.
-	Default  bool   `json:"default"`
-	Engine   string `json:"engine"`
-	Language string `json:"language"`
+	Default bool   `json:"default"`
+	Engine  string `json:"engine"`
+
+	// Instructions Whether it takes instructions how to speak.
+	Instructions bool   `json:"instructions"`
+	Language     string `json:"language"`
 
 	// Licence Under which the voice may be used, if that is known.
 	Licence    *string `json:"licence,omitempty"`
 	Name       string  `json:"name"`
 	SampleRate int     `json:"sample_rate"`
+
+	// UnavailableSince RFC 3339, UTC, milliseconds.
+	UnavailableSince *Time `json:"unavailable_since,omitempty"`
 }
 
 // AccessToken defines model for AccessToken.
@@ -1130,6 +1504,20 @@ type CreateSpeechParams struct {
 	// Tracestate Goes with the job if `traceparent` is well-formed: up to 32 members, and up to 512 bytes, above which whole
 	// members are left out. One that is malformed is left out.
 	Tracestate *Tracestate `json:"tracestate,omitempty"`
+}
+
+// ListBucketsParams defines parameters for ListBuckets.
+type ListBucketsParams struct {
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *CursorParameter `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateBucketParams defines parameters for CreateBucket.
+type CreateBucketParams struct {
+	// IdempotencyKey The same key with the same body is answered with the same id, for 24 hours; with another body, 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ConnectParams defines parameters for Connect.
@@ -1264,6 +1652,18 @@ type ListSegmentsParams struct {
 	Chapter *int            `form:"chapter,omitempty" json:"chapter,omitempty"`
 }
 
+// GetTimelineParams defines parameters for GetTimeline.
+type GetTimelineParams struct {
+	// Chapter Only this chapter; 404 if there is none.
+	Chapter     *int                `form:"chapter,omitempty" json:"chapter,omitempty"`
+	IfNoneMatch *string             `json:"If-None-Match,omitempty"`
+	XRequestID  *RequestIDParameter `json:"X-Request-Id,omitempty"`
+
+	// Traceparent The trace context of the request (W3C Trace Context). One that is malformed is replaced by a new trace; a request
+	// without one has none.
+	Traceparent *TraceparentParameter `json:"traceparent,omitempty"`
+}
+
 // SubmitBatchParams defines parameters for SubmitBatch.
 type SubmitBatchParams struct {
 	// IdempotencyKey The same key with the same body is answered with the same id, for 24 hours; with another body, 409.
@@ -1308,8 +1708,10 @@ type ListSigningKeys200JSONResponseBodyItemsAlgorithm string
 // CreateUploadJSONBody defines parameters for CreateUpload.
 type CreateUploadJSONBody struct {
 	// Bytes The size of the document, if it is known; refused at once when it is too large. Then nothing else is taken.
-	Bytes     *int64    `json:"bytes,omitempty"`
-	MediaType MediaType `json:"media_type"`
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// MediaType Of a document, or of a cover (4 MiB at most).
+	MediaType UploadType `json:"media_type"`
 }
 
 // CreateUploadParams defines parameters for CreateUpload.
@@ -1320,6 +1722,12 @@ type CreateUploadParams struct {
 
 // CreateSpeechJSONRequestBody defines body for CreateSpeech for application/json ContentType.
 type CreateSpeechJSONRequestBody = Speech
+
+// CreateBucketJSONRequestBody defines body for CreateBucket for application/json ContentType.
+type CreateBucketJSONRequestBody = BucketRequest
+
+// ReplaceBucketJSONRequestBody defines body for ReplaceBucket for application/json ContentType.
+type ReplaceBucketJSONRequestBody = BucketRequest
 
 // SubmitJobJSONRequestBody defines body for SubmitJob for application/json ContentType.
 type SubmitJobJSONRequestBody = Spec
@@ -1589,6 +1997,69 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/audio/speech (the `CreateSpeech` operationId).
 	CreateSpeech(ctx context.Context, params *CreateSpeechParams, body CreateSpeechJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListBuckets List the tenant's own buckets, newest first.
+	//
+	// Credentials are never shown. Any scope will do.
+	//
+	// Corresponds with GET /v1/buckets (the `ListBuckets` operationId).
+	ListBuckets(ctx context.Context, params *ListBucketsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateBucketWithBody Name a bucket of one's own, to deliver files into.
+	//
+	// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+	// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+	// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+	// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+	CreateBucketWithBody(ctx context.Context, params *CreateBucketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateBucket Name a bucket of one's own, to deliver files into.
+	//
+	// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+	// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+	// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+	// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+	CreateBucket(ctx context.Context, params *CreateBucketParams, body CreateBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteBucket Forget a bucket and its credentials.
+	//
+	// What is in the bucket stays. Needs the scope `admin`.
+	//
+	// Corresponds with DELETE /v1/buckets/{id} (the `DeleteBucket` operationId).
+	DeleteBucket(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBucket Read one bucket, without its credentials.
+	//
+	// Any scope will do.
+	//
+	// Corresponds with GET /v1/buckets/{id} (the `GetBucket` operationId).
+	GetBucket(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceBucketWithBody Put another place, or other credentials, under the id of a bucket.
+	//
+	// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+	ReplaceBucketWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceBucket Put another place, or other credentials, under the id of a bucket.
+	//
+	// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+	ReplaceBucket(ctx context.Context, id string, body ReplaceBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCallbackSecret Read the secret that signs the tenant's callbacks.
 	//
 	// Callbacks are signed as the Standard Webhooks specification says. Needs the scope `admin`.
@@ -1661,6 +2132,15 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/jobs/{id}/cancel (the `CancelJob` operationId).
 	CancelJob(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeliverJob Deliver the files of a job into its bucket again.
+	//
+	// For a job that named a bucket (`output.deliver_to`) and has ended with files, whether they were delivered, failed to be, or wait for a
+	// bucket that is away. Files that are there already with the same bytes are left alone. May be called any number of
+	// times. Needs the scope `jobs:write`.
+	//
+	// Corresponds with POST /v1/jobs/{id}/deliver (the `DeliverJob` operationId).
+	DeliverJob(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// WatchJobEvents Watch one job as server-sent events.
 	//
 	// Each event is named `progress`, has the job's version as its id and an Event as its data. A client that reads
@@ -1686,6 +2166,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/jobs/{id}/segments (the `ListSegments` operationId).
 	ListSegments(ctx context.Context, id JobID, params *ListSegmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTimeline Read when everything of a job sounds.
+	//
+	// Chapters, segments, sentences and words with their times, as the manifest has them (docs/manifest.md): 404 until the job has
+	// ended, and when its text is gone. The answer is sent as it is read, a segment at a time, however long the book is; one that
+	// breaks off is not valid JSON. Needs the scope `jobs:read`.
+	//
+	// Corresponds with GET /v1/jobs/{id}/timeline (the `GetTimeline` operationId).
+	GetTimeline(ctx context.Context, id JobID, params *GetTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SubmitBatchWithBody Submit up to 10,000 jobs.
 	//
@@ -1858,6 +2347,139 @@ func (c *Client) CreateSpeech(ctx context.Context, params *CreateSpeechParams, b
 	return c.Client.Do(req)
 }
 
+// ListBuckets List the tenant's own buckets, newest first.
+//
+// Credentials are never shown. Any scope will do.
+//
+// Corresponds with GET /v1/buckets (the `ListBuckets` operationId).
+func (c *Client) ListBuckets(ctx context.Context, params *ListBucketsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBucketsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateBucketWithBody Name a bucket of one's own, to deliver files into.
+//
+// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+func (c *Client) CreateBucketWithBody(ctx context.Context, params *CreateBucketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateBucketRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateBucket Name a bucket of one's own, to deliver files into.
+//
+// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+func (c *Client) CreateBucket(ctx context.Context, params *CreateBucketParams, body CreateBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateBucketRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteBucket Forget a bucket and its credentials.
+//
+// What is in the bucket stays. Needs the scope `admin`.
+//
+// Corresponds with DELETE /v1/buckets/{id} (the `DeleteBucket` operationId).
+func (c *Client) DeleteBucket(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteBucketRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBucket Read one bucket, without its credentials.
+//
+// Any scope will do.
+//
+// Corresponds with GET /v1/buckets/{id} (the `GetBucket` operationId).
+func (c *Client) GetBucket(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBucketRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceBucketWithBody Put another place, or other credentials, under the id of a bucket.
+//
+// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+func (c *Client) ReplaceBucketWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceBucketRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceBucket Put another place, or other credentials, under the id of a bucket.
+//
+// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+func (c *Client) ReplaceBucket(ctx context.Context, id string, body ReplaceBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceBucketRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetCallbackSecret Read the secret that signs the tenant's callbacks.
 //
 // Callbacks are signed as the Standard Webhooks specification says. Needs the scope `admin`.
@@ -2010,6 +2632,25 @@ func (c *Client) CancelJob(ctx context.Context, id JobID, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
+// DeliverJob Deliver the files of a job into its bucket again.
+//
+// For a job that named a bucket (`output.deliver_to`) and has ended with files, whether they were delivered, failed to be, or wait for a
+// bucket that is away. Files that are there already with the same bytes are left alone. May be called any number of
+// times. Needs the scope `jobs:write`.
+//
+// Corresponds with POST /v1/jobs/{id}/deliver (the `DeliverJob` operationId).
+func (c *Client) DeliverJob(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeliverJobRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // WatchJobEvents Watch one job as server-sent events.
 //
 // Each event is named `progress`, has the job's version as its id and an Event as its data. A client that reads
@@ -2056,6 +2697,25 @@ func (c *Client) WatchJobLive(ctx context.Context, id JobID, params *WatchJobLiv
 // Corresponds with GET /v1/jobs/{id}/segments (the `ListSegments` operationId).
 func (c *Client) ListSegments(ctx context.Context, id JobID, params *ListSegmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSegmentsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTimeline Read when everything of a job sounds.
+//
+// Chapters, segments, sentences and words with their times, as the manifest has them (docs/manifest.md): 404 until the job has
+// ended, and when its text is gone. The answer is sent as it is read, a segment at a time, however long the book is; one that
+// breaks off is not valid JSON. Needs the scope `jobs:read`.
+//
+// Corresponds with GET /v1/jobs/{id}/timeline (the `GetTimeline` operationId).
+func (c *Client) GetTimeline(ctx context.Context, id JobID, params *GetTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTimelineRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2389,6 +3049,242 @@ func NewCreateSpeechRequestWithBody(server string, params *CreateSpeechParams, c
 		}
 
 	}
+
+	return req, nil
+}
+
+// NewListBucketsRequest constructs an http.Request for the ListBuckets method
+func NewListBucketsRequest(server string, params *ListBucketsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/buckets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateBucketRequest calls the generic CreateBucket builder with application/json body
+func NewCreateBucketRequest(server string, params *CreateBucketParams, body CreateBucketJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateBucketRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateBucketRequestWithBody constructs an http.Request for the CreateBucket method, with any body, and a specified content type
+func NewCreateBucketRequestWithBody(server string, params *CreateBucketParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/buckets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteBucketRequest constructs an http.Request for the DeleteBucket method
+func NewDeleteBucketRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/buckets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetBucketRequest constructs an http.Request for the GetBucket method
+func NewGetBucketRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/buckets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplaceBucketRequest calls the generic ReplaceBucket builder with application/json body
+func NewReplaceBucketRequest(server string, id string, body ReplaceBucketJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceBucketRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewReplaceBucketRequestWithBody constructs an http.Request for the ReplaceBucket method, with any body, and a specified content type
+func NewReplaceBucketRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/buckets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2962,6 +3858,40 @@ func NewCancelJobRequest(server string, id JobID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewDeliverJobRequest constructs an http.Request for the DeliverJob method
+func NewDeliverJobRequest(server string, id JobID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/jobs/%s/deliver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchJobEventsRequest constructs an http.Request for the WatchJobEvents method
 func NewWatchJobEventsRequest(server string, id JobID, params *WatchJobEventsParams) (*http.Request, error) {
 	var err error
@@ -3287,6 +4217,104 @@ func NewListSegmentsRequest(server string, id JobID, params *ListSegmentsParams)
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTimelineRequest constructs an http.Request for the GetTimeline method
+func NewGetTimelineRequest(server string, id JobID, params *GetTimelineParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/jobs/%s/timeline", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Chapter != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "chapter", *params.Chapter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam2)
+		}
+
 	}
 
 	return req, nil
@@ -3750,6 +4778,75 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/audio/speech (the `CreateSpeech` operationId).
 	CreateSpeechWithResponse(ctx context.Context, params *CreateSpeechParams, body CreateSpeechJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSpeechResponse, error)
 
+	// ListBucketsWithResponse List the tenant's own buckets, newest first.
+	//
+	// Credentials are never shown. Any scope will do.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/buckets (the `ListBuckets` operationId).
+	ListBucketsWithResponse(ctx context.Context, params *ListBucketsParams, reqEditors ...RequestEditorFn) (*ListBucketsResponse, error)
+
+	// CreateBucketWithBodyWithResponse Name a bucket of one's own, to deliver files into.
+	//
+	// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+	// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+	// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+	// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+	CreateBucketWithBodyWithResponse(ctx context.Context, params *CreateBucketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateBucketResponse, error)
+
+	// CreateBucketWithResponse Name a bucket of one's own, to deliver files into.
+	//
+	// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+	// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+	// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+	// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+	CreateBucketWithResponse(ctx context.Context, params *CreateBucketParams, body CreateBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateBucketResponse, error)
+
+	// DeleteBucketWithResponse Forget a bucket and its credentials.
+	//
+	// What is in the bucket stays. Needs the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/buckets/{id} (the `DeleteBucket` operationId).
+	DeleteBucketWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteBucketResponse, error)
+
+	// GetBucketWithResponse Read one bucket, without its credentials.
+	//
+	// Any scope will do.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/buckets/{id} (the `GetBucket` operationId).
+	GetBucketWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBucketResponse, error)
+
+	// ReplaceBucketWithBodyWithResponse Put another place, or other credentials, under the id of a bucket.
+	//
+	// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+	ReplaceBucketWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceBucketResponse, error)
+
+	// ReplaceBucketWithResponse Put another place, or other credentials, under the id of a bucket.
+	//
+	// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+	ReplaceBucketWithResponse(ctx context.Context, id string, body ReplaceBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceBucketResponse, error)
+
 	// GetCallbackSecretWithResponse Read the secret that signs the tenant's callbacks.
 	//
 	// Callbacks are signed as the Standard Webhooks specification says. Needs the scope `admin`.
@@ -3834,6 +4931,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/jobs/{id}/cancel (the `CancelJob` operationId).
 	CancelJobWithResponse(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*CancelJobResponse, error)
 
+	// DeliverJobWithResponse Deliver the files of a job into its bucket again.
+	//
+	// For a job that named a bucket (`output.deliver_to`) and has ended with files, whether they were delivered, failed to be, or wait for a
+	// bucket that is away. Files that are there already with the same bytes are left alone. May be called any number of
+	// times. Needs the scope `jobs:write`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/jobs/{id}/deliver (the `DeliverJob` operationId).
+	DeliverJobWithResponse(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*DeliverJobResponse, error)
+
 	// WatchJobEventsWithResponse Watch one job as server-sent events.
 	//
 	// Each event is named `progress`, has the job's version as its id and an Event as its data. A client that reads
@@ -3865,6 +4973,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/jobs/{id}/segments (the `ListSegments` operationId).
 	ListSegmentsWithResponse(ctx context.Context, id JobID, params *ListSegmentsParams, reqEditors ...RequestEditorFn) (*ListSegmentsResponse, error)
+
+	// GetTimelineWithResponse Read when everything of a job sounds.
+	//
+	// Chapters, segments, sentences and words with their times, as the manifest has them (docs/manifest.md): 404 until the job has
+	// ended, and when its text is gone. The answer is sent as it is read, a segment at a time, however long the book is; one that
+	// breaks off is not valid JSON. Needs the scope `jobs:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/jobs/{id}/timeline (the `GetTimeline` operationId).
+	GetTimelineWithResponse(ctx context.Context, id JobID, params *GetTimelineParams, reqEditors ...RequestEditorFn) (*GetTimelineResponse, error)
 
 	// SubmitBatchWithBodyWithResponse Submit up to 10,000 jobs.
 	//
@@ -4216,6 +5335,844 @@ func (r CreateSpeechResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateSpeechResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListBucketsResponse200Headers the declared response headers of an HTTP 200 response for ListBuckets
+type ListBucketsResponse200Headers struct {
+	XRequestID string
+}
+
+// ListBucketsResponse400Headers the declared response headers of an HTTP 400 response for ListBuckets
+type ListBucketsResponse400Headers struct {
+	XRequestID string
+}
+
+// ListBucketsResponse401Headers the declared response headers of an HTTP 401 response for ListBuckets
+type ListBucketsResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// ListBucketsResponse403Headers the declared response headers of an HTTP 403 response for ListBuckets
+type ListBucketsResponse403Headers struct {
+	XRequestID string
+}
+
+// ListBucketsResponse429Headers the declared response headers of an HTTP 429 response for ListBuckets
+type ListBucketsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// ListBucketsResponse500Headers the declared response headers of an HTTP 500 response for ListBuckets
+type ListBucketsResponse500Headers struct {
+	XRequestID string
+}
+
+// ListBucketsResponse503Headers the declared response headers of an HTTP 503 response for ListBuckets
+type ListBucketsResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type ListBucketsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		Items      []Bucket `json:"items"`
+		NextCursor *Cursor  `json:"next_cursor,omitempty"`
+	}
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListBucketsResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ListBucketsResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListBucketsResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *ListBucketsResponse403Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListBucketsResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ListBucketsResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListBucketsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBucketsResponse) GetJSON200() *struct {
+	Items      []Bucket `json:"items"`
+	NextCursor *Cursor  `json:"next_cursor,omitempty"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListBucketsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBucketsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBucketsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBucketsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBucketsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateBucketResponse201Headers the declared response headers of an HTTP 201 response for CreateBucket
+type CreateBucketResponse201Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse400Headers the declared response headers of an HTTP 400 response for CreateBucket
+type CreateBucketResponse400Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse401Headers the declared response headers of an HTTP 401 response for CreateBucket
+type CreateBucketResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// CreateBucketResponse403Headers the declared response headers of an HTTP 403 response for CreateBucket
+type CreateBucketResponse403Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse409Headers the declared response headers of an HTTP 409 response for CreateBucket
+type CreateBucketResponse409Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse413Headers the declared response headers of an HTTP 413 response for CreateBucket
+type CreateBucketResponse413Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse415Headers the declared response headers of an HTTP 415 response for CreateBucket
+type CreateBucketResponse415Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse422Headers the declared response headers of an HTTP 422 response for CreateBucket
+type CreateBucketResponse422Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse429Headers the declared response headers of an HTTP 429 response for CreateBucket
+type CreateBucketResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// CreateBucketResponse500Headers the declared response headers of an HTTP 500 response for CreateBucket
+type CreateBucketResponse500Headers struct {
+	XRequestID string
+}
+
+// CreateBucketResponse503Headers the declared response headers of an HTTP 503 response for CreateBucket
+type CreateBucketResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type CreateBucketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Bucket
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *ProblemResponse
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ProblemResponse
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *ProblemResponse
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateBucketResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *CreateBucketResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateBucketResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *CreateBucketResponse403Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateBucketResponse409Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *CreateBucketResponse413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CreateBucketResponse415Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *CreateBucketResponse422Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateBucketResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *CreateBucketResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateBucketResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateBucketResponse) GetJSON201() *Bucket {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON409() *ProblemResponse {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON413() *ProblemResponse {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON415() *ProblemResponse {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON422() *ProblemResponse {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateBucketResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateBucketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateBucketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateBucketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateBucketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteBucketResponse204Headers the declared response headers of an HTTP 204 response for DeleteBucket
+type DeleteBucketResponse204Headers struct {
+	XRequestID string
+}
+
+// DeleteBucketResponse400Headers the declared response headers of an HTTP 400 response for DeleteBucket
+type DeleteBucketResponse400Headers struct {
+	XRequestID string
+}
+
+// DeleteBucketResponse401Headers the declared response headers of an HTTP 401 response for DeleteBucket
+type DeleteBucketResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// DeleteBucketResponse403Headers the declared response headers of an HTTP 403 response for DeleteBucket
+type DeleteBucketResponse403Headers struct {
+	XRequestID string
+}
+
+// DeleteBucketResponse404Headers the declared response headers of an HTTP 404 response for DeleteBucket
+type DeleteBucketResponse404Headers struct {
+	XRequestID string
+}
+
+// DeleteBucketResponse429Headers the declared response headers of an HTTP 429 response for DeleteBucket
+type DeleteBucketResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// DeleteBucketResponse500Headers the declared response headers of an HTTP 500 response for DeleteBucket
+type DeleteBucketResponse500Headers struct {
+	XRequestID string
+}
+
+// DeleteBucketResponse503Headers the declared response headers of an HTTP 503 response for DeleteBucket
+type DeleteBucketResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type DeleteBucketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteBucketResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *DeleteBucketResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteBucketResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *DeleteBucketResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *DeleteBucketResponse404Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteBucketResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *DeleteBucketResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteBucketResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteBucketResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteBucketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteBucketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteBucketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteBucketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetBucketResponse200Headers the declared response headers of an HTTP 200 response for GetBucket
+type GetBucketResponse200Headers struct {
+	XRequestID string
+}
+
+// GetBucketResponse400Headers the declared response headers of an HTTP 400 response for GetBucket
+type GetBucketResponse400Headers struct {
+	XRequestID string
+}
+
+// GetBucketResponse401Headers the declared response headers of an HTTP 401 response for GetBucket
+type GetBucketResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// GetBucketResponse403Headers the declared response headers of an HTTP 403 response for GetBucket
+type GetBucketResponse403Headers struct {
+	XRequestID string
+}
+
+// GetBucketResponse404Headers the declared response headers of an HTTP 404 response for GetBucket
+type GetBucketResponse404Headers struct {
+	XRequestID string
+}
+
+// GetBucketResponse429Headers the declared response headers of an HTTP 429 response for GetBucket
+type GetBucketResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// GetBucketResponse500Headers the declared response headers of an HTTP 500 response for GetBucket
+type GetBucketResponse500Headers struct {
+	XRequestID string
+}
+
+// GetBucketResponse503Headers the declared response headers of an HTTP 503 response for GetBucket
+type GetBucketResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type GetBucketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Bucket
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetBucketResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetBucketResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetBucketResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *GetBucketResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetBucketResponse404Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetBucketResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetBucketResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetBucketResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBucketResponse) GetJSON200() *Bucket {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetBucketResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBucketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBucketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBucketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBucketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceBucketResponse200Headers the declared response headers of an HTTP 200 response for ReplaceBucket
+type ReplaceBucketResponse200Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse400Headers the declared response headers of an HTTP 400 response for ReplaceBucket
+type ReplaceBucketResponse400Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse401Headers the declared response headers of an HTTP 401 response for ReplaceBucket
+type ReplaceBucketResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// ReplaceBucketResponse403Headers the declared response headers of an HTTP 403 response for ReplaceBucket
+type ReplaceBucketResponse403Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse404Headers the declared response headers of an HTTP 404 response for ReplaceBucket
+type ReplaceBucketResponse404Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse409Headers the declared response headers of an HTTP 409 response for ReplaceBucket
+type ReplaceBucketResponse409Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse413Headers the declared response headers of an HTTP 413 response for ReplaceBucket
+type ReplaceBucketResponse413Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse415Headers the declared response headers of an HTTP 415 response for ReplaceBucket
+type ReplaceBucketResponse415Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse422Headers the declared response headers of an HTTP 422 response for ReplaceBucket
+type ReplaceBucketResponse422Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse429Headers the declared response headers of an HTTP 429 response for ReplaceBucket
+type ReplaceBucketResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// ReplaceBucketResponse500Headers the declared response headers of an HTTP 500 response for ReplaceBucket
+type ReplaceBucketResponse500Headers struct {
+	XRequestID string
+}
+
+// ReplaceBucketResponse503Headers the declared response headers of an HTTP 503 response for ReplaceBucket
+type ReplaceBucketResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type ReplaceBucketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Bucket
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *ProblemResponse
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ProblemResponse
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *ProblemResponse
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplaceBucketResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ReplaceBucketResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReplaceBucketResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *ReplaceBucketResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *ReplaceBucketResponse404Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *ReplaceBucketResponse409Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *ReplaceBucketResponse413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *ReplaceBucketResponse415Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *ReplaceBucketResponse422Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ReplaceBucketResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ReplaceBucketResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ReplaceBucketResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceBucketResponse) GetJSON200() *Bucket {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON409() *ProblemResponse {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON413() *ProblemResponse {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON415() *ProblemResponse {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON422() *ProblemResponse {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ReplaceBucketResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceBucketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceBucketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceBucketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceBucketResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5370,6 +7327,172 @@ func (r CancelJobResponse) ContentType() string {
 	return ""
 }
 
+// DeliverJobResponse200Headers the declared response headers of an HTTP 200 response for DeliverJob
+type DeliverJobResponse200Headers struct {
+	ETag       string
+	XRequestID string
+}
+
+// DeliverJobResponse400Headers the declared response headers of an HTTP 400 response for DeliverJob
+type DeliverJobResponse400Headers struct {
+	XRequestID string
+}
+
+// DeliverJobResponse401Headers the declared response headers of an HTTP 401 response for DeliverJob
+type DeliverJobResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// DeliverJobResponse403Headers the declared response headers of an HTTP 403 response for DeliverJob
+type DeliverJobResponse403Headers struct {
+	XRequestID string
+}
+
+// DeliverJobResponse404Headers the declared response headers of an HTTP 404 response for DeliverJob
+type DeliverJobResponse404Headers struct {
+	XRequestID string
+}
+
+// DeliverJobResponse409Headers the declared response headers of an HTTP 409 response for DeliverJob
+type DeliverJobResponse409Headers struct {
+	XRequestID string
+}
+
+// DeliverJobResponse429Headers the declared response headers of an HTTP 429 response for DeliverJob
+type DeliverJobResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// DeliverJobResponse500Headers the declared response headers of an HTTP 500 response for DeliverJob
+type DeliverJobResponse500Headers struct {
+	XRequestID string
+}
+
+// DeliverJobResponse503Headers the declared response headers of an HTTP 503 response for DeliverJob
+type DeliverJobResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type DeliverJobResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Job
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DeliverJobResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *DeliverJobResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeliverJobResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *DeliverJobResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *DeliverJobResponse404Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *DeliverJobResponse409Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeliverJobResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *DeliverJobResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeliverJobResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeliverJobResponse) GetJSON200() *Job {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON409() *ProblemResponse {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeliverJobResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DeliverJobResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeliverJobResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeliverJobResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeliverJobResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // WatchJobEventsResponse200Headers the declared response headers of an HTTP 200 response for WatchJobEvents
 type WatchJobEventsResponse200Headers struct {
 	XAccelBuffering *string
@@ -5828,6 +7951,166 @@ func (r ListSegmentsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListSegmentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetTimelineResponse200Headers the declared response headers of an HTTP 200 response for GetTimeline
+type GetTimelineResponse200Headers struct {
+	ETag       string
+	XRequestID string
+}
+
+// GetTimelineResponse304Headers the declared response headers of an HTTP 304 response for GetTimeline
+type GetTimelineResponse304Headers struct {
+	ETag       string
+	XRequestID string
+}
+
+// GetTimelineResponse400Headers the declared response headers of an HTTP 400 response for GetTimeline
+type GetTimelineResponse400Headers struct {
+	XRequestID string
+}
+
+// GetTimelineResponse401Headers the declared response headers of an HTTP 401 response for GetTimeline
+type GetTimelineResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestID      string
+}
+
+// GetTimelineResponse403Headers the declared response headers of an HTTP 403 response for GetTimeline
+type GetTimelineResponse403Headers struct {
+	XRequestID string
+}
+
+// GetTimelineResponse404Headers the declared response headers of an HTTP 404 response for GetTimeline
+type GetTimelineResponse404Headers struct {
+	XRequestID string
+}
+
+// GetTimelineResponse429Headers the declared response headers of an HTTP 429 response for GetTimeline
+type GetTimelineResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+	XRequestID      string
+}
+
+// GetTimelineResponse500Headers the declared response headers of an HTTP 500 response for GetTimeline
+type GetTimelineResponse500Headers struct {
+	XRequestID string
+}
+
+// GetTimelineResponse503Headers the declared response headers of an HTTP 503 response for GetTimeline
+type GetTimelineResponse503Headers struct {
+	RetryAfter int
+	XRequestID string
+}
+
+type GetTimelineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Timeline
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *ProblemResponse
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *ProblemResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *ProblemResponse
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *ProblemResponse
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetTimelineResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetTimelineResponse304Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetTimelineResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetTimelineResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *GetTimelineResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetTimelineResponse404Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetTimelineResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetTimelineResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetTimelineResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTimelineResponse) GetJSON200() *Timeline {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON400() *ProblemResponse {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON403() *ProblemResponse {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON404() *ProblemResponse {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON500() *ProblemResponse {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetTimelineResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTimelineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTimelineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTimelineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTimelineResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7247,6 +9530,117 @@ func (c *ClientWithResponses) CreateSpeechWithResponse(ctx context.Context, para
 	return ParseCreateSpeechResponse(rsp)
 }
 
+// ListBucketsWithResponse List the tenant's own buckets, newest first.
+//
+// Credentials are never shown. Any scope will do.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/buckets (the `ListBuckets` operationId).
+func (c *ClientWithResponses) ListBucketsWithResponse(ctx context.Context, params *ListBucketsParams, reqEditors ...RequestEditorFn) (*ListBucketsResponse, error) {
+	rsp, err := c.ListBuckets(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBucketsResponse(rsp)
+}
+
+// CreateBucketWithBodyWithResponse Name a bucket of one's own, to deliver files into.
+//
+// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+func (c *ClientWithResponses) CreateBucketWithBodyWithResponse(ctx context.Context, params *CreateBucketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateBucketResponse, error) {
+	rsp, err := c.CreateBucketWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateBucketResponse(rsp)
+}
+
+// CreateBucketWithResponse Name a bucket of one's own, to deliver files into.
+//
+// The bucket is tested before it is kept: a small object is put, asked for and deleted. If that does not succeed the
+// answer is 422 (`/problems/bucket-refused`) and says what the store answered. Credentials are kept encrypted and never shown;
+// 409 (`/problems/no-bucket-key`) where the operator has configured no key for that. Private addresses, redirects and plain HTTP are
+// refused unless the operator allows them (docs/delivery.md). Needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/buckets (the `CreateBucket` operationId).
+func (c *ClientWithResponses) CreateBucketWithResponse(ctx context.Context, params *CreateBucketParams, body CreateBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateBucketResponse, error) {
+	rsp, err := c.CreateBucket(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateBucketResponse(rsp)
+}
+
+// DeleteBucketWithResponse Forget a bucket and its credentials.
+//
+// What is in the bucket stays. Needs the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/buckets/{id} (the `DeleteBucket` operationId).
+func (c *ClientWithResponses) DeleteBucketWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteBucketResponse, error) {
+	rsp, err := c.DeleteBucket(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteBucketResponse(rsp)
+}
+
+// GetBucketWithResponse Read one bucket, without its credentials.
+//
+// Any scope will do.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/buckets/{id} (the `GetBucket` operationId).
+func (c *ClientWithResponses) GetBucketWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBucketResponse, error) {
+	rsp, err := c.GetBucket(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBucketResponse(rsp)
+}
+
+// ReplaceBucketWithBodyWithResponse Put another place, or other credentials, under the id of a bucket.
+//
+// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+func (c *ClientWithResponses) ReplaceBucketWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceBucketResponse, error) {
+	rsp, err := c.ReplaceBucketWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceBucketResponse(rsp)
+}
+
+// ReplaceBucketWithResponse Put another place, or other credentials, under the id of a bucket.
+//
+// Tested as a new one is; until that has succeeded the old ones stay. All of it is given again. Needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/buckets/{id} (the `ReplaceBucket` operationId).
+func (c *ClientWithResponses) ReplaceBucketWithResponse(ctx context.Context, id string, body ReplaceBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceBucketResponse, error) {
+	rsp, err := c.ReplaceBucket(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceBucketResponse(rsp)
+}
+
 // GetCallbackSecretWithResponse Read the secret that signs the tenant's callbacks.
 //
 // Callbacks are signed as the Standard Webhooks specification says. Needs the scope `admin`.
@@ -7379,6 +9773,23 @@ func (c *ClientWithResponses) CancelJobWithResponse(ctx context.Context, id JobI
 	return ParseCancelJobResponse(rsp)
 }
 
+// DeliverJobWithResponse Deliver the files of a job into its bucket again.
+//
+// For a job that named a bucket (`output.deliver_to`) and has ended with files, whether they were delivered, failed to be, or wait for a
+// bucket that is away. Files that are there already with the same bytes are left alone. May be called any number of
+// times. Needs the scope `jobs:write`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/jobs/{id}/deliver (the `DeliverJob` operationId).
+func (c *ClientWithResponses) DeliverJobWithResponse(ctx context.Context, id JobID, reqEditors ...RequestEditorFn) (*DeliverJobResponse, error) {
+	rsp, err := c.DeliverJob(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeliverJobResponse(rsp)
+}
+
 // WatchJobEventsWithResponse Watch one job as server-sent events.
 //
 // Each event is named `progress`, has the job's version as its id and an Event as its data. A client that reads
@@ -7427,6 +9838,23 @@ func (c *ClientWithResponses) ListSegmentsWithResponse(ctx context.Context, id J
 		return nil, err
 	}
 	return ParseListSegmentsResponse(rsp)
+}
+
+// GetTimelineWithResponse Read when everything of a job sounds.
+//
+// Chapters, segments, sentences and words with their times, as the manifest has them (docs/manifest.md): 404 until the job has
+// ended, and when its text is gone. The answer is sent as it is read, a segment at a time, however long the book is; one that
+// breaks off is not valid JSON. Needs the scope `jobs:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/jobs/{id}/timeline (the `GetTimeline` operationId).
+func (c *ClientWithResponses) GetTimelineWithResponse(ctx context.Context, id JobID, params *GetTimelineParams, reqEditors ...RequestEditorFn) (*GetTimelineResponse, error) {
+	rsp, err := c.GetTimeline(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTimelineResponse(rsp)
 }
 
 // SubmitBatchWithBodyWithResponse Submit up to 10,000 jobs.
@@ -7875,6 +10303,1072 @@ func ParseCreateSpeechResponse(rsp *http.Response) (*CreateSpeechResponse, error
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers CreateSpeechResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListBucketsResponse parses an HTTP response from a ListBucketsWithResponse call
+func ParseListBucketsResponse(rsp *http.Response) (*ListBucketsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBucketsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			Items      []Bucket `json:"items"`
+			NextCursor *Cursor  `json:"next_cursor,omitempty"`
+		}
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListBucketsResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ListBucketsResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListBucketsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers ListBucketsResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListBucketsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers ListBucketsResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListBucketsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateBucketResponse parses an HTTP response from a CreateBucketWithResponse call
+func ParseCreateBucketResponse(rsp *http.Response) (*CreateBucketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateBucketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Bucket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateBucketResponse201Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers CreateBucketResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateBucketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers CreateBucketResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateBucketResponse409Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 413:
+		var headers CreateBucketResponse413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers CreateBucketResponse415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 422:
+		var headers CreateBucketResponse422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateBucketResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers CreateBucketResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateBucketResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteBucketResponse parses an HTTP response from a DeleteBucketWithResponse call
+func ParseDeleteBucketResponse(rsp *http.Response) (*DeleteBucketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteBucketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteBucketResponse204Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers DeleteBucketResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers DeleteBucketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers DeleteBucketResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers DeleteBucketResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 429:
+		var headers DeleteBucketResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers DeleteBucketResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteBucketResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetBucketResponse parses an HTTP response from a GetBucketWithResponse call
+func ParseGetBucketResponse(rsp *http.Response) (*GetBucketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBucketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Bucket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetBucketResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetBucketResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetBucketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers GetBucketResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetBucketResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetBucketResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetBucketResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetBucketResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceBucketResponse parses an HTTP response from a ReplaceBucketWithResponse call
+func ParseReplaceBucketResponse(rsp *http.Response) (*ReplaceBucketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceBucketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Bucket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplaceBucketResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ReplaceBucketResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers ReplaceBucketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers ReplaceBucketResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers ReplaceBucketResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 409:
+		var headers ReplaceBucketResponse409Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 413:
+		var headers ReplaceBucketResponse413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers ReplaceBucketResponse415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 422:
+		var headers ReplaceBucketResponse422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 429:
+		var headers ReplaceBucketResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers ReplaceBucketResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers ReplaceBucketResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
@@ -9515,6 +13009,223 @@ func ParseCancelJobResponse(rsp *http.Response) (*CancelJobResponse, error) {
 	return response, nil
 }
 
+// ParseDeliverJobResponse parses an HTTP response from a DeliverJobWithResponse call
+func ParseDeliverJobResponse(rsp *http.Response) (*DeliverJobResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeliverJobResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Job
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DeliverJobResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers DeliverJobResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers DeliverJobResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers DeliverJobResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers DeliverJobResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 409:
+		var headers DeliverJobResponse409Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 429:
+		var headers DeliverJobResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers DeliverJobResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeliverJobResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseWatchJobEventsResponse parses an HTTP response from a WatchJobEventsWithResponse call
 func ParseWatchJobEventsResponse(rsp *http.Response) (*WatchJobEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10121,6 +13832,226 @@ func ParseListSegmentsResponse(rsp *http.Response) (*ListSegmentsResponse, error
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListSegmentsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetTimelineResponse parses an HTTP response from a GetTimelineWithResponse call
+func ParseGetTimelineResponse(rsp *http.Response) (*GetTimelineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTimelineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Timeline
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ProblemResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetTimelineResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetTimelineResponse304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetTimelineResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetTimelineResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers GetTimelineResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetTimelineResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetTimelineResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetTimelineResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetTimelineResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
