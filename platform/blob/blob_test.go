@@ -19,6 +19,11 @@ func TestEmbeddedServer(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) *blob.Store { t.Helper(); return testkit.S3(t) })
 }
 
+func TestEmbeddedServerOfThisProcess(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) *blob.Store { t.Helper(); return testkit.S3InProcess(t) })
+}
+
 func TestKeysThatNoStoreKeepsAsTheyAreAreRefused(t *testing.T) {
 	t.Parallel()
 	s := testkit.S3(t)

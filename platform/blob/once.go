@@ -59,7 +59,7 @@ func (p *put) once(ctx context.Context, r io.Reader) (Info, error) {
 			return Info{}, because(ctx, err)
 		}
 	}
-	got := p.stored(up)
+	got := p.inOne(up)
 	got.Size = p.size
 	return got, nil
 }

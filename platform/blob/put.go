@@ -3,7 +3,6 @@ package blob
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -14,11 +13,20 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
+// inMemory is a reader of what is in memory, such as [bytes.Reader] and wav's File: to
+// read it again costs nothing to speak of.
+type inMemory interface {
+	io.ReadSeeker
+	Size() int64 // of all
+	Len() int    // that is still to be read
+}
+
 // PutOptions say how an object is stored.
 type PutOptions struct {
 	ContentType string // default application/octet-stream
 	IfAbsent    bool   // leave an object that is there as it is, and call that success
 	Slow        bool   // Put only: the reader may take its time; at most four such run at a time, more are Overloaded
+	Once        bool   // Put only: what has a known size of at most 5 GiB is sent as by [Store.PutOnce]
 }
 
 const (
@@ -40,10 +48,13 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64, op
 	if size > int64(partBytes)*maxParts {
 		return Info{}, &job.Error{Op: "blob.Put", Kind: job.TooLarge, Err: fmt.Errorf("%s: %d bytes are more than one object may hold", key, size)}
 	}
+	if opts.Once && size >= 0 && size <= onceBytes {
+		return s.PutOnce(ctx, key, r, size, opts)
+	}
 	p := newPut(s, key, size, opts)
 	var got Info
 	var err error
-	if data, ok := r.(*bytes.Reader); ok && size <= partBytes && data.Size() == size && int64(data.Len()) == size {
+	if data, ok := r.(inMemory); ok && size <= partBytes && data.Size() == size && int64(data.Len()) == size {
 		got, err = p.held(ctx, data)
 	} else {
 		got, err = p.run(ctx, io.TeeReader(r, p.sum))
@@ -71,6 +82,7 @@ type put struct {
 	opts PutOptions
 	read int64     // bytes taken from the reader so far
 	sum  hash.Hash // of them
+	told string    // the checksum of what is kept, if the answer to the request says it
 }
 
 func newPut(s *Store, key string, size int64, opts PutOptions) *put {
@@ -105,16 +117,20 @@ func (p *put) run(ctx context.Context, r io.Reader) (Info, error) {
 
 // held stores what is in memory already, and fits in one request: it needs no part,
 // and so waits for nobody who has one.
-func (p *put) held(ctx context.Context, data *bytes.Reader) (Info, error) {
-	_, _ = data.WriteTo(p.sum) // neither fails
-	_, _ = data.Seek(0, io.SeekStart)
+func (p *put) held(ctx context.Context, data inMemory) (Info, error) {
+	if _, err := io.Copy(p.sum, data); err != nil {
+		return Info{}, p.source(err)
+	}
+	if _, err := data.Seek(0, io.SeekStart); err != nil {
+		return Info{}, p.source(err)
+	}
 	p.read = p.size
 	return p.send(ctx, data)
 }
 
 // small stores an object that has a buffer of its own size.
 func (p *put) small(ctx context.Context, r io.Reader, buf []byte) (Info, error) {
-	if _, err := io.ReadFull(r, buf); err != nil {
+	if _, err := full(r, buf); err != nil {
 		return Info{}, p.short(err)
 	}
 	p.read = p.size
@@ -129,14 +145,14 @@ func (p *put) fill(r io.Reader, buf []byte) (part []byte, last bool, err error) 
 	if p.size >= 0 {
 		buf = buf[:min(int64(len(buf)), p.size-p.read)]
 	}
-	n, err := io.ReadFull(r, buf)
+	n, err := full(r, buf)
 	p.read += int64(n)
 	switch {
 	case p.size >= 0 && err != nil:
 		return nil, false, p.short(err)
 	case p.size >= 0 && p.read == p.size:
 		return buf, true, p.ended(r)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF: //nolint:errorlint // see full
 		return buf[:n], true, nil
 	case err != nil:
 		return nil, false, p.source(err)
@@ -144,20 +160,36 @@ func (p *put) fill(r io.Reader, buf []byte) (part []byte, last bool, err error) 
 	return buf, false, nil
 }
 
+// full is [io.ReadFull] but for r's end, which is io.EOF itself wherever it comes. Any
+// other error is a failure of r, such as of an object that is read to be stored: it may
+// wrap io.EOF or io.ErrUnexpectedEOF, and keeps its kind.
+func full(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	if n == len(buf) {
+		err = nil
+	}
+	return n, err
+}
+
 // ended makes sure that a reader has nothing beyond the size that was promised.
 func (p *put) ended(r io.Reader) error {
-	n, err := io.ReadFull(r, make([]byte, 1))
+	n, err := full(r, make([]byte, 1))
 	if n > 0 {
 		return &job.Error{Op: "blob.Put", Kind: job.Internal, Err: fmt.Errorf("%s: the reader has more than the %d bytes it was said to have", p.key, p.size)}
 	}
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { //nolint:errorlint // see full
 		return nil
 	}
 	return p.source(err)
 }
 
+// short says why r yielded less than it was said to have.
 func (p *put) short(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF { //nolint:errorlint // see full
 		return &job.Error{Op: "blob.Put", Kind: job.Internal, Err: fmt.Errorf("%s: the reader has fewer than the %d bytes it was said to have", p.key, p.size)}
 	}
 	return p.source(err)
@@ -170,7 +202,7 @@ func (p *put) source(err error) error {
 
 func (p *put) options() minio.PutObjectOptions {
 	o := minio.PutObjectOptions{
-		ContentType: p.opts.ContentType, DisableContentSha256: p.s.cfg.unsigned(), ServerSideEncryption: p.s.sse,
+		ContentType: p.opts.ContentType, DisableContentSha256: p.s.unsigned(), ServerSideEncryption: p.s.sse,
 	}
 	if o.ContentType == "" {
 		o.ContentType = "application/octet-stream"
@@ -186,14 +218,14 @@ func (p *put) whole(ctx context.Context, data []byte) (Info, error) {
 }
 
 // send stores all of data in one request.
-func (p *put) send(ctx context.Context, data *bytes.Reader) (Info, error) {
+func (p *put) send(ctx context.Context, data inMemory) (Info, error) {
 	ctx, dog, stop := watch(ctx)
 	defer stop()
 	up, err := p.s.core.PutObject(ctx, p.s.cfg.Bucket, p.key, newBody(data, dog), data.Size(), "", "", p.options())
 	if err != nil {
 		return Info{}, because(ctx, err)
 	}
-	return p.stored(up), nil
+	return p.inOne(up), nil
 }
 
 // inParts stores the first part, which is in buf, and the rest through buf.
@@ -250,8 +282,16 @@ func settling(size int64) time.Duration {
 func (p *put) part(ctx context.Context, id string, n int, data []byte) (minio.ObjectPart, error) {
 	ctx, dog, stop := watch(ctx)
 	defer stop()
-	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, newBody(bytes.NewReader(data), dog), int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.cfg.unsigned()})
+	done, err := p.s.core.PutObjectPart(ctx, p.s.cfg.Bucket, p.key, id, n, newBody(bytes.NewReader(data), dog), int64(len(data)), minio.PutObjectPartOptions{DisableContentSha256: p.s.unsigned()})
 	return done, because(ctx, err)
+}
+
+// inOne is stored for what went in one request.
+func (p *put) inOne(up minio.UploadInfo) Info {
+	if p.s.syncs && up.ChecksumMode == wholeObject {
+		p.told = up.ChecksumCRC64NVME
+	}
+	return p.stored(up)
 }
 
 func (p *put) stored(up minio.UploadInfo) Info {

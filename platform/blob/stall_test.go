@@ -38,7 +38,7 @@ func scripted(t *testing.T, script func(req *http.Request, conn net.Conn)) *Stor
 		}()
 		return client, nil
 	}
-	s, err := newStore(Config{Endpoint: "s3.test:80", Bucket: "bucket", AccessKey: "a", SecretKey: config.NewSecret("s")}.withDefaults(), transport)
+	s, err := newStore(Config{Endpoint: "s3.test:80", Bucket: "bucket", AccessKey: "a", SecretKey: config.NewSecret("s")}.withDefaults(), link{transport: transport, requests: transport})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -157,7 +157,8 @@ func TestAStoreThatIsAwayIsUnavailable(t *testing.T) {
 func TestPresignedURLsNameThePublicEndpoint(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Endpoint: "10.0.0.1:9000", Bucket: "bucket", AccessKey: "a", SecretKey: config.NewSecret("s"), PublicEndpoint: "https://audio.example.com"}
-	s, err := newStore(cfg.withDefaults(), newTransport())
+	transport := newTransport()
+	s, err := newStore(cfg.withDefaults(), link{transport: transport, requests: transport})
 	require.NoError(t, err)
 	url, err := s.PresignGet(t.Context(), "k", time.Hour, "")
 	require.NoError(t, err)

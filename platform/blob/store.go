@@ -19,6 +19,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Store is one bucket. It is safe for concurrent use.
@@ -27,11 +28,16 @@ type Store struct {
 	core      minio.Core
 	public    *minio.Client // signs for the endpoint that clients see
 	transport *http.Transport
+	traffic   *traffic
 	parts     *parts
 	slow      *parts             // for readers that take their time
 	sse       encrypt.ServerSide // nil for none
 	writes    writes
+	syncs     bool // see [link]
 }
+
+// unsigned reports whether the bytes of an object may travel without a signature over them.
+func (s *Store) unsigned() bool { return s.syncs || s.cfg.unsigned() }
 
 // Info describes an object.
 type Info struct {
@@ -48,17 +54,31 @@ var errConnectTimeout = errors.New("the object store did not answer in time")
 // Provider is an embedded server; package s3d has one.
 type Provider interface {
 	InProcessConn(ctx context.Context) (net.Conn, error)
+	// Direct returns what answers requests without a connection where it can, and
+	// through wire where it cannot.
+	Direct(wire http.RoundTripper) http.RoundTripper
 }
 
 // Option changes how [Open] connects.
-type Option func(*http.Transport)
+type Option func(*link)
+
+// link is the way to a server.
+type link struct {
+	transport *http.Transport
+	requests  http.RoundTripper // what answers them: transport, or what stands before it
+	// syncs says that the server is in this process, and looks at the file of an object that came in one
+	// request before it answers with its checksum: see [put.confirm].
+	syncs bool
+}
 
 // InProcess connects to a server in this process, whatever Config.Endpoint says;
 // requests are still signed for that, and clients are sent there.
 func InProcess(p Provider) Option {
-	return func(t *http.Transport) {
-		t.Proxy = nil
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return p.InProcessConn(ctx) }
+	return func(l *link) {
+		l.syncs = true
+		l.transport.Proxy = nil
+		l.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return p.InProcessConn(ctx) }
+		l.requests = p.Direct(l.transport)
 	}
 }
 
@@ -98,18 +118,21 @@ func dial(cfg Config, options []Option) (*Store, error) {
 	if err := trust(transport, cfg.CA); err != nil {
 		return nil, err
 	}
+	way := link{transport: transport, requests: transport}
 	for _, o := range options {
-		o(transport)
+		o(&way)
 	}
-	return newStore(cfg.withDefaults(), transport)
+	return newStore(cfg.withDefaults(), way)
 }
 
-func newStore(cfg Config, transport *http.Transport) (*Store, error) {
+func newStore(cfg Config, way link) (*Store, error) {
 	host, secure, err := cfg.public()
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, transport: transport, parts: newParts(partsAtOnce), slow: newParts(slowAtOnce)}
+	s := &Store{
+		cfg: cfg, transport: way.transport, traffic: &traffic{base: way.requests}, parts: newParts(partsAtOnce), slow: newParts(slowAtOnce), syncs: way.syncs,
+	}
 	if s.sse, err = cfg.sse(); err != nil {
 		return nil, err
 	}
@@ -120,7 +143,7 @@ func newStore(cfg Config, transport *http.Transport) (*Store, error) {
 	options := func(secure bool) *minio.Options {
 		return &minio.Options{
 			Creds:  creds,
-			Secure: secure, Region: cfg.Region, Transport: transport, MaxRetries: retries,
+			Secure: secure, Region: cfg.Region, Transport: s.traffic, MaxRetries: retries,
 		}
 	}
 	client, err := minio.New(cfg.Endpoint, options(cfg.TLS))
@@ -192,11 +215,7 @@ func (s *Store) awaitBucket(ctx context.Context) error {
 		if ctx.Err() == nil {
 			last = err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause) {
 			return classify("Open", s.cfg.Bucket, errors.Join(context.Cause(ctx), cmp.Or(last, err)))
 		}
 	}

@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"sync"
@@ -28,26 +27,27 @@ func watch(ctx context.Context) (_ context.Context, w watchdog, stop func()) {
 // read, which the lock keeps apart. Should that one take bytes of the next try, the next
 // is short, and fails.
 type body struct {
-	*bytes.Reader
+	io.ReadSeeker
+
 	dog watchdog
-	mu  *sync.Mutex // guards Reader
+	mu  *sync.Mutex // guards ReadSeeker
 }
 
-func newBody(data *bytes.Reader, dog watchdog) body { return body{data, dog, new(sync.Mutex)} }
+func newBody(data io.ReadSeeker, dog watchdog) body { return body{data, dog, new(sync.Mutex)} }
 
 // Read touches the watchdog.
 func (b body) Read(p []byte) (int, error) {
 	b.dog.timer.Reset(stallAfter)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Reader.Read(p)
+	return b.ReadSeeker.Read(p)
 }
 
 // Seek implements io.Seeker.
 func (b body) Seek(offset int64, whence int) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Reader.Seek(offset, whence)
+	return b.ReadSeeker.Seek(offset, whence)
 }
 
 // WriteTo is cut into reads: the whole would count as one touch.

@@ -17,16 +17,31 @@ const hintBacklog = 8_192
 
 type hint struct {
 	Version int64 `json:"version"`
+	Quiet   bool  `json:"quiet,omitempty"`
+}
+
+// Hinted is a hint that was heard.
+type Hinted struct {
+	ID      job.ID
+	Version int64
+	// Quiet says that the version brings no sound, makes nothing due and is not the
+	// last: the job was stored, planned or begun.
+	Quiet bool
 }
 
 // Hint tells whoever listens now that a job has reached version, or with 0 that
 // it was cancelled before its first. It is lossy: nothing is stored, and it does
 // nothing while the bus is away.
-func (b *Bus) Hint(id job.ID, version int64) {
+func (b *Bus) Hint(id job.ID, version int64) { b.hint(id, hint{Version: version}) }
+
+// HintQuietly is [Bus.Hint] for a version that [Hinted].Quiet tells of.
+func (b *Bus) HintQuietly(id job.ID, version int64) { b.hint(id, hint{Version: version, Quiet: true}) }
+
+func (b *Bus) hint(id job.ID, h hint) {
 	if !idToken.MatchString(string(id)) {
 		return
 	}
-	data, err := json.Marshal(hint{Version: version})
+	data, err := json.Marshal(h)
 	if err != nil {
 		return // an integer always encodes
 	}
@@ -35,7 +50,7 @@ func (b *Bus) Hint(id job.ID, version int64) {
 
 // Hints calls fn for each hint from now on, in order, until ctx is done; then
 // it returns nil. When fn is slower than hints come, hints are dropped.
-func (b *Bus) Hints(ctx context.Context, fn func(job.ID, int64)) error {
+func (b *Bus) Hints(ctx context.Context, fn func(Hinted)) error {
 	sub, err := b.nc.SubscribeSync(hintPrefix + ".*")
 	if err != nil {
 		return classify("bus.Hints", err)
@@ -55,29 +70,29 @@ func (b *Bus) Hints(ctx context.Context, fn func(job.ID, int64)) error {
 		case err != nil:
 			return classify("bus.Hints", err)
 		}
-		id, version, err := decodeHint(m.Subject, m.Data)
+		h, err := decodeHint(m.Subject, m.Data)
 		if err != nil {
 			b.malformed.Add(1)
 			b.log.DebugContext(ctx, "hint ignored", slog.String("error", err.Error()))
 			continue
 		}
-		fn(id, version)
+		fn(h)
 	}
 }
 
 var errNotAHint = errors.New("not a hint")
 
-func decodeHint(subject string, data []byte) (job.ID, int64, error) {
+func decodeHint(subject string, data []byte) (Hinted, error) {
 	id, ok := strings.CutPrefix(subject, hintPrefix+".")
 	if !ok || !idToken.MatchString(id) {
-		return "", 0, errNotAHint
+		return Hinted{}, errNotAHint
 	}
 	var h hint
 	if err := json.Unmarshal(data, &h); err != nil {
-		return "", 0, err
+		return Hinted{}, err
 	}
 	if h.Version < 0 {
-		return "", 0, errNotAHint
+		return Hinted{}, errNotAHint
 	}
-	return job.ID(id), h.Version, nil
+	return Hinted{ID: job.ID(id), Version: h.Version, Quiet: h.Quiet}, nil
 }

@@ -33,12 +33,12 @@ func (b *Bus) Envelopes(ctx context.Context, fn func(context.Context, Envelope) 
 			continue // the stop cut it short, which is no failure
 		}
 		b.log.WarnContext(ctx, "envelope not taken in", slog.String("error", err.Error()), slog.Duration("pause", pause))
-		if wait(ctx, pause) != nil {
+		if !lifecycle.Sleep(ctx, pause) {
 			break
 		}
 		pause = min(2*pause, intakePauseTo)
 	}
-	return nil //nolint:nilerr // what failed was logged and is tried again; the stop is no failure
+	return nil
 }
 
 func (b *Bus) oneEnvelope(ctx context.Context, fn func(context.Context, Envelope) error) error {

@@ -48,18 +48,21 @@ const (
 // in one pool. It is one message in WORK; what is left of it is in Postgres. It
 // is named by the segment that stands first in it.
 type Bundle struct {
-	JobID    job.ID     `json:"job_id"`
-	Job      int64      `json:"job"`              // how Postgres names the job
-	Attempt  int        `json:"attempt"`          // from 1; the fence of every write
-	Spared   int        `json:"spared,omitempty"` // attempts that are not charged: taken back, or before a command asked anew
-	Tenant   job.Tenant `json:"tenant"`
-	Class    job.Class  `json:"class"`
-	Pool     string     `json:"pool"`
-	Speed    float64    `json:"speed"`
-	Seed     int64      `json:"seed"`
-	Solo     bool       `json:"solo,omitempty"` // must be alone in its engine call
-	Last     bool       `json:"last,omitempty"` // nothing waited behind it in the pool when it went out
-	Segments []Segment  `json:"segments"`
+	JobID        job.ID      `json:"job_id"`
+	Job          int64       `json:"job"`              // how Postgres names the job
+	Attempt      int         `json:"attempt"`          // from 1; the fence of every write
+	Spared       int         `json:"spared,omitempty"` // attempts that are not charged: taken back, or before a command asked anew
+	Tenant       job.Tenant  `json:"tenant"`
+	Class        job.Class   `json:"class"`
+	Pool         string      `json:"pool"`
+	Speed        float64     `json:"speed"`
+	Seed         int64       `json:"seed"`
+	Instructions string      `json:"instructions,omitempty"` // of segments that have none of their own
+	Solo         bool        `json:"solo,omitempty"`         // must be alone in its engine call
+	Verify       job.Verify  `json:"verify,omitempty"`       // empty counts as none
+	OnDoubt      job.OnDoubt `json:"on_doubt,omitempty"`
+	Last         bool        `json:"last,omitempty"` // nothing waited behind it in the pool when it went out
+	Segments     []Segment   `json:"segments"`
 }
 
 // Segment is one segment of a bundle, in the order in which it is to be spoken.
@@ -69,6 +72,7 @@ type Segment struct {
 	Voice            string          `json:"voice"`
 	Language         string          `json:"language"`
 	Text             string          `json:"text"`
+	Instructions     string          `json:"instructions,omitempty"` // in place of the bundle's
 	Pronunciations   json.RawMessage `json:"pronunciations,omitempty"`
 	PredictedSeconds float64         `json:"predicted_seconds"`
 	SampleRate       int             `json:"sample_rate"`   // hertz
@@ -199,8 +203,12 @@ func encode(v message) ([]byte, error) {
 
 // Size returns about how many bytes g takes in a message; not fewer.
 func (g Segment) Size() int {
-	size := 256 + len(g.Voice) + len(g.Language) + len(g.RenditionKey) + 2*len(g.Pronunciations)
-	for _, r := range g.Text {
+	return 256 + len(g.Voice) + len(g.Language) + len(g.RenditionKey) + 2*len(g.Pronunciations) + escaped(g.Text) + escaped(g.Instructions)
+}
+
+// escaped returns how many bytes text takes in JSON, without its quotes.
+func escaped(text string) (size int) {
+	for _, r := range text {
 		switch {
 		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029', r == utf8.RuneError:
 			size += 6

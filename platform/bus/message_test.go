@@ -112,8 +112,8 @@ func FuzzDecode(f *testing.F) {
 		again(t, data, decode[Envelope])
 		again(t, data, decode[notes])
 		again(t, data, decode[Capacity])
-		if id, version, err := decodeHint("hint.job.a", data); err == nil && (id != "a" || version < 0) {
-			t.Errorf("decodeHint(%q) = %q, %d", data, id, version)
+		if h, err := decodeHint("hint.job.a", data); err == nil && (h.ID != "a" || h.Version < 0) {
+			t.Errorf("decodeHint(%q) = %+v", data, h)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -51,7 +52,7 @@ func (b *Bus) Setup(ctx context.Context) error {
 			last = text
 			b.log.WarnContext(ctx, "JetStream is waited for", slog.Duration("since", time.Since(began)), slog.String("error", text))
 		}
-		if wait(ctx, pause/2+rand.N(pause/2)) != nil { //nolint:gosec // spreads the processes that start together
+		if !lifecycle.Sleep(ctx, pause/2+rand.N(pause/2)) { //nolint:gosec // spreads the processes that start together
 			return classify("bus.Setup", errors.Join(context.Cause(ctx), err))
 		}
 	}

@@ -197,14 +197,3 @@ func (b *Bus) forget(ctx context.Context, r route, err error) {
 	case <-ctx.Done():
 	}
 }
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

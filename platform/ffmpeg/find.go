@@ -18,6 +18,7 @@ var errProbeTimeout = errors.New("ffmpeg did not answer in time")
 // Program is an ffmpeg that answered. It is safe for concurrent use.
 type Program struct {
 	Path     string
+	Build    string // what it says of its version, its libraries and how it was built
 	encoders map[string]bool
 }
 
@@ -30,11 +31,14 @@ func Find(ctx context.Context, name string) (*Program, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errProbeTimeout)
 	defer cancel()
-	list, err := command(ctx, path, "-hide_banner", "-encoders").Output()
+	var build strings.Builder
+	ask := command(ctx, path, "-encoders")
+	ask.Stderr = &build
+	list, err := ask.Output()
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for its encoders: %w", path, errors.Join(err, context.Cause(ctx)))
 	}
-	return &Program{Path: path, encoders: encoders(list)}, nil
+	return &Program{Path: path, Build: build.String(), encoders: encoders(list)}, nil
 }
 
 // encoders reads ffmpeg's list, a line each: flags, name, description.

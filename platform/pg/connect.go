@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Pool is a pool of connections, safe for concurrent use. Whoever called
@@ -73,11 +74,19 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.ConnConfig.ConnectTimeout = dialTimeout
+	pc.ConnConfig.Tracer = &trips{}
 	setDefault(pc.ConnConfig.RuntimeParams, "application_name", "voicemill")
 	setDefault(pc.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", idleInTransaction)
 	// Connections keep the plans of their statements for long. One that was made
 	// while a queue was empty would read the whole of it when it is full.
 	setDefault(pc.ConnConfig.RuntimeParams, "enable_seqscan", "off")
+	// Such a plan counts as a very dear one, so that a server with its default
+	// settings would compile each of them, for half a second of CPU.
+	setDefault(pc.ConnConfig.RuntimeParams, "jit", "off")
+	// A plan for the values at hand is never kept where they are few, as most are:
+	// it looks cheaper than the general one, and costs more than the statement. The
+	// general ones lead by keys whatever the values; see the tests of the stores.
+	setDefault(pc.ConnConfig.RuntimeParams, "plan_cache_mode", "force_generic_plan")
 
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
@@ -113,11 +122,7 @@ func awaitAnswer(ctx context.Context, pool *Pool, wait time.Duration, log *slog.
 			last = err.Error()
 			log.WarnContext(ctx, "database does not answer yet", slog.String("error", last))
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause) {
 			return Classify(fmt.Errorf("%w: %w", context.Cause(ctx), err))
 		}
 	}

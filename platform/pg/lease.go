@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // ErrLeaseLost is the cause of the context that [Lead] handed to its function
@@ -93,8 +95,8 @@ func Lead(ctx context.Context, pool *Pool, e Election, fn func(context.Context, 
 	for ctx.Err() == nil {
 		h, err := e.take(ctx, pool)
 		if err != nil || h == nil {
-			if waitOr(ctx, leaseTake/2+rand.N(leaseTake)) != nil {
-				return nil //nolint:nilerr // ctx is done: the caller asked to stop
+			if !lifecycle.Sleep(ctx, leaseTake/2+rand.N(leaseTake)) {
+				return nil
 			}
 			continue
 		}
@@ -186,8 +188,8 @@ func (h *holder) run(ctx context.Context, fn func(context.Context, Lease) error)
 // returns why it ended.
 func (h *holder) keep(ctx context.Context) error {
 	for {
-		if err := waitOr(ctx, min(leaseRenew, time.Until(h.until)-leaseMargin)); err != nil {
-			return err
+		if !lifecycle.Sleep(ctx, min(leaseRenew, time.Until(h.until)-leaseMargin)) {
+			return ctx.Err()
 		}
 		if h.Election.fit() {
 			h.fit, h.doubt = time.Now(), leaseDoubt
@@ -228,15 +230,4 @@ func (h *holder) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseAsk)
 	defer cancel()
 	_ = h.conn.Close(ctx) // the server notices either way
-}
-
-func waitOr(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(max(d, 0))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

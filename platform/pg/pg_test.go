@@ -38,6 +38,20 @@ func TestConnectFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	require.ErrorContains(t, err, "dsn")
 }
 
+// What a server is set to must not decide how statements are planned.
+func TestConnectionsSayHowTheyWantToBePlanned(t *testing.T) {
+	t.Parallel()
+	pool, err := pg.Connect(t.Context(), dsn(testkit.EmptyPostgresDSN(t)), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer pool.Close()
+	for setting, want := range map[string]string{"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"} {
+		var value, source string
+		require.NoError(t, pool.QueryRow(t.Context(), `select setting, source from pg_settings where name = $1`, setting).Scan(&value, &source))
+		require.Equal(t, want, value, setting)
+		require.Equal(t, "client", source, setting)
+	}
+}
+
 func TestConnectWaitsForADatabaseThatIsAwayAndSaysSoOnce(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -66,6 +80,43 @@ func TestTxIsAllOrNothing(t *testing.T) {
 	var n int
 	require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from tenants").Scan(&n))
 	require.Zero(t, n)
+}
+
+func TestABatchIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	pool := testkit.Postgres(t)
+	count := func() (n int) {
+		require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from tenants").Scan(&n))
+		return n
+	}
+	add := func(second string) error {
+		return pg.Batch(t.Context(), pool, func(b *pgx.Batch) error {
+			b.Queue("insert into tenants (id, callback_secret) values ('a', 'whsec_x')")
+			b.Queue("insert into tenants (id, callback_secret) values ($1, 'whsec_x')", second)
+			return nil
+		})
+	}
+	require.Equal(t, job.Conflict, job.KindOf(add("a")))
+	require.Zero(t, count())
+	broken := errors.New("broken")
+	require.ErrorIs(t, pg.Batch(t.Context(), pool, func(*pgx.Batch) error { return broken }), broken)
+	require.NoError(t, add("b"))
+	require.Equal(t, 2, count())
+}
+
+func TestABatchThatTheDatabaseRolledBackIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	pool := testkit.Postgres(t)
+	tries := 0
+	err := pg.Batch(t.Context(), pool, func(b *pgx.Batch) error {
+		if tries++; tries < 3 {
+			b.Queue("do $$ begin raise exception 'collided' using errcode = '40001'; end $$")
+		}
+		b.Queue("insert into tenants (id, callback_secret) values ('a', 'whsec_x')")
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 3, tries)
 }
 
 func TestTransactionsThatCollideAllGoThrough(t *testing.T) {

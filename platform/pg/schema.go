@@ -10,6 +10,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/migrations"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -38,11 +39,7 @@ func AwaitSchema(ctx context.Context, pool *Pool, log *slog.Logger) error {
 		if !said {
 			log.WarnContext(ctx, "the schema is waited for", slog.Int64("version", have), slog.Int64("wanted", want))
 		}
-		timer := time.NewTimer(schemaPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, schemaPause) {
 			return &job.Error{Op: "pg.AwaitSchema", Kind: job.Unavailable, Public: sayAway, Err: fmt.Errorf("%w: version %d, wanted %d", context.Cause(ctx), have, want)}
 		}
 	}

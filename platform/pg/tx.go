@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // txTries bounds how often one transaction is tried. Deadlocks are excluded by
@@ -22,31 +24,38 @@ const txTries = 5
 // the commit included, is not retried: the outcome is unknown and the error is
 // Unavailable. Every error has gone through [Classify].
 func Tx(ctx context.Context, pool *Pool, fn func(pgx.Tx) error) error {
+	return retried(ctx, func() error { return pgx.BeginFunc(ctx, pool, fn) })
+}
+
+// Batch runs the statements that queue adds as one transaction of a single round
+// trip, which saves those of its beginning and its end. Each statement says for
+// itself what it depends on of those before. What is retried is as with [Tx]; queue,
+// and what it has called with results, may run again and must have no other effect.
+func Batch(ctx context.Context, pool *Pool, queue func(*pgx.Batch) error) error {
+	return retried(ctx, func() error {
+		var b pgx.Batch
+		if err := queue(&b); err != nil {
+			return err
+		}
+		return pool.SendBatch(ctx, &b).Close()
+	})
+}
+
+func retried(ctx context.Context, run func() error) error {
 	var err error
 	for try := range txTries {
 		if try > 0 {
-			if stop := pauseBefore(ctx, try); stop != nil {
-				return Classify(errors.Join(stop, err))
+			pause := rand.N(time.Duration(try) * 10 * time.Millisecond) // longer with each try and never the same for two
+			if !lifecycle.Sleep(ctx, pause) {
+				return Classify(errors.Join(context.Cause(ctx), err))
 			}
 		}
-		err = pgx.BeginFunc(ctx, pool, fn)
+		err = run()
 		if err == nil || !retrySafely(err) || ctx.Err() != nil {
 			break
 		}
 	}
 	return Classify(err)
-}
-
-// pauseBefore waits a little, longer with each try and never the same for two.
-func pauseBefore(ctx context.Context, try int) error {
-	timer := time.NewTimer(rand.N(time.Duration(try) * 10 * time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func retrySafely(err error) bool {

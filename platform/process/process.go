@@ -18,6 +18,7 @@ import (
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 	"github.com/voicemill/voicemill/platform/telemetry"
 )
 
@@ -120,7 +121,7 @@ func (c *Conns) open(ctx context.Context, s Settings) error {
 		return err
 	}
 	if s.Migrate {
-		if err = pg.Migrate(ctx, c.DB, c.Log); err != nil {
+		if err = migrate.Up(ctx, c.DB, c.Log); err != nil {
 			c.close()
 			return err
 		}
@@ -129,6 +130,8 @@ func (c *Conns) open(ctx context.Context, s Settings) error {
 		c.close()
 		return err
 	}
+	pg.Observe(c.Registry, c.DB)
+	c.Blob.Observe(c.Registry)
 	if c.Bus, err = bus.Connect(ctx, s.Bus, c.Log); err != nil {
 		c.close()
 		return err

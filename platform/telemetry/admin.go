@@ -11,6 +11,8 @@ import (
 	"net/http/pprof"
 	"sync"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -29,8 +31,8 @@ type Admin struct {
 	log      *slog.Logger
 	passing  GaugeVec
 	warning  GaugeVec
-	fresh    chan struct{} // has room for 1: there are checks that nobody makes yet
-	profiles bool          // for other machines, too
+	fresh    lifecycle.Signal // there are checks that nobody makes yet
+	profiles bool             // for other machines, too
 	mux      *http.ServeMux
 
 	mu     sync.Mutex
@@ -50,7 +52,7 @@ func NewAdmin(ctx context.Context, addr string, reg *Registry, log *slog.Logger)
 // AdminOn is NewAdmin on a TCP listener that exists, which the admin port closes.
 func AdminOn(l net.Listener, reg *Registry, log *slog.Logger) *Admin {
 	a := &Admin{
-		mux: http.NewServeMux(), listener: l, reg: reg, log: log, checks: map[string]*watched{}, fresh: make(chan struct{}, 1),
+		mux: http.NewServeMux(), listener: l, reg: reg, log: log, checks: map[string]*watched{}, fresh: lifecycle.NewSignal(),
 		passing: reg.GaugeVec("voicemill_check_passing", "Whether something that the process needs is there, 0 or 1.", "check"),
 		warning: reg.GaugeVec("voicemill_check_warning", "Whether a check warns of something that an operator allowed, 0 or 1.", "check"),
 	}
@@ -82,10 +84,7 @@ func (a *Admin) AddChecks(checks map[string]Check) {
 		a.checks[name] = &watched{name: name, check: check, log: a.log, passing: a.passing.With(name), warning: a.warning.With(name)}
 	}
 	a.mu.Unlock()
-	select {
-	case a.fresh <- struct{}{}:
-	default: // it will look at all of them anyway
-	}
+	a.fresh.Raise()
 }
 
 // watch makes every check from when it is added until ctx is done, and waits for

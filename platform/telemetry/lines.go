@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -28,8 +30,8 @@ type Lines struct {
 	log    *slog.Logger // writes to the buffer
 	direct *slog.Logger // writes past it, for the goroutine
 	most   int
-	wake   chan struct{} // has room for 1: there is something to do
-	done   chan struct{} // closed when the goroutine has ended
+	wake   lifecycle.Signal // there is something to do
+	done   chan struct{}    // closed when the goroutine has ended
 	lost   atomic.Uint64
 
 	mu      sync.Mutex
@@ -43,7 +45,7 @@ type Lines struct {
 // [NewLogger]. Close ends its goroutine. If w is standard output or standard
 // error, a reader that has gone ends the process without [SurviveReaders].
 func NewLines(w io.Writer, level, format string) (*Lines, error) {
-	l := &Lines{to: w, most: linesBytes, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Lines{to: w, most: linesBytes, wake: lifecycle.NewSignal(), done: make(chan struct{})}
 	var err error
 	if l.log, err = NewLogger(l, level, format); err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func (l *Lines) Write(line []byte) (int, error) {
 	}
 	l.mu.Unlock()
 	if fits {
-		l.signal()
+		l.wake.Raise()
 	}
 	return len(line), nil
 }
@@ -90,19 +92,12 @@ func (l *Lines) Close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.signal()
+	l.wake.Raise()
 	late := time.NewTimer(linesGrace)
 	defer late.Stop()
 	select {
 	case <-l.done:
 	case <-late.C:
-	}
-}
-
-func (l *Lines) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // it will look at everything anyway
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -71,11 +72,7 @@ func (w *watched) run(ctx context.Context) {
 		if !w.everPassed() {
 			pause = checkEveryFirst
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause) {
 			return
 		}
 	}

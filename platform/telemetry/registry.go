@@ -99,6 +99,14 @@ func (r *Registry) CounterFunc(name, help string, read func() float64) {
 	r.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
 }
 
+// CounterFuncs is CounterFunc for a family, told apart by the values of one label.
+func (r *Registry) CounterFuncs(name, help, label string, reads map[string]func() float64) {
+	for value, read := range reads {
+		opts := prometheus.CounterOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{label: value}}
+		r.reg.MustRegister(prometheus.NewCounterFunc(opts, read))
+	}
+}
+
 // Histogram counts observations in buckets.
 type Histogram struct{ o prometheus.Observer }
 

@@ -1,7 +1,9 @@
 package testkit
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -59,4 +61,32 @@ func DropWork(tb testing.TB, s *natsd.Server) {
 	if err != nil {
 		tb.Fatalf("delete WORK: %v", err)
 	}
+}
+
+// AwaitIntake waits until the schedulers have taken every accepted job from the server
+// at url, those among them that a scheduler had in hand when it ended.
+func AwaitIntake(tb testing.TB, url string) {
+	tb.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatalf("connect to %s: %v", url, err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatalf("use JetStream at %s: %v", url, err)
+	}
+	left, deadline := "", time.Now().Add(5*time.Minute)
+	for time.Now().Before(deadline) {
+		stream, err := js.Stream(tb.Context(), bus.StreamJobs)
+		if err == nil && stream.CachedInfo().State.Msgs == 0 {
+			return
+		}
+		left = fmt.Sprint(err)
+		if err == nil {
+			left = fmt.Sprint(stream.CachedInfo().State.Msgs, " messages")
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	tb.Fatalf("accepted jobs are not taken: %s", left)
 }

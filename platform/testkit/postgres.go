@@ -14,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/embed/pgd"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 )
 
 const (
@@ -118,7 +119,7 @@ func (s *server) start() {
 	if template, s.err = connect(templateDB); s.err != nil {
 		return
 	}
-	s.err = pg.Migrate(ctx, template, log)
+	s.err = migrate.Up(ctx, template, log)
 	template.Close()
 }
 
@@ -163,7 +164,7 @@ func DurablePostgres(tb testing.TB) *pg.Pool {
 		tb.Fatalf("connect to Postgres: %v", err)
 	}
 	tb.Cleanup(pool.Close)
-	if err := pg.Migrate(tb.Context(), pool, slog.New(slog.DiscardHandler)); err != nil {
+	if err := migrate.Up(tb.Context(), pool, slog.New(slog.DiscardHandler)); err != nil {
 		tb.Fatalf("lay out the database: %v", err)
 	}
 	return pool

@@ -18,16 +18,32 @@ type objects struct {
 	once    sync.Once
 	s3d     *s3d.Server
 	dir     *tempDir
+	md5     bool
 	err     error
 	buckets atomic.Int64
 }
 
 var sharedS3 objects
 
+// MD5ETags has the S3 server of this test process make ETags as most stores of others
+// do. Call it from TestMain, before there is a bucket.
+func MD5ETags() { sharedS3.md5 = true }
+
 // S3 returns an empty bucket of the test's own.
 func S3(tb testing.TB) *blob.Store {
 	tb.Helper()
 	store, err := blob.Open(tb.Context(), S3Config(tb))
+	if err != nil {
+		tb.Fatalf("open the test's bucket: %v", err)
+	}
+	tb.Cleanup(store.Close)
+	return store
+}
+
+// S3InProcess is [S3] reached as `voicemill up` reaches its bucket.
+func S3InProcess(tb testing.TB) *blob.Store {
+	tb.Helper()
+	store, err := blob.Open(tb.Context(), S3Config(tb), blob.InProcess(sharedS3.s3d))
 	if err != nil {
 		tb.Fatalf("open the test's bucket: %v", err)
 	}
@@ -55,7 +71,7 @@ func (o *objects) start() {
 	if o.dir, o.err = newTempDir("s3"); o.err != nil {
 		return
 	}
-	o.s3d, o.err = s3d.Start(ctx, s3d.Config{DataDir: filepath.Join(o.dir.path, "s3")}, slog.New(slog.DiscardHandler))
+	o.s3d, o.err = s3d.Start(ctx, s3d.Config{DataDir: filepath.Join(o.dir.path, "s3"), MD5: o.md5}, slog.New(slog.DiscardHandler))
 }
 
 func (o *objects) stop(ctx context.Context) error {

@@ -22,6 +22,9 @@ const (
 	maxFormat  = 1 << 10
 
 	untilEOF = math.MaxInt64 // size of data that ends where the input does
+
+	headBytes  = 4 << 10  // are buffered, for the header; larger reads go straight to the input
+	chunkBytes = 64 << 10 // of samples are read at a time: a socket has as many
 )
 
 var (
@@ -57,7 +60,7 @@ type Reader struct {
 // NewReader reads the header from r, up to the first sample. Errors wrap
 // [ErrFormat], [ErrTruncated] or r's error.
 func NewReader(r io.Reader) (*Reader, error) {
-	w := &Reader{r: bufio.NewReaderSize(r, 32<<10)}
+	w := &Reader{r: bufio.NewReaderSize(r, headBytes)}
 	if err := w.header(); err != nil {
 		return nil, err
 	}
@@ -227,20 +230,20 @@ func (w *Reader) Read(p []byte) (int, error) {
 // [Reader.Read]. It must not be mixed with Read.
 func (w *Reader) ReadSamples(dst []int16) (int, error) {
 	block := w.blockBytes()
-	want := min(len(dst), (16<<10)/block) * block
+	if memory, ok := bytesOf(dst); ok && w.Channels == 1 {
+		n, err := io.ReadFull(w, memory)
+		return whole(n/block, err)
+	}
+	want := min(len(dst), chunkBytes/block) * block
 	if cap(w.buf) < want {
 		w.buf = make([]byte, want)
 	}
 	n, err := io.ReadFull(w, w.buf[:want])
-	if err != nil && n == 0 {
+	if n, err = whole(n/block, err); err != nil {
 		return 0, err
 	}
-	// An error beside samples is reported by the next call.
-	n /= block
 	if w.Channels == 1 {
-		for i := range dst[:n] {
-			dst[i] = int16(binary.LittleEndian.Uint16(w.buf[2*i:])) //nolint:gosec // the same 16 bits
-		}
+		getSamples(dst[:n], w.buf)
 		return n, nil
 	}
 	for i := range dst[:n] {
@@ -251,6 +254,15 @@ func (w *Reader) ReadSamples(dst []int16) (int, error) {
 		dst[i] = int16(sum / w.Channels) //nolint:gosec // an average of such
 	}
 	return n, nil
+}
+
+// whole returns n, and err if there is nothing else: an error beside samples is
+// reported by the next call.
+func whole(n int, err error) (int, error) {
+	if n > 0 {
+		err = nil
+	}
+	return n, err
 }
 
 // Decode reads a whole file of at most maxSamples samples, as one channel.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 const (
@@ -91,9 +92,9 @@ func chunk(b []byte, id string, size uint32) []byte {
 
 // AppendSamples appends samples to b as they are in a file.
 func AppendSamples(b []byte, samples []int16) []byte {
-	for _, s := range samples {
-		b = append(b, byte(s), byte(uint16(s)>>8)) //nolint:gosec // the same 16 bits
-	}
+	from, size := len(b), bytesPerSample*len(samples)
+	b = slices.Grow(b, size)[:from+size]
+	putSamples(b[from:], samples)
 	return b
 }
 

@@ -143,11 +143,17 @@ func race(t *testing.T, s *blob.Store) {
 }
 
 // failing is a reader that breaks after some bytes.
-type failing struct{ left int }
+type failing struct {
+	left  int
+	cause error
+}
+
+// causes are what a reader may break of: those that look like its end are none.
+func causes() []error { return []error{nil, io.EOF, io.ErrUnexpectedEOF} }
 
 func (f *failing) Read(p []byte) (int, error) {
 	if f.left == 0 {
-		return 0, &job.Error{Op: "test", Kind: job.Engine}
+		return 0, &job.Error{Op: "test", Kind: job.Engine, Err: f.cause}
 	}
 	n := min(len(p), f.left)
 	f.left -= n
@@ -186,8 +192,10 @@ func once(t *testing.T, s *blob.Store) {
 		wantKind(t, fmt.Sprintf("PutOnce of %d bytes as %d", n, size), err, job.Internal)
 	}
 	for _, n := range []int{100, 7 << 20} {
-		_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", &failing{left: n}, int64(n+1), blob.PutOptions{})
-		wantKind(t, "PutOnce of a reader that fails", err, job.Engine)
+		for _, cause := range causes() {
+			_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", &failing{n, cause}, int64(n+1), blob.PutOptions{})
+			wantKind(t, fmt.Sprintf("PutOnce of a reader that fails of %v", cause), err, job.Engine)
+		}
 	}
 	_, err := s.PutOnce(t.Context(), "t/once-wrong.txt", bytes.NewReader(nil), -1, blob.PutOptions{})
 	wantKind(t, "PutOnce of unknown size", err, job.TooLarge)
@@ -257,9 +265,11 @@ func inMemory(t *testing.T, s *blob.Store) {
 func failingReader(t *testing.T, s *blob.Store) {
 	t.Helper()
 	for _, n := range []int{100, 7 << 20} {
-		for _, size := range []int64{-1, int64(n + 1)} {
-			_, err := s.Put(t.Context(), "t/broken.wav", &failing{left: n}, size, blob.PutOptions{})
-			wantKind(t, "Put", err, job.Engine)
+		for _, size := range []int64{-1, int64(n), int64(n + 1)} {
+			for _, cause := range causes() {
+				_, err := s.Put(t.Context(), "t/broken.wav", &failing{n, cause}, size, blob.PutOptions{})
+				wantKind(t, fmt.Sprintf("Put of %d bytes of a reader that fails of %v after %d", size, cause, n), err, job.Engine)
+			}
 		}
 	}
 	_, err := s.Stat(t.Context(), "t/broken.wav")

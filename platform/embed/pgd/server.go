@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 var (
@@ -218,8 +220,8 @@ func (s *Server) startChild(ctx context.Context) (*child, error) {
 		if !stale || time.Now().After(patience) {
 			return nil, fmt.Errorf("pgd: start Postgres: %w", err)
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return nil, err
+		if !lifecycle.Sleep(ctx, 100*time.Millisecond) {
+			return nil, context.Cause(ctx)
 		}
 	}
 }
@@ -243,8 +245,8 @@ func (s *Server) awaitFormer(ctx context.Context, until time.Time) error {
 		if time.Now().After(until) {
 			return fmt.Errorf("pgd: %w: process %d in %s", errStale, pid, s.layout.cluster)
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return err
+		if !lifecycle.Sleep(ctx, 5*time.Millisecond) {
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -289,20 +291,9 @@ func (s *Server) awaitReady(ctx context.Context, c *child) error {
 		if c.gone() {
 			return fmt.Errorf("%w (%w): %s", errEnded, c.err, c.tail.String())
 		}
-		if err := sleep(ctx, 2*time.Millisecond); err != nil {
-			return errors.Join(err, c.stop(ctx))
+		if !lifecycle.Sleep(ctx, 2*time.Millisecond) {
+			return errors.Join(context.Cause(ctx), c.stop(ctx))
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -346,8 +337,8 @@ func (s *Server) restart(ctx context.Context, past *crashes, last string) (*chil
 		}
 		s.log.ErrorContext(ctx, "Postgres ended while it recovered", slog.Any("error", err))
 		last = err.Error()
-		if err := sleep(ctx, crashPause); err != nil {
-			return nil, err
+		if !lifecycle.Sleep(ctx, crashPause) {
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Listen  string // host:port; default 127.0.0.1:0, which picks a free port at each start
 	Cert    string // PEM file with a certificate chain; empty speaks no TLS
 	Key     string // PEM file with its key
+	MD5     bool   // ETags are MD5s, as most stores' are; else what costs nothing more
 }
 
 // Validate reports the first setting that makes no sense.

@@ -124,7 +124,11 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	}
 	abs := *in
 	abs.Bucket = path
-	return s.files.GetObject(ctx, &abs)
+	out, err := s.files.GetObject(ctx, &abs)
+	if err == nil && out.Body != nil {
+		out.Body = streamed{out.Body, &s.buffers}
+	}
+	return out, err
 }
 
 // DeleteObject removes an object and the folders it leaves empty.

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -30,16 +31,44 @@ const (
 // knows no such limits. This process does not come through it.
 type door struct {
 	server *http.Server
-	inside *http.Transport
+	inside *passage
 }
 
-// newDoor returns a door to the server that dial reaches.
-func newDoor(dial func(context.Context) (net.Conn, error), log *slog.Logger) *door {
-	inside := &http.Transport{
+// passage are the connections to the server behind the door. It closes the one on which
+// it refuses a body without reading it, which may show only when the next request is
+// under way. One without a body is then sent again; a body cannot be, so that each has a
+// connection that nobody used, on which the refusal is read to the end.
+type passage struct{ kept, fresh *http.Transport }
+
+func newPassage(dial func(context.Context) (net.Conn, error)) *passage {
+	kept := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableCompression: true, MaxIdleConns: idleInside, MaxIdleConnsPerHost: idleInside, IdleConnTimeout: idleFor,
 		ExpectContinueTimeout: time.Second, WriteBufferSize: 32 << 10, ReadBufferSize: 32 << 10,
 	}
+	fresh := kept.Clone()
+	fresh.DisableKeepAlives = true
+	fresh.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &talker{c}, nil
+	}
+	return &passage{kept: kept, fresh: fresh}
+}
+
+// RoundTrip hands a request on.
+func (p *passage) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return p.kept.RoundTrip(r)
+	}
+	return p.fresh.RoundTrip(r)
+}
+
+// newDoor returns a door to the server that dial reaches.
+func newDoor(dial func(context.Context) (net.Conn, error), log *slog.Logger) *door {
+	inside := newPassage(dial)
 	proxy := &httputil.ReverseProxy{
 		Transport: inside, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -61,6 +90,19 @@ func serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 		r.Body = &moving{ReadCloser: r.Body, control: control}
 	}
 	next.ServeHTTP(&steady{ResponseWriter: w, control: control}, r)
+}
+
+// talker is a connection on which one may talk on when nobody listens: why is still to
+// be read.
+type talker struct{ net.Conn }
+
+// Write writes on.
+func (t *talker) Write(p []byte) (int, error) {
+	n, err := t.Conn.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // moving is a body that ends with an error when nothing of it comes for a while.
@@ -108,7 +150,7 @@ func (d *door) stop(ctx context.Context) {
 	if d.server.Shutdown(ctx) != nil {
 		_ = d.server.Close() // what is left is cut
 	}
-	d.inside.CloseIdleConnections()
+	d.inside.kept.CloseIdleConnections()
 }
 
 // guard closes the connections that are over the limits as they come.

@@ -2,11 +2,13 @@ package s3d_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,4 +80,41 @@ func TestADribbledHeadIsCut(t *testing.T) {
 		require.NoError(t, answer.Body.Close())
 	}
 	require.Less(t, time.Since(began), 20*time.Second)
+}
+
+// The server behind the door refuses without reading the body, and closes its connection.
+func TestWhyAnUploadIsRefusedIsToldEveryTime(t *testing.T) {
+	s := start(t, t.TempDir())
+	const uploaders, each, size = 4, 50, 300_000
+	link, fields, err := open(t, s).PresignPut(t.Context(), "a/b", time.Minute, "audio/wav", size)
+	require.NoError(t, err)
+	link = strings.Replace(link, "/a/b", "/a/c", 1)
+	var said [uploaders]map[int]int
+	var running sync.WaitGroup
+	for n := range uploaders {
+		said[n] = map[int]int{}
+		running.Go(func() {
+			for range each {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, link, bytes.NewReader(make([]byte, size)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for name, value := range fields {
+					r.Header.Set(name, value)
+				}
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = resp.Body.Close()
+				said[n][resp.StatusCode]++
+			}
+		})
+	}
+	running.Wait()
+	for _, by := range said {
+		require.Equal(t, map[int]int{http.StatusForbidden: each}, by)
+	}
 }

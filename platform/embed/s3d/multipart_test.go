@@ -28,7 +28,7 @@ func begun(t *testing.T, n int) (*store, *s3.CompleteMultipartUploadInput) {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "objects"), 0o700))
-	s, err := open(dir, slog.New(slog.DiscardHandler))
+	s, err := open(dir, false, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(s.Shutdown)
 	bucket, key := testBucket, testKey

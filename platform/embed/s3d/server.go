@@ -38,6 +38,8 @@ type Server struct {
 	socket      string // of this process
 	dir         *os.File
 	door        *door
+	store       *store
+	inside      inside
 	credentials Credentials
 	stopping    chan struct{} // closed by Stop
 	stop        func()        // closes it
@@ -91,7 +93,7 @@ func start(ctx context.Context, dir string, cfg Config, lock *os.File, log *slog
 		return nil, errors.Join(err, public.Close())
 	}
 	s.door = newDoor(s.InProcessConn, log)
-	if err := s.serve(ctx, dir, lock, public, log); err != nil {
+	if err := s.serve(ctx, dir, cfg.MD5, lock, public, log); err != nil {
 		return nil, errors.Join(err, public.Close(), s.dir.Close())
 	}
 	return s, nil
@@ -119,12 +121,15 @@ func (s *Server) InProcessConn(ctx context.Context) (net.Conn, error) {
 // open returns the file backend over dir. Attributes of objects (type, ETag)
 // are stored with the files, or in a folder beside them where files cannot
 // carry any; a folder that was begun that way stays that way.
-func open(dir string, log *slog.Logger) (*store, error) {
+func open(dir string, md5 bool, log *slog.Logger) (*store, error) {
 	root, sidecar := filepath.Join(dir, "objects"), filepath.Join(dir, "sidecar")
 	opts := posix.PosixOpts{
 		ForceNoObjLockFile: true, // one process, by our own lock
 		IOBufferSize:       ioBufferBytes,
 		Concurrency:        maxConnections,
+		// An ETag is the CRC-64/NVME that is kept anyway: MD5 over all bytes took as long
+		// as all else that is done to an object. What has an MD5 keeps it.
+		DataIntegrityEtag: !md5,
 	}
 	opts.SetNewDirPerm(0o700)
 	opts.SetNewFilePerm(0o600)
@@ -147,11 +152,12 @@ func open(dir string, log *slog.Logger) (*store, error) {
 }
 
 // serve starts the server and its door, and returns when both listen.
-func (s *Server) serve(ctx context.Context, dir string, lock *os.File, public net.Listener, log *slog.Logger) error {
-	be, err := open(dir, log)
+func (s *Server) serve(ctx context.Context, dir string, md5 bool, lock *os.File, public net.Listener, log *slog.Logger) error {
+	be, err := open(dir, md5, log)
 	if err != nil {
 		return err
 	}
+	s.store = be
 	listening := make(chan struct{})
 	cfg := &embedgw.Config{
 		RootUserAccess: s.credentials.AccessKey, RootUserSecret: s.credentials.SecretKey.Reveal(), Region: region,
@@ -204,6 +210,7 @@ func (s *Server) supervise(ctx context.Context, cancel func(), ended chan error,
 		shut <- nil
 	}
 	s.door.stop(ctx)
+	s.inside.close(drainWithin)
 	cancel()
 	if err = errors.Join(err, <-shut, <-ended); err != nil {
 		s.err = fmt.Errorf("s3d: %w", err)

@@ -27,6 +27,8 @@ type store struct {
 	root  string
 	known dirs
 	joins singleflight.Group // by upload
+
+	buffers sync.Pool // of streamed
 }
 
 // bucketName is stricter than S3: it is also a safe name of a folder.
@@ -61,12 +63,24 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	if err != nil {
 		return s3response.PutObjectOutput{}, err
 	}
-	in.Bucket, in.Body = path, announced(in.Body, in.ContentLength)
-	out, err := s.files.PutObjectWithPostFunc(ctx, in, (*os.File).Sync)
+	in.Bucket, in.Body = path, bodyOf(in)
+	out, err := s.files.PutObjectWithPostFunc(ctx, in, func(f *os.File) error { return syncWhole(f, in.ContentLength) })
 	if err == nil {
 		err = s.settle(*path, *in.Key)
 	}
 	return out, plain(err)
+}
+
+// syncWhole syncs f, and makes sure that all size bytes are in it; nil is unknown.
+func syncWhole(f *os.File, size *int64) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	kept, err := f.Stat()
+	if err == nil && size != nil && kept.Size() != *size {
+		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
+	}
+	return err
 }
 
 // CompleteMultipartUpload joins the parts into a file that is synced before it

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -79,14 +80,7 @@ const (
 // pause waits before another try; it returns false if ctx ends.
 func pause(ctx context.Context, try int) bool {
 	wait := min(firstWait<<(try-1), lastWait)
-	timer := time.NewTimer(wait/2 + rand.N(wait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return lifecycle.Sleep(ctx, wait/2+rand.N(wait))
 }
 
 // attempt makes one request and appends what comes to the file at path.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // maxIndex bounds what an index says of one package.
@@ -168,11 +169,7 @@ const (
 func get(ctx context.Context, client *http.Client, address, accept, token string) (body []byte, final *url.URL, err error) {
 	for try := range tries {
 		if try > 0 {
-			timer := time.NewTimer(firstWait << (try - 1))
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
+			if !lifecycle.Sleep(ctx, firstWait<<(try-1)) {
 				return nil, nil, context.Cause(ctx)
 			}
 		}

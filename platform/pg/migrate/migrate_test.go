@@ -1,15 +1,15 @@
-package pg_test
+package migrate_test
 
 import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 	"github.com/voicemill/voicemill/platform/testkit"
 )
 
@@ -31,13 +31,24 @@ func applied(t *testing.T, pool *pg.Pool) (n int) {
 	return n
 }
 
+// Nobody writes to a table while it is read to prove what holds of each row.
+func TestALargeTableIsNotReadWhileItIsLocked(t *testing.T) {
+	t.Parallel()
+	pool := empty(t)
+	require.NoError(t, migrate.Up(t.Context(), pool, testkit.Log(t)))
+	var proved bool
+	err := pool.QueryRow(t.Context(), "select convalidated from pg_constraint where conrelid = 'blocks'::regclass and conname like '%instructions%'").Scan(&proved)
+	require.NoError(t, err)
+	require.False(t, proved)
+}
+
 func TestMigrateTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	pool := empty(t)
-	require.NoError(t, pg.Migrate(t.Context(), pool, testkit.Log(t)))
+	require.NoError(t, migrate.Up(t.Context(), pool, testkit.Log(t)))
 	first := applied(t, pool)
 	require.Positive(t, first)
-	require.NoError(t, pg.Migrate(t.Context(), pool, testkit.Log(t)))
+	require.NoError(t, migrate.Up(t.Context(), pool, testkit.Log(t)))
 	require.Equal(t, first, applied(t, pool))
 }
 
@@ -47,7 +58,7 @@ func TestOnlyOneOfThreeProcessesMigrates(t *testing.T) {
 	var all sync.WaitGroup
 	errs := make([]error, 3)
 	for i := range errs {
-		all.Go(func() { errs[i] = pg.Migrate(context.WithoutCancel(t.Context()), pool, testkit.Log(t)) })
+		all.Go(func() { errs[i] = migrate.Up(context.WithoutCancel(t.Context()), pool, testkit.Log(t)) })
 	}
 	all.Wait()
 	for _, err := range errs {
@@ -57,25 +68,4 @@ func TestOnlyOneOfThreeProcessesMigrates(t *testing.T) {
 	err := pool.QueryRow(t.Context(), "select count(*) from (select 1 from goose_db_version group by version_id having count(*) > 1) d").Scan(&doubled)
 	require.NoError(t, err)
 	require.Zero(t, doubled)
-}
-
-func TestPostgresGivesEachTestAMigratedDatabase(t *testing.T) {
-	t.Parallel()
-	a, b := testkit.Postgres(t), testkit.Postgres(t)
-	require.NoError(t, pg.EnsureTenant(t.Context(), a, "default"))
-	var n int
-	require.NoError(t, b.QueryRow(t.Context(), "select count(*) from tenants").Scan(&n))
-	require.Zero(t, n)
-}
-
-func TestTheSchemaIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	pool := empty(t)
-	done := make(chan error, 1)
-	go func() { done <- pg.AwaitSchema(t.Context(), pool, testkit.Log(t)) }()
-	require.NoError(t, pg.Migrate(t.Context(), pool, testkit.Log(t)))
-	require.NoError(t, <-done)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	require.ErrorContains(t, pg.AwaitSchema(ctx, empty(t), testkit.Log(t)), "wanted")
 }
