@@ -37,7 +37,7 @@ func (b Bounds) maxHold() time.Duration { return b.AnswerTimeout - b.AnswerTimeo
 // apply sets the bounds in what the edge is told.
 func (b Bounds) apply(e *edge.Config) {
 	e.AcceptRate, e.MaxBuffered = b.AcceptRate, b.MaxBuffered
-	e.MaxStreams = b.Streams
+	e.MaxBodies = b.Streams
 	e.Limits = http1.DefaultLimits()
 	e.Limits.HeadBytes, e.Limits.BodyBytes = b.HeadBytes, int64(b.BodyBytes)
 	e.Limits.TargetBytes = min(e.Limits.TargetBytes, b.HeadBytes)

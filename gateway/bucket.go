@@ -33,9 +33,7 @@ func (b *bucket) Stat(ctx context.Context, key string) (operation.Object, error)
 	bounded, cancel := context.WithTimeout(ctx, statTimeout)
 	defer cancel()
 	info, err := b.store.Stat(bounded, key)
-	if ctx.Err() == nil {
-		b.breaker.Done(time.Now(), err)
-	}
+	b.done(ctx, err)
 	return operation.Object{Size: info.Size, ETag: info.ETag}, err
 }
 
@@ -45,9 +43,7 @@ func (b *bucket) Open(ctx context.Context, key string, offset int64) (io.ReadClo
 		return nil, 0, err
 	}
 	body, info, err := b.store.Get(ctx, key, blob.GetOptions{Offset: offset})
-	if ctx.Err() == nil {
-		b.breaker.Done(time.Now(), err)
-	}
+	b.done(ctx, err)
 	return body, info.Size, err
 }
 

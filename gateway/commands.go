@@ -23,45 +23,31 @@ func OpenCommands(db *pg.Pool) (*Commands, error) {
 }
 
 // Commanded says what a command did.
-type Commanded struct {
-	ID      job.ID    `json:"id"`
-	State   job.State `json:"state"`
-	Version int64     `json:"version"`
-	Changed bool      `json:"changed"` // else it was so already
-}
-
-func commanded(id job.ID, o store.Outcome, err error) (Commanded, error) {
-	return Commanded{id, o.State, o.Version, o.Changed}, err
-}
+type Commanded = store.Outcome
 
 // Pause keeps a job from the engines until it is resumed.
 func (c *Commands) Pause(ctx context.Context, id job.ID) (Commanded, error) {
-	o, err := c.store.PauseJob(ctx, "", id)
-	return commanded(id, o, err)
+	return c.store.PauseJob(ctx, "", id)
 }
 
 // Resume lets a paused job take its turns again.
 func (c *Commands) Resume(ctx context.Context, id job.ID) (Commanded, error) {
-	o, err := c.store.ResumeJob(ctx, "", id)
-	return commanded(id, o, err)
+	return c.store.ResumeJob(ctx, "", id)
 }
 
 // Redrive has what failed of a job done again, and nothing else.
 func (c *Commands) Redrive(ctx context.Context, id job.ID) (Commanded, error) {
-	o, err := c.store.RedriveJob(ctx, "", id)
-	return commanded(id, o, err)
+	return c.store.RedriveJob(ctx, "", id)
 }
 
 // Redo has one segment spoken again, with another seed or another text, nil for
 // as it is, and its chapter joined again.
 func (c *Commands) Redo(ctx context.Context, id job.ID, segment int, seed *int64, spoken *string) (Commanded, error) {
-	o, err := c.store.RedoSegment(ctx, "", id, store.Redo{Segment: segment, Seed: seed, Spoken: spoken})
-	return commanded(id, o, err)
+	return c.store.RedoSegment(ctx, "", id, store.Redo{Segment: segment, Seed: seed, Spoken: spoken})
 }
 
 // Set changes what orders a job; nil leaves it as it is, and the zero time takes
 // a deadline away.
 func (c *Commands) Set(ctx context.Context, id job.ID, priority *int, class *job.Class, deadline *time.Time) (Commanded, error) {
-	o, err := c.store.SetJob(ctx, "", id, store.Terms{Priority: priority, Class: class, Deadline: deadline})
-	return commanded(id, o, err)
+	return c.store.SetJob(ctx, "", id, store.Terms{Priority: priority, Class: class, Deadline: deadline})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/gateway/internal/web"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob/foreign"
 )
 
 // Config says where the gateway listens and what it tolerates. Start from
@@ -29,6 +30,8 @@ type Config struct {
 	CallbackAllowPrivate  bool           `help:"Allow callbacks to any address, private ones included. For trusted clients only."`
 	CallbackAllowPrefixes []netip.Prefix `help:"Private networks that callbacks may be sent to." placeholder:"CIDR,..."`
 	CallbackAllowPorts    []uint16       `help:"Ports that callbacks may be sent to beside 80 and 443." placeholder:"PORT,..."`
+	Bucket                foreign.Config `embed:"" prefix:"bucket-"`
+	Buckets               int            `help:"Buckets of its own that one tenant may have." default:"100"`
 	KeyCache              time.Duration  `help:"How long a known API key is believed." default:"30s"`
 	MaxWait               time.Duration  `help:"Longest hold of a request that waits for a job." default:"60s"`
 	InFlight              int            `help:"Envelopes of jobs on their way to the bus at the same time." default:"1"`
@@ -72,7 +75,7 @@ type Config struct {
 func DefaultConfig() Config {
 	limits, use := operation.DefaultConfig().Limits, limit.DefaultConfig()
 	return Config{
-		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, KeyCache: auth.DefaultConfig().Keep,
+		Listen: "127.0.0.1:7860", MaxConns: 20_000, ReadQueue: 4096, Buckets: operation.DefaultConfig().MaxBuckets, KeyCache: auth.DefaultConfig().Keep,
 		MaxWait: operation.DefaultConfig().MaxWait, InFlight: 1, PublishTimeout: intake.DefaultConfig().PublishTimeout,
 		Bounds: defaultBounds(), UploadBytes: limits.UploadBytes, UploadExpiry: limits.UploadExpiry,
 		ShedBulk: shed.DefaultConfig().Bulk.From, ShedInteractive: shed.DefaultConfig().Interactive.From,
@@ -88,9 +91,10 @@ func DefaultConfig() Config {
 func (c Config) operation() operation.Config {
 	o := operation.DefaultConfig()
 	o.Limits.UploadBytes, o.Limits.UploadExpiry, o.Limits.TextBytes = c.UploadBytes, c.UploadExpiry, c.Bounds.TextBytes
-	o.Streams = c.Bounds.Streams
+	o.Bodies = c.Bounds.Streams
 	o.Watches, o.KeyWatches, o.Heartbeat = c.Watches, c.KeyWatches, c.Heartbeat
 	o.MaxWait, o.CallbackPrivate, o.CallbackAllowed = c.MaxWait, c.CallbackAllowPrivate, c.CallbackAllowPrefixes
+	o.Buckets, o.MaxBuckets = c.Bucket, c.Buckets
 	o.CallbackPorts = job.CallbackPorts(c.CallbackAllowPorts)
 	return o
 }

@@ -200,8 +200,8 @@ func TestContentForABucketThatIsAway(t *testing.T) {
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
 	require.Equal(t, http.StatusServiceUnavailable, w.send(before, strings.NewReader("text")).Status)
 	w.s3.set(false)
-	require.Eventually(t, func() bool { return w.send(before, strings.NewReader("text")).Status == http.StatusCreated }, 20*time.Second, 100*time.Millisecond)
-	require.Eventually(t, func() bool { return w.send(during, strings.NewReader("text")).Status == http.StatusCreated }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return w.send(before, strings.NewReader("text")).Status == http.StatusCreated }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return w.send(during, strings.NewReader("text")).Status == http.StatusCreated }, time.Minute, 100*time.Millisecond)
 }
 
 // cutting takes the bucket away and ends soon after: what a client goes on to

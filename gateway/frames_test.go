@@ -78,7 +78,7 @@ func TestManyCallsShareOneConnectionOfFrames(t *testing.T) {
 			polled <- d
 		}
 	})
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 2") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 2") }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, c.Ping(t.Context()))
 	cancelled, err := c.Cancel(t.Context(), d.ID)
 	require.NoError(t, err)
@@ -125,10 +125,10 @@ func TestFramesAreRefusedWithProblems(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() { left <- reader.Watch(ctx, id, 0, func(jobdoc.Event) {}) }()
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 1") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 1") }, time.Minute, 10*time.Millisecond)
 	cancel()
 	require.ErrorIs(t, <-left, context.Canceled)
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, reader.Ping(t.Context()), "the connection goes on")
 }
 
@@ -271,9 +271,9 @@ func TestTooManyStreamsAreRefusedOneByOne(t *testing.T) {
 	require.Equal(t, uint32(most+1), f.GetStream())
 	require.Equal(t, uint32(http.StatusServiceUnavailable), f.GetProblem().GetStatus())
 	require.Positive(t, f.GetProblem().GetRetryAfterSeconds())
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 256") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 256") }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 0") }, time.Minute, 10*time.Millisecond)
 }
 
 func TestAClientThatHasSaidAllStillGetsItsAnswers(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/store"
@@ -40,12 +39,7 @@ func CreateKey(ctx context.Context, db *pg.Pool, tenant job.Tenant, name string,
 }
 
 // Tenant is one owner of jobs.
-type Tenant struct {
-	ID        job.Tenant `json:"id"`
-	CreatedAt time.Time  `json:"created_at"`
-	Keys      int        `json:"keys"`   // that work
-	Admins    int        `json:"admins"` // of these, with the scope admin
-}
+type Tenant = store.Tenant
 
 // Tenants lists all tenants by name. Like [Keyring] it is for whoever has the
 // database: no API key reaches beyond its tenant.
@@ -54,12 +48,7 @@ func Tenants(ctx context.Context, db *pg.Pool) ([]Tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.Tenants(ctx)
-	list := make([]Tenant, len(rows))
-	for i, r := range rows {
-		list[i] = Tenant(r)
-	}
-	return list, err
+	return st.Tenants(ctx)
 }
 
 // Keyring is the keys of one tenant, for whoever sets up a deployment.
@@ -134,18 +123,4 @@ func (k *Keyring) Register(ctx context.Context, name, secret string) error {
 func (k *Keyring) Administered(ctx context.Context) (bool, error) {
 	n, err := k.store.CountAdmins(ctx, k.tenant)
 	return n > 0, err
-}
-
-// EnsureKey creates a first key with every scope if the tenant has none that
-// works; created is false and secret empty if it has one.
-func EnsureKey(ctx context.Context, db *pg.Pool, tenant job.Tenant, random io.Reader) (secret string, created bool, err error) {
-	ring, err := OpenKeyring(db, tenant, random)
-	if err != nil {
-		return "", false, err
-	}
-	if n, err := ring.store.CountKeys(ctx, tenant); err != nil || n > 0 {
-		return "", false, err
-	}
-	secret, err = ring.create(ctx, "first key", auth.Scopes())
-	return secret, err == nil, err
 }

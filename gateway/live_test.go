@@ -161,7 +161,7 @@ func TestLiveShowsAJobUntilItEnds(t *testing.T) {
 	require.Eventually(t, func() bool {
 		m := w.metrics()
 		return strings.Contains(m, `voicemill_gateway_sessions{protocol="websocket"} 0`) && strings.Contains(m, "voicemill_gateway_watches 0")
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.NotContains(t, w.log.String(), w.key, "the key in the query is never logged")
 	require.Contains(t, w.log.String(), `"protocol":"websocket"`)
 	require.Contains(t, w.log.String(), `connection closed`)
@@ -223,7 +223,7 @@ func TestAWatchIsLeftByACancelWithoutAnID(t *testing.T) {
 	s.tell(`{"stream":1,"watch":{"id":"` + string(id) + `"}}`)
 	require.NotNil(t, s.hear().Event)
 	s.tell(`{"stream":1,"cancel":{}}`)
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watches 0") }, time.Minute, 10*time.Millisecond)
 	s.tell(`{"stream":1,"get":{"id":"` + string(id) + `"}}`)
 	require.NotNil(t, s.hear().Job, "the stream is free again and no event came between")
 }
@@ -240,7 +240,7 @@ func TestEventsWaitForTheWindowAndTheNewestWins(t *testing.T) {
 	for range 3 {
 		w.bump(id, job.StatePlanning)
 	}
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_events_held_total 1") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_events_held_total 1") }, time.Minute, 10*time.Millisecond)
 	s.tell(`{"stream":0,"ping":{}}`)
 	require.NotNil(t, s.hear().Pong, "nothing came before")
 	s.tell(`{"stream":1,"window":{"bytes":300}}`)
@@ -381,7 +381,7 @@ func TestADrainEndsWatchesWithAHintToResume(t *testing.T) {
 	held := w.ws("/v1/connect", nil)
 	held.hear()
 	held.tell(`{"stream":5,"get":{"id":"` + string(id) + `","wait_seconds":60,"after_version":1}}`)
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 2") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 2") }, time.Minute, 10*time.Millisecond)
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- w.stop() }()

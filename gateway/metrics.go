@@ -15,7 +15,7 @@ func measure(reg *telemetry.Registry, stats *edge.Stats) {
 	}{
 		"connections":  {&stats.Open, "Open connections."},
 		"buffer_bytes": {&stats.Buffered, "Bytes that connections hold: partial and waiting requests, and output that was not taken."},
-		"body_streams": {&stats.Streams, "Bodies under way."},
+		"body_streams": {&stats.Bodies, "Bodies under way."},
 		"handshakes":   {&stats.Handshakes, "TLS handshakes under way."},
 	} {
 		reg.GaugeFunc("voicemill_gateway_"+name, g.help, func() float64 { return float64(g.n.Load()) })
@@ -38,7 +38,7 @@ func measure(reg *telemetry.Registry, stats *edge.Stats) {
 		"memory_shed":              {&stats.ShedMemory, "Connections ended because too much was buffered."},
 		"requests_held_back":       {&stats.HeldBack, "Connections whose requests came faster than their turns, so that their client had to wait."},
 		"bodies_held_back":         {&stats.Departed, "Bodies that came faster than they were read, so that their client had to wait."},
-		"body_streams_shed":        {&stats.ShedStreams, "Bodies refused because there were too many."},
+		"body_streams_shed":        {&stats.ShedBodies, "Bodies refused because there were too many."},
 		"requests_refused":         {&stats.Refused, "Requests that could not be read."},
 		"requests_late":            {&stats.Late, "Requests that did not arrive in time."},
 		"requests_unanswered":      {&stats.Unanswered, "Requests answered in place of a handler that did not."},

@@ -84,7 +84,7 @@ func TestASubmitThatCannotBeWaitedForIsAcceptedAllTheSame(t *testing.T) {
 		a, _ := w.try(t.Context(), "GET", "/v1/jobs/"+string(held)+"?wait=50", "")
 		done <- a
 	}()
-	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 1") }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.counts("voicemill_gateway_watchers 1") }, time.Minute, 10*time.Millisecond)
 	a := w.call("POST", "/v1/jobs", hello, "Prefer", "wait=30")
 	require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
 	require.Empty(t, a.Header.Get("Preference-Applied"))
@@ -107,5 +107,5 @@ func TestAnEarlyCancelIsHeardOfByOtherGateways(t *testing.T) {
 	require.Equal(t, job.StateAccepted, w.call("GET", path, "").job(t).State)
 	w.exec(`insert into cancellations (job_id, tenant_id) values ($1, $2)`, id, tenant)
 	w.bus.Hint(id, 0)
-	require.Eventually(t, func() bool { return w.call("GET", path, "").job(t).State == job.StateCancelled }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.call("GET", path, "").job(t).State == job.StateCancelled }, time.Minute, 10*time.Millisecond)
 }

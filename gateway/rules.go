@@ -27,7 +27,7 @@ func (c Config) Rules() []config.Rule {
 			Says: "`key-cache`, `in-flight` and `publish-timeout` must be positive",
 			Kept: c.KeyCache > 0 && c.InFlight > 0 && c.PublishTimeout > 0,
 		},
-		{Says: "`transcodes` must not be negative", Kept: c.Transcodes >= 0},
+		{Says: "`transcodes` and `buckets` must not be negative", Kept: min(c.Transcodes, c.Buckets) >= 0},
 		{
 			Says: "`access-log-rate` and `access-log-failures` must not be negative, `access-log-slow` must be positive",
 			Kept: c.AccessLogRate >= 0 && c.AccessLogFailures >= 0 && c.AccessLogSlow > 0,

@@ -337,18 +337,20 @@ func every(ctx context.Context, period time.Duration, do func()) error {
 // slower, not wrong.
 func (g *gateway) hints(ctx context.Context) error {
 	for {
-		err := g.dep.Bus.Hints(ctx, func(id job.ID, version int64) {
-			g.docs.Hint(id, version)
-			g.hub.Hint(id)
+		err := g.dep.Bus.Hints(ctx, func(h bus.Hinted) {
+			g.docs.Hint(h.ID, h.Version)
+			if h.Quiet {
+				g.hub.HintQuietly(h.ID)
+			} else {
+				g.hub.Hint(h.ID)
+			}
 		})
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the stop ended them
 		}
 		g.dep.Log.LogAttrs(ctx, slog.LevelDebug, "no hints", slog.Any("error", err))
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, hintPause) {
 			return nil
-		case <-time.After(hintPause):
 		}
 	}
 }

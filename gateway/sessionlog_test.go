@@ -27,7 +27,7 @@ func (w *world) line(msg, request string) (found map[string]any) {
 			}
 		}
 		return found != nil
-	}, 20*time.Second, 10*time.Millisecond, "no %q of %s", msg, request)
+	}, time.Minute, 10*time.Millisecond, "no %q of %s", msg, request)
 	return found
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // What crypto/tls does with keys of its own.
@@ -126,12 +128,8 @@ func (t *Tickets) due(now time.Time) time.Duration {
 // ctx is done.
 func (t *Tickets) run(ctx context.Context, use func([][ticketKeyBytes]byte)) error {
 	for {
-		timer := time.NewTimer(t.due(time.Now()))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, t.due(time.Now())) {
 			return nil
-		case <-timer.C:
 		}
 		if err := t.renew(time.Now()); err != nil {
 			return err

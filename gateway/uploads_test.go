@@ -74,6 +74,43 @@ func TestAnUploadThatCannotBeUsedIsNamed(t *testing.T) {
 	require.Len(t, a.problem(t).Errors, 3, "every fault at once: %s", a.Body)
 }
 
+func TestACoverIsLookedAtWhenItIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.client(w.key)
+	put := func(media, text string) string {
+		id, err := c.Upload(t.Context(), media, strings.NewReader(text), int64(len(text)))
+		require.NoError(t, err)
+		return id
+	}
+	unfinished, err := c.CreateUpload(t.Context(), job.MediaPNG, 0)
+	require.NoError(t, err)
+	foreign, err := w.client(w.other).Upload(t.Context(), job.MediaPNG, strings.NewReader("x"), 1)
+	require.NoError(t, err)
+	text := put(job.MediaText, "x")
+	for id, detail := range map[string]string{
+		unfinished.ID:    "PUT the picture to its URL first",
+		foreign:          "is not known",
+		"upl_nobody":     "is not known",
+		text:             "is no picture: its media type is text/plain",
+		"https://x/y.is": "must be the id of an upload",
+	} {
+		a := w.call("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"text":"a"},"output":{"metadata":{"cover":%q}}}`, id))
+		require.Equal(t, 422, a.Status, "%s", a.Body)
+		require.Contains(t, string(a.Body), detail)
+		require.Equal(t, "/output/metadata/cover", a.problem(t).Errors[0].Pointer)
+	}
+	picture := put(job.MediaJPEG, "x")
+	a := w.call("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"upload":%q}}`, picture))
+	require.Equal(t, 422, a.Status)
+	require.Contains(t, string(a.Body), "is no document: its media type is image/jpeg")
+	a = w.call("POST", "/v1/jobs", fmt.Sprintf(`{"input":{"upload":%q},"output":{"metadata":{"cover":%q}}}`, text, picture))
+	require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
+	got := w.take(1)[0]
+	require.Equal(t, picture, got.Spec.Output.Metadata.Cover)
+	require.Equal(t, "uploads/default/"+text, got.SourceKey)
+}
+
 func TestUploadRequestsAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -86,9 +123,11 @@ func TestUploadRequestsAreChecked(t *testing.T) {
 		`{"media_type":"text/plain","bytes":5.0}`:          201,
 		`{"media_type":"text/plain","bytes":1.5}`:          422,
 		`{"media_type":"application/pdf"}`:                 422,
-		`{}`:                                               422,
-		`{"media_type":"text/plain","name":"x"}`:           422,
-		`nonsense`:                                         400,
+		`{"media_type":"image/png","bytes":4194304}`:       201,
+		`{"media_type":"image/png","bytes":4194305}`:       413,
+		`{}`:                                     422,
+		`{"media_type":"text/plain","name":"x"}`: 422,
+		`nonsense`:                               400,
 	} {
 		require.Equal(t, want, w.call("POST", "/v1/uploads", body).Status, body)
 	}

@@ -28,45 +28,20 @@ func SetTenant(ctx context.Context, db *pg.Pool, tenant job.Tenant, p TenantPoli
 }
 
 // Usage is what the jobs of a tenant have used that were accepted on a day with a key.
-type Usage struct {
-	Tenant        job.Tenant `json:"tenant"`
-	Day           string     `json:"day"` // UTC, as 2026-12-01
-	Key           string     `json:"key,omitempty"`
-	Jobs          int64      `json:"jobs"`
-	Characters    int64      `json:"characters"` // of segments that were spoken or reused
-	AudioSeconds  float64    `json:"audio_seconds"`
-	ReusedSeconds float64    `json:"reused_seconds"` // of these
-	GPUSeconds    float64    `json:"gpu_seconds"`
-}
+type Usage = store.Usage
 
 // StoredBytes is what a tenant has in the bucket.
-type StoredBytes struct {
-	Tenant     job.Tenant `json:"tenant"`
-	Renditions int64      `json:"rendition_bytes"`
-	Files      int64      `json:"file_bytes"`
-	Uploads    int64      `json:"upload_bytes"` // as they were declared, arrived or not
-}
+type StoredBytes = store.Stored
 
 // TenantUsage returns what a tenant has used by day and key, both days included,
 // and what it has stored now.
-func TenantUsage(ctx context.Context, db *pg.Pool, tenant job.Tenant, from, to time.Time) ([]Usage, StoredBytes, error) {
-	stored := StoredBytes{Tenant: tenant}
+func TenantUsage(ctx context.Context, db *pg.Pool, tenant job.Tenant, from, to time.Time) (list []Usage, stored StoredBytes, err error) {
 	st, err := store.New(db, nil)
 	if err != nil {
 		return nil, stored, err
 	}
-	bytes, err := st.StoredBytes(ctx, tenant)
-	if err != nil {
-		return nil, stored, err
-	}
-	stored.Renditions, stored.Files, stored.Uploads = bytes.Renditions, bytes.Files, bytes.Uploads
-	rows, err := st.Usage(ctx, tenant, from, to)
-	list := make([]Usage, len(rows))
-	for i, r := range rows {
-		list[i] = Usage{
-			Tenant: r.Tenant, Day: r.Day.Format(time.DateOnly), Key: r.Key, Jobs: r.Jobs, Characters: r.Characters,
-			AudioSeconds: r.AudioSeconds, ReusedSeconds: r.ReusedSeconds, GPUSeconds: r.GPUSeconds,
-		}
+	if stored, err = st.StoredBytes(ctx, tenant); err == nil {
+		list, err = st.Usage(ctx, tenant, from, to)
 	}
 	return list, stored, err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/takeover"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // takeoverWait is for the new process to connect to everything and serve.
@@ -22,14 +23,14 @@ var errTakeoverWait = errors.New("it took too long")
 // sent again, kill; SIGHUP reloads; SIGUSR2 starts a new process on the same
 // sockets and drains once that serves.
 type signals struct {
-	reload chan struct{}
+	reload lifecycle.Signal
 	in     chan os.Signal
 	done   chan struct{}
 	owner  sync.WaitGroup
 }
 
 func listenToSignals(h handover, log *slog.Logger, drain func()) *signals {
-	s := &signals{reload: make(chan struct{}, 1), in: make(chan os.Signal, 4), done: make(chan struct{})}
+	s := &signals{reload: lifecycle.NewSignal(), in: make(chan os.Signal, 4), done: make(chan struct{})}
 	signal.Notify(s.in, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR2)
 	s.owner.Go(func() { s.run(h, log, drain) })
 	return s
@@ -52,10 +53,7 @@ func (s *signals) run(h handover, log *slog.Logger, drain func()) {
 		}
 		switch got {
 		case syscall.SIGHUP:
-			select {
-			case s.reload <- struct{}{}:
-			default: // one is due already
-			}
+			s.reload.Raise()
 		case syscall.SIGUSR2:
 			if s.handOver(h, log) {
 				signal.Reset(os.Interrupt, syscall.SIGTERM)

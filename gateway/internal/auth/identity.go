@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"slices"
 	"strings"
 
@@ -39,10 +40,15 @@ type Hash [sha256.Size]byte
 // HashKey returns the hash of a key.
 func HashKey(secret string) Hash { return sha256.Sum256([]byte(secret)) }
 
-// HashPublicKey returns the hash of the public key of a certificate, given as
-// its SubjectPublicKeyInfo in DER. It stands for a key: no secret of the shape of
-// one has the same hash.
-func HashPublicKey(spki []byte) Hash { return sha256.Sum256(spki) }
+// HashCertificate returns the hash of the public key (SubjectPublicKeyInfo in DER) of
+// a client's own certificate, the first of its chain; zero without one. It stands for a
+// key: no secret of the shape of one has the same hash.
+func HashCertificate(chain []*x509.Certificate) Hash {
+	if len(chain) == 0 {
+		return Hash{}
+	}
+	return sha256.Sum256(chain[0].RawSubjectPublicKeyInfo)
+}
 
 const keyPrefix = "vm_"
 

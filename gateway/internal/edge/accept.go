@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/http1"
+	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -21,26 +24,40 @@ const (
 	longestBackOff = 500 * time.Millisecond
 )
 
-// acceptor takes connections from the listener and puts them on event loops. It
-// is one goroutine; those that tell surplus connections to come back later are
-// bounded by refusals.
+// acceptor takes connections from the listener and has them put on event loops. It
+// is one goroutine; beside it there is one for each loop that takes a connection,
+// which a busy one does late, and for each surplus connection that is told to come
+// back later, which refusals bounds.
 type acceptor struct {
-	srv      *Server
-	refusals chan struct{}
-	refusing sync.WaitGroup
-	backOff  time.Duration
-	allowed  float64 // connections that the accept rate lets in now
-	counted  time.Time
+	srv       *Server
+	free      chan *loop // that no connection is on its way to; room for all
+	enrolling sync.WaitGroup
+	refusals  chan struct{}
+	refusing  sync.WaitGroup
+	backOff   atomic.Int64  // how long the last failure was waited out; 0 since a connection was enrolled
+	rate      *limit.Bucket // of connections that are let in; nil for no limit
+}
+
+func newAcceptor(s *Server) *acceptor {
+	a := &acceptor{srv: s, free: make(chan *loop, len(s.loops)), refusals: make(chan struct{}, maxRefusals)}
+	if n := int64(s.cfg.AcceptRate); n > 0 {
+		a.rate = limit.NewBucket(limit.Rate{Count: n, Per: time.Second, Burst: n})
+	}
+	for _, l := range s.loops {
+		a.free <- l
+	}
+	return a
 }
 
 // run accepts until the listener is closed, which the caller does when ctx is
 // done. Failures to accept are waited out: running out of descriptors ends when
-// connections do.
+// connections do. It returns when every connection that was let in is on its loop.
 func (a *acceptor) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = a.srv.ln.Close() })
 	defer stop()
+	defer a.enrolling.Wait()
 	for {
-		if !a.permit(ctx) {
+		if !a.permit(ctx) || !a.room(ctx) {
 			return nil
 		}
 		nc, err := a.srv.ln.Accept()
@@ -56,7 +73,6 @@ func (a *acceptor) run(ctx context.Context) error {
 			a.failed(ctx, "accept a connection", err)
 			continue
 		}
-		a.backOff = 0
 		if tcp, ok := nc.(*net.TCPConn); ok { // always, because New checked the listener
 			a.admit(ctx, tcp)
 		}
@@ -66,48 +82,58 @@ func (a *acceptor) run(ctx context.Context) error {
 // permit waits until the accept rate allows another connection. It reports
 // false when ctx is done.
 func (a *acceptor) permit(ctx context.Context) bool {
-	rate := float64(a.srv.cfg.AcceptRate)
-	if rate == 0 {
-		return ctx.Err() == nil
+	for a.rate != nil {
+		wait := a.rate.Take(time.Now())
+		if wait == 0 {
+			break
+		}
+		if !lifecycle.Sleep(ctx, wait) {
+			return false
+		}
 	}
-	now := time.Now()
-	if a.counted.IsZero() {
-		a.allowed = rate
-	} else {
-		a.allowed = min(rate, a.allowed+rate*now.Sub(a.counted).Seconds())
-	}
-	a.counted = now
-	if a.allowed < 1 {
-		return pause(ctx, time.Duration((1-a.allowed)/rate*float64(time.Second))) && a.permit(ctx)
-	}
-	a.allowed--
-	return true
+	return ctx.Err() == nil
 }
 
-// failed reports a failure and waits a while, longer each time.
-func (a *acceptor) failed(ctx context.Context, doing string, err error) {
-	a.srv.stats.AcceptErrs.Add(1)
-	if a.backOff == 0 {
-		a.srv.log.LogAttrs(ctx, slog.LevelWarn, "waiting before accepting connections again",
-			slog.String("doing", doing), slog.Any("error", err))
-	}
-	a.backOff = min(max(2*a.backOff, firstBackOff), longestBackOff)
-	pause(ctx, a.backOff)
-}
-
-// pause waits for d and reports whether ctx is still good.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
+// room waits until a loop is free. It reports false when ctx is done.
+func (a *acceptor) room(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-t.C:
+	case l := <-a.free:
+		a.free <- l
 		return true
 	}
 }
 
-// admit puts nc on an event loop, or turns it away.
+// pick takes the loop with the fewest connections of those that are free. There is
+// one, because nobody else takes any.
+func (a *acceptor) pick() *loop {
+	l := <-a.free
+	for range len(a.free) {
+		other := <-a.free
+		if other.open.Load() < l.open.Load() {
+			l, other = other, l
+		}
+		a.free <- other
+	}
+	return l
+}
+
+// failed reports a failure and waits a while, longer each time. It is safe on any
+// goroutine.
+func (a *acceptor) failed(ctx context.Context, doing string, err error) {
+	a.srv.stats.AcceptErrs.Add(1)
+	last := time.Duration(a.backOff.Load())
+	if last == 0 {
+		a.srv.log.LogAttrs(ctx, slog.LevelWarn, "waiting before accepting connections again",
+			slog.String("doing", doing), slog.Any("error", err))
+	}
+	next := min(max(2*last, firstBackOff), longestBackOff)
+	a.backOff.Store(int64(next))
+	lifecycle.Sleep(ctx, next)
+}
+
+// admit has nc put on an event loop, or turns it away. A loop must be free.
 func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 	s := a.srv
 	s.stats.Accepted.Add(1)
@@ -122,14 +148,16 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 		c.remote = remote.AddrPort()
 	}
 	withoutZone(nc)
-	_, err := s.client.EnrollContext(nc, c)
-	if err == nil && !c.isOpen {
-		err = errors.New("the event loop refused it")
-	}
-	if err != nil {
-		s.left()
-		a.failed(ctx, "enrol a connection", err)
-	}
+	l := a.pick()
+	a.enrolling.Go(func() {
+		defer func() { a.free <- l }()
+		if err := l.enrol(nc, c); err != nil {
+			s.left()
+			a.failed(ctx, "enrol a connection", err)
+			return
+		}
+		a.backOff.Store(0)
+	})
 }
 
 // turnAway answers 503 and closes, or closes only where the answer would have to be

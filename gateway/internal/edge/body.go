@@ -10,18 +10,19 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/gateway/internal/http1"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // ringBytes is how much of a streamed body waits in memory for its reader.
 const ringBytes = 64 << 10
 
-// BodyStreamer is a [Handler] that reads some bodies while they arrive.
-type BodyStreamer interface {
+// EarlyReader is a [Handler] that reads some bodies while they arrive.
+type EarlyReader interface {
 	Handler
-	// StreamsBody reports whether the handler reads the body of r with
+	// ReadsEarly reports whether the handler reads the body of r with
 	// [Exchange.BodyReader]. It is called on the event loop when the head of a request
 	// with a body is complete, and must not keep r.
-	StreamsBody(r *http1.Request) bool
+	ReadsEarly(r *http1.Request) bool
 }
 
 var (
@@ -34,7 +35,7 @@ var (
 // to wait, too. One goroutine at a time may read it.
 type Body struct {
 	ex    *Exchange
-	ready chan struct{} // holds a token when the reader may find something new
+	ready lifecycle.Signal // the reader may find something new
 
 	// On the loop.
 	expects bool          // the client waits for 100 (Continue)
@@ -68,7 +69,7 @@ func (p *rings) put(r *ring) {
 	}
 }
 
-// BodyReader returns the body of a request that is streamed, see [BodyStreamer], and
+// BodyReader returns the body of a request that is streamed, see [EarlyReader], and
 // nil if the body is whole in the request.
 func (ex *Exchange) BodyReader() *Body { return ex.body }
 
@@ -77,13 +78,13 @@ func (ex *Exchange) BodyReader() *Body { return ex.body }
 // answers 503.
 func (ex *Exchange) Carry() (done func(), ok bool) {
 	s := ex.c.srv
-	if s.stats.Streams.Add(1) > int64(s.cfg.MaxStreams) {
-		s.stats.Streams.Add(-1)
-		s.stats.ShedStreams.Add(1)
+	if s.stats.Bodies.Add(1) > int64(s.cfg.MaxBodies) {
+		s.stats.Bodies.Add(-1)
+		s.stats.ShedBodies.Add(1)
 		return nil, false
 	}
 	ex.escape()
-	return func() { s.stats.Streams.Add(-1) }, true
+	return func() { s.stats.Bodies.Add(-1) }, true
 }
 
 // Read reads what has arrived, and waits if that is nothing. Its first call is
@@ -179,14 +180,6 @@ func (b *Body) putLocked(p []byte) {
 	}
 }
 
-// tell wakes the reader.
-func (b *Body) tell() {
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-}
-
 // whole reports whether all of the body has arrived; under the connection's mu.
 func (b *Body) whole() bool { return errors.Is(b.err, io.EOF) }
 
@@ -194,7 +187,7 @@ func (b *Body) whole() bool { return errors.Is(b.err, io.EOF) }
 // body arrives. Requests behind it wait for its answer.
 func (c *conn) beginBody(ex *Exchange) {
 	ex.req.Detach()
-	b := &Body{ex: ex, ready: make(chan struct{}, 1), expects: ex.req.ExpectContinue()}
+	b := &Body{ex: ex, ready: lifecycle.NewSignal(), expects: ex.req.ExpectContinue()}
 	ex.body, c.body = b, b
 	c.mu.Lock()
 	ex.escaped = true
@@ -231,7 +224,7 @@ func (c *conn) readBody(data []byte) []byte {
 	if ended {
 		c.body, c.interim, c.continued = nil, false, false
 	}
-	b.tell()
+	b.ready.Raise()
 	if err != nil {
 		c.noMore = true
 		c.discards += len(data) + 1
@@ -260,7 +253,7 @@ func (c *conn) failBody(err error) {
 	c.mu.Lock()
 	b.err = err
 	c.mu.Unlock()
-	b.tell()
+	b.ready.Raise()
 }
 
 // leaveBodyLocked ends the reading of a body whose request was answered before

@@ -20,7 +20,7 @@ import (
 // uploads is a handler that streams the bodies of PUT requests. Others are echoed.
 type uploads func(ex *edge.Exchange, b *edge.Body)
 
-func (u uploads) StreamsBody(r *http1.Request) bool { return r.Method() == http.MethodPut }
+func (u uploads) ReadsEarly(r *http1.Request) bool { return r.Method() == http.MethodPut }
 
 func (u uploads) ServeEdge(ex *edge.Exchange) {
 	b := ex.BodyReader()
@@ -189,7 +189,7 @@ func TestTheBodyIsAskedForWhenItIsRead(t *testing.T) {
 	t.Parallel()
 	gate := make(chan struct{})
 	answer := uploads(func(ex *edge.Exchange, b *edge.Body) {
-		if string(ex.Request().Path()) == "/no" {
+		if string(ex.Request().RawPath()) == "/no" {
 			ex.Respond(text(413, "no"))
 			return
 		}
@@ -209,7 +209,7 @@ func TestTheBodyIsAskedForWhenItIsRead(t *testing.T) {
 		c = d.dial()
 		c.send(get + "PUT / HTTP/1.1\r\n" + head)
 		c.want(200, "GET / ")
-		waitFor(t, "the request", func() bool { return d.Stats().Streams.Load() == 1 })
+		waitFor(t, "the request", func() bool { return d.Stats().Bodies.Load() == 1 })
 		gate <- struct{}{}
 		c.line("HTTP/1.1 100 Continue\r\n")
 		c.line("\r\n")
@@ -251,7 +251,7 @@ func TestAnAnswerBeforeTheEndOfTheBodyArrives(t *testing.T) {
 func TestAnswersMayLeaveWhileTheBodyArrives(t *testing.T) {
 	t.Parallel()
 	d := openWith(t, edge.Config{}, uploads(func(ex *edge.Exchange, b *edge.Body) {
-		s := ex.Stream(200, nil, http1.StreamLength)
+		s := ex.BeginBody(200, nil, http1.UnknownLength)
 		p := make([]byte, 10)
 		for {
 			n, err := io.ReadFull(b, p)
@@ -322,7 +322,7 @@ func TestBodiesThatCannotBecomeWholeAreAnswered(t *testing.T) {
 				t.Error("the connection goes on")
 			}
 			c.wantEnd()
-			waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Streams.Load() == 0 })
+			waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Bodies.Load() == 0 })
 		})
 	}
 }
@@ -405,7 +405,7 @@ func TestAnUploadMayEndAtEveryByte(t *testing.T) {
 			}
 		}
 	}
-	waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Streams.Load() == 0 })
+	waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Bodies.Load() == 0 })
 	if whole.Load() != 0 {
 		t.Errorf("%d bodies were taken for whole", whole.Load())
 	}
@@ -416,18 +416,18 @@ func TestAnUploadMayEndAtEveryByte(t *testing.T) {
 
 func TestSurplusUploadsAreRefused(t *testing.T) {
 	t.Parallel()
-	d := openWith(t, edge.Config{MaxStreams: 1, LingerTimeout: 100 * time.Millisecond}, uploads(digest))
+	d := openWith(t, edge.Config{MaxBodies: 1, LingerTimeout: 100 * time.Millisecond}, uploads(digest))
 	first, second := d.dial(), d.dial()
 	first.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n")
-	waitFor(t, "the upload to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	waitFor(t, "the upload to begin", func() bool { return d.Stats().Bodies.Load() == 1 })
 	second.send(put("abc"))
 	second.want(503, "too many")
 	second.send(get)
 	second.want(200, "GET / ") // its body had arrived
 	first.send(content(3))
 	first.want(200, said(3))
-	if d.Stats().ShedStreams.Load() != 1 {
-		t.Errorf("%d shed", d.Stats().ShedStreams.Load())
+	if d.Stats().ShedBodies.Load() != 1 {
+		t.Errorf("%d shed", d.Stats().ShedBodies.Load())
 	}
 }
 
@@ -438,7 +438,7 @@ func TestUploadsAreFinishedWhileDraining(t *testing.T) {
 	body := content(2_000_000)
 	raw := put(body)
 	c.send(raw[:900_000])
-	waitFor(t, "the upload to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	waitFor(t, "the upload to begin", func() bool { return d.Stats().Bodies.Load() == 1 })
 	d.stop()
 	<-d.Draining()
 	c.send(raw[900_000:])
@@ -457,7 +457,7 @@ func TestAnUploadIsCutAtTheEndOfTheGrace(t *testing.T) {
 	}))
 	c := d.dial()
 	c.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 30000000\r\n\r\n" + content(400_000))
-	waitFor(t, "the upload to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	waitFor(t, "the upload to begin", func() bool { return d.Stats().Bodies.Load() == 1 })
 	d.close()
 	if err := <-gave; !errors.Is(err, edge.ErrGraceSpent) {
 		t.Errorf("the reader was told %v", err)

@@ -55,5 +55,5 @@ func TestBodiesAreStreamedOverTLS(t *testing.T) {
 			_ = c.Close()
 		}
 	}
-	waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Streams.Load() == 0 })
+	waitFor(t, "everything to be over", func() bool { return d.Stats().Open.Load() == 0 && d.Stats().Bodies.Load() == 0 })
 }

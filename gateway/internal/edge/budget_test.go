@@ -129,7 +129,7 @@ func TestNoRequestIsReadWhileManyAnswersWaitForOthers(t *testing.T) {
 	body := strings.Repeat("x", 256<<10)
 	held := make(chan *edge.Exchange, 1)
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) == "/wait" {
+		if string(ex.Request().RawPath()) == "/wait" {
 			ex.Detach()
 			held <- ex
 			return

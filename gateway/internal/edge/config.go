@@ -21,7 +21,7 @@ type Config struct {
 	Loops       int // event loops; default one per core
 	MaxConns    int // open connections; above it new ones get 503; default 20000
 	AcceptRate  int // new connections a second, the rest waits in the kernel's queue; 0 is no limit
-	MaxStreams  int // bodies under way at once, see [Exchange.Carry]; default 1024
+	MaxBodies   int // bodies under way at once, see [Exchange.Carry]; default 1024
 	WriteRate   int // bytes a second that a peer with output waiting must take in each WriteWindow; default 1024
 	BodyRate    int // bytes a second that a streamed body must bring once BodyTimeout has passed; default 8192
 	MaxInFlight int // requests of one connection that await their answers; default 32
@@ -75,7 +75,7 @@ type Refused struct {
 func (c Config) withDefaults() Config {
 	c.Loops = cmp.Or(c.Loops, runtime.GOMAXPROCS(0))
 	c.MaxConns = cmp.Or(c.MaxConns, 20_000)
-	c.MaxStreams = cmp.Or(c.MaxStreams, 1024)
+	c.MaxBodies = cmp.Or(c.MaxBodies, 1024)
 	c.BodyRate = cmp.Or(c.BodyRate, 8<<10)
 	c.WriteRate = cmp.Or(c.WriteRate, 1<<10)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 32)
@@ -110,7 +110,7 @@ func (c *Config) validate() error {
 		return errors.New("neither an address nor a listener is given")
 	}
 	for name, n := range map[string]int{
-		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "stream limit": c.MaxStreams, "body rate": c.BodyRate, "write rate": c.WriteRate, "handshake limit": c.MaxHandshakes,
+		"loops": c.Loops, "connection limit": c.MaxConns, "in-flight limit": c.MaxInFlight, "body limit": c.MaxBodies, "body rate": c.BodyRate, "write rate": c.WriteRate, "handshake limit": c.MaxHandshakes,
 		"backlog limit": c.MaxBacklog, "outbound limit": c.MaxOutbound, "buffer limit": c.MaxBuffered,
 	} {
 		if n < 1 {

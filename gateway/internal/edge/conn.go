@@ -68,7 +68,6 @@ func (c *conn) opened(g gnet.Conn) {
 	defer c.rescue()
 	c.isOpen = true
 	c.g, c.fd = g, g.Fd()
-	c.loop = c.srv.byEvent[g.EventLoop()]
 	l := c.loop
 	l.tock()
 	c.lastUse = l.clock
@@ -80,8 +79,8 @@ func (c *conn) opened(g gnet.Conn) {
 	l.conns.prev.next = c
 	l.conns.prev = c
 	c.parser = http1.NewParser(&c.srv.cfg.Limits)
-	if c.srv.streams != nil {
-		c.parser.Stream(c.srv.streams)
+	if c.srv.readsEarly != nil {
+		c.parser.LeaveBodies(c.srv.readsEarly)
 	}
 	switch {
 	case c.back:
@@ -101,7 +100,7 @@ func (c *conn) received(data []byte) {
 	c.loop.spend(len(data))
 	c.offered()
 	switch {
-	case !c.bearable(len(data)):
+	case !c.tolerable(len(data)):
 		return
 	case c.phase == phaseLinger:
 		c.discard(len(data))
@@ -116,15 +115,15 @@ func (c *conn) received(data []byte) {
 	c.flush()
 }
 
-// bearable cuts a peer that goes on sending while it does not take what was
+// tolerable cuts a peer that goes on sending while it does not take what was
 // sent to it. Some input is answered below the protocol, by TLS, so that
 // refusing requests is not enough.
-func (c *conn) bearable(n int) bool {
+func (c *conn) tolerable(n int) bool {
 	if c.transport.left() <= c.srv.cfg.MaxOutbound {
-		c.pressed = 0
+		c.excess = 0
 		return true
 	}
-	if c.pressed += n; c.pressed <= c.srv.cfg.MaxBacklog {
+	if c.excess += n; c.excess <= c.srv.cfg.MaxBacklog {
 		return true
 	}
 	c.srv.stats.CutBacklog.Add(1)
@@ -209,7 +208,7 @@ func (c *conn) stalled() bool {
 	if c.body != nil {
 		return c.body.full
 	}
-	if c.hold || c.waits {
+	if c.exclusive || c.waits {
 		return true
 	}
 	return c.inFlight >= c.srv.cfg.MaxInFlight || c.pendingLocked()+c.parkedBytes > c.srv.cfg.MaxOutbound
@@ -238,7 +237,7 @@ func (c *conn) service(n note) {
 		c.readInput()
 	}
 	if n&noteHandshake != 0 {
-		c.shaken()
+		c.handshakeOver()
 	}
 	c.flush()
 }
@@ -276,6 +275,7 @@ func (c *conn) end() {
 	c.accounted = 0
 	c.forgetWatch()
 	if c.loop != nil {
+		c.loop.open.Add(-1)
 		c.loop.wheel.remove(&c.timer)
 	}
 	if c.next != nil {

@@ -108,7 +108,7 @@ func (c *conn) readDeadline() (time.Duration, action) {
 func (c *conn) answerDeadline() (time.Duration, action) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.first == nil || c.first.streaming {
+	if c.first == nil || c.first.begun {
 		return 0, actNone
 	}
 	return c.first.readAt + c.srv.cfg.AnswerTimeout, actUnanswered

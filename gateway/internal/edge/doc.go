@@ -7,7 +7,9 @@
 // The accept loop is ours, on a [net.Listener] that may be inherited; gnet's
 // own would stop the whole engine when descriptors run out. An accepted
 // connection is enrolled in one of gnet's event loops, which from then on is
-// the only goroutine that reads, writes, times or closes it. Handlers are called
+// the only goroutine that reads, writes, times or closes it. Of the loops that have
+// taken the last one given to them it gets the one with the fewest connections, so
+// that a busy loop keeps none waiting but its own. Handlers are called
 // on that loop and must not block.
 //
 // Other goroutines reach a connection through its mailbox only: [Exchange.Respond]
@@ -36,7 +38,7 @@
 //
 // # Bodies read while they arrive
 //
-// A handler that is a [BodyStreamer] may take a request when its head is complete
+// A handler that is an [EarlyReader] may take a request when its head is complete
 // and read the body from a [Body], whatever its size. gnet cannot be told to stop
 // reading. So when the reader does not keep up, the connection leaves gnet with a
 // duplicate of its descriptor: the watcher reports input there, and is asked only
@@ -74,7 +76,7 @@
 // bodies under way, and what all connections buffer together; a body that is
 // streamed waits in 64 KiB. At a limit the
 // server waits (accept rate, requests in flight), sheds with 503 (connections,
-// buffered bytes, streams) or cuts the peer (backlog, stalled output,
+// buffered bytes, bodies) or cuts the peer (backlog, stalled output,
 // handshakes); [Stats] counts each.
 //
 // Time-outs come from a timer wheel per loop. A panic in a handler or a codec

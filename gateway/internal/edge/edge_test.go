@@ -28,7 +28,7 @@ func TestPipelinedAnswersLeaveInOrderWhoeverAnswersFirst(t *testing.T) {
 	const n = 24
 	held := make(chan *edge.Exchange, n)
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
-		if strings.HasSuffix(string(ex.Request().Path()), "now") {
+		if strings.HasSuffix(string(ex.Request().RawPath()), "now") {
 			echo(ex)
 			return
 		}

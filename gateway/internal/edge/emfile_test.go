@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -54,7 +55,8 @@ func TestServerOutlivesRunningOutOfDescriptors(t *testing.T) {
 	t.Parallel()
 	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), childEnv+"=1")
-	child.Stderr = testWriter{t}
+	var said bytes.Buffer
+	child.Stderr = io.MultiWriter(testWriter{t}, &said)
 	in, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -102,5 +104,9 @@ func TestServerOutlivesRunningOutOfDescriptors(t *testing.T) {
 	_ = in.Close()
 	if err := child.Wait(); err != nil {
 		t.Errorf("the server ended with %v", err)
+	}
+	// A connection that is accepted and cannot be enrolled is no sign that there is room again.
+	if n := strings.Count(said.String(), "waiting before accepting"); n == 0 || n > 10 {
+		t.Errorf("the server began to wait %d times; want few, for %d connections that it has no room for", n, 2*childDescriptors)
 	}
 }

@@ -61,20 +61,20 @@ type Exchange struct {
 	settled atomic.Bool // answered, out of the queue, and no goroutine is inside a method
 
 	// Under c.mu.
-	next      *Exchange
-	state     exchangeState
-	held      int     // bytes of the detached request
-	escaped   bool    // not to be recycled
-	overdue   bool    // the time for the answer was up
-	closes    bool    // the connection ends after this answer
-	cuts      bool    // and without lingering: the answer is incomplete
-	streaming bool    // the head is out, the body is on its way
-	buf       *buffer // the answer, while others must go first
-	parked    int     // its bytes, as the connection counts them
-	switchTo  func(*Conn) ConnHandler
-	room      chan struct{}   // closed when a stream that waits may go on
-	ctx       context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
-	cancel    context.CancelFunc
+	next     *Exchange
+	state    exchangeState
+	held     int     // bytes of the detached request
+	escaped  bool    // not to be recycled
+	overdue  bool    // the time for the answer was up
+	closes   bool    // the connection ends after this answer
+	cuts     bool    // and without lingering: the answer is incomplete
+	begun    bool    // the head is out, the body is on its way
+	buf      *buffer // the answer, while others must go first
+	parked   int     // its bytes, as the connection counts them
+	switchTo func(*Conn) ConnHandler
+	room     chan struct{}   // closed when a body that had to wait may go on
+	ctx      context.Context //nolint:containedctx // made on demand, for handlers that leave the loop
+	cancel   context.CancelFunc
 }
 
 // Request returns the request. It is valid until ServeEdge returns, or for as
@@ -126,7 +126,7 @@ func (ex *Exchange) respond(r *http1.Response) (cancel context.CancelFunc, wake,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ex.state != exchangeOpen || ex.streaming {
+	if ex.state != exchangeOpen || ex.begun {
 		c.srv.buffers.put(large)
 		return nil, false, false
 	}
@@ -199,7 +199,7 @@ func (ex *Exchange) giveUp() {
 	c := ex.c
 	r := c.refusal(ex, 503, "The request was not answered in time.")
 	c.mu.Lock()
-	ex.overdue = !ex.streaming
+	ex.overdue = !ex.begun
 	c.mu.Unlock()
 	if cancel, _, ok := ex.respond(&r); ok && cancel != nil {
 		cancel()
@@ -272,7 +272,7 @@ func (ex *Exchange) Context() context.Context {
 func (ex *Exchange) reset() {
 	ex.c, ex.next, ex.buf, ex.switchTo, ex.body = nil, nil, nil, nil, nil
 	ex.ctx, ex.cancel = nil, nil
-	ex.state, ex.closes, ex.streaming, ex.upgradable = exchangeOpen, false, false, false
+	ex.state, ex.closes, ex.begun, ex.upgradable = exchangeOpen, false, false, false
 	ex.escaped, ex.overdue, ex.held = false, false, 0
 	ex.head, ex.keep = false, false
 	ex.settled.Store(false)

@@ -20,7 +20,7 @@ import (
 func TestPanickingHandlerCostsItsConnectionOnly(t *testing.T) {
 	t.Parallel()
 	d := open(t, edge.Config{Loops: 1}, func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) == "/panic" {
+		if string(ex.Request().RawPath()) == "/panic" {
 			panic("on purpose")
 		}
 		echo(ex)
@@ -48,7 +48,7 @@ func TestPanicAfterTheAnswerEndsTheConnectionAfterIt(t *testing.T) {
 	t.Parallel()
 	held := make(chan *edge.Exchange, 1)
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) == "/later" {
+		if string(ex.Request().RawPath()) == "/later" {
 			ex.Detach()
 			held <- ex
 			return
@@ -230,7 +230,7 @@ func TestHandlerLearnsThatTheClientIsGone(t *testing.T) {
 			leave(c)
 			select {
 			case <-told:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Error("the handler was not told")
 			}
 		})
@@ -290,7 +290,7 @@ func TestRequestsCutAtEveryByte(t *testing.T) {
 	for cut := 1; cut < len(m); cut++ {
 		c.send(m[:cut])
 		c.send(m[cut:])
-		c.want(200, "POST /abc abc")
+		c.want(200, "POST /a%62c abc")
 		c.want(200, "GET / ")
 	}
 	for cut := range m { // and the client goes away there
@@ -343,7 +343,7 @@ func TestTimeOutsAnswerOrCloseByPhase(t *testing.T) {
 			t.Parallel()
 			var told sync.WaitGroup
 			c := open(t, test.cfg, func(ex *edge.Exchange) {
-				if string(ex.Request().Path()) != "/never" {
+				if string(ex.Request().RawPath()) != "/never" {
 					echo(ex)
 					return
 				}
@@ -450,7 +450,7 @@ func TestDrainAnswersWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	held := make(chan *edge.Exchange, 1)
 	d := open(t, edge.Config{DrainIdle: 50 * time.Millisecond}, func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) == "/later" {
+		if string(ex.Request().RawPath()) == "/later" {
 			ex.Detach()
 			held <- ex
 			return

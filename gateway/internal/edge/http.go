@@ -99,7 +99,7 @@ func (c *conn) readRequests(data []byte) []byte {
 		}
 		ex := c.cur
 		c.cur, c.stage, c.interim, c.continued = nil, http1.StageIdle, false, false
-		if c.parser.Stage() == http1.StageStream {
+		if c.parser.Stage() == http1.StageLeft {
 			c.beginBody(ex)
 			data = c.readBody(data) // a body that is here needs no reader to be whole
 		}
@@ -130,9 +130,9 @@ func (c *conn) dispatch(ex *Exchange) {
 	}
 	switch {
 	case ex.body != nil:
-		c.hold, c.upload = true, true
+		c.exclusive, c.upload = true, true
 	case req.Upgrade():
-		c.hold, ex.upgradable = true, true
+		c.exclusive, ex.upgradable = true, true
 	}
 	c.queue(ex)
 	c.srv.stats.Requests.Add(1)

@@ -28,11 +28,12 @@ const (
 	noteTurn                       // it is its turn to serve requests
 )
 
-// loop is our side of one gnet event loop. Fields are used on that loop alone,
-// except those under mu.
+// loop is an event loop: a client of gnet that has one. Fields are used on that loop
+// alone, except those under mu and what says otherwise.
 type loop struct {
 	srv    *Server
-	event  gnet.EventLoop
+	client *gnet.Client // gives the loop connections, from any goroutine
+	open   atomic.Int64 // connections that it has or is given
 	wheel  *wheel[*conn]
 	conns  conn // head of the circular list of this loop's connections
 	spare  *Exchange
@@ -50,8 +51,8 @@ type loop struct {
 	drained   bool // this loop has told its connections to leave
 	drainedAt time.Duration
 
-	bell    *net.UnixConn // written to by any goroutine
-	stirred atomic.Bool   // it had something to do since the last tick
+	bell   *net.UnixConn // written to by any goroutine
+	active atomic.Bool   // it had something to do since the last tick
 
 	mu    sync.Mutex
 	ready []*conn
@@ -81,10 +82,10 @@ func (l *loop) notify(c *conn, n note) {
 // that late already.
 func (l *loop) tick(now time.Time) {
 	clock := now.Sub(l.srv.started)
-	stirred := l.stirred.Swap(false)
+	active := l.active.Swap(false)
 	l.mu.Lock()
 	asked := l.asked
-	ring := !l.rung && (stirred || l.dueAt > 0 && l.dueAt <= clock)
+	ring := !l.rung && (active || l.dueAt > 0 && l.dueAt <= clock)
 	l.rung = l.rung || ring
 	if l.rung && asked.IsZero() {
 		l.asked = now
@@ -130,7 +131,7 @@ func (l *loop) answer() {
 		l.srv.stats.LoopLag.note(l.now.Sub(asked))
 	}
 	if len(l.batch) > l.turned {
-		l.stirred.Store(true)
+		l.active.Store(true)
 	}
 	for l.begin(); l.turned < len(l.batch) && !l.turnOver(); l.effort++ {
 		c := l.batch[l.turned]
@@ -202,36 +203,48 @@ func (l *loop) recycle(ex *Exchange) {
 	l.spare = ex
 }
 
-// engine receives gnet's callbacks. Each of them runs on an event loop.
-type engine struct {
-	gnet.BuiltinEventEngine
-	srv *Server
+// enrol gives the loop a connection, whose socket is nc, and waits until it has taken
+// it. Whatever comes of it, nc is closed: gnet has a descriptor of its own.
+func (l *loop) enrol(nc *net.TCPConn, c *conn) error {
+	c.loop = l
+	l.open.Add(1)
+	_, err := l.client.EnrollContext(nc, c)
+	if err == nil && !c.isOpen {
+		err = errors.New("the event loop refused it")
+	}
+	if err != nil {
+		l.open.Add(-1)
+	}
+	return err
 }
 
-// bellEnd marks the connection that is the receiving end of a loop's bell.
-type bellEnd struct{ l *loop }
+// engine receives gnet's callbacks, on the loop.
+type engine struct {
+	gnet.BuiltinEventEngine
+	l *loop
+}
+
+// bellEnd marks the connection that is the receiving end of the loop's bell.
+type bellEnd struct{}
 
 func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
-	switch ctx := g.Context().(type) {
-	case *bellEnd:
-		ctx.l.event = g.EventLoop()
-	case *conn:
-		ctx.opened(g)
+	if c, ok := g.Context().(*conn); ok {
+		c.opened(g)
 	}
 	return nil, gnet.None
 }
 
 func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
-	switch ctx := g.Context().(type) {
-	case *bellEnd:
+	switch c := g.Context().(type) {
+	case bellEnd:
 		_, _ = g.Discard(-1)
-		ctx.l.answer()
+		e.l.answer()
 	case *conn:
 		data, err := g.Next(-1)
 		if err == nil && len(data) > 0 {
-			ctx.loop.stirred.Store(true)
-			ctx.loop.tock()
-			ctx.received(data)
+			e.l.active.Store(true)
+			e.l.tock()
+			c.received(data)
 		}
 	}
 	return gnet.None
@@ -244,28 +257,28 @@ func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	return gnet.None
 }
 
-// start opens the loops. gnet's client puts a connection on the loop with the
-// fewest, so one bell after the other lands on one loop after the other.
-func (s *Server) startLoops() error {
-	for range s.cfg.Loops {
-		l := &loop{srv: s, wheel: newWheel[*conn](s.cfg.Tick)}
-		l.conns.prev, l.conns.next = &l.conns, &l.conns
-		l.tock()
-		rope, bell, err := socketPair()
-		if err != nil {
-			return err
-		}
-		l.bell = bell
-		s.loops = append(s.loops, l)
-		if _, err := s.client.EnrollContext(rope, &bellEnd{l}); err != nil {
-			return fmt.Errorf("enrol the bell of a loop: %w", err)
-		}
-		if s.byEvent[l.event] != nil || l.event == nil {
-			return errors.New("two bells landed on one event loop")
-		}
-		s.byEvent[l.event] = l
+// startLoop starts a loop with its bell.
+func (s *Server) startLoop() (*loop, error) {
+	l := &loop{srv: s, wheel: newWheel[*conn](s.cfg.Tick)}
+	l.conns.prev, l.conns.next = &l.conns, &l.conns
+	l.tock()
+	receiver, bell, err := socketPair()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	l.bell = bell
+	l.client, err = gnet.NewClient(&engine{l: l}, gnet.WithNumEventLoop(1), gnet.WithLogger(gnetLog{s.log}),
+		gnet.WithTCPNoDelay(gnet.TCPDelay)) // package net has set TCP_NODELAY and keep-alive already
+	if err == nil {
+		err = l.client.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, receiver.Close(), bell.Close())
+	}
+	if _, err := l.client.EnrollContext(receiver, bellEnd{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("enrol its bell: %w", err), l.client.Stop(), bell.Close())
+	}
+	return l, nil
 }
 
 func socketPair() (a, b *net.UnixConn, err error) {

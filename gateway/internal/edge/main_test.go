@@ -193,7 +193,7 @@ func text(status int, body string) http1.Response {
 // echo answers with what it got.
 func echo(ex *edge.Exchange) {
 	r := ex.Request()
-	ex.Respond(text(200, r.Method()+" "+string(r.Path())+" "+string(r.Body())))
+	ex.Respond(text(200, r.Method()+" "+string(r.RawPath())+" "+string(r.Body())))
 }
 
 const get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -26,17 +26,17 @@ func (c *conn) attend() {
 	case c.phase == phaseClosed:
 	case c.g != nil:
 		if (c.upload || c.ahead) && len(c.backlog) > 0 && c.stalled() {
-			c.holdBack()
+			c.moveOff()
 		}
-	case c.restful():
+	case c.mayReturn():
 		c.comeBack()
 	default:
 		c.watchFor()
 	}
 }
 
-// hungry reports whether input is wanted from a descriptor of our own.
-func (c *conn) hungry() bool {
+// wantsInput reports whether input is wanted from a descriptor of our own.
+func (c *conn) wantsInput() bool {
 	if c.g != nil || c.eof {
 		return false
 	}
@@ -65,9 +65,9 @@ func (c *conn) depart() bool {
 	return true
 }
 
-// holdBack takes a connection away from gnet whose input has to wait. Without a
+// moveOff takes a connection away from gnet whose input has to wait. Without a
 // descriptor to spare it stays, and the limit of its backlog holds.
-func (c *conn) holdBack() {
+func (c *conn) moveOff() {
 	g := c.g
 	if !c.depart() {
 		return
@@ -95,7 +95,7 @@ func (c *conn) outlive() bool {
 
 // readInput reads once from a descriptor of our own.
 func (c *conn) readInput() {
-	if !c.hungry() {
+	if !c.wantsInput() {
 		return
 	}
 	l := c.loop
@@ -162,10 +162,10 @@ func (c *conn) afterEnd() {
 	}
 }
 
-// restful reports whether a connection on a descriptor of our own has nothing
+// mayReturn reports whether a connection on a descriptor of our own has nothing
 // under way, so that it can come back to gnet.
-func (c *conn) restful() bool {
-	if c.eof || c.noMore || c.stuck || c.more || c.phase != phaseHTTP || c.cur != nil || c.body != nil || c.wire != nil || len(c.backlog) > 0 {
+func (c *conn) mayReturn() bool {
+	if c.eof || c.noMore || c.pinned || c.more || c.phase != phaseHTTP || c.cur != nil || c.body != nil || c.wire != nil || len(c.backlog) > 0 {
 		return false
 	}
 	c.mu.Lock()
@@ -174,11 +174,11 @@ func (c *conn) restful() bool {
 }
 
 // comeBack gives the connection to gnet again: a new one takes over what is left
-// of this one, on whatever loop has the fewest.
+// of this one, on the same loop.
 func (c *conn) comeBack() {
 	nc, err := c.duplicate()
 	if err != nil {
-		c.stuck = true // there is no descriptor to spare; the watcher serves as well
+		c.pinned = true // there is no descriptor to spare; the watcher serves as well
 		c.watchFor()
 		return
 	}
@@ -188,13 +188,12 @@ func (c *conn) comeBack() {
 		next.tls.c = next
 	}
 	s.stats.Open.Add(1)
+	l := c.loop
 	started := s.moves.run(func() {
-		_, err := s.client.EnrollContext(nc, next)
-		if err == nil && next.isOpen {
-			return
+		if err := l.enrol(nc, next); err != nil {
+			s.left()
+			s.log.LogAttrs(s.base, slog.LevelWarn, "connection lost on its way back to its event loop", slog.Any("error", err))
 		}
-		s.left()
-		s.log.LogAttrs(s.base, slog.LevelWarn, "connection lost on its way back to its event loop", slog.Any("error", err))
 	})
 	if !started {
 		_ = nc.Close()

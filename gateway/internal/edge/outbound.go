@@ -42,7 +42,7 @@ func (c *conn) collect() (leave bool, switchTo func(*Conn) ConnHandler) {
 	c.leaveBodyLocked()
 	c.oweContinueLocked()
 	if c.first == nil && c.switchTo == nil {
-		c.hold, c.upload = false, false // the request that asked for an upgrade was answered otherwise
+		c.exclusive, c.upload = false, false // the request that asked for an upgrade was answered otherwise
 	}
 	c.queued, c.parkedTold = c.queuedBytes+c.parkedBytes, c.parkedBytes
 	out, raw := c.out, c.raw
@@ -68,7 +68,7 @@ func (c *conn) oweContinueLocked() {
 	first := c.first == nil
 	if b := c.body; b != nil {
 		c.interim = b.expects && b.wanted
-		first = c.first == b.ex && !b.ex.streaming
+		first = c.first == b.ex && !b.ex.begun
 	}
 	if c.interim && !c.continued && first && !c.leave {
 		c.continued = true

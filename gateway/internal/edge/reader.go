@@ -17,7 +17,7 @@ type reader struct {
 	stageAt   time.Duration // when the current stage of the request being read began
 	eof       bool          // no more input will come
 	noMore    bool          // no further request is read
-	hold      bool          // no further request is read until the one that asks for an upgrade, or is an upload, is answered
+	exclusive bool          // no further request is read until the one that asks for an upgrade, or is an upload, is answered
 	interim   bool          // 100 (Continue) is owed or was sent for the request being read
 	continued bool
 	backlog   []byte // input that cannot be parsed yet

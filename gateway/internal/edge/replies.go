@@ -133,7 +133,7 @@ func (r *replies) askRoomLocked(f func()) bool {
 
 // roomLocked wakes a stream that waits for its peer.
 func (r *replies) roomLocked() {
-	if ex := r.first; ex != nil && ex.room != nil && r.pendingLocked() < streamLow {
+	if ex := r.first; ex != nil && ex.room != nil && r.pendingLocked() < bodyLow {
 		close(ex.room)
 		ex.room = nil
 	}

@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
-
 	"github.com/voicemill/voicemill/gateway/internal/http1"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // ErrGraceSpent is the cause with which the contexts of exchanges end that
@@ -28,8 +27,8 @@ type Stats struct {
 	Late             atomic.Uint64 // of these, not in time
 	Unanswered       atomic.Uint64 // requests that the handler did not answer in time
 	Panics           atomic.Uint64
-	Streams          atomic.Int64  // goroutines of [Exchange.Go]
-	ShedStreams      atomic.Uint64 // of these, refused because there were too many
+	Bodies           atomic.Int64  // bodies under way, see [Exchange.Carry]
+	ShedBodies       atomic.Uint64 // of these, refused because there were too many
 	Handshakes       atomic.Int64  // TLS handshakes under way
 	ShedHandshakes   atomic.Uint64 // connections closed because there were too many, new ones or those that waited longest
 	FailedHandshakes atomic.Uint64
@@ -55,26 +54,24 @@ type Server struct {
 	log     *slog.Logger
 	ln      net.Listener
 
-	client  *gnet.Client
-	loops   []*loop
-	byEvent map[gnet.EventLoop]*loop // written before the first connection is accepted
-	watcher *watcher
-	buffers buffers
-	shakes  crew // one for every TLS handshake under way
-	shaking handshakes
-	moves   crew // one for every connection that comes back to an event loop
-	rings   rings
-	streams func(*http1.Request) bool // whether a body is streamed; nil if none is
-	certs   *certificates             // nil without TLS
-	date    http1.Date
-	started time.Time
-	stats   Stats
+	loops       []*loop
+	watcher     *watcher
+	buffers     buffers
+	handshakers tasks // one for every TLS handshake under way
+	handshakes  handshakes
+	moves       tasks // one for every connection that comes back to an event loop
+	rings       rings
+	readsEarly  func(*http1.Request) bool // whether a body is read while it arrives; nil if none is
+	certs       *certificates             // nil without TLS
+	date        http1.Date
+	started     time.Time
+	stats       Stats
 
 	base     context.Context //nolint:containedctx // the life of the server, parent of every exchange's context
 	kill     context.CancelCauseFunc
 	draining atomic.Bool
 	drainCh  chan struct{}
-	empty    chan struct{} // told when a connection ends while draining
+	empty    lifecycle.Signal // told when a connection ends while draining
 }
 
 // New binds the address and returns a server that h serves requests of. log
@@ -87,10 +84,10 @@ func New(cfg Config, h Handler, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, handler: h, log: log, ln: cfg.Listener, started: time.Now(),
-		byEvent: make(map[gnet.EventLoop]*loop), drainCh: make(chan struct{}), empty: make(chan struct{}, 1),
+		drainCh: make(chan struct{}), empty: lifecycle.NewSignal(),
 	}
-	if b, ok := h.(BodyStreamer); ok {
-		s.streams = b.StreamsBody
+	if b, ok := h.(EarlyReader); ok {
+		s.readsEarly = b.ReadsEarly
 	}
 	if cfg.TLS != nil {
 		protocols := []string{"http/1.1"}
@@ -142,17 +139,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.watcher = w
 	defer w.close()
-	s.client, err = gnet.NewClient(&engine{srv: s}, gnet.WithNumEventLoop(s.cfg.Loops), gnet.WithLogger(gnetLog{s.log}),
-		gnet.WithTCPNoDelay(gnet.TCPDelay)) // package net has set TCP_NODELAY and keep-alive already
-	if err != nil {
-		return fmt.Errorf("edge: create event loops: %w", err)
-	}
-	if err := s.client.Start(); err != nil {
-		return fmt.Errorf("edge: start event loops: %w", err)
-	}
 	defer s.stopLoops()
-	if err := s.startLoops(); err != nil {
-		return fmt.Errorf("edge: %w", err)
+	for range s.cfg.Loops {
+		l, err := s.startLoop()
+		if err != nil {
+			return fmt.Errorf("edge: start an event loop: %w", err)
+		}
+		s.loops = append(s.loops, l)
 	}
 	return s.serve(ctx)
 }
@@ -174,7 +167,7 @@ func (s *Server) serve(ctx context.Context) error {
 		beside.Go(func() { s.certs.watch(ticking, s.log) })
 	}
 
-	a := acceptor{srv: s, refusals: make(chan struct{}, maxRefusals)}
+	a := newAcceptor(s)
 	lost := make(chan error, 1)
 	accepting.Go(func() { lost <- a.run(ctx) })
 	s.log.LogAttrs(ctx, slog.LevelInfo, "listening", slog.String("address", s.Addr().String()), slog.Int("loops", len(s.loops)))
@@ -189,7 +182,7 @@ func (s *Server) serve(ctx context.Context) error {
 	s.drain()
 	a.wait()
 	s.kill(ErrGraceSpent)
-	s.shakes.close()
+	s.handshakers.close()
 	s.moves.close()
 	return err
 }
@@ -238,19 +231,16 @@ func (s *Server) drain() {
 // left takes one connection off the count.
 func (s *Server) left() {
 	s.stats.Open.Add(-1)
-	select {
-	case s.empty <- struct{}{}:
-	default:
-	}
+	s.empty.Raise()
 }
 
 // stopLoops ends the event loops, which closes every connection they have, and
 // then those that live on descriptors of their own.
 func (s *Server) stopLoops() {
-	if err := s.client.Stop(); err != nil {
-		s.log.LogAttrs(s.base, slog.LevelError, "event loops ended with an error", slog.Any("error", err))
-	}
 	for _, l := range s.loops {
+		if err := l.client.Stop(); err != nil {
+			s.log.LogAttrs(s.base, slog.LevelError, "an event loop ended with an error", slog.Any("error", err))
+		}
 		for l.conns.next != &l.conns {
 			l.conns.next.end()
 		}

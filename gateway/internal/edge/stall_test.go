@@ -62,18 +62,18 @@ func drip(c *client, n, most int, tick time.Duration) (read int) {
 }
 
 // endless answers without end, as fast as the peer reads.
-func endless(ex *edge.Exchange) { give(ex, http1.StreamLength, &pattern{size: 1 << 40}, func() {}) }
+func endless(ex *edge.Exchange) { give(ex, http1.UnknownLength, &pattern{size: 1 << 40}, func() {}) }
 
 func TestAPeerThatReadsDropByDropGivesItsStreamBack(t *testing.T) {
 	t.Parallel()
-	d := open(t, edge.Config{WriteStall: time.Minute, WriteRate: 64 << 10, WriteWindow: 500 * time.Millisecond, MaxStreams: 1}, endless)
+	d := open(t, edge.Config{WriteStall: time.Minute, WriteRate: 64 << 10, WriteWindow: 500 * time.Millisecond, MaxBodies: 1}, endless)
 	c := d.dial()
 	_ = c.SetReadBuffer(8 << 10)
 	c.send(get)
 	var dripping sync.WaitGroup
 	dripping.Go(func() { drip(c, 100, 1<<30, 20*time.Millisecond) })
-	waitFor(t, "the stream to begin", func() bool { return d.Stats().Streams.Load() == 1 })
-	waitFor(t, "the stream to end", func() bool { return d.Stats().Streams.Load() == 0 })
+	waitFor(t, "the stream to begin", func() bool { return d.Stats().Bodies.Load() == 1 })
+	waitFor(t, "the stream to end", func() bool { return d.Stats().Bodies.Load() == 0 })
 	if n := d.Stats().CutStalled.Load(); n != 1 {
 		t.Errorf("%d connections were cut because they did not read; want 1", n)
 	}
@@ -84,12 +84,12 @@ func TestAPeerThatReadsDropByDropGivesItsStreamBack(t *testing.T) {
 func TestAPeerThatReadsSteadilyIsNotCut(t *testing.T) {
 	t.Parallel()
 	// The kernel has megabytes for the peer, and no room to report for seconds.
-	d := open(t, edge.Config{WriteStall: 500 * time.Millisecond, WriteWindow: 500 * time.Millisecond}, endless)
+	d := open(t, edge.Config{WriteStall: 2 * time.Second, WriteWindow: 2 * time.Second}, endless)
 	c := d.dial()
 	_ = c.SetReadBuffer(64 << 10)
 	c.send(get)
 	const most = 2 << 20
-	if n := drip(c, 32<<10, most, 50*time.Millisecond); n < most {
+	if n := drip(c, 32<<10, most, 100*time.Millisecond); n < most {
 		t.Errorf("cut after %d bytes", n)
 	}
 	if n := d.Stats().CutStalled.Load(); n != 0 {
@@ -118,7 +118,7 @@ func TestAPeerThatDoesNotReadCostsNoTime(t *testing.T) {
 	var last uint64
 	still := 0
 	waitFor(t, "both to stand still", func() bool { // for 100 looks, because nothing announces it
-		if n := d.Stats().BytesOut.Load(); n != last || d.Stats().Streams.Load() < 2 {
+		if n := d.Stats().BytesOut.Load(); n != last || d.Stats().Bodies.Load() < 2 {
 			last, still = n, 0
 		}
 		still++
@@ -129,7 +129,7 @@ func TestAPeerThatDoesNotReadCostsNoTime(t *testing.T) {
 	if took := spent(t) - before; took > time.Second/2 {
 		t.Errorf("a second of two peers that do not read took %s", took)
 	}
-	if n := d.Stats().Streams.Load(); n != 2 {
+	if n := d.Stats().Bodies.Load(); n != 2 {
 		t.Errorf("%d streams wait; want 2", n)
 	}
 }

@@ -36,7 +36,7 @@ type tlsLayer struct {
 	steady bool // the handshake is over; on the loop
 	bye    bool // close_notify was sent; on the loop
 	began  time.Time
-	place  *list.Element // under the server's shaking.mu; nil if not among them
+	place  *list.Element // under the server's handshakes.mu; nil if not among them
 
 	mu    sync.Mutex
 	more  sync.Cond
@@ -53,7 +53,7 @@ func (c *conn) startTLS(data []byte) {
 	s := c.srv
 	if s.stats.Handshakes.Add(1) > int64(s.cfg.MaxHandshakes) {
 		s.stats.ShedHandshakes.Add(1)
-		if !s.shaking.evict(c.loop.now.Add(-s.cfg.HandshakeStall)) {
+		if !s.handshakes.evict(c.loop.now.Add(-s.cfg.HandshakeStall)) {
 			s.stats.Handshakes.Add(-1)
 			c.close()
 			return
@@ -65,13 +65,13 @@ func (c *conn) startTLS(data []byte) {
 	c.tls, c.stageAt = t, c.loop.clock
 	c.become(phaseHandshake)
 	t.offer(data)
-	s.shaking.add(t)
-	if !s.shakes.run(func() {
+	s.handshakes.add(t)
+	if !s.handshakers.run(func() {
 		defer s.stats.Handshakes.Add(-1)
-		defer s.shaking.remove(t)
+		defer s.handshakes.remove(t)
 		t.handshake()
 	}) {
-		s.shaking.remove(t)
+		s.handshakes.remove(t)
 		s.stats.Handshakes.Add(-1)
 		c.close()
 	}
@@ -104,7 +104,7 @@ func (c *conn) feedHandshake(data []byte) {
 	if n <= handshakeBytes || c.g == nil {
 		return
 	}
-	c.depart()
+	c.moveOff()
 	if c.g != nil && n > c.srv.cfg.MaxBacklog { // there was no descriptor to spare
 		c.srv.stats.CutBacklog.Add(1)
 		c.close()
@@ -135,8 +135,8 @@ func (t *tlsLayer) end() {
 	t.more.Broadcast()
 }
 
-// shaken runs on the loop when the handshake is over.
-func (c *conn) shaken() {
+// handshakeOver runs on the loop when the handshake is over.
+func (c *conn) handshakeOver() {
 	t := c.tls
 	t.mu.Lock()
 	done, err := t.done, t.err

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -210,6 +211,54 @@ func TestAConnectionTooManyIsNotToldInPlainTextWhereTLSIsSpoken(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.dial().wantEnd()
+}
+
+// holding keeps what is written until it is let go.
+type holding struct {
+	net.Conn
+	on   bool
+	kept bytes.Buffer
+}
+
+func (h *holding) Write(p []byte) (int, error) {
+	if h.on {
+		return h.kept.Write(p)
+	}
+	h.on = true // behind the ClientHello
+	return h.Conn.Write(p)
+}
+
+// More than is read before a handshake is over comes at once with its end.
+func TestMuchBehindAHandshakeIsReadInOrder(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	d := open(t, edge.Config{TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}}}, echo)
+	h := &holding{Conn: d.dial()}
+	c := tls.Client(h, &tls.Config{RootCAs: a.pool, ServerName: "h", MinVersion: tls.VersionTLS13})
+	if err := c.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const n = 20_000
+	for i := range n {
+		if _, err := fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { _, _ = h.Conn.Write(h.kept.Bytes()) }) // the answers tell
+	r := bufio.NewReader(c)
+	for i := range n {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if want := fmt.Sprintf("GET /%d ", i); string(b) != want {
+			t.Fatalf("answer %d is %q", i, b)
+		}
+	}
 }
 
 func TestTLSAnswersPipelinedRequestsInOrderFromOtherGoroutines(t *testing.T) {

@@ -13,15 +13,15 @@ type transport struct {
 	g  gnet.Conn // nil before it is open and once the connection lives on its own descriptor
 	fd int
 
-	watch int32  // key in the watcher
-	armed uint32 // events that it will report
-	stuck bool   // it cannot come back to gnet
+	watch  int32  // key in the watcher
+	armed  uint32 // events that it will report
+	pinned bool   // it cannot come back to gnet
 
 	wire      *buffer // output that the socket has not taken
 	wireOff   int
 	stalledAt time.Duration // when output last made progress; 0 without output waiting
 	pace      pace          // of a peer for which output waits
-	pressed   int           // input taken while too much output waits
+	excess    int           // input taken while too much output waits
 }
 
 // left is how much of the wire the socket has not taken.
@@ -80,7 +80,7 @@ func (c *conn) watchFor() {
 	if c.wire != nil {
 		want |= unix.EPOLLOUT | unix.EPOLLONESHOT
 	}
-	if c.hungry() {
+	if c.wantsInput() {
 		want |= unix.EPOLLIN
 	}
 	if want&^c.armed == 0 {

@@ -29,7 +29,7 @@ func newGate() *gate {
 }
 
 func (g *gate) serve(ex *edge.Exchange) {
-	switch string(ex.Request().Path()) {
+	switch string(ex.Request().RawPath()) {
 	case "/stop":
 		g.stopped <- struct{}{}
 		<-g.open

@@ -74,7 +74,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 	}
 	c := ex.c
 	c.mu.Lock()
-	if ex.state != exchangeOpen || ex.streaming {
+	if ex.state != exchangeOpen || ex.begun {
 		c.mu.Unlock()
 		return false
 	}
@@ -91,7 +91,7 @@ func (ex *Exchange) Upgrade(header []http1.Field, start func(*Conn) ConnHandler)
 func (c *conn) upgrade(start func(*Conn) ConnHandler) {
 	up := &Conn{c: c}
 	c.become(phaseUpgraded)
-	c.upgraded, c.hold = up, false
+	c.upgraded, c.exclusive = up, false
 	c.stage = http1.StageIdle
 	c.cur = nil
 	up.handler = start(up)
@@ -175,9 +175,9 @@ func (u *Conn) AskRoom(f func()) bool {
 // Resume offers input again that OnBytes left, although nothing has arrived.
 func (u *Conn) Resume() { u.c.loop.notify(u.c, noteOutput) }
 
-// Hold tells the server's memory budget how many bytes of unfinished input the
+// Account tells the server's memory budget how many bytes of unfinished input the
 // handler keeps. It may be called on the connection's loop only.
-func (u *Conn) Hold(bytes int) {
+func (u *Conn) Account(bytes int) {
 	u.c.mu.Lock()
 	u.c.queuedBytes = bytes
 	u.c.mu.Unlock()

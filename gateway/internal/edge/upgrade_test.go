@@ -56,7 +56,7 @@ const upgradeRequest = "GET /up HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, U
 
 func upgrading(l *lines) edge.HandlerFunc {
 	return func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) != "/up" {
+		if string(ex.Request().RawPath()) != "/up" {
 			echo(ex)
 			return
 		}
@@ -121,7 +121,7 @@ func TestUpgradeHandsTheStreamOverWithoutLosingBytes(t *testing.T) {
 func TestRequestThatAsksForAnUpgradeMayBeAnsweredOtherwise(t *testing.T) {
 	t.Parallel()
 	c := open(t, edge.Config{}, func(ex *edge.Exchange) {
-		if string(ex.Request().Path()) == "/up" {
+		if string(ex.Request().RawPath()) == "/up" {
 			ex.Detach()
 			go echo(ex)
 			return

@@ -12,10 +12,10 @@
 //   - the only transfer coding is chunked, once, on HTTP/1.1
 //   - one Host on HTTP/1.1; header names are tokens, values have no controls
 //
-// States of a parser: idle (no byte of a message seen), head, body, and stream: a
-// body that the caller of the parser reads in pieces, see [Parser.Stream]. Everything
-// it keeps has a limit, see [Limits], and every refusal is an [Error] with the
-// status and the sentence for the client.
+// A parser is idle (no byte of a message seen), in a head, in a body, or has left
+// one: it has returned the request, whose body is read in pieces, see
+// [Parser.LeaveBodies]. Everything it keeps has a limit, see [Limits], and every
+// refusal is an [Error] with the status and the sentence for the client.
 //
 // A Request looks into the memory it was parsed from. It is valid until the
 // next call of Parse with it; [Request.Detach] makes it independent.

@@ -34,7 +34,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if n := len(whole); n == 0 || whole[n-1].Status != http.StatusRequestEntityTooLarge { // a streamed body may be of any size
-			if diff := cmp.Diff(whole, feedStreamed(t, limits, string(stream), int(piece)+1), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(whole, feedInPieces(t, limits, string(stream), int(piece)+1), cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("%q in pieces of %d differs (-whole +streamed):\n%s", stream, int(piece)+1, diff)
 			}
 		}
@@ -91,7 +91,7 @@ func FuzzRespond(f *testing.F) {
 		var out []byte
 		if chunked {
 			var c bool
-			if out, c = http1.AppendStreamHead(nil, 200, header, http1.StreamLength, e); !c {
+			if out, c = http1.AppendOpenHead(nil, 200, header, http1.UnknownLength, e); !c {
 				t.Fatal("not chunked")
 			}
 			out = http1.AppendLastChunk(http1.AppendChunk(out, body))

@@ -74,9 +74,9 @@ func FuzzReadBody(f *testing.F) {
 func arrive(t *testing.T, limits http1.Limits, head string, body []byte, piece int) (a arrived) {
 	t.Helper()
 	p := http1.NewParser(&limits)
-	p.Stream(func(*http1.Request) bool { return true })
+	p.LeaveBodies(func(*http1.Request) bool { return true })
 	var r http1.Request
-	if n, done, err := p.Parse(&r, []byte(head)); n != len(head) || !done || err != nil || p.Stage() != http1.StageStream {
+	if n, done, err := p.Parse(&r, []byte(head)); n != len(head) || !done || err != nil || p.Stage() != http1.StageLeft {
 		t.Fatalf("Parse(%q) = %d, %t, %v at stage %v", head, n, done, err, p.Stage())
 	}
 	for at := 0; at < len(body); at += piece {

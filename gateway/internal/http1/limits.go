@@ -39,6 +39,5 @@ const (
 	extensionBytes   = 4 << 10  // all chunk extensions of one message
 	trailerBytes     = 4 << 10  // the whole trailer section
 	keptBufferBytes  = 64 << 10 // buffers above this are not kept for the next request
-	keptPathBytes    = 4 << 10
-	contentLenDigits = 18 // 18 digits cannot overflow int64
+	contentLenDigits = 18       // 18 digits cannot overflow int64
 )

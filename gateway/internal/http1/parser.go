@@ -10,17 +10,17 @@ type Stage uint8
 
 // The stages of a parser.
 const (
-	StageIdle   Stage = iota // no byte of the next message was seen
-	StageHead                // the head is incomplete
-	StageBody                // the head is complete, the body is not
-	StageStream              // the request was returned, its body is read with ReadBody
+	StageIdle Stage = iota // no byte of the next message was seen
+	StageHead              // the head is incomplete
+	StageBody              // the head is complete, the body is not
+	StageLeft              // the request was returned, its body is read with ReadBody
 )
 
 // Parser frames requests. The zero value is not usable: see [NewParser]. A
 // Parser is used by one goroutine at a time.
 type Parser struct {
 	limits *Limits
-	stream func(*Request) bool
+	leave  func(*Request) bool
 	left   int64 // bytes of a streamed body that has a length
 	sized  bool
 	scan   int32 // where the line that is being read starts in the head
@@ -33,11 +33,11 @@ type Parser struct {
 // NewParser returns a parser within limits, which it keeps a pointer to.
 func NewParser(limits *Limits) Parser { return Parser{limits: limits} }
 
-// Stream makes the parser ask f, once a head is complete that a body follows,
+// LeaveBodies makes the parser ask f, once a head is complete that a body follows,
 // whether the body is to be read in pieces. Then Parse returns the request
 // without its body, whatever the length of that, and the body is read with
 // [Parser.ReadBody].
-func (p *Parser) Stream(f func(*Request) bool) { p.stream = f }
+func (p *Parser) LeaveBodies(f func(*Request) bool) { p.leave = f }
 
 // Stage returns how far into a message the parser is.
 func (p *Parser) Stage() Stage { return p.stage }
@@ -63,8 +63,8 @@ func (p *Parser) Parse(r *Request, data []byte) (n int, done bool, err error) {
 			return n, false, err
 		}
 		p.chunk = chunkState{}
-		if p.stream != nil && (r.length > 0 || r.flags&flagChunked != 0) && p.stream(r) {
-			p.stage, p.left, p.sized = StageStream, r.length, r.flags&flagChunked == 0
+		if p.leave != nil && (r.length > 0 || r.flags&flagChunked != 0) && p.leave(r) {
+			p.stage, p.left, p.sized = StageLeft, r.length, r.flags&flagChunked == 0
 			return n, true, nil
 		}
 		if r.length > p.limits.BodyBytes {

@@ -19,7 +19,6 @@ const (
 	flagExpect
 	flagChunked
 	flagEmptyPath // absolute-form without a path, which means "/"
-	flagOwnPath   // path is in pathBuf, not in head
 	flagDetached
 )
 
@@ -31,9 +30,7 @@ type Request struct {
 	head    []byte // from the request line to the last field, with its line end
 	body    []byte
 	method  string
-	path    []byte // decoded
 	fields  []field
-	target  span
 	rawPath span
 	query   span
 	host    span
@@ -43,29 +40,20 @@ type Request struct {
 
 	headBuf []byte // own memory, kept between requests
 	bodyBuf []byte
-	pathBuf []byte
 }
 
 // Method returns the method. For the methods of RFC 9110 and PATCH it does not
 // allocate.
 func (r *Request) Method() string { return r.method }
 
-// Target returns the request target as it was sent.
-func (r *Request) Target() []byte { return r.at(r.target) }
-
-// RawPath returns the path of the target as it was sent, percent-encoded.
+// RawPath returns the path of the target as it was sent, percent-encoded. It starts
+// with "/", except for "OPTIONS *", and encodes no control character.
 func (r *Request) RawPath() []byte {
 	if r.flags&flagEmptyPath != 0 {
-		return r.path
+		return []byte{'/'}
 	}
 	return r.at(r.rawPath)
 }
-
-// Path returns the path with its percent-encoding removed exactly once. It
-// starts with "/", except for "OPTIONS *". It contains no control character,
-// but may contain slashes that were encoded: a router that splits first and
-// decodes later uses RawPath.
-func (r *Request) Path() []byte { return r.path }
 
 // Query returns what follows the first "?" of the target, still encoded.
 func (r *Request) Query() []byte { return r.at(r.query) }
@@ -106,13 +94,6 @@ func (r *Request) Headers() iter.Seq2[[]byte, []byte] {
 // Body returns the body without its transfer coding. It is empty if there is none.
 func (r *Request) Body() []byte { return r.body }
 
-// HasBody reports whether the head announced a body, even an empty one.
-func (r *Request) HasBody() bool { return r.length >= 0 || r.flags&flagChunked != 0 }
-
-// Length returns the length of the body that the head announced, or -1 if it
-// announced none: then there is no body or it is chunked.
-func (r *Request) Length() int64 { return r.length }
-
 // KeepAlive reports whether the client allows another request on this
 // connection.
 func (r *Request) KeepAlive() bool {
@@ -143,17 +124,14 @@ func (r *Request) Detach() {
 	r.body = own[len(r.head):]
 	r.head = own[:len(r.head):len(r.head)]
 	r.headBuf, r.bodyBuf = nil, nil
-	if r.flags&flagOwnPath == 0 {
-		r.path = r.at(r.rawPath)
-	}
 }
 
 // Invalidate makes the request empty. The owner of the memory that it looks
 // into calls it when that memory goes away, so that a late reader finds nothing
 // rather than another client's bytes.
 func (r *Request) Invalidate() {
-	r.head, r.body, r.path, r.fields = nil, nil, nil, r.fields[:0]
-	r.target, r.rawPath, r.query, r.host = span{}, span{}, span{}, span{}
+	r.head, r.body, r.fields = nil, nil, r.fields[:0]
+	r.rawPath, r.query, r.host = span{}, span{}, span{}
 }
 
 // Detached reports whether Detach was called since the request was parsed.
@@ -161,17 +139,11 @@ func (r *Request) Detached() bool { return r.flags&flagDetached != 0 }
 
 // Reset forgets the request and keeps its buffers, unless they grew large.
 func (r *Request) Reset() {
-	headBuf, bodyBuf, pathBuf, fields := r.headBuf[:0], r.bodyBuf[:0], r.pathBuf[:0], r.fields[:0]
-	if r.flags&flagDetached != 0 {
-		pathBuf = nil // the path of a detached request stays there
-	}
+	headBuf, bodyBuf, fields := r.headBuf[:0], r.bodyBuf[:0], r.fields[:0]
 	if cap(bodyBuf) > keptBufferBytes {
 		bodyBuf = nil
 	}
-	if cap(pathBuf) > keptPathBytes {
-		pathBuf = nil
-	}
-	*r = Request{length: -1, headBuf: headBuf, bodyBuf: bodyBuf, pathBuf: pathBuf, fields: fields}
+	*r = Request{length: -1, headBuf: headBuf, bodyBuf: bodyBuf, fields: fields}
 }
 
 func (r *Request) at(s span) []byte {
@@ -185,9 +157,6 @@ func (r *Request) at(s span) []byte {
 func (r *Request) ownHead() {
 	r.headBuf = append(r.headBuf[:0], r.head...)
 	r.head = r.headBuf
-	if r.flags&flagOwnPath == 0 {
-		r.path = r.at(r.rawPath)
-	}
 }
 
 // Held returns how many bytes of memory the request keeps for its head and body.

@@ -3,6 +3,7 @@ package http1
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -29,8 +30,8 @@ type Encoding struct {
 	Close bool   // the connection closes after this answer
 }
 
-// StreamLength is the length of a body that is not known when its head is sent.
-const StreamLength = -1
+// UnknownLength is the length of a body that is not known when its head is sent.
+const UnknownLength = -1
 
 // AppendResponse appends the whole answer to dst.
 func AppendResponse(dst []byte, r *Response, e Encoding) []byte {
@@ -47,11 +48,11 @@ func AppendResponse(dst []byte, r *Response, e Encoding) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// AppendStreamHead appends the head of an answer whose body follows in pieces.
-// The length is the size of the body in bytes, or [StreamLength]: then the body
+// AppendOpenHead appends the head of an answer whose body follows in pieces.
+// The length is the size of the body in bytes, or [UnknownLength]: then the body
 // must be sent with [AppendChunk] if chunked is true, and else ends with the
 // connection, so e.Close must be set for an HTTP/1.0 client.
-func AppendStreamHead(dst []byte, status int, header []Field, length int64, e Encoding) (_ []byte, chunked bool) {
+func AppendOpenHead(dst []byte, status int, header []Field, length int64, e Encoding) (_ []byte, chunked bool) {
 	dst = appendHead(dst, status, header, e)
 	switch {
 	case !bodyAllowed(status):
@@ -140,28 +141,15 @@ func appendField(dst []byte, f *Field) []byte {
 func reserved(name string) bool {
 	switch len(name) {
 	case len("date"):
-		return foldString(name, "date")
+		return strings.EqualFold(name, "date")
 	case len("connection"):
-		return foldString(name, "connection")
+		return strings.EqualFold(name, "connection")
 	case len("content-length"):
-		return foldString(name, "content-length")
+		return strings.EqualFold(name, "content-length")
 	case len("transfer-encoding"):
-		return foldString(name, "transfer-encoding")
+		return strings.EqualFold(name, "transfer-encoding")
 	}
 	return false
-}
-
-func foldString(s, lower string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // bodyAllowed reports whether an answer of this status has a body: RFC 9110

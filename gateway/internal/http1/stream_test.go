@@ -10,11 +10,11 @@ import (
 	"github.com/voicemill/voicemill/platform/testkit/corpus"
 )
 
-// feedStreamed is feed with the body of every request read in pieces.
-func feedStreamed(tb testing.TB, limits http1.Limits, stream string, piece int) []parsed {
+// feedInPieces is feed with the body of every request read in pieces.
+func feedInPieces(tb testing.TB, limits http1.Limits, stream string, piece int) []parsed {
 	tb.Helper()
 	p := http1.NewParser(&limits)
-	p.Stream(func(*http1.Request) bool { return true })
+	p.LeaveBodies(func(*http1.Request) bool { return true })
 	var r http1.Request
 	var out []parsed
 	refused := func(err error) []parsed {
@@ -28,7 +28,7 @@ func feedStreamed(tb testing.TB, limits http1.Limits, stream string, piece int) 
 		data := []byte(stream[at:min(at+piece, len(stream))])
 		for len(data) > 0 {
 			var n int
-			if p.Stage() == http1.StageStream {
+			if p.Stage() == http1.StageLeft {
 				m, body, _, err := p.ReadBody(data)
 				out[len(out)-1].Body += string(body)
 				if err != nil {
@@ -43,7 +43,7 @@ func feedStreamed(tb testing.TB, limits http1.Limits, stream string, piece int) 
 				}
 				if done {
 					out = append(out, parsed{
-						r.Method(), string(r.Target()), string(r.Path()), string(r.Query()), string(r.Host()), string(r.Body()), r.KeepAlive(), 0,
+						r.Method(), string(r.RawPath()), string(r.Query()), string(r.Host()), string(r.Body()), r.KeepAlive(), 0,
 					})
 				}
 				n = m
@@ -52,7 +52,7 @@ func feedStreamed(tb testing.TB, limits http1.Limits, stream string, piece int) 
 			data = data[n:]
 		}
 	}
-	if p.Stage() == http1.StageStream {
+	if p.Stage() == http1.StageLeft {
 		out = out[:len(out)-1]
 	}
 	return out
@@ -71,7 +71,7 @@ func TestAStreamedBodyIsTheBody(t *testing.T) {
 			continue // a body that is streamed may be of any size
 		}
 		for _, n := range []int{1, 2, 7, 64, len(stream)} {
-			if diff := cmp.Diff(whole, feedStreamed(t, limits, stream, n)); diff != "" {
+			if diff := cmp.Diff(whole, feedInPieces(t, limits, stream, n)); diff != "" {
 				t.Errorf("%s in pieces of %d differs (-whole +streamed):\n%s", name, n, diff)
 			}
 		}

@@ -4,7 +4,6 @@ import "bytes"
 
 // parseTarget takes the target apart: RFC 9112 section 3.2. Offsets are into r.head.
 func (r *Request) parseTarget(s span) error {
-	r.target = s
 	t := r.at(s)
 	for _, c := range t {
 		if c <= ' ' || c >= 0x7f || c == '#' {
@@ -21,7 +20,6 @@ func (r *Request) parseTarget(s span) error {
 			return errTarget
 		}
 		r.rawPath = s
-		r.path = r.at(s)
 		return nil
 	}
 	return r.parseAbsolute(s)
@@ -50,9 +48,7 @@ func (r *Request) parseAbsolute(s span) error {
 	r.host = span{s.off + uint16(skip), s.off + uint16(end)}
 	s.off += uint16(end)
 	if s.off == s.end || r.head[s.off] == '?' {
-		r.flags |= flagEmptyPath | flagOwnPath
-		r.pathBuf = append(r.pathBuf[:0], '/')
-		r.path = r.pathBuf
+		r.flags |= flagEmptyPath
 		if s.off < s.end {
 			r.query = span{s.off + 1, s.end}
 		}
@@ -61,6 +57,7 @@ func (r *Request) parseAbsolute(s span) error {
 	return r.parsePath(s)
 }
 
+// parsePath checks a path. It is not decoded: a router splits it first.
 func (r *Request) parsePath(s span) error {
 	p := r.at(s)
 	if i := bytes.IndexByte(p, '?'); i >= 0 {
@@ -69,27 +66,14 @@ func (r *Request) parsePath(s span) error {
 		p = p[:i]
 	}
 	r.rawPath = s
-	i := bytes.IndexByte(p, '%')
-	if i < 0 {
-		r.path = r.at(s)
-		return nil
-	}
-	d := append(r.pathBuf[:0], p[:i]...)
-	for ; i < len(p); i++ {
-		c := p[i]
-		if c == '%' {
-			if i+2 >= len(p) || class[p[i+1]]&isHex == 0 || class[p[i+2]]&isHex == 0 {
-				return errPercent
-			}
-			c = hexValue(p[i+1])<<4 | hexValue(p[i+2])
-			if c < ' ' || c == 0x7f {
-				return errPercent
-			}
-			i += 2
+	for i := bytes.IndexByte(p, '%'); i >= 0; i = bytes.IndexByte(p, '%') {
+		if i+2 >= len(p) || class[p[i+1]]&isHex == 0 || class[p[i+2]]&isHex == 0 {
+			return errPercent
 		}
-		d = append(d, c)
+		if c := hexValue(p[i+1])<<4 | hexValue(p[i+2]); c < ' ' || c == 0x7f {
+			return errPercent
+		}
+		p = p[i+3:]
 	}
-	r.pathBuf, r.path = d, d
-	r.flags |= flagOwnPath
 	return nil
 }

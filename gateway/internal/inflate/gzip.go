@@ -2,7 +2,6 @@ package inflate
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 
@@ -23,25 +22,9 @@ func DefaultLimits() Limits { return Limits{Bytes: 1 << 20, Ratio: 100, Floor: 6
 // Gzip returns what packed holds: one gzip stream, to its end. TooLarge if that
 // is more than the limits allow, Invalid if it is no gzip.
 func Gzip(packed []byte, l Limits) ([]byte, error) {
-	in := bytes.NewReader(packed)
-	z, err := gzip.NewReader(in)
-	if err != nil {
-		return nil, bad(err)
-	}
-	z.Multistream(false)
-	most := min(l.Bytes, max(l.Floor, l.Ratio*int64(len(packed))))
-	var out bytes.Buffer
-	out.Grow(int(min(most, 4*int64(len(packed)))))
-	n, err := io.Copy(&out, io.LimitReader(z, most+1))
-	switch {
-	case err != nil:
-		return nil, bad(err)
-	case n > most:
-		return nil, tooLarge(most)
-	case in.Len() > 0:
-		return nil, bad(errTrailing)
-	}
-	return out.Bytes(), nil
+	l.Bytes = min(l.Bytes, max(l.Floor, l.Ratio*int64(len(packed))))
+	l.Floor = l.Bytes // all of it is there, so that the ratio is that of the whole
+	return io.ReadAll(NewReader(bytes.NewReader(packed), l))
 }
 
 func tooLarge(most int64) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Publisher makes one envelope durable. PublishEnvelope returns nil only after
@@ -75,7 +76,7 @@ var errPublishTimeout = errors.New("intake: no acknowledgement in time")
 type Committer struct {
 	cfg   Config
 	pub   Publisher
-	nudge chan struct{} // 1: there may be jobs to take
+	nudge lifecycle.Signal // there may be jobs to take
 
 	mu      sync.Mutex
 	queue   []*entry          // guarded by mu, oldest first
@@ -99,7 +100,7 @@ func New(cfg Config, pub Publisher) (*Committer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Committer{cfg: cfg, pub: pub, nudge: make(chan struct{}, 1), pending: make(map[job.ID]*entry)}, nil
+	return &Committer{cfg: cfg, pub: pub, nudge: lifecycle.NewSignal(), pending: make(map[job.ID]*entry)}, nil
 }
 
 // Submit makes one job durable, as [Committer.Queue] does, and waits until it is or
@@ -138,7 +139,7 @@ func (c *Committer) Queue(id job.ID, payload []byte, done func(error)) error {
 	c.queue = append(c.queue, e)
 	c.jobs++
 	c.bytes += len(payload)
-	c.wake()
+	c.nudge.Raise()
 	return nil
 }
 
@@ -159,13 +160,6 @@ func (c *Committer) Depth() (jobs, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.jobs, c.bytes
-}
-
-func (c *Committer) wake() {
-	select {
-	case c.nudge <- struct{}{}:
-	default:
-	}
 }
 
 // Run publishes until ctx is done. Then it refuses new jobs, sends what has
@@ -233,7 +227,7 @@ func (c *Committer) take() []*entry {
 	if len(c.queue) == 0 {
 		c.queue = nil // the old array holds only entries that have left
 	} else {
-		c.wake() // another sender may take the rest
+		c.nudge.Raise() // another sender may take the rest
 	}
 	return batch
 }

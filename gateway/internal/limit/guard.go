@@ -65,15 +65,15 @@ const (
 	TenantHeld        Quota = "tenant-held"
 	KeyConnections    Quota = "key-connections"
 	TenantConnections Quota = "tenant-connections"
-	KeyStreams        Quota = "key-streams"
-	TenantStreams     Quota = "tenant-streams"
+	KeyBodies         Quota = "key-streams"
+	TenantBodies      Quota = "tenant-streams"
 	KeyTranscodes     Quota = "key-transcodes"
 	TenantTranscodes  Quota = "tenant-transcodes"
 )
 
 // Quotas lists every quota.
 func Quotas() []Quota {
-	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld, KeyConnections, TenantConnections, KeyStreams, TenantStreams, KeyTranscodes, TenantTranscodes}
+	return []Quota{KeyRequests, TenantRequests, KeyCharacters, TenantCharacters, KeyHeld, TenantHeld, KeyConnections, TenantConnections, KeyBodies, TenantBodies, KeyTranscodes, TenantTranscodes}
 }
 
 // Verdict is what one request may. Quota is the limit that refused it or, of
@@ -203,32 +203,23 @@ func (c claim) try(now, units int64) (v Verdict, next int64) {
 	}, next
 }
 
-// Hold counts one thing that the key holds: a request that waits, or a watch. It
-// returns None, and then Release must be called with the same arguments once, or
-// the limit that is reached.
-func (g *Guard) Hold(key, tenant string) Quota {
+// Hold counts one thing that the key holds: a request that waits, or a watch. release
+// gives it back and is called once; it is nil if a limit is reached, which full is then.
+func (g *Guard) Hold(key, tenant string) (release func(), full Quota) {
 	if g == nil {
-		return None
+		return func() {}, None
 	}
 	return g.occupy(key, tenant, (*subject).holding, place{KeyHeld, g.cfg.KeyHeld}, place{TenantHeld, g.cfg.TenantHeld})
 }
 
-// Release gives back what Hold counted.
-func (g *Guard) Release(key, tenant string) { g.vacate(key, tenant, (*subject).holding) }
-
-// Connect counts one connection of the key that carries many calls. It returns
-// None, and then Disconnect must be called with the same arguments once, or the
-// limit that is reached.
-func (g *Guard) Connect(key, tenant string) Quota {
+// Connect is [Guard.Hold] for a connection of the key that carries many calls.
+func (g *Guard) Connect(key, tenant string) (release func(), full Quota) {
 	if g == nil {
-		return None
+		return func() {}, None
 	}
 	return g.occupy(key, tenant, (*subject).connected,
 		place{KeyConnections, g.cfg.KeyConnections}, place{TenantConnections, g.cfg.TenantConnections})
 }
-
-// Disconnect gives back what Connect counted.
-func (g *Guard) Disconnect(key, tenant string) { g.vacate(key, tenant, (*subject).connected) }
 
 // place is a limit on what is counted up and down.
 type place struct {
@@ -236,32 +227,25 @@ type place struct {
 	most  int // 0 is no limit
 }
 
-// occupy counts one for the key and the tenant, or for neither if a limit is
-// reached, which it returns.
-func (g *Guard) occupy(key, tenant string, counter func(*subject) *int, ofKey, ofTenant place) Quota {
+// occupy counts one for the key and the tenant, or for neither if a limit is reached.
+func (g *Guard) occupy(key, tenant string, counter func(*subject) *int, ofKey, ofTenant place) (release func(), full Quota) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k, t := counter(g.keys.find(key)), counter(g.tenants.find(tenant))
 	switch {
 	case ofKey.most > 0 && *k >= ofKey.most:
-		return ofKey.quota
+		return nil, ofKey.quota
 	case ofTenant.most > 0 && *t >= ofTenant.most:
-		return ofTenant.quota
+		return nil, ofTenant.quota
 	}
 	*k++
 	*t++
-	return None
-}
-
-// vacate counts one down again.
-func (g *Guard) vacate(key, tenant string, counter func(*subject) *int) {
-	if g == nil {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	*counter(g.keys.find(key))--
-	*counter(g.tenants.find(tenant))--
+	return func() { // neither is forgotten meanwhile
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		*k--
+		*t--
+	}, None
 }
 
 // Len returns how many keys are remembered.

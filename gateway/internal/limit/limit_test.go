@@ -91,43 +91,48 @@ func TestCharactersAreCountedAndAHugeTextIsNotLockedOut(t *testing.T) {
 	require.False(t, v.Refused(), "the whole burst buys any text")
 }
 
+// full says which limit is reached.
+func full(_ func(), q limit.Quota) limit.Quota { return q }
+
 func TestHeldThingsAreCountedBothWays(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, func(c *limit.Config) { c.KeyHeld, c.TenantHeld = 2, 3 })
-	require.Equal(t, limit.None, g.Hold("a", "t"))
-	require.Equal(t, limit.None, g.Hold("a", "t"))
-	require.Equal(t, limit.KeyHeld, g.Hold("a", "t"))
-	require.Equal(t, limit.None, g.Hold("b", "t"))
-	require.Equal(t, limit.TenantHeld, g.Hold("b", "t"))
-	require.Equal(t, limit.None, g.Hold("b", "u"))
-	g.Release("a", "t")
-	require.Equal(t, limit.None, g.Hold("c", "t"))
+	release, why := g.Hold("a", "t")
+	require.Equal(t, limit.None, why)
+	require.Equal(t, limit.None, full(g.Hold("a", "t")))
+	require.Equal(t, limit.KeyHeld, full(g.Hold("a", "t")))
+	require.Equal(t, limit.None, full(g.Hold("b", "t")))
+	require.Equal(t, limit.TenantHeld, full(g.Hold("b", "t")))
+	require.Equal(t, limit.None, full(g.Hold("b", "u")))
+	release()
+	require.Equal(t, limit.None, full(g.Hold("c", "t")))
 }
 
 func TestConnectionsAreCountedBothWaysAndApartFromWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, func(c *limit.Config) { c.KeyHeld, c.KeyConnections, c.TenantConnections = 1, 2, 3 })
-	require.Equal(t, limit.None, g.Hold("a", "t"))
-	require.Equal(t, limit.None, g.Connect("a", "t"))
-	require.Equal(t, limit.None, g.Connect("a", "t"))
-	require.Equal(t, limit.KeyConnections, g.Connect("a", "t"))
-	require.Equal(t, limit.None, g.Connect("b", "t"))
-	require.Equal(t, limit.TenantConnections, g.Connect("b", "t"))
-	g.Disconnect("a", "t")
-	require.Equal(t, limit.None, g.Connect("c", "t"))
-	require.Equal(t, limit.KeyHeld, g.Hold("a", "t"))
+	require.Equal(t, limit.None, full(g.Hold("a", "t")))
+	release, why := g.Connect("a", "t")
+	require.Equal(t, limit.None, why)
+	require.Equal(t, limit.None, full(g.Connect("a", "t")))
+	require.Equal(t, limit.KeyConnections, full(g.Connect("a", "t")))
+	require.Equal(t, limit.None, full(g.Connect("b", "t")))
+	require.Equal(t, limit.TenantConnections, full(g.Connect("b", "t")))
+	release()
+	require.Equal(t, limit.None, full(g.Connect("c", "t")))
+	require.Equal(t, limit.KeyHeld, full(g.Hold("a", "t")))
 }
 
 func TestAFloodOfKeysDoesNotGrowTheTablesAndForgetsNothingThatIsHeld(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, func(c *limit.Config) { c.KeyHeld = 1 })
-	require.Equal(t, limit.None, g.Hold("holder", "t"))
+	require.Equal(t, limit.None, full(g.Hold("holder", "t")))
 	now := time.Now()
 	for n := range 10_000 {
 		g.Request(fmt.Sprint(n), "t", now)
 		require.LessOrEqual(t, g.Len(), 100)
 	}
-	require.Equal(t, limit.KeyHeld, g.Hold("holder", "t"))
+	require.Equal(t, limit.KeyHeld, full(g.Hold("holder", "t")))
 }
 
 func TestTheFieldsSayWhatIsLeft(t *testing.T) {
@@ -140,10 +145,11 @@ func TestTheFieldsSayWhatIsLeft(t *testing.T) {
 	require.Empty(t, none.Policy())
 	v = none.Request("k", "t", time.Now())
 	require.False(t, v.Refused())
-	require.Equal(t, limit.None, none.Hold("k", "t"))
-	none.Release("k", "t")
-	require.Equal(t, limit.None, none.Connect("k", "t"))
-	none.Disconnect("k", "t")
+	for _, take := range []func(key, tenant string) (func(), limit.Quota){none.Hold, none.Connect} {
+		release, why := take("k", "t")
+		require.Equal(t, limit.None, why)
+		release()
+	}
 }
 
 func TestSettingsThatCannotBeKeptAreRefused(t *testing.T) {
@@ -196,7 +202,7 @@ func BenchmarkRequest(b *testing.B) {
 
 func TestWhoWantsEveryPlaceLeavesRoomForOthers(t *testing.T) {
 	t.Parallel()
-	s := limit.NewShares(60, limit.KeyStreams, limit.TenantStreams, "streams")
+	s := limit.NewShares(60, limit.KeyBodies, limit.TenantBodies, "streams")
 	take := func(key, tenant string) (n int, why limit.Quota, release func()) {
 		for {
 			r, full := s.Take(key, tenant)
@@ -208,15 +214,15 @@ func TestWhoWantsEveryPlaceLeavesRoomForOthers(t *testing.T) {
 	}
 	n, why, release := take("greedy", "t")
 	require.Equal(t, 30, n)
-	require.Equal(t, limit.KeyStreams, why)
+	require.Equal(t, limit.KeyBodies, why)
 	n, why, _ = take("second", "t") // of the same tenant, which has two thirds then
 	require.Equal(t, 10, n)
-	require.Equal(t, limit.TenantStreams, why)
+	require.Equal(t, limit.TenantBodies, why)
 	n, _, _ = take("other", "u")
 	require.Equal(t, 10, n, "half of what was free")
 	release()
 	_, why = s.Take("greedy", "t")
-	require.Equal(t, limit.KeyStreams, why, "it holds more than are free")
+	require.Equal(t, limit.KeyBodies, why, "it holds more than are free")
 	for k := range 20 {
 		if _, why = s.Take(fmt.Sprint("k", k), fmt.Sprint("t", k)); why != limit.None {
 			require.Equal(t, 11, k)

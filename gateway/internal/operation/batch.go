@@ -8,6 +8,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/problem"
 	"github.com/voicemill/voicemill/gateway/internal/store"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -107,11 +108,7 @@ func (b *Batch) pace(ctx context.Context, ask func(at time.Time) (wait time.Dura
 		if b.flush() != nil {
 			return false // nobody reads what becomes of the job
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, wait) {
 			return false
 		}
 	}

@@ -130,23 +130,24 @@ func (o *Operations) ask(ctx context.Context, s *Shown) (*auth.Identity, error) 
 	return o.find(ctx, s.Hash)
 }
 
+// shared asks, once for all who ask the same meanwhile: it goes on if one of them leaves.
+func (o *Operations) shared(ctx context.Context, what string, ask func(context.Context) (*auth.Identity, error)) (*auth.Identity, error) {
+	v, err, _ := o.asked.Do(what, func() (any, error) { return ask(context.WithoutCancel(ctx)) })
+	id, _ := v.(*auth.Identity)
+	return id, err
+}
+
 // find asks the store who a key belongs to; equal questions share an answer, unless
 // a key was made or revoked between them.
 func (o *Operations) find(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
 	since := o.dep.Keys.Asking()
-	v, err, _ := o.asked.Do(string(binary.BigEndian.AppendUint64(h[:], since)), func() (any, error) {
-		// The answer serves everyone who asks meanwhile, so the first one's leaving must not end it.
-		id, err := o.dep.Store.FindKey(context.WithoutCancel(ctx), h)
+	return o.shared(ctx, string(binary.BigEndian.AppendUint64(h[:], since)), func(ctx context.Context) (*auth.Identity, error) {
+		id, err := o.dep.Store.FindKey(ctx, h)
 		if err == nil {
 			o.dep.Keys.PutAnswer(h, id, time.Now(), since)
 		}
 		return id, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	id, _ := v.(*auth.Identity)
-	return id, nil
 }
 
 // Tokens verifies access tokens. Verify may block; its errors are Unauthorized
@@ -158,8 +159,7 @@ type Tokens interface {
 // verify asks who carries a token; equal questions share an answer. Answers share
 // the cache with those for keys: a hash tells them apart.
 func (o *Operations) verify(ctx context.Context, token string, h auth.Hash) (*auth.Identity, error) {
-	v, err, _ := o.asked.Do(string(h[:]), func() (any, error) {
-		ctx := context.WithoutCancel(ctx) // the answer serves everyone who asks meanwhile
+	return o.shared(ctx, string(h[:]), func(ctx context.Context) (*auth.Identity, error) {
 		id, until, err := o.dep.Tokens.Verify(ctx, token)
 		if err != nil {
 			if job.KindOf(err) == job.Unauthorized {
@@ -178,11 +178,6 @@ func (o *Operations) verify(ctx context.Context, token string, h auth.Hash) (*au
 		o.dep.Keys.PutUntil(h, id, until)
 		return id, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	id, _ := v.(*auth.Identity)
-	return id, nil
 }
 
 // RenewKeys looks up the keys in use before they stop being believed, until ctx

@@ -75,7 +75,7 @@ func (o *Operations) Get(ctx context.Context, c *Caller, id job.ID) (*documents.
 		if err != nil {
 			return nil, err
 		}
-		return &documents.Document{Tenant: c.Tenant, Job: &d, Body: append(encode(&d), '\n'), ETag: Tag(&d)}, nil
+		return &documents.Document{Tenant: c.Tenant, Job: &d, Body: append(Encode(&d), '\n'), ETag: Tag(&d)}, nil
 	})
 }
 
@@ -146,11 +146,7 @@ func (o *Operations) List(ctx context.Context, c *Caller, f store.JobFilter, aft
 	if err != nil {
 		return nil, "", err
 	}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		last := rows[limit-1]
-		next = store.Cursor{At: last.AcceptedAt, ID: last.ID}.String()
-	}
+	rows, next = paged(rows, limit, func(r *jobdoc.Row) store.Cursor { return store.Cursor{At: r.AcceptedAt, ID: r.ID} })
 	now := time.Now()
 	page = make([]jobdoc.Document, 0, len(rows))
 	for i := range rows {
@@ -162,6 +158,15 @@ func (o *Operations) List(ctx context.Context, c *Caller, f store.JobFilter, aft
 		page = append(page, d)
 	}
 	return page, next, nil
+}
+
+// paged cuts a page that was asked for with one more to limit; next leads on if the
+// one more is there.
+func paged[T any](page []T, limit int, at func(*T) store.Cursor) (cut []T, next string) {
+	if len(page) <= limit {
+		return page, ""
+	}
+	return page[:limit], at(&page[limit-1]).String()
 }
 
 // Segments returns at most limit segments of a job after the one of that number;

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/voicemill/voicemill/gateway/internal/auth"
 	"github.com/voicemill/voicemill/gateway/internal/problem"
@@ -17,10 +18,7 @@ import (
 // on if there are more.
 func (o *Operations) ListKeys(ctx context.Context, c *Caller, after store.Cursor, limit int) (page []store.Key, next string, err error) {
 	page, err = o.dep.Store.ListKeys(ctx, c.Tenant, after, limit+1)
-	if len(page) > limit {
-		page = page[:limit]
-		next = store.Cursor{At: page[limit-1].CreatedAt, ID: page[limit-1].ID}.String()
-	}
+	page, next = paged(page, limit, func(k *store.Key) store.Cursor { return store.Cursor{At: k.CreatedAt, ID: k.ID} })
 	return page, next, err
 }
 
@@ -31,21 +29,24 @@ type KeyRequest struct {
 	Certificate bool         `json:"certificate"`
 }
 
-const maxKeyName = 200
+// nameFault refuses what is no name of a key or a bucket.
+func nameFault(name string, faults *job.Faults) {
+	if utf8.RuneCountInString(name) > 200 || strings.ContainsFunc(name, unicode.IsControl) {
+		faults.Add(job.Fault{Pointer: "/name", Detail: "must have at most 200 characters and no control characters", Kind: job.Invalid})
+	}
+}
 
 func (r *KeyRequest) faults() (faults job.Faults) {
 	bad := func(pointer, detail string) {
 		faults.Add(job.Fault{Pointer: pointer, Detail: detail, Kind: job.Invalid})
 	}
-	if len([]rune(r.Name)) > maxKeyName || slices.ContainsFunc([]rune(r.Name), unicode.IsControl) {
-		bad("/name", "must have at most 200 characters and no control characters")
-	}
+	nameFault(r.Name, &faults)
 	if len(r.Scopes) == 0 {
 		bad("/scopes", "must name at least one of "+Joined(auth.Scopes()))
 	}
 	for i, s := range r.Scopes {
 		if !slices.Contains(auth.Scopes(), s) {
-			bad("/scopes", "scope \""+Clip(string(s))+"\" is not known; known: "+Joined(auth.Scopes()))
+			bad("/scopes", "scope \""+problem.Clip(string(s))+"\" is not known; known: "+Joined(auth.Scopes()))
 		} else if slices.Contains(r.Scopes[:i], s) {
 			bad("/scopes", "scope "+string(s)+" is named twice")
 		}

@@ -22,7 +22,7 @@ const retryAfter = 2 * time.Second
 const (
 	shedBulk        = "intake-bulk"
 	shedInteractive = "intake-interactive"
-	shedStreams     = "streams"
+	shedBodies      = "streams"
 	shedIntake      = "intake-queue"
 	shedGuesses     = "unknown-keys"
 	shedReads       = "reads"
@@ -36,7 +36,7 @@ const (
 
 // ShedReasons lists what [Deps.Shed] may be told.
 func ShedReasons() []string {
-	list := []string{shedBulk, shedInteractive, shedStreams, shedIntake, shedGuesses, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, shedQuota, ShedCalls}
+	list := []string{shedBulk, shedInteractive, shedBodies, shedIntake, shedGuesses, shedReads, shedWaits, shedTranscodes, shedKeyWatches, shedWatches, shedQuota, ShedCalls}
 	for _, q := range limit.Quotas() {
 		list = append(list, string(q))
 	}
@@ -70,7 +70,7 @@ var quotaNames = map[limit.Quota]string{
 	limit.KeyCharacters: "characters of this API key", limit.TenantCharacters: "characters of this tenant",
 	limit.KeyHeld: "waiting requests of this API key", limit.TenantHeld: "waiting requests of this tenant",
 	limit.KeyConnections: "connections of this API key", limit.TenantConnections: "connections of this tenant",
-	limit.KeyStreams: "bodies under way with this API key", limit.TenantStreams: "bodies under way of this tenant",
+	limit.KeyBodies: "bodies under way with this API key", limit.TenantBodies: "bodies under way of this tenant",
 	limit.KeyTranscodes: "speeches being compressed with this API key (wav and pcm need no place)", limit.TenantTranscodes: "speeches being compressed of this tenant (wav and pcm need no place)",
 }
 
@@ -105,11 +105,14 @@ func (o *Operations) admitText(c *Caller, spec *job.Spec) error {
 
 // occupy counts something that the caller holds for long, such as a call that waits.
 func (o *Operations) occupy(c *Caller) (release func(), err error) {
-	key, tenant := c.KeyID, string(c.Tenant)
-	if full := o.dep.Guard.Hold(key, tenant); full != limit.None {
+	return held(o.dep.Guard.Hold(c.KeyID, string(c.Tenant)))
+}
+
+func held(release func(), full limit.Quota) (func(), error) {
+	if full != limit.None {
 		return nil, tooMany(full, retryAfter)
 	}
-	return func() { o.dep.Guard.Release(key, tenant) }, nil
+	return release, nil
 }
 
 // hold waits in the hub for w.
@@ -118,16 +121,16 @@ func (o *Operations) hold(ctx context.Context, w watch.Waiter) error {
 	return o.dep.Hub.Await(ctx, w)
 }
 
-// Stream takes the place of a body that goes on for as long as its client reads or
+// OccupyBody takes the place of a body that goes on for as long as its client reads or
 // writes.
-func (o *Operations) Stream(c *Caller) (release func(), err error) {
-	return share(o.streams, c, sayStreams)
+func (o *Operations) OccupyBody(c *Caller) (release func(), err error) {
+	return share(o.bodies, c, sayBodies)
 }
 
-const sayStreams = "Too many bodies are under way; try again later."
+const sayBodies = "Too many bodies are under way; try again later."
 
-// NoStream says that there is no room for another body.
-func NoStream() error { return problem.Shed(problem.Overloaded, shedStreams, 0, sayStreams) }
+// BodiesFull says that there is no room for another body.
+func BodiesFull() error { return problem.Shed(problem.Overloaded, shedBodies, 0, sayBodies) }
 
 // share takes a place for a call. full is what to say if there is none for anybody.
 func share(s *limit.Shares, c *Caller, full string) (release func(), err error) {
@@ -147,9 +150,5 @@ func share(s *limit.Shares, c *Caller, full string) (release func(), err error) 
 // Connect counts a connection that carries many calls against the limits of the key
 // that opened it.
 func (o *Operations) Connect(c *Caller) (release func(), err error) {
-	key, tenant := c.KeyID, string(c.Tenant)
-	if full := o.dep.Guard.Connect(key, tenant); full != limit.None {
-		return nil, tooMany(full, retryAfter)
-	}
-	return func() { o.dep.Guard.Disconnect(key, tenant) }, nil
+	return held(o.dep.Guard.Connect(c.KeyID, string(c.Tenant)))
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/voices"
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob/foreign"
 )
 
 // Config bounds what is done. Start from [DefaultConfig].
@@ -38,17 +39,19 @@ type Config struct {
 	KeyWatches      int           // most of one API key
 	Heartbeat       time.Duration // a watch without an event shows that often that it lives
 	PresignExpiry   time.Duration // how long a link to an artifact works
-	Streams         int           // bodies under way at a time
+	Bodies          int           // bodies under way at a time
 	CallbackPrivate bool          // callbacks may go to private addresses
 	CallbackAllowed []netip.Prefix
 	CallbackPorts   []uint16 // callbacks go to these, unless they may go anywhere
+	Buckets         foreign.Config
+	MaxBuckets      int // of one tenant
 }
 
 // DefaultConfig returns the published limits.
 func DefaultConfig() Config {
 	return Config{
 		Limits: job.DefaultLimits(), MaxWait: time.Minute, Watches: 10_000, KeyWatches: 1000, Heartbeat: 15 * time.Second,
-		PresignExpiry: 15 * time.Minute, Streams: 1024, CallbackPorts: job.CallbackPorts(nil),
+		PresignExpiry: 15 * time.Minute, Bodies: 1024, CallbackPorts: job.CallbackPorts(nil), MaxBuckets: 100,
 	}
 }
 
@@ -61,8 +64,10 @@ func (c Config) validate() error {
 		return fmt.Errorf("operation: max wait (%s) must be positive and presign expiry (%s) at least a second", c.MaxWait, c.PresignExpiry)
 	case c.Watches < 1 || c.KeyWatches < 1 || c.Heartbeat <= 0:
 		return fmt.Errorf("operation: watches (%d), watches of a key (%d) and heartbeat (%s) must be positive", c.Watches, c.KeyWatches, c.Heartbeat)
-	case c.Streams < 1:
-		return fmt.Errorf("operation: bodies under way are %d; they must be positive", c.Streams)
+	case c.MaxBuckets < 0:
+		return fmt.Errorf("operation: buckets of a tenant are %d; they must not be negative", c.MaxBuckets)
+	case c.Bodies < 1:
+		return fmt.Errorf("operation: bodies under way are %d; they must be positive", c.Bodies)
 	}
 	return nil
 }
@@ -133,7 +138,7 @@ type Operations struct {
 	guesses  *limit.Bucket      // keys that were not made here and do not exist
 	watches  *watches
 	speaking atomic.Int64
-	streams  *limit.Shares
+	bodies   *limit.Shares
 	coders   *limit.Shares // of ffmpeg; nil without
 	pieces   pieces
 }
@@ -145,7 +150,7 @@ func New(cfg Config, dep Deps) (*Operations, error) {
 	}
 	o := &Operations{
 		cfg: cfg, dep: dep, guesses: limit.NewBucket(guessRate), watches: newWatches(cfg.Watches, cfg.KeyWatches),
-		streams: limit.NewShares(cfg.Streams, limit.KeyStreams, limit.TenantStreams, shedStreams),
+		bodies: limit.NewShares(cfg.Bodies, limit.KeyBodies, limit.TenantBodies, shedBodies),
 	}
 	if dep.Transcoder != nil {
 		o.coders = limit.NewShares(dep.Transcoder.Max(), limit.KeyTranscodes, limit.TenantTranscodes, shedTranscodes)
@@ -188,8 +193,8 @@ func (o *Operations) ready(ctx context.Context) error {
 // Voices returns every voice there is.
 func (o *Operations) Voices() []voices.Voice { return o.dep.Voices.All() }
 
-// encode writes v as JSON without escaping what only HTML minds, and without a line end.
-func encode(v any) []byte {
+// Encode writes v as JSON without escaping what only HTML minds, and without a line end.
+func Encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -197,15 +202,6 @@ func encode(v any) []byte {
 		panic("bug: a document cannot be encoded: " + err.Error())
 	}
 	return b.Bytes()[:b.Len()-1]
-}
-
-// Clip shortens what a client sent to what may be told of it.
-func Clip(s string) string {
-	const most = 64
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
 }
 
 var errPanic = errors.New("operation: a part of it panicked")

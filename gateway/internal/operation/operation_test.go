@@ -37,6 +37,8 @@ func (memory) PublishEnvelope(context.Context, []byte) error { return nil }
 func (memory) Healthy() bool                                 { return true }
 func (memory) Hint(job.ID, int64)                            {}
 func (memory) PurgeJob(context.Context, job.ID) error        { return nil }
+func (memory) HasEar(context.Context) (bool, error)          { return false, nil }
+
 func (memory) ListFormats(context.Context) ([]string, error) { return nil, nil }
 
 func (memory) ListVoices(context.Context) ([]voices.Voice, error) {

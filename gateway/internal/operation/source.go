@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/gateway/internal/problem"
 	"github.com/voicemill/voicemill/job"
 )
 
@@ -25,52 +26,78 @@ func (o *Operations) lookUp(ctx context.Context, c *Caller, s *Submission, fault
 			faults.Add(job.Fault{Pointer: "/deadline", Detail: "is past", Kind: job.Invalid})
 		}
 	}
-	if s.Spec.Input.Upload == "" {
+	if err := o.findDelivery(ctx, c, &s.Spec, faults); err != nil {
+		return found, err
+	}
+	if m := s.Spec.Output.Metadata; m != nil && m.Cover != "" {
+		if _, _, err := o.findUpload(ctx, c, s, wantCover(m.Cover), faults); err != nil {
+			return found, err
+		}
+	}
+	id := s.Spec.Input.Upload
+	if id == "" {
 		return found, nil
 	}
-	return o.findUpload(ctx, c, s, faults)
+	found, media, err := o.findUpload(ctx, c, s, wantDocument(id), faults)
+	if s.Spec.Input.Media == "" {
+		s.Spec.Input.Media = media
+	}
+	return found, err
 }
 
-// findUpload looks for the document and adds what is wrong with it to the faults.
-func (o *Operations) findUpload(ctx context.Context, c *Caller, s *Submission, faults *job.Faults) (found source, err error) {
-	id := s.Spec.Input.Upload
+// wanted is an upload that a request names.
+type wanted struct {
+	pointer, id string
+	what        string   // it is to be
+	types       []string // it may have
+}
+
+func wantDocument(id string) wanted {
+	return wanted{"/input/upload", id, "document", job.MediaTypes()}
+}
+
+func wantCover(id string) wanted {
+	return wanted{"/output/metadata/cover", id, "picture", job.CoverTypes()}
+}
+
+// findUpload looks for an upload and adds what is wrong with it to the faults.
+func (o *Operations) findUpload(ctx context.Context, c *Caller, s *Submission, w wanted, faults *job.Faults) (found source, media string, err error) {
 	add := func(kind job.Kind, format string, args ...any) {
-		faults.Add(job.Fault{Pointer: "/input/upload", Detail: fmt.Sprintf(format, args...), Kind: kind})
+		faults.Add(job.Fault{Pointer: w.pointer, Detail: fmt.Sprintf(format, args...), Kind: kind})
 	}
-	if !goodUploadID(id) {
-		add(job.Invalid, "upload %q is not known", Clip(id))
-		return found, nil
+	if !goodUploadID(w.id) {
+		add(job.Invalid, "upload %q is not known", problem.Clip(w.id))
+		return found, "", nil
 	}
-	u, err := o.dep.Store.FindUpload(ctx, c.Tenant, id)
+	u, err := o.dep.Store.FindUpload(ctx, c.Tenant, w.id)
 	if err != nil {
 		if job.KindOf(err) == job.NotFound {
-			add(job.Invalid, "upload %s is not known", id)
-			return found, nil
+			add(job.Invalid, "upload %s is not known", w.id)
+			return found, "", nil
 		}
-		return found, err
+		return found, "", err
 	}
 	object, err := o.dep.Bucket.Stat(ctx, u.ObjectKey)
 	if err != nil && job.KindOf(err) != job.NotFound {
-		return found, err
+		return found, "", err
 	}
 	expired, xerr := o.expired(ctx, c, &s.Once, u.ExpiresAt)
 	if xerr != nil {
-		return found, xerr
+		return found, "", xerr
 	}
 	switch {
 	case expired:
-		add(job.Invalid, "upload %s expired at %s; upload the document again", id, u.ExpiresAt.UTC().Format(time.RFC3339))
+		add(job.Invalid, "upload %s expired at %s; upload the %s again", w.id, u.ExpiresAt.UTC().Format(time.RFC3339), w.what)
 	case err != nil:
-		add(job.Invalid, "upload %s was never finished: PUT the document to its URL first", id)
+		add(job.Invalid, "upload %s was never finished: PUT the %s to its URL first", w.id, w.what)
+	case !slices.Contains(w.types, u.MediaType):
+		add(job.Invalid, "upload %s is no %s: its media type is %s", w.id, w.what, u.MediaType)
 	case object.Size == 0:
-		add(job.Invalid, "upload %s is empty", id)
+		add(job.Invalid, "upload %s is empty", w.id)
 	case object.Size > u.MaxBytes:
-		add(job.TooLarge, "upload %s has %d bytes; at most %d", id, object.Size, u.MaxBytes)
+		add(job.TooLarge, "upload %s has %d bytes; at most %d", w.id, object.Size, u.MaxBytes)
 	}
-	if s.Spec.Input.Media == "" {
-		s.Spec.Input.Media = u.MediaType
-	}
-	return source{u.ObjectKey, object.ETag}, nil
+	return source{u.ObjectKey, object.ETag}, u.MediaType, nil
 }
 
 // expired reports whether a request came too late, if it had to come before at. It

@@ -101,7 +101,7 @@ func (o *Operations) Speak(ctx context.Context, c *Caller, r *SpeechRequest, sha
 			return err
 		}
 	}
-	first, err := s.first(ctx)
+	first, err := s.first(ctx, !own.arrived)
 	if err != nil {
 		return s.unspoken(err)
 	}
@@ -110,19 +110,20 @@ func (o *Operations) Speak(ctx context.Context, c *Caller, r *SpeechRequest, sha
 	return s.answer(ctx, first, begin, &keep)
 }
 
-// first waits for the first segment.
-func (s *speech) first(ctx context.Context) (playback.Segment, error) {
+// first waits for the first segment. Of a job that is new it does not look for it before.
+func (s *speech) first(ctx context.Context, fresh bool) (first playback.Segment, err error) {
 	until := s.c.Started.Add(s.o.cfg.MaxWait)
-	for {
-		first, err := s.player.Ready(ctx)
-		if !errors.Is(err, playback.ErrNotYet) {
-			return first, err
+	for ; ; fresh = false {
+		if !fresh {
+			if first, err = s.player.Ready(ctx); !errors.Is(err, playback.ErrNotYet) {
+				return first, err
+			}
 		}
 		if !time.Now().Before(until) {
 			return first, &job.Error{Op: "operation.Speak", JobID: s.id, Kind: job.Unavailable, Public: "The text could not be spoken in time; try again later.", Err: errSlow}
 		}
 		s.player.Rest()
-		if err := s.o.hold(ctx, watch.Waiter{Job: s.id, Tenant: s.c.Tenant, Known: s.player.Version(), Until: until}); err != nil {
+		if err := s.o.hold(ctx, watch.Waiter{Job: s.id, Tenant: s.c.Tenant, Known: s.player.Version(), Settled: true, Until: until}); err != nil {
 			return first, err
 		}
 	}

@@ -73,13 +73,10 @@ func (s *speech) read(ctx context.Context, r *SpeechRequest) error {
 	if n := utf8.RuneCountInString(r.Input); n > maxSpeech {
 		s.fault("input", codeLong, "has %d characters; at most %d, longer texts are jobs: POST /v1/jobs", n, maxSpeech)
 	}
-	if r.Instructions != "" {
-		s.fault("instructions", codeUnsupported, "are not supported: the voices here take none")
-	}
 	if r.StreamFormat != "" && r.StreamFormat != "audio" {
-		s.fault("stream_format", codeUnsupported, "%q is not supported; supported: audio", Clip(r.StreamFormat))
+		s.fault("stream_format", codeUnsupported, "%q is not supported; supported: audio", problem.Clip(r.StreamFormat))
 	}
-	s.spec = job.Spec{Input: job.Input{Text: r.Input, Media: job.MediaText}, Class: job.Interactive}
+	s.spec = job.Spec{Input: job.Input{Text: r.Input, Media: job.MediaText}, Class: job.Interactive, Instructions: r.Instructions}
 	s.readVoice(r.Voice)
 	if r.Speed != nil {
 		s.speed = *r.Speed
@@ -135,7 +132,7 @@ func (s *speech) readFormat(ctx context.Context, name string) error {
 	}
 	slices.Sort(can)
 	if !slices.Contains(can, name) {
-		s.fault("response_format", codeUnsupported, "%q cannot be made here; available: %s", Clip(name), strings.Join(can, ", "))
+		s.fault("response_format", codeUnsupported, "%q cannot be made here; available: %s", problem.Clip(name), strings.Join(can, ", "))
 		return nil
 	}
 	if !tempo && s.spec.Speed != s.speed {

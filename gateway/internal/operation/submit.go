@@ -98,7 +98,7 @@ const maxPayload = bus.MaxMessageBytes - 64
 
 // payload is the job as an envelope carries it.
 func payload(c *Caller, own owned, spec *job.Spec, source source) ([]byte, error) {
-	p := encode(&bus.AcceptedJob{
+	p := Encode(&bus.AcceptedJob{
 		ID: own.id, Tenant: c.Tenant, Spec: *spec, AcceptedAt: own.at, KeyID: c.KeyID, SourceKey: source.key, SourceETag: source.etag,
 		RequestID: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
 	})
@@ -113,6 +113,9 @@ func payload(c *Caller, own owned, spec *job.Spec, source source) ([]byte, error
 // hand it in again.
 func (o *Operations) submitted(ctx context.Context, c *Caller, own owned, s *Submission) *Submitted {
 	done := &Submitted{Job: jobdoc.Accepted(own.id, own.at, &s.Spec)}
+	if v := o.dep.Voices.Gone(&s.Spec); v != nil {
+		done.Job.Waiting = &jobdoc.Waiting{Pool: v.Pool, Since: jobdoc.Time{Time: v.GoneSince}, Reason: jobdoc.Gone}
+	}
 	if s.Wait <= 0 {
 		return done
 	}

@@ -22,20 +22,30 @@ type UploadRequest struct {
 }
 
 func (r *UploadRequest) faults(l job.Limits) (faults job.Faults) {
-	if !slices.Contains(job.MediaTypes(), r.MediaType) {
+	known := slices.Concat(job.MediaTypes(), job.CoverTypes())
+	if !slices.Contains(known, r.MediaType) {
 		faults.Add(job.Fault{
 			Pointer: "/media_type", Kind: job.Invalid,
-			Detail: fmt.Sprintf("%q cannot be read; known: %s", Clip(r.MediaType), strings.Join(job.MediaTypes(), ", ")),
+			Detail: fmt.Sprintf("%q cannot be read; known: %s", problem.Clip(r.MediaType), strings.Join(known, ", ")),
 		})
 	}
+	most := r.most(l)
 	switch {
 	case r.Bytes == nil:
 	case *r.Bytes < 1:
 		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.Invalid, Detail: "must be positive"})
-	case *r.Bytes > l.UploadBytes:
-		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", *r.Bytes, l.UploadBytes)})
+	case *r.Bytes > most:
+		faults.Add(job.Fault{Pointer: "/bytes", Kind: job.TooLarge, Detail: fmt.Sprintf("%d bytes; at most %d", *r.Bytes, most)})
 	}
 	return faults
+}
+
+// most is how many bytes an upload of this type may have.
+func (r *UploadRequest) most(l job.Limits) int64 {
+	if slices.Contains(job.CoverTypes(), r.MediaType) {
+		return min(job.MaxCoverBytes, l.UploadBytes)
+	}
+	return l.UploadBytes
 }
 
 // size returns the bytes that were declared; 0 if none were.
@@ -87,7 +97,7 @@ func (o *Operations) upload(ctx context.Context, c *Caller, id string, again boo
 		}
 	}
 	u := store.Upload{
-		ID: id, MediaType: r.MediaType, MaxBytes: cmp.Or(r.size(), o.cfg.Limits.UploadBytes),
+		ID: id, MediaType: r.MediaType, MaxBytes: cmp.Or(r.size(), r.most(o.cfg.Limits)),
 		ObjectKey: "uploads/" + string(c.Tenant) + "/" + id, ExpiresAt: c.Started.Add(o.cfg.Limits.UploadExpiry),
 	}
 	// A bucket that is away is found out here, not by the client's PUT.

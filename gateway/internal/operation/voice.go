@@ -15,6 +15,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/watch"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/ffmpeg"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/platform/wav"
 )
@@ -235,12 +236,6 @@ func (v *voice) wait(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	timer := time.NewTimer(voiceLook)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	lifecycle.Sleep(ctx, voiceLook)
+	return context.Cause(ctx)
 }

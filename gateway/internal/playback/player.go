@@ -188,6 +188,9 @@ func (p *Player) finish() {
 func (p *Player) load(ctx context.Context) error {
 	for fresh := false; p.cur == nil; {
 		if len(p.ahead) == 0 {
+			if p.track.Total > 0 && p.at >= p.track.Total {
+				return p.nothing() // nothing can come any more
+			}
 			if err := p.look(ctx); err != nil {
 				return err
 			}

@@ -151,7 +151,7 @@ func TestSegmentsAreHeardInOrderAsSoonAsThoseBeforeThemAre(t *testing.T) {
 			sound, _, err = play(t, p, rest)
 			require.ErrorIs(t, err, io.EOF)
 			require.Equal(t, slices.Concat(silence(0.02), three, silence(0.5), four, five), sound, "the silence at the end is left out")
-			require.Equal(t, looks+2, d.looks, "rows are read by the page")
+			require.Equal(t, looks+1, d.looks, "rows are read by the page, and the end is known")
 			p.Close()
 			require.Zero(t, d.open)
 		})
@@ -260,4 +260,17 @@ func TestAnObjectThatIsGoneIsWaitedForWhileTheJobRuns(t *testing.T) {
 	sound, _, err := play(t, p, false)
 	require.ErrorIs(t, err, io.EOF)
 	require.Len(t, sound, len(silence(0.01))+10, "the pause before it is not lost")
+}
+
+// That the last segment was played needs no look.
+func TestTheEndIsKnownWithoutALook(t *testing.T) {
+	t.Parallel()
+	d := newDesk("sentence", "chapter")
+	d.render(1, 10)
+	d.render(2, 10)
+	p := player(d, nil)
+	defer p.Close()
+	_, _, err := play(t, p, false)
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, 1, d.looks)
 }

@@ -131,3 +131,12 @@ func (e *Error) Document(requestID string) *Document {
 		RequestID: requestID, Errors: e.Faults.List, More: e.Faults.More,
 	}
 }
+
+// Clip shortens what a client sent to what may be told of it.
+func Clip(s string) string {
+	const most = 64
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}

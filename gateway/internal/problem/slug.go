@@ -31,6 +31,8 @@ const (
 	TooManyWatches   Slug = "too-many-watches"
 	QuotaExceeded    Slug = "quota-exceeded"
 	UpgradeRequired  Slug = "upgrade-required"
+	BucketRefused    Slug = "bucket-refused"
+	NoBucketKey      Slug = "no-bucket-key"
 	BadRange         Slug = "range-not-satisfiable"
 	Overloaded       Slug = "overloaded"
 	Unavailable      Slug = "unavailable"
@@ -83,6 +85,8 @@ var types = map[Slug]Type{
 	TooManyWatches:      {http.StatusTooManyRequests, "Too many watches", "The API key has as many watches open as it may. Close some, or ask for the job instead."},
 	QuotaExceeded:       {http.StatusTooManyRequests, "Quota exceeded", "The tenant has a quota: characters a day, open jobs, audio still to be made, or stored bytes. The detail says which has no more, Retry-After when there may be."},
 	UpgradeRequired:     {http.StatusUpgradeRequired, "Upgrade required", "This resource speaks WebSocket only."},
+	BucketRefused:       {http.StatusUnprocessableEntity, "Bucket refused", "The bucket was tested and does not work as it is described: an object was to be put, asked for and deleted. The detail says what the store answered."},
+	NoBucketKey:         {http.StatusConflict, "No key for buckets", "The operator has configured no key to encrypt credentials of buckets with, so none are kept."},
 	BadRange:            {http.StatusRequestedRangeNotSatisfiable, "Range not satisfiable", "The range does not overlap the file; Content-Range says how long that is."},
 	Overloaded:          {http.StatusServiceUnavailable, "Overloaded", "The service has more to do than it can. Try again after Retry-After."},
 	Unavailable:         {http.StatusServiceUnavailable, "Unavailable", "A part that this needs cannot be reached. Try again after Retry-After."},

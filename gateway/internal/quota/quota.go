@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // refreshEvery is how long a quota that was just set may be overlooked.
@@ -48,10 +49,8 @@ func (d *Directory) Run(ctx context.Context) error {
 		if err := d.Refresh(ctx); err != nil {
 			d.log.DebugContext(ctx, "quotas not refreshed", slog.String("error", err.Error()))
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, refreshEvery) {
 			return nil
-		case <-time.After(refreshEvery):
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/strictjson"
 	"github.com/voicemill/voicemill/gateway/internal/trace"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // call is what one message asked for, until it is answered. One goroutine at a time
@@ -47,7 +48,7 @@ func (s *session) call(r *request) *call {
 	c := &call{s: s, id: r.Stream, request: r, caller: operation.Caller{Shown: s.opener.Shown, Started: time.Now()}}
 	c.clock.Start(c.caller.Started)
 	if r.Watch != nil {
-		c.watching = &watching{more: make(chan struct{}, 1), louder: make(chan struct{}, 1)}
+		c.watching = &watching{more: lifecycle.NewSignal(), louder: lifecycle.NewSignal()}
 	}
 	if m := r.Submit; m != nil {
 		if accesslog.GoodRequestID(m.RequestID) {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -144,7 +143,7 @@ func (s *framed) enter(hello *request) {
 		field = []byte(a)
 	}
 	var ok bool
-	if c.caller.Shown, ok = s.srv.ops.Show(field, certificate(s.conn.ClientCertificates()), nil); !ok {
+	if c.caller.Shown, ok = s.srv.ops.Show(field, auth.HashCertificate(s.conn.ClientCertificates()), nil); !ok {
 		s.shutOut(c, problem.New(problem.Unauthorized, "Send an API key: Authorization: Bearer vm_…"))
 		return
 	}
@@ -255,13 +254,4 @@ func (s *framed) OnTimer(c *edge.Conn) {
 		return
 	}
 	s.session.OnTimer(c)
-}
-
-// certificate returns the hash of the public key of a client's own certificate,
-// zero without one.
-func certificate(chain []*x509.Certificate) auth.Hash {
-	if len(chain) == 0 {
-		return auth.Hash{}
-	}
-	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
 }

@@ -94,7 +94,7 @@ func (s *session) heard(part int) {
 	case s.partSince.IsZero():
 		s.partSince = s.heardAt
 	}
-	s.conn.Hold(part)
+	s.conn.Account(part)
 }
 
 // stalled reports whether input must wait: for a message that is being read, or

@@ -13,15 +13,16 @@ import (
 	"github.com/voicemill/voicemill/gateway/internal/problem"
 	"github.com/voicemill/voicemill/gateway/internal/stage"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // watching is what a watch on a session has beside a call. It implements
 // [operation.Watcher] and, in its listener, [operation.Listener].
 type watching struct {
 	events int64
-	full   bool          // an event waits because too much waits for the peer; else for credit
-	more   chan struct{} // 1: there is more credit than when there was too little for an event
-	louder chan struct{} // 1: or for sound
+	full   bool             // an event waits because too much waits for the peer; else for credit
+	more   lifecycle.Signal // there is more credit than when there was too little for an event
+	louder lifecycle.Signal // or for sound
 
 	// Under s.mu.
 	limited bool  // the client grants credit
@@ -159,12 +160,8 @@ func (c *call) grant(n uint32) {
 	c.s.mu.Lock()
 	c.credit = min(c.credit+int64(n), most)
 	c.s.mu.Unlock()
-	for _, waits := range []chan struct{}{c.more, c.louder} {
-		select {
-		case waits <- struct{}{}:
-		default:
-		}
-	}
+	c.more.Raise()
+	c.louder.Raise()
 }
 
 // listener is the call as who takes the sound.

@@ -18,9 +18,10 @@ import (
 // Outcome says what a command did to a job. A command that finds things as it
 // wants them changes nothing, so it may be repeated.
 type Outcome struct {
-	State   job.State
-	Version int64 // as it is now
-	Changed bool
+	ID      job.ID    `json:"id"`
+	State   job.State `json:"state"`
+	Version int64     `json:"version"` // as it is now
+	Changed bool      `json:"changed"` // else it was so already
 }
 
 // PauseJob keeps a job from the engines until it is resumed: nothing of it is
@@ -39,6 +40,12 @@ func (s *Store) ResumeJob(ctx context.Context, tenant job.Tenant, id job.ID) (Ou
 // ended failed or partial is open again, and ends a second time.
 func (s *Store) RedriveJob(ctx context.Context, tenant job.Tenant, id job.ID) (Outcome, error) {
 	return s.command(ctx, "RedriveJob", id, id, tenant)
+}
+
+// DeliverJob has the files of a job delivered into its owner's bucket again, or now
+// if they wait for it.
+func (s *Store) DeliverJob(ctx context.Context, tenant job.Tenant, id job.ID) (Outcome, error) {
+	return s.command(ctx, "DeliverJob", id, id, tenant)
 }
 
 // Terms are what orders the work of a job; nil leaves it as it is. The zero time
@@ -79,10 +86,13 @@ var refusals = map[string]string{
 	"segment":  "The job has no such segment.",
 	"unspoken": "The segment has not been spoken yet.",
 	"text":     "The text of the job is kept no longer.",
+	"unended":  "The job has not ended; its files are delivered when it has.",
+	"files":    "The files of the job are kept no longer.",
+	"nowhere":  "The job names no bucket to deliver into (output.deliver_to).",
 }
 
 func outcome(row pgx.Row, op string, id job.ID) (Outcome, error) {
-	var o Outcome
+	o := Outcome{ID: id}
 	var refused *string
 	err := row.Scan(&o.State, &o.Version, &o.Changed, &refused)
 	switch {
@@ -153,7 +163,7 @@ func (s *Store) redone(ctx context.Context, tx pgx.Tx, tenant job.Tenant, id job
 	var g job.Rendition
 	var now string
 	err = tx.QueryRow(ctx, s.queries.Get("SegmentToRedo"), id, r.Segment, tenant).Scan(&g.Tenant, &g.Voice, &g.Language, &g.Pool,
-		&g.SampleRate, &g.Engine, &g.Speed, &g.Seed, &seed, &spoken, &g.Text, &g.Pronunciations, &now)
+		&g.SampleRate, &g.Engine, &g.Speed, &g.Seed, &seed, &spoken, &g.Text, &g.Pronunciations, &g.Instructions, &now)
 	if errors.Is(err, pgx.ErrNoRows) { // no job, or no segment: the command itself says which
 		return make([]byte, 32), nil, nil, nil
 	}

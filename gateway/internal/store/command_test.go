@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"encoding/hex"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestARedoneSegmentGetsTheKeyOfWhatItWillSay(t *testing.T) {
 
 	o, err := s.RedoSegment(ctx, tenant, spokenJob, store.Redo{Segment: 1, Seed: &seed})
 	require.NoError(t, err)
-	require.Equal(t, store.Outcome{State: job.StateRunning, Version: 2, Changed: true}, o)
+	require.Equal(t, store.Outcome{ID: spokenJob, State: job.StateRunning, Version: 2, Changed: true}, o)
 	require.Equal(t, rendition("One.", 11).Key(), key())
 	o, err = s.RedoSegment(ctx, tenant, spokenJob, store.Redo{Segment: 1, Seed: &seed})
 	require.NoError(t, err)
@@ -105,7 +106,7 @@ func TestCommandsMayBeRepeatedAndKnowTheirTenant(t *testing.T) {
 		for _, changed := range []bool{true, false} {
 			o, err := do(tenant)
 			require.NoError(t, err, name)
-			require.Equal(t, store.Outcome{State: job.StateRunning, Version: version, Changed: changed}, o, name)
+			require.Equal(t, store.Outcome{ID: spokenJob, State: job.StateRunning, Version: version, Changed: changed}, o, name)
 		}
 	}
 	var deadline *time.Time
@@ -133,4 +134,25 @@ func TestCommandsMayBeRepeatedAndKnowTheirTenant(t *testing.T) {
 	require.Equal(t, job.Conflict, job.KindOf(err), "it has ended: %v", err)
 	_, err = s.RedriveJob(ctx, tenant, spokenJob)
 	require.Equal(t, job.Conflict, job.KindOf(err), "it has ended: %v", err)
+}
+
+// How a segment is to be spoken is in its key, too: its own instructions, else the job's.
+func TestARedoneSegmentIsSpokenAsItWasInstructed(t *testing.T) {
+	t.Parallel()
+	s, db := newStore(t)
+	insertSpoken(t, db)
+	exec(t, db, `update jobs set spec = spec || '{"instructions": "warm"}'`)
+	for seed, own := range map[int64]string{11: "", 12: "cold"} {
+		exec(t, db, `update blocks set instructions = array[$1, '']`, own)
+		exec(t, db, `delete from retries`)
+		exec(t, db, `update jobs set segments_done = 1`)
+		exec(t, db, `update chapters set segments_done = 1`)
+		_, err := s.RedoSegment(t.Context(), tenant, spokenJob, store.Redo{Segment: 1, Seed: &seed})
+		require.NoError(t, err)
+		var key string
+		require.NoError(t, db.QueryRow(t.Context(), `select encode(rendition_key, 'hex') from segments where n = 1`).Scan(&key))
+		want := rendition("One.", seed)
+		want.Instructions = cmp.Or(own, "warm")
+		require.Equal(t, want.Key(), key)
+	}
 }

@@ -47,18 +47,10 @@ func (s *Store) CostOf(ctx context.Context, tenant job.Tenant, class job.Class, 
 		}
 	}
 	slices.Sort(names)
-	var pools []poolNow
-	err := s.call(ctx, "CostOf", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("PoolsNow"), tenant, class, names)
-		if err != nil {
-			return err
-		}
-		pools, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (p poolNow, err error) {
-			err = r.Scan(&p.pool, &p.speed, &p.workers, &p.mine, &p.others, &p.tenants, &p.otherClass, &p.sent)
-			return p, err
-		})
-		return err
-	})
+	pools, err := collect(ctx, s, "PoolsNow", func(r pgx.CollectableRow) (p poolNow, err error) {
+		err = r.Scan(&p.pool, &p.speed, &p.workers, &p.mine, &p.others, &p.tenants, &p.otherClass, &p.sent)
+		return p, err
+	}, tenant, class, names)
 	if err != nil {
 		return Cost{}, err
 	}

@@ -37,18 +37,14 @@ type Fate struct {
 
 // FateOf returns what is known of a job that has no row.
 func (s *Store) FateOf(ctx context.Context, id job.ID) (f Fate, err error) {
-	err = s.call(ctx, "FateOf", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("FateOf"), id).Scan(&f.Cancelled, &f.Deleted)
-	})
+	err = s.row(ctx, "FateOf", []any{&f.Cancelled, &f.Deleted}, id)
 	return f, err
 }
 
 // JobArrived reports whether the scheduler has written the job, be it that it was
 // deleted since.
 func (s *Store) JobArrived(ctx context.Context, id job.ID) (yes bool, err error) {
-	err = s.call(ctx, "JobArrived", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("JobArrived"), id).Scan(&yes)
-	})
+	err = s.row(ctx, "JobArrived", []any{&yes}, id)
 	return yes, err
 }
 
@@ -62,7 +58,7 @@ func (s *Store) Versions(ctx context.Context, ids []job.ID) (map[job.ID]watch.Ve
 		}
 		var id job.ID
 		var v watch.Version
-		_, err = pgx.ForEachRow(rows, []any{&id, &v.N, &v.Final}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &v.N, &v.Settled, &v.Final}, func() error {
 			found[id] = v
 			return nil
 		})
@@ -90,16 +86,17 @@ func (s *Store) ListJobs(ctx context.Context, tenant job.Tenant, f JobFilter, af
 	states := append([]job.State{}, f.States...) // never null
 	var found []jobdoc.Row
 	err = s.call(ctx, "ListJobs", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListJobs"), tenant, after.at(), after.ID, states, f.Class, labels, f.CreatedAfter, f.CreatedBefore, limit)
-		if err != nil {
+		var b pgx.Batch
+		b.Queue(s.queries.Get("PlanForValues"))
+		b.Queue(s.queries.Get("ListJobs"), tenant, after.at(), after.ID, states, f.Class, labels, f.CreatedAfter, f.CreatedBefore, limit).Query(func(rows pgx.Rows) (err error) {
+			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (jobdoc.Row, error) {
+				var r jobdoc.Row
+				err := row.Scan(r.SummaryTargets()...)
+				return r, err
+			})
 			return err
-		}
-		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (jobdoc.Row, error) {
-			var r jobdoc.Row
-			err := row.Scan(r.SummaryTargets()...)
-			return r, err
 		})
-		return err
+		return s.pool.SendBatch(ctx, &b).Close()
 	})
 	return found, err
 }
@@ -112,7 +109,9 @@ type Segment struct {
 	Attempts               int
 	PredictedSeconds       float64
 	AudioSeconds           float64
-	Verdict                string
+	Verdict                string  // of the ear, or else of the check
+	Heard                  *string // nil if it was not heard
+	Tries                  int     // likewise 0
 	ErrorKind, ErrorDetail string
 	Document               string
 	Start, End             int64
@@ -163,7 +162,7 @@ func (s *Store) segmentsBetween(ctx context.Context, num int64, from, to int, f 
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Segment, error) {
 		var g Segment
 		err := row.Scan(&g.N, &g.Chapter, &g.Text, &g.Voice, &g.Language, &g.State, &g.Attempts, &g.PredictedSeconds,
-			&g.AudioSeconds, &g.Verdict, &g.ErrorKind, &g.ErrorDetail, &g.Document, &g.Start, &g.End)
+			&g.AudioSeconds, &g.Verdict, &g.Heard, &g.Tries, &g.ErrorKind, &g.ErrorDetail, &g.Document, &g.Start, &g.End)
 		return g, err
 	})
 }
@@ -173,8 +172,6 @@ type Artifact struct{ ObjectKey, MediaType string }
 
 // FindArtifact returns an artifact. NotFound if the job has none of that name.
 func (s *Store) FindArtifact(ctx context.Context, tenant job.Tenant, id job.ID, name string) (a Artifact, err error) {
-	err = s.call(ctx, "FindArtifact", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("FindArtifact"), id, name, tenant).Scan(&a.ObjectKey, &a.MediaType)
-	})
+	err = s.row(ctx, "FindArtifact", []any{&a.ObjectKey, &a.MediaType}, id, name, tenant)
 	return a, err
 }

@@ -25,9 +25,7 @@ type Key struct {
 // FindKey returns who a key belongs to, or nil if there is no such key or it is revoked.
 func (s *Store) FindKey(ctx context.Context, h auth.Hash) (*auth.Identity, error) {
 	var id auth.Identity
-	err := s.call(ctx, "FindKey", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("FindKey"), h[:]).Scan(&id.KeyID, &id.Tenant, &id.Scopes)
-	})
+	err := s.row(ctx, "FindKey", []any{&id.KeyID, &id.Tenant, &id.Scopes}, h[:])
 	if job.KindOf(err) == job.NotFound && err != nil {
 		return nil, nil //nolint:nilerr // a key that does not exist is an answer worth keeping
 	}
@@ -39,73 +37,42 @@ func (s *Store) FindKey(ctx context.Context, h auth.Hash) (*auth.Identity, error
 
 // TenantExists reports whether there is such a tenant.
 func (s *Store) TenantExists(ctx context.Context, tenant job.Tenant) (exists bool, err error) {
-	err = s.call(ctx, "TenantExists", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("TenantExists"), tenant).Scan(&exists)
-	})
+	err = s.row(ctx, "TenantExists", []any{&exists}, tenant)
 	return exists, err
 }
 
 // RegisterKey stores a new key of tenant that is known by its hash, and returns
 // it with its time. A hash that any key has or had is a Conflict.
 func (s *Store) RegisterKey(ctx context.Context, tenant job.Tenant, k Key, h auth.Hash) (Key, error) {
-	err := s.call(ctx, "CreateKey", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("InsertKey"), k.ID, tenant, k.Name, h[:], k.Scopes, k.Certificate).Scan(&k.CreatedAt)
-	})
+	err := s.row(ctx, "InsertKey", []any{&k.CreatedAt}, k.ID, tenant, k.Name, h[:], k.Scopes, k.Certificate)
 	return k, err
-}
-
-// CountKeys returns how many keys of tenant work.
-func (s *Store) CountKeys(ctx context.Context, tenant job.Tenant) (n int, err error) {
-	err = s.call(ctx, "CountKeys", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("CountKeys"), tenant).Scan(&n)
-	})
-	return n, err
 }
 
 // CountAdmins returns how many keys of tenant work and may administer.
 func (s *Store) CountAdmins(ctx context.Context, tenant job.Tenant) (n int, err error) {
-	err = s.call(ctx, "CountAdmins", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("CountAdmins"), tenant).Scan(&n)
-	})
+	err = s.row(ctx, "CountAdmins", []any{&n}, tenant)
 	return n, err
 }
 
 // Tenant is one tenant and how many of its keys work.
 type Tenant struct {
-	ID        job.Tenant
-	CreatedAt time.Time
-	Keys      int
-	Admins    int
+	ID        job.Tenant `json:"id"`
+	CreatedAt time.Time  `json:"created_at"`
+	Keys      int        `json:"keys"`   // that work
+	Admins    int        `json:"admins"` // of these, with the scope admin
 }
 
 // Tenants returns all tenants by name.
-func (s *Store) Tenants(ctx context.Context) (all []Tenant, err error) {
-	err = s.call(ctx, "Tenants", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListTenants"))
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant])
-		return err
-	})
-	return all, err
+func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
+	return collect(ctx, s, "ListTenants", pgx.RowToStructByPos[Tenant])
 }
 
 // ListKeys returns at most limit keys of tenant after the cursor, newest first.
-func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, limit int) (keys []Key, err error) {
-	err = s.call(ctx, "ListKeys", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListKeys"), tenant, after.at(), after.ID, limit)
-		if err != nil {
-			return err
-		}
-		keys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Key, error) {
-			var k Key
-			err := row.Scan(&k.ID, &k.Name, &k.Scopes, &k.Certificate, &k.CreatedAt, &k.RevokedAt)
-			return k, err
-		})
-		return err
-	})
-	return keys, err
+func (s *Store) ListKeys(ctx context.Context, tenant job.Tenant, after Cursor, limit int) ([]Key, error) {
+	return collect(ctx, s, "ListKeys", func(row pgx.CollectableRow) (k Key, err error) {
+		err = row.Scan(&k.ID, &k.Name, &k.Scopes, &k.Certificate, &k.CreatedAt, &k.RevokedAt)
+		return k, err
+	}, tenant, after.at(), after.ID, limit)
 }
 
 // RevokeKey ends a key of tenant; it may be called again. NotFound if it never was
@@ -162,8 +129,6 @@ func (s *Store) SigningKey(ctx context.Context) (public string, err error) {
 
 // CallbackSecret returns the secret that signs the tenant's callbacks.
 func (s *Store) CallbackSecret(ctx context.Context, tenant job.Tenant) (secret string, err error) {
-	err = s.call(ctx, "CallbackSecret", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("CallbackSecret"), tenant).Scan(&secret)
-	})
+	err = s.row(ctx, "CallbackSecret", []any{&secret}, tenant)
 	return secret, err
 }

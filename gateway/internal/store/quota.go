@@ -52,15 +52,8 @@ type Places struct {
 }
 
 // QuotaTenants implements the source of package quota.
-func (s *Store) QuotaTenants(ctx context.Context) (list []job.Tenant, err error) {
-	err = s.call(ctx, "QuotaTenants", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("QuotaTenants"))
-		if err == nil {
-			list, err = pgx.CollectRows(rows, pgx.RowTo[job.Tenant])
-		}
-		return err
-	})
-	return list, err
+func (s *Store) QuotaTenants(ctx context.Context) ([]job.Tenant, error) {
+	return collect(ctx, s, "QuotaTenants", pgx.RowTo[job.Tenant])
 }
 
 // Reserve takes places for jobs, in order, until the quota of their tenant ends. A
@@ -71,9 +64,7 @@ func (s *Store) Reserve(ctx context.Context, tenant job.Tenant, places []Place) 
 	for i, r := range places {
 		ids[i], characters[i] = string(r.Job), r.Characters
 	}
-	err = s.call(ctx, "Reserve", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("Reserve"), tenant, ids, characters).Scan(&p.Admitted, &p.Quota, &p.Used, &p.Bound)
-	})
+	err = s.row(ctx, "Reserve", []any{&p.Admitted, &p.Quota, &p.Used, &p.Bound}, tenant, ids, characters)
 	return p, err
 }
 

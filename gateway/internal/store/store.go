@@ -8,6 +8,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/voicemill/voicemill/gateway/internal/circuit"
 	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/gateway/internal/stage"
@@ -86,6 +88,25 @@ func (s *Store) enter(ctx context.Context) error {
 		return pg.Classify(err)
 	}
 	return err
+}
+
+// row runs the statement of that name and reads the row that it yields.
+func (s *Store) row(ctx context.Context, name string, into []any, args ...any) error {
+	return s.call(ctx, name, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.queries.Get(name), args...).Scan(into...)
+	})
+}
+
+// collect runs the statement of that name and reads each row that it yields.
+func collect[T any](ctx context.Context, s *Store, name string, read pgx.RowToFunc[T], args ...any) (all []T, err error) {
+	err = s.call(ctx, name, func(ctx context.Context) error {
+		found, err := s.pool.Query(ctx, s.queries.Get(name), args...)
+		if err == nil {
+			all, err = pgx.CollectRows(found, read)
+		}
+		return err
+	})
+	return all, err
 }
 
 // call runs one access behind the gate and the breaker, in bounded time. It goes on

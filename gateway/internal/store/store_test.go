@@ -61,9 +61,6 @@ func TestAKeyIsFoundByItsHashUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	s, db := newStore(t)
 	ctx := t.Context()
-	n, err := s.CountKeys(ctx, tenant)
-	require.NoError(t, err)
-	require.Zero(t, n)
 	const secret = "vm_0123456789abcdefghjkmnpqrs"
 	keyID, err := s.NewKeyID()
 	require.NoError(t, err)
@@ -491,7 +488,7 @@ func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {
 		var waiting int
 		require.NoError(t, db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()").Scan(&waiting))
 		return waiting == 1
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	made := db.Stat().NewConnsCount()
 	leave()
 	require.NoError(t, lock.Rollback(t.Context()))

@@ -23,19 +23,15 @@ type Upload struct {
 }
 
 // NewUploadID returns a fresh id.
-func (s *Store) NewUploadID() (string, error) {
-	id, err := job.NewToken("upl_", s.random)
-	if err != nil {
-		return "", &job.Error{Op: "store.NewUploadID", Kind: job.Internal, Err: err}
-	}
-	return id, nil
-}
+func (s *Store) NewUploadID() (string, error) { return s.newID("upl_") }
 
 // NewKeyID returns a fresh id of an API key.
-func (s *Store) NewKeyID() (string, error) {
-	id, err := job.NewToken("key_", s.random)
+func (s *Store) NewKeyID() (string, error) { return s.newID("key_") }
+
+func (s *Store) newID(prefix string) (string, error) {
+	id, err := job.NewToken(prefix, s.random)
 	if err != nil {
-		return "", &job.Error{Op: "store.NewKeyID", Kind: job.Internal, Err: err}
+		return "", &job.Error{Op: "store.newID", Kind: job.Internal, Err: err}
 	}
 	return id, nil
 }
@@ -65,9 +61,7 @@ func (s *Store) CreateUpload(ctx context.Context, tenant job.Tenant, u Upload) (
 // FindUpload returns an upload of tenant, or NotFound.
 func (s *Store) FindUpload(ctx context.Context, tenant job.Tenant, id string) (Upload, error) {
 	u := Upload{ID: id}
-	err := s.call(ctx, "FindUpload", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("FindUpload"), id, tenant).Scan(&u.MediaType, &u.MaxBytes, &u.ObjectKey, &u.ExpiresAt)
-	})
+	err := s.row(ctx, "FindUpload", []any{&u.MediaType, &u.MaxBytes, &u.ObjectKey, &u.ExpiresAt}, id, tenant)
 	return u, err
 }
 
@@ -104,9 +98,7 @@ func (s *Store) ClaimIdempotencyKey(ctx context.Context, tenant job.Tenant, key 
 // OwnsIdempotencyKey reports whether a request with this body has claimed key
 // within the last day. It claims nothing.
 func (s *Store) OwnsIdempotencyKey(ctx context.Context, tenant job.Tenant, key string, body [sha256.Size]byte) (yes bool, err error) {
-	err = s.call(ctx, "OwnsIdempotencyKey", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("OwnsIdempotencyKey"), tenant, key, body[:]).Scan(&yes)
-	})
+	err = s.row(ctx, "OwnsIdempotencyKey", []any{&yes}, tenant, key, body[:])
 	return yes, err
 }
 
@@ -162,31 +154,24 @@ func (s *Store) claimOpen(ctx context.Context, tenant job.Tenant, open map[strin
 }
 
 // ListFormats returns the audio formats that some worker encodes.
-func (s *Store) ListFormats(ctx context.Context) (all []string, err error) {
-	err = s.call(ctx, "ListFormats", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListFormats"))
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	return all, err
+func (s *Store) ListFormats(ctx context.Context) ([]string, error) {
+	return collect(ctx, s, "ListFormats", pgx.RowTo[string])
 }
 
-// ListVoices returns every voice by name.
-func (s *Store) ListVoices(ctx context.Context) (all []voices.Voice, err error) {
-	err = s.call(ctx, "ListVoices", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("ListVoices"))
-		if err != nil {
-			return err
+// HasEar reports whether some worker hears what was spoken.
+func (s *Store) HasEar(ctx context.Context) (has bool, err error) {
+	err = s.row(ctx, "HasEar", []any{&has})
+	return has, err
+}
+
+// ListVoices returns every voice that is offered, by name.
+func (s *Store) ListVoices(ctx context.Context) ([]voices.Voice, error) {
+	return collect(ctx, s, "ListVoices", func(row pgx.CollectableRow) (v voices.Voice, err error) {
+		var gone *time.Time
+		err = row.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default, &v.Licence, &v.Attribution, &v.Instructions, &gone)
+		if gone != nil {
+			v.GoneSince = *gone
 		}
-		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (voices.Voice, error) {
-			var v voices.Voice
-			err := row.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default, &v.Licence, &v.Attribution)
-			return v, err
-		})
-		return err
+		return v, err
 	})
-	return all, err
 }

@@ -11,38 +11,32 @@ import (
 
 // Usage is what the jobs of a tenant have used that were accepted on a day with a key.
 type Usage struct {
-	Tenant        job.Tenant
-	Day           time.Time // its beginning, UTC
-	Key           string    // id of the API key; empty if none is known
-	Jobs          int64
-	Characters    int64 // of segments that were spoken or reused
-	AudioSeconds  float64
-	ReusedSeconds float64 // of these
-	GPUSeconds    float64
+	Tenant        job.Tenant `json:"tenant"`
+	Day           string     `json:"day"`           // UTC, as 2026-12-01
+	Key           string     `json:"key,omitempty"` // id of the API key; empty if none is known
+	Jobs          int64      `json:"jobs"`
+	Characters    int64      `json:"characters"` // of segments that were spoken or reused
+	AudioSeconds  float64    `json:"audio_seconds"`
+	ReusedSeconds float64    `json:"reused_seconds"` // of these
+	GPUSeconds    float64    `json:"gpu_seconds"`
 }
 
 // Usage returns what a tenant has used, by day and key, from a day to another.
-func (s *Store) Usage(ctx context.Context, tenant job.Tenant, from, to time.Time) (list []Usage, err error) {
-	err = s.call(ctx, "Usage", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.queries.Get("Usage"), tenant, from, to)
-		if err == nil {
-			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Usage])
-		}
-		return err
-	})
-	return list, err
+func (s *Store) Usage(ctx context.Context, tenant job.Tenant, from, to time.Time) ([]Usage, error) {
+	return collect(ctx, s, "Usage", pgx.RowToStructByPos[Usage], tenant, from, to)
 }
 
 // Stored is what a tenant has in the bucket, in bytes.
 type Stored struct {
-	Renditions, Files int64
-	Uploads           int64 // as they were declared, arrived or not
+	Tenant     job.Tenant `json:"tenant"`
+	Renditions int64      `json:"rendition_bytes"`
+	Files      int64      `json:"file_bytes"`
+	Uploads    int64      `json:"upload_bytes"` // as they were declared, arrived or not
 }
 
 // StoredBytes returns what counts for a tenant's quota of stored bytes.
-func (s *Store) StoredBytes(ctx context.Context, tenant job.Tenant) (b Stored, err error) {
-	err = s.call(ctx, "StoredBytes", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, s.queries.Get("StoredBytes"), tenant).Scan(&b.Renditions, &b.Files, &b.Uploads)
-	})
+func (s *Store) StoredBytes(ctx context.Context, tenant job.Tenant) (Stored, error) {
+	b := Stored{Tenant: tenant}
+	err := s.row(ctx, "StoredBytes", []any{&b.Renditions, &b.Files, &b.Uploads}, tenant)
 	return b, err
 }

@@ -80,7 +80,7 @@ func ask(t *testing.T, addr net.Addr) string {
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr.String())
 	require.NoError(t, err)
 	defer func() { _ = c.Close() }()
-	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	line, err := bufio.NewReader(c).ReadString('\n')
 	require.NoError(t, err)
 	return strings.TrimSpace(line)
@@ -92,12 +92,12 @@ func TestTheNewProcessAcceptsWhatHasConnectedBefore(t *testing.T) {
 	early, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String()) // nobody accepts it here
 	require.NoError(t, err)
 	defer func() { _ = early.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	pid, err := takeover.Start(ctx, program("serve"), takeover.Socket{Name: "http", Listener: l})
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	require.NoError(t, early.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, early.SetDeadline(time.Now().Add(time.Minute)))
 	line, err := bufio.NewReader(early).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, strconv.Itoa(pid), strings.TrimSpace(line))
@@ -131,7 +131,7 @@ func TestAProgramThatFailsLeavesTheOldOneServing(t *testing.T) {
 		select {
 		case err := <-accepting:
 			require.ErrorIs(t, err, net.ErrClosed)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the socket was made a blocking one")
 		}
 	}
@@ -145,7 +145,7 @@ func TestASecretIsHandedOverUpToItsLength(t *testing.T) {
 		l := listen(t)
 		p := program("secret")
 		p.Secret = secret
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		pid, err := takeover.Start(ctx, p, takeover.Socket{Name: "http", Listener: l})
 		cancel()
 		require.NoError(t, err, name)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/voicemill/voicemill/gateway/internal/limit"
 )
 
 const (
@@ -34,7 +36,7 @@ type issuer struct {
 
 func newIssuer(url string, base http.RoundTripper) *issuer {
 	return &issuer{url: url, client: &http.Client{
-		Timeout: fetchTimeout, Transport: &limited{base: base, left: fetchBurst},
+		Timeout: fetchTimeout, Transport: &limited{base, limit.NewBucket(limit.Rate{Count: 1, Per: fetchEvery, Burst: fetchBurst})},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -78,17 +80,14 @@ func (p *probe) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 
 // limited bounds how often the issuer is asked and how much it may answer.
 type limited struct {
-	base http.RoundTripper
-
-	mu   sync.Mutex
-	left float64   // guarded by mu: fetches that may be made now
-	at   time.Time // guarded by mu: when left was counted
+	base    http.RoundTripper
+	fetches *limit.Bucket
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (f *limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := f.permit(time.Now()); err != nil {
-		return nil, err
+	if f.fetches.Take(time.Now()) > 0 {
+		return nil, errAway
 	}
 	resp, err := f.base.RoundTrip(r)
 	if err == nil && resp.StatusCode != http.StatusOK {
@@ -103,18 +102,4 @@ func (f *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 		io.Closer
 	}{io.LimitReader(resp.Body, fetchBytes), resp.Body}
 	return resp, nil
-}
-
-func (f *limited) permit(now time.Time) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.at.IsZero() {
-		f.left = min(fetchBurst, f.left+float64(now.Sub(f.at))/float64(fetchEvery))
-	}
-	f.at = now
-	if f.left < 1 {
-		return errAway
-	}
-	f.left--
-	return nil
 }

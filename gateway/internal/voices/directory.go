@@ -1,6 +1,7 @@
 package voices
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,7 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/voicemill/voicemill/gateway/internal/problem"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Voice is one voice of an engine.
@@ -24,14 +27,20 @@ type Voice struct {
 
 	Licence     string // empty if nothing is known
 	Attribution string
+
+	Instructions bool // it takes them
+
+	GoneSince time.Time // no worker that has it was heard of since; zero: one was in the last half minute
 }
 
 // Source reads what workers can do.
 type Source interface {
-	// ListVoices returns every voice by name.
+	// ListVoices returns every voice that is offered, by name.
 	ListVoices(ctx context.Context) ([]Voice, error)
 	// ListFormats returns the audio formats that some worker encodes.
 	ListFormats(ctx context.Context) ([]string, error)
+	// HasEar reports whether some worker hears what was spoken.
+	HasEar(ctx context.Context) (bool, error)
 }
 
 // Directory is the copy. It is safe for concurrent use.
@@ -40,6 +49,7 @@ type Directory struct {
 	log     *slog.Logger
 	current atomic.Pointer[[]Voice]
 	formats atomic.Pointer[[]string]
+	ear     atomic.Bool
 	known   chan struct{} // closed once there was a voice
 	first   sync.Once     // closes known
 }
@@ -66,10 +76,8 @@ func (d *Directory) Run(ctx context.Context) error {
 		} else if len(d.All()) == 0 {
 			pause = retryEvery
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, pause) {
 			return nil
-		case <-time.After(pause):
 		}
 	}
 }
@@ -84,6 +92,11 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list formats: %w", err)
 	}
+	ear, err := d.src.HasEar(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for an ear: %w", err)
+	}
+	d.ear.Store(ear)
 	d.formats.Store(&formats) // first: a worker says both at once
 	d.current.Store(&all)
 	if len(all) > 0 {
@@ -103,8 +116,8 @@ func (d *Directory) All() []Voice {
 	return nil
 }
 
-// Faults returns what is wrong with the voices, the language and the formats of
-// s, which must be known here. With no voice at all nothing can be said, and nothing is.
+// Faults returns what is wrong with the voices, the language, the formats and the
+// verification of s, which must be known here. With no voice at all nothing can be said, and nothing is.
 func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 	all := d.All()
 	if len(all) == 0 {
@@ -112,7 +125,7 @@ func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 	}
 	unknown := func(name string) bool { return name != "" && find(all, name) == nil }
 	add := func(pointer, name string) {
-		faults.Add(job.Fault{Pointer: pointer, Detail: fmt.Sprintf("voice %q is not known; known: %s", clip(name), names(all)), Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: pointer, Detail: fmt.Sprintf("voice %q is not known; known: %s", problem.Clip(name), names(all)), Kind: job.Invalid})
 	}
 	if unknown(s.Voice) {
 		add("/voice", s.Voice)
@@ -123,22 +136,98 @@ func (d *Directory) Faults(s *job.Spec) (faults job.Faults) {
 		}
 	}
 	if s.Language != "" && speaker(all, s.Language) == nil {
-		faults.Add(job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", clip(s.Language), languages(all)), Kind: job.Invalid})
+		faults.Add(job.Fault{Pointer: "/language", Detail: fmt.Sprintf("no voice speaks %q; spoken: %s", problem.Clip(s.Language), languages(all)), Kind: job.Invalid})
 	}
+	if s.Verify != "" && s.Verify != job.VerifyNone && !d.ear.Load() {
+		faults.Add(job.Fault{
+			Pointer: "/verify", Kind: job.Invalid,
+			Detail: "no worker here has an ear to hear what was spoken: it takes an installed recogniser, or the address of one; voicemill doctor says how",
+		})
+	}
+	instructionFaults(all, s, &faults)
 	d.formatFaults(s, &faults)
 	return faults
 }
 
+// instructionFaults refuses instructions for voices that take none, and those of which
+// nobody can tell yet whom they are for: a document's language is known when it is read.
+func instructionFaults(all []Voice, s *job.Spec, faults *job.Faults) {
+	main := mainVoice(all, s)
+	refuse := func(pointer, name string, v *Voice) {
+		detail := "need a voice that is named, or the language"
+		switch {
+		case v == nil && name != "" || v != nil && v.Instructions || faults.Full():
+			return // a name that is not known is a fault of its own
+		case v != nil:
+			detail = fmt.Sprintf("voice %q takes no instructions", v.Name)
+		}
+		faults.Add(job.Fault{Pointer: pointer, Kind: job.Invalid, Detail: detail + "; voices that take some: " + cmp.Or(names(instructed(all)), "none")})
+	}
+	if s.Instructions != "" && (s.Input.Segments == nil || main != nil) {
+		refuse("/instructions", s.Voice, main)
+	}
+	for i := range s.Input.Segments {
+		g := &s.Input.Segments[i]
+		if s.Instructions == "" && g.Instructions == "" {
+			continue
+		}
+		name, v := s.Voice, main
+		if g.Voice != "" {
+			name, v = g.Voice, find(all, g.Voice)
+		}
+		switch {
+		case g.Instructions != "":
+			refuse(fmt.Sprintf("/input/segments/%d/instructions", i), name, v)
+		case v == nil || v != main: // the job's are for it, too
+			refuse(fmt.Sprintf("/input/segments/%d/voice", i), name, v)
+		}
+	}
+}
+
+func instructed(all []Voice) (some []Voice) {
+	for _, v := range all {
+		if v.Instructions {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
 // formatFaults refuses formats that nobody here can make. Workers join WAV without help.
 func (d *Directory) formatFaults(s *job.Spec, faults *job.Faults) {
-	for i, name := range s.Output.Formats {
+	fault := func(pointer, name string) {
 		if name != job.FormatWAV && slices.Contains(job.Formats(), name) && !slices.Contains(*d.formats.Load(), name) {
 			faults.Add(job.Fault{
-				Pointer: fmt.Sprintf("/output/formats/%d", i), Kind: job.Invalid,
+				Pointer: pointer, Kind: job.Invalid,
 				Detail: fmt.Sprintf("no worker here can make %s: it takes an ffmpeg with the encoders for it; voicemill doctor names what is missing", name),
 			})
 		}
 	}
+	for i, name := range s.Output.Formats {
+		fault(fmt.Sprintf("/output/formats/%d", i), name)
+	}
+	if s.Output.ReadAlong {
+		fault("/output/read_along", s.Output.Implied())
+	}
+}
+
+// Gone returns a voice that s asks for and no worker has now, as far as that can be
+// told before the job is planned; nil if there is none.
+func (d *Directory) Gone(s *job.Spec) *Voice {
+	all := d.All()
+	missing := func(v *Voice) bool { return v != nil && !v.GoneSince.IsZero() }
+	if !slices.ContainsFunc(all, func(v Voice) bool { return missing(&v) }) {
+		return nil
+	}
+	if main := mainVoice(all, s); missing(main) {
+		return main
+	}
+	for i := range s.Input.Segments {
+		if v := find(all, s.Input.Segments[i].Voice); missing(v) {
+			return v
+		}
+	}
+	return nil
 }
 
 // Default returns the voice that speaks language when none is named, or "".
@@ -147,6 +236,15 @@ func (d *Directory) Default(language string) string {
 		return v.Name
 	}
 	return ""
+}
+
+// mainVoice returns the voice of all that names no other, as far as that can be told
+// before the language of the text is known; nil if it cannot.
+func mainVoice(all []Voice, s *job.Spec) *Voice {
+	if s.Voice == "" && s.Language != "" {
+		return speaker(all, s.Language)
+	}
+	return find(all, s.Voice)
 }
 
 func find(all []Voice, name string) *Voice {
@@ -221,14 +319,6 @@ func join(list []string, total int) string {
 	s := strings.Join(list, ", ")
 	if total > len(list) {
 		s += fmt.Sprintf(" and %d more", total-len(list))
-	}
-	return s
-}
-
-func clip(s string) string {
-	const most = 64
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
 	}
 	return s
 }

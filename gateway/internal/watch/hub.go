@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // ErrFull is in the error of a waiter that was refused because there are too many.
@@ -18,8 +19,9 @@ var ErrFull = errors.New("watch: too many wait")
 
 // Version is where a job is.
 type Version struct {
-	N     int64
-	Final bool
+	N       int64
+	Settled bool // at least one segment is done, reused or failed
+	Final   bool
 }
 
 // Reader reads the versions of jobs. A job that has none yet is left out.
@@ -37,10 +39,10 @@ type Config struct {
 	Chunk         int           // most jobs of one read
 }
 
-// DefaultConfig looks at what was hinted at at once, but every 10 ms at most, and at
+// DefaultConfig looks at what was hinted at at once, but every 3 ms at most, and at
 // everything every second.
 func DefaultConfig() Config {
-	return Config{Waiters: 20_000, TenantWaiters: 5_000, Tick: 50 * time.Millisecond, Gap: 10 * time.Millisecond, Sweep: time.Second, Chunk: 1000}
+	return Config{Waiters: 20_000, TenantWaiters: 5_000, Tick: 50 * time.Millisecond, Gap: 3 * time.Millisecond, Sweep: time.Second, Chunk: 1000}
 }
 
 // Validate reports the first setting that makes no sense.
@@ -60,6 +62,7 @@ type Waiter struct {
 	Tenant    job.Tenant
 	Known     int64 // wake when the version differs
 	FinalOnly bool  // wake only when the job has ended
+	Settled   bool  // wake only when a segment is settled or the job has ended
 	Until     time.Time
 	// Wake is called once, from a goroutine of the hub, when the job has moved
 	// on, the time is up or the hub stops. It must not block.
@@ -71,7 +74,7 @@ type Hub struct {
 	cfg    Config
 	reader Reader
 	log    *slog.Logger
-	nudge  chan struct{} // 1: there may be hints
+	nudge  lifecycle.Signal // there may be hints
 
 	mu      sync.Mutex
 	waiters map[job.ID][]*Waiter // guarded by mu
@@ -87,7 +90,7 @@ func New(cfg Config, reader Reader, log *slog.Logger) (*Hub, error) {
 		return nil, err
 	}
 	return &Hub{
-		cfg: cfg, reader: reader, log: log, nudge: make(chan struct{}, 1),
+		cfg: cfg, reader: reader, log: log, nudge: lifecycle.NewSignal(),
 		waiters: make(map[job.ID][]*Waiter), tenants: make(map[job.Tenant]int), dirty: make(map[job.ID]struct{}),
 	}, nil
 }
@@ -161,12 +164,19 @@ func (h *Hub) Hint(id job.ID) {
 	}
 }
 
+// HintQuietly is Hint for a version that brings no sound and is not the last: who
+// waits for these alone is not worth the look.
+func (h *Hub) HintQuietly(id job.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if slices.ContainsFunc(h.waiters[id], func(w *Waiter) bool { return !w.Settled && !w.FinalOnly }) {
+		h.hintLocked(id)
+	}
+}
+
 func (h *Hub) hintLocked(id job.ID) {
 	h.dirty[id] = struct{}{}
-	select {
-	case h.nudge <- struct{}{}:
-	default:
-	}
+	h.nudge.Raise()
 }
 
 // Waiting returns how many waiters there are.
@@ -212,10 +222,8 @@ func (h *Hub) look(ctx context.Context) {
 		for chunk := range slices.Chunk(h.due(all), h.cfg.Chunk) {
 			h.read(ctx, chunk)
 		}
-		select { // others gather meanwhile
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, h.cfg.Gap) { // others gather meanwhile
 			return
-		case <-time.After(h.cfg.Gap):
 		}
 	}
 }
@@ -249,7 +257,7 @@ func (h *Hub) read(ctx context.Context, ids []job.ID) {
 		if !ok {
 			return false
 		}
-		return v.Final || (!w.FinalOnly && v.N != w.Known)
+		return v.Final || (!w.FinalOnly && v.N != w.Known && (v.Settled || !w.Settled))
 	}, ids)
 }
 

@@ -32,6 +32,12 @@ func (t *table) set(id job.ID, v watch.Version) {
 	t.rows[id] = v
 }
 
+func (t *table) read() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reads
+}
+
 func (t *table) fail(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,6 +96,66 @@ func TestAHintWakesWithinATick(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, int32(1), woken.Load())
 		require.Zero(t, h.Waiting())
+	})
+}
+
+func TestWhoWaitsForSoundIsNotWokenByItsPlan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, rows, stop := hub(t, watch.DefaultConfig())
+		defer stop()
+		w, woken := waiter("a", 0, time.Hour)
+		w.Settled = true
+		_, err := h.Wait(w)
+		require.NoError(t, err)
+		for n, want := range []int32{0, 0, 1} {
+			rows.set("a", watch.Version{N: int64(n + 1), Settled: n == 2})
+			h.Hint("a")
+			time.Sleep(time.Second)
+			require.Equal(t, want, woken.Load(), "at version %d", n+1)
+		}
+
+		w, woken = waiter("b", 0, time.Hour)
+		w.Settled = true
+		_, err = h.Wait(w)
+		require.NoError(t, err)
+		rows.set("b", watch.Version{N: 1, Final: true})
+		time.Sleep(2 * time.Second)
+		require.EqualValues(t, 1, woken.Load(), "there will be no sound")
+	})
+}
+
+// A version that only says that a job is planned costs who waits for sound no look.
+func TestAQuietHintIsForThoseWhoWaitForMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := watch.DefaultConfig()
+		cfg.Sweep = time.Hour
+		h, rows, stop := hub(t, cfg)
+		defer stop()
+		sound, heard := waiter("a", 0, time.Hour)
+		sound.Settled = true
+		end, ended := waiter("a", 0, time.Hour)
+		end.FinalOnly = true
+		for _, w := range []*watch.Waiter{sound, end} {
+			_, err := h.Wait(w)
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second)
+		looked := rows.read()
+		rows.set("a", watch.Version{N: 1})
+		h.HintQuietly("a")
+		time.Sleep(time.Second)
+		require.Equal(t, looked, rows.read())
+		other, moved := waiter("a", 1, time.Hour)
+		_, err := h.Wait(other)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		rows.set("a", watch.Version{N: 2})
+		h.HintQuietly("a")
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, moved.Load())
+		require.Zero(t, heard.Load()+ended.Load())
 	})
 }
 

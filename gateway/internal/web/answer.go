@@ -1,8 +1,6 @@
 package web
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,6 +8,7 @@ import (
 	"github.com/voicemill/voicemill/api/jobdoc"
 	"github.com/voicemill/voicemill/gateway/internal/http1"
 	"github.com/voicemill/voicemill/gateway/internal/limit"
+	"github.com/voicemill/voicemill/gateway/internal/operation"
 	"github.com/voicemill/voicemill/gateway/internal/problem"
 )
 
@@ -54,16 +53,8 @@ func (a *Answer) bytes() []byte {
 	return nil
 }
 
-// encode writes v as JSON without escaping what only HTML minds.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic("bug: an answer cannot be encoded: " + err.Error())
-	}
-	return b.Bytes()
-}
+// encode writes v as a line of JSON.
+func encode(v any) []byte { return append(operation.Encode(v), '\n') }
 
 // header returns the fields of an answer.
 func (c *Call) header(a *Answer) []http1.Field {

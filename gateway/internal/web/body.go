@@ -24,14 +24,14 @@ var (
 // carry takes the place of a body that goes on for as long as its client reads or
 // writes.
 func (c *Call) carry() (done func(), err error) {
-	release, err := c.s.ops.Stream(&c.caller)
+	release, err := c.s.ops.OccupyBody(&c.caller)
 	if err != nil {
 		return nil, err
 	}
 	carried, ok := c.Carry()
 	if !ok {
 		release()
-		return nil, operation.NoStream()
+		return nil, operation.BodiesFull()
 	}
 	return func() { carried(); release() }, nil
 }
@@ -76,7 +76,7 @@ func (c *Call) bytesIn() int64 {
 type outlet struct {
 	c      *Call
 	ctx    context.Context //nolint:containedctx // the call's own, for which io.Writer leaves no place
-	out    *edge.Stream
+	out    *edge.BodyWriter
 	status int
 	sent   int64
 	done   func() // is called at the end; may be nil
@@ -87,7 +87,7 @@ type outlet struct {
 // gone.
 func (c *Call) Begin(a *Answer, length int64) *outlet {
 	ctx := c.Context()
-	out := c.begin(a.Status, c.header(a), max(length, http1.StreamLength))
+	out := c.begin(a.Status, c.header(a), max(length, http1.UnknownLength))
 	if out == nil {
 		return nil
 	}
@@ -95,8 +95,8 @@ func (c *Call) Begin(a *Answer, length int64) *outlet {
 }
 
 // begin sends the head of an answer that goes on, and counts the call.
-func (c *Call) begin(status int, header []http1.Field, length int64) *edge.Stream {
-	out := c.Stream(status, header, length)
+func (c *Call) begin(status int, header []http1.Field, length int64) *edge.BodyWriter {
+	out := c.BeginBody(status, header, length)
 	if out != nil {
 		c.begun = true
 		c.clock.Turn(stage.Send)

@@ -70,8 +70,8 @@ func (c *Call) handle(ctx context.Context) (*Answer, error) {
 			return nil, err
 		}
 	}
-	if c.route.streams {
-		return c.stream(ctx)
+	if c.route.early {
+		return c.serveEarly(ctx)
 	}
 	if err := c.unpack(); err != nil {
 		return nil, err
@@ -107,8 +107,8 @@ func (c *Call) authorization() []byte {
 	return field
 }
 
-// stream calls a handler that reads the body while it arrives.
-func (c *Call) stream(ctx context.Context) (*Answer, error) {
+// serveEarly calls a handler that reads the body while it arrives.
+func (c *Call) serveEarly(ctx context.Context) (*Answer, error) {
 	done, err := c.carry()
 	if err != nil {
 		return nil, err
@@ -129,9 +129,6 @@ func (c *Call) unpack() error {
 		return unpacking(err)
 	}
 	c.plain = body
-	if body == nil {
-		c.plain = []byte{}
-	}
 	return nil
 }
 

@@ -41,7 +41,7 @@ func watchJob(ctx context.Context, c *Call) (*Answer, error) {
 		return &Answer{Status: http.StatusNoContent}, nil
 	}
 	head := append(c.header(&Answer{Status: http.StatusOK, ContentType: contentEvents}), http1.Field{Name: "X-Accel-Buffering", Value: "no"})
-	e := &eventStream{c: c, out: c.begin(http.StatusOK, head, http1.StreamLength)}
+	e := &eventStream{c: c, out: c.begin(http.StatusOK, head, http1.UnknownLength)}
 	if e.out == nil {
 		return nil, errLeft
 	}
@@ -71,9 +71,11 @@ func (c *Call) watching() (w operation.Watching, err error) {
 		given = append(given, string(field))
 	}
 	for _, text := range given {
-		if w.After, err = strconv.ParseInt(text, 10, 64); err != nil || w.After < 0 {
+		n, err := whole(text)
+		if err != nil {
 			return w, operation.BadVersion()
 		}
+		w.After = int64(n)
 	}
 	switch q.Get("audio") {
 	case "", "0":
@@ -83,7 +85,7 @@ func (c *Call) watching() (w operation.Watching, err error) {
 		return w, problem.New(problem.BadRequest, "audio must be 0 or 1.")
 	}
 	if q.Has("from_segment") {
-		if w.From, err = strconv.Atoi(q.Get("from_segment")); err != nil {
+		if w.From, err = whole(q.Get("from_segment")); err != nil {
 			return w, operation.BadSegment()
 		}
 		w.Audio = w.Audio || w.From > 0
@@ -94,7 +96,7 @@ func (c *Call) watching() (w operation.Watching, err error) {
 // eventStream is a watch as server-sent events. It implements [operation.Watcher].
 type eventStream struct {
 	c    *Call
-	out  *edge.Stream
+	out  *edge.BodyWriter
 	sent int64
 }
 

@@ -114,8 +114,8 @@ func getJob(ctx context.Context, c *Call) (*Answer, error) {
 		}
 		return &Answer{Status: http.StatusOK, ContentType: contentJSON, Body: d.Body, ETag: d.ETag}, nil
 	}
-	seconds, err := strconv.Atoi(q.Get("wait"))
-	if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > c.s.cfg.MaxWait {
+	seconds, err := whole(q.Get("wait"))
+	if err != nil || seconds > int(c.s.cfg.MaxWait/time.Second) {
 		return nil, problem.Newf(problem.BadRequest, "wait must be a whole number of seconds from 0 to %d.", int(c.s.cfg.MaxWait/time.Second))
 	}
 	var seen func(tag string) bool
@@ -138,6 +138,14 @@ func documentOf(d *jobdoc.Document) *Answer {
 
 func cancelJob(ctx context.Context, c *Call) (*Answer, error) {
 	d, err := c.s.ops.Cancel(ctx, &c.caller, job.ID(c.params[0]))
+	if err != nil {
+		return nil, err
+	}
+	return documentOf(d), nil
+}
+
+func deliverJob(ctx context.Context, c *Call) (*Answer, error) {
+	d, err := c.s.ops.Deliver(ctx, &c.caller, job.ID(c.params[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +234,8 @@ type segment struct {
 	PredictedSeconds float64          `json:"predicted_seconds"`
 	AudioSeconds     float64          `json:"audio_seconds,omitempty"`
 	Verdict          string           `json:"verdict,omitempty"`
+	Heard            *string          `json:"heard,omitempty"`
+	Tries            int              `json:"tries,omitempty"`
 	Error            *jobdoc.Error    `json:"error,omitempty"`
 	Source           *source          `json:"source,omitempty"`
 }
@@ -271,7 +281,7 @@ func listSegments(ctx context.Context, c *Call) (*Answer, error) {
 func segmentOf(g store.Segment) segment {
 	s := segment{
 		N: g.N, Chapter: g.Chapter, Text: g.Text, Voice: g.Voice, Language: g.Language, State: g.State, Attempts: g.Attempts,
-		PredictedSeconds: g.PredictedSeconds, AudioSeconds: g.AudioSeconds, Verdict: g.Verdict,
+		PredictedSeconds: g.PredictedSeconds, AudioSeconds: g.AudioSeconds, Verdict: g.Verdict, Heard: g.Heard, Tries: g.Tries,
 	}
 	if g.ErrorKind != "" {
 		s.Error = &jobdoc.Error{Kind: g.ErrorKind, Detail: g.ErrorDetail}
@@ -303,7 +313,7 @@ func segmentFilter(q url.Values, most int) (f store.SegmentFilter, err error) {
 	if err != nil || !q.Has("chapter") {
 		return f, err
 	}
-	f.Chapter, err = strconv.Atoi(q.Get("chapter"))
+	f.Chapter, err = whole(q.Get("chapter"))
 	if err != nil || f.Chapter < 1 || f.Chapter > most {
 		return f, problem.New(problem.BadRequest, "chapter must be a positive whole number.")
 	}

@@ -31,23 +31,7 @@ func documentOfKey(k store.Key) keyDocument {
 }
 
 func listKeys(ctx context.Context, c *Call) (*Answer, error) {
-	q, err := c.query("limit", "cursor")
-	if err != nil {
-		return nil, err
-	}
-	after, limit, err := page(q)
-	if err != nil {
-		return nil, err
-	}
-	keys, next, err := c.s.ops.ListKeys(ctx, &c.caller, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	page := list[keyDocument]{Items: make([]keyDocument, 0, len(keys)), Next: next}
-	for _, k := range keys {
-		page.Items = append(page.Items, documentOfKey(k))
-	}
-	return reply(http.StatusOK, &page), nil
+	return listed(ctx, c, c.s.ops.ListKeys, documentOfKey)
 }
 
 func createKey(ctx context.Context, c *Call) (*Answer, error) {
@@ -97,20 +81,31 @@ func listSigningKeys(ctx context.Context, c *Call) (*Answer, error) {
 }
 
 type voiceDocument struct {
-	Name       string `json:"name"`
-	Language   string `json:"language"`
-	Engine     string `json:"engine"`
-	SampleRate int    `json:"sample_rate"`
-	Default    bool   `json:"default"`
+	Name         string `json:"name"`
+	Language     string `json:"language"`
+	Engine       string `json:"engine"`
+	SampleRate   int    `json:"sample_rate"`
+	Default      bool   `json:"default"`
+	Instructions bool   `json:"instructions"`
 
 	Licence     string `json:"licence,omitempty"`
 	Attribution string `json:"attribution,omitempty"`
+
+	Available        bool         `json:"available"`
+	UnavailableSince *jobdoc.Time `json:"unavailable_since,omitempty"`
 }
 
 func listVoices(_ context.Context, c *Call) (*Answer, error) {
 	page := list[voiceDocument]{Items: []voiceDocument{}}
 	for _, v := range c.s.ops.Voices() {
-		page.Items = append(page.Items, voiceDocument{v.Name, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution})
+		d := voiceDocument{
+			Name: v.Name, Language: v.Language, Engine: v.Engine, SampleRate: v.SampleRate, Default: v.Default, Instructions: v.Instructions,
+			Licence: v.Licence, Attribution: v.Attribution, Available: v.GoneSince.IsZero(),
+		}
+		if !d.Available {
+			d.UnavailableSince = &jobdoc.Time{Time: v.GoneSince}
+		}
+		page.Items = append(page.Items, d)
 	}
 	return reply(http.StatusOK, &page), nil
 }

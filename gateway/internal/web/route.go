@@ -21,7 +21,7 @@ type route struct {
 	scopes  []auth.Scope // any of them
 	browser bool         // the key may come in the query
 	openAI  bool         // its clients are those of OpenAI's API
-	streams bool         // serve reads the body while it arrives
+	early   bool         // serve reads the body while it arrives
 	open    bool         // serve needs no key
 	serve   func(ctx context.Context, c *Call) (*Answer, error)
 
@@ -32,22 +32,29 @@ func routes() []route {
 	read, write, admin := []auth.Scope{auth.JobsRead}, []auth.Scope{auth.JobsWrite}, []auth.Scope{auth.Admin}
 	table := []route{
 		{method: "POST", pattern: "/v1/jobs", scopes: write, serve: submitJob},
-		{method: "POST", pattern: "/v1/jobs:batch", scopes: write, streams: true, serve: submitBatch},
+		{method: "POST", pattern: "/v1/jobs:batch", scopes: write, early: true, serve: submitBatch},
 		{method: "GET", pattern: "/v1/jobs/{id}", scopes: read, serve: getJob},
 		{method: "GET", pattern: "/v1/jobs", scopes: read, serve: listJobs},
 		{method: "POST", pattern: "/v1/jobs/{id}/cancel", scopes: write, serve: cancelJob},
+		{method: "POST", pattern: "/v1/jobs/{id}/deliver", scopes: write, serve: deliverJob},
 		{method: "GET", pattern: "/v1/jobs/{id}/segments", scopes: read, serve: listSegments},
 		{method: "GET", pattern: "/v1/jobs/{id}/artifacts/{name}", scopes: read, serve: getArtifact},
+		{method: "GET", pattern: "/v1/jobs/{id}/timeline", scopes: read, serve: getTimeline},
 		{method: "GET", pattern: "/v1/jobs/{id}/events", scopes: read, browser: true, serve: watchJob},
 		{method: "GET", pattern: "/v1/jobs/{id}/live", scopes: read, browser: true, serve: live},
 		{method: "GET", pattern: "/v1/connect", scopes: auth.Scopes(), browser: true, serve: connect},
 		{method: "POST", pattern: "/v1/uploads", scopes: write, serve: createUpload},
-		{method: "PUT", pattern: "/v1/uploads/{id}/content", scopes: write, streams: true, serve: putContent},
+		{method: "PUT", pattern: "/v1/uploads/{id}/content", scopes: write, early: true, serve: putContent},
 		{method: "POST", pattern: "/v1/audio/speech", scopes: write, openAI: true, serve: speak},
 		{method: "GET", pattern: "/v1/voices", scopes: []auth.Scope{auth.JobsRead, auth.JobsWrite}, serve: listVoices},
 		{method: "GET", pattern: "/v1/keys", scopes: admin, serve: listKeys},
 		{method: "POST", pattern: "/v1/keys", scopes: admin, serve: createKey},
 		{method: "DELETE", pattern: "/v1/keys/{id}", scopes: admin, serve: revokeKey},
+		{method: "GET", pattern: "/v1/buckets", scopes: auth.Scopes(), serve: listBuckets},
+		{method: "POST", pattern: "/v1/buckets", scopes: admin, serve: createBucket},
+		{method: "GET", pattern: "/v1/buckets/{id}", scopes: auth.Scopes(), serve: getBucket},
+		{method: "PUT", pattern: "/v1/buckets/{id}", scopes: admin, serve: replaceBucket},
+		{method: "DELETE", pattern: "/v1/buckets/{id}", scopes: admin, serve: deleteBucket},
 		{method: "GET", pattern: "/problems/{slug}", open: true, serve: problemPage},
 		{method: "GET", pattern: "/v1/callbacks/secret", scopes: admin, serve: callbackSecret},
 		{method: "GET", pattern: "/v1/signing-keys", scopes: auth.Scopes(), serve: listSigningKeys},

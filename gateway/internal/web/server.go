@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -68,6 +67,7 @@ type Server struct {
 	speeches *strictjson.Schema[operation.SpeechRequest]
 	uploads  *strictjson.Schema[operation.UploadRequest]
 	keys     *strictjson.Schema[operation.KeyRequest]
+	buckets  *strictjson.Schema[operation.BucketRequest]
 }
 
 // New returns a server.
@@ -78,7 +78,7 @@ func New(cfg Config, dep Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, dep: dep, ops: dep.Operations, table: routes(), metrics: dep.Metrics.Of(accesslog.HTTP), proxies: clientip.New(cfg.Proxies),
 		specs: strictjson.For[job.Spec](), speeches: strictjson.For[operation.SpeechRequest](),
-		uploads: strictjson.For[operation.UploadRequest](), keys: strictjson.For[operation.KeyRequest](),
+		uploads: strictjson.For[operation.UploadRequest](), keys: strictjson.For[operation.KeyRequest](), buckets: strictjson.For[operation.BucketRequest](),
 	}
 	s.status, _ = find(s.table, http.MethodGet, []byte(jobPath+"x"), new([2]string))
 	var err error
@@ -118,7 +118,7 @@ func (s *Server) begin(ex *edge.Exchange) *Call {
 	c.reset(ex)
 	c.trace()
 	if ex.Secure() {
-		c.certificate = certificate(ex.ClientCertificates())
+		c.certificate = auth.HashCertificate(ex.ClientCertificates())
 		c.foreign = c.fromElsewhere()
 	}
 	c.id = append(c.id[:0], c.Header("x-request-id")...)
@@ -126,15 +126,6 @@ func (s *Server) begin(ex *edge.Exchange) *Call {
 		c.id = s.ids.Append(c.id[:0])
 	}
 	return c
-}
-
-// certificate returns the hash of the public key of a client's own certificate,
-// zero without one.
-func certificate(chain []*x509.Certificate) auth.Hash {
-	if len(chain) == 0 {
-		return auth.Hash{}
-	}
-	return auth.HashPublicKey(chain[0].RawSubjectPublicKeyInfo)
 }
 
 // memo returns the memo of the event loop.
@@ -167,10 +158,10 @@ func (s *Server) Refusal(refused edge.Refused) http1.Response {
 	return r
 }
 
-// StreamsBody implements [edge.BodyStreamer].
-func (s *Server) StreamsBody(r *http1.Request) bool {
+// ReadsEarly implements [edge.EarlyReader].
+func (s *Server) ReadsEarly(r *http1.Request) bool {
 	for i := range s.table {
-		if t := &s.table[i]; t.streams && t.method == r.Method() && t.match(r.RawPath()) {
+		if t := &s.table[i]; t.early && t.method == r.Method() && t.match(r.RawPath()) {
 			return true
 		}
 	}
@@ -178,6 +169,6 @@ func (s *Server) StreamsBody(r *http1.Request) bool {
 }
 
 var (
-	_ edge.Handler      = (*Server)(nil)
-	_ edge.BodyStreamer = (*Server)(nil)
+	_ edge.Handler     = (*Server)(nil)
+	_ edge.EarlyReader = (*Server)(nil)
 )

@@ -29,7 +29,6 @@ const (
 	maskBit = 0x80
 
 	maxControl = 125 // RFC 6455 section 5.5
-	maxHeader  = 14
 )
 
 // The close codes this package sends (RFC 6455 section 7.4.1 and the IANA registry).

@@ -10,6 +10,9 @@ select * from resume_job($1, nullif($2, ''));
 -- name: RedriveJob
 select * from redrive_job($1, nullif($2, ''));
 
+-- name: DeliverJob
+select * from deliver_job($1, nullif($2, ''));
+
 -- name: SetJob
 select * from set_job($1, nullif($2, ''), $3, $4, $5);
 
@@ -17,7 +20,8 @@ select * from set_job($1, nullif($2, ''), $3, $4, $5);
 -- What the rendition key of a segment is made of, as the job has it now.
 select j.tenant_id, s.voice, s.language, s.pool, s.sample_rate, coalesce(v.engine, ''), coalesce((j.spec ->> 'speed')::double precision, 1),
        coalesce(d.seed, (j.spec ->> 'seed')::bigint, 0), d.seed, d.spoken,
-       b.texts[($2::int - 1) % 64 + 1], coalesce(b.pronunciations ->> (($2::int - 1) % 64), ''), encode(s.rendition_key, 'hex')
+       b.texts[($2::int - 1) % 64 + 1], coalesce(b.pronunciations ->> (($2::int - 1) % 64), ''),
+       coalesce(nullif(b.instructions[($2::int - 1) % 64 + 1], ''), j.spec ->> 'instructions', ''), encode(s.rendition_key, 'hex')
 from jobs j
          cross join lateral segments_between(j.num, $2::int, $2::int) s
          join blocks b on b.job = j.num and b.b = ($2::int - 1) / 64

@@ -3,17 +3,22 @@
 select exists (select from cancellations where job_id = $1), exists (select from tombstones where job_id = $1);
 
 -- name: JobVersions
-select id, version, finished_at is not null from jobs where id = any ($1::text[])
+select id, version, segments_done + segments_reused + segments_failed > 0, finished_at is not null from jobs where id = any ($1::text[])
 union all
-select c.job_id, 0, true from cancellations c
+select c.job_id, 0, false, true from cancellations c
 where c.job_id = any ($1::text[]) and not exists (select 1 from jobs j where j.id = c.job_id)
 union all
-select d.job_id, 0, true from tombstones d
+select d.job_id, 0, false, true from tombstones d
 where d.job_id = any ($1::text[]) and not exists (select 1 from cancellations c where c.job_id = d.job_id);
 
 -- name: JobArrived
 -- Whether the scheduler has, or had, the job.
 select exists (select 1 from jobs where id = $1) or exists (select 1 from tombstones where job_id = $1);
+
+-- name: PlanForValues
+-- What follows in the transaction is planned for its values: which index serves a list
+-- depends on them.
+select set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: ListJobs
 select j.id, j.tenant_id, j.class, j.state, j.version, j.labels, j.title, j.language,
@@ -40,7 +45,7 @@ where j.id = $1 and ($2 = 0 or c.ordinal is not null);
 
 -- name: ListSegments
 select s.n, s.chapter, s.text, s.voice, s.language, s.state, s.attempt, s.predicted_seconds,
-       coalesce(r.samples::double precision / r.sample_rate, 0), coalesce(r.verdict, ''),
+       coalesce(r.samples::double precision / r.sample_rate, 0), coalesce(r.hearing ->> 'kind', r.verdict, ''), r.hearing ->> 'heard', coalesce((r.hearing ->> 'tries')::int, 0),
        coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), s.source_document, s.source_start, s.source_end
 from segments_between($1, $2, $3) s
          left join renditions r on r.key = s.rendition_key and s.state in ('done', 'reused')

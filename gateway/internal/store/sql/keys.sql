@@ -4,9 +4,6 @@ select id, tenant_id, scopes from api_keys where hash = $1 and revoked_at is nul
 -- name: InsertKey
 insert into api_keys (id, tenant_id, name, hash, scopes, certificate) values ($1, $2, $3, $4, $5, $6) returning created_at;
 
--- name: CountKeys
-select count(*) from api_keys where tenant_id = $1 and revoked_at is null;
-
 -- name: ListKeys
 select id, name, scopes, certificate, created_at, revoked_at
 from api_keys

@@ -36,13 +36,13 @@ delete from quotas where tenant_id = $1 and (characters_day, open_jobs, outstand
 
 -- name: Usage
 -- By day and key, tallied or not.
-select u.tenant_id, u.day, u.key_id, sum(u.jobs)::bigint, sum(u.characters)::bigint, sum(u.audio_seconds), sum(u.reused_seconds), sum(u.gpu_seconds)
+select u.tenant_id, to_char(u.day, 'YYYY-MM-DD'), u.key_id, sum(u.jobs)::bigint, sum(u.characters)::bigint, sum(u.audio_seconds), sum(u.reused_seconds), sum(u.gpu_seconds)
 from (select tenant_id, day, key_id, jobs, characters, audio_seconds, reused_seconds, gpu_seconds from usage_days
       where tenant_id = $1 and day between $2 and $3
       union all
       select $1, day, key_id, jobs, characters, audio_seconds, reused_seconds, gpu_seconds from usage_live($1) where day between $2 and $3) u
 group by 1, 2, 3
-order by u.day, u.key_id;
+order by 2, 3;
 
 -- name: StoredBytes
 select coalesce(sum(b.renditions), 0)::bigint, coalesce(sum(b.artifacts), 0)::bigint, coalesce(sum(b.uploads), 0)::bigint

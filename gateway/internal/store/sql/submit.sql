@@ -37,10 +37,21 @@ from asked a left join claimed c on c.key = a.key
 left join idempotency_keys k on k.tenant_id = $1 and k.key = a.key and k.created_at >= now() - interval '24 hours';
 
 -- name: ListVoices
-select name, pool, language, engine, sample_rate, is_default, licence, attribution from voices order by name;
+-- The voices that are offered, and since when no worker was heard of that has one. One
+-- that nobody has had for a week is offered no longer.
+with gone as (
+    select p.pool, w.since from (select distinct pool from voices) p cross join lateral pool_waiting(p.pool) w
+    where w.reason = 'gone')
+select name, v.pool, language, engine, sample_rate, is_default, licence, attribution, instructions, g.since
+from voices v left join gone g on g.pool = v.pool
+where g.since is null or g.since > now() - interval '7 days'
+order by name;
 
 -- name: ListFormats
 select distinct format from encoders order by format;
+
+-- name: HasEar
+select exists (select from ears);
 
 -- name: Ping
 select 1;

@@ -36,7 +36,7 @@ func give(ex *edge.Exchange, length int64, r io.Reader, done func()) {
 	started := carry(ex, func() {
 		defer done()
 		ctx := ex.Context()
-		s := ex.Stream(200, nil, length)
+		s := ex.BeginBody(200, nil, length)
 		if s == nil {
 			return
 		}
@@ -71,8 +71,8 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 	var done atomic.Int32
 	d := open(t, edge.Config{}, func(ex *edge.Exchange) {
 		length := int64(size)
-		if strings.HasPrefix(string(ex.Request().Path()), "/unsized") {
-			length = http1.StreamLength
+		if strings.HasPrefix(string(ex.Request().RawPath()), "/unsized") {
+			length = http1.UnknownLength
 		}
 		give(ex, length, &pattern{size: size}, func() { done.Add(1) })
 	})
@@ -95,7 +95,7 @@ func TestStreamedBodiesArriveWhole(t *testing.T) {
 	if a, err := c.receive(http.MethodGet); err != nil || len(a.body) != size || !a.close {
 		t.Errorf("HTTP/1.0: %d bytes, %t, %v", len(a.body), a.close, err)
 	}
-	waitFor(t, "every goroutine to be done", func() bool { return done.Load() == 6 && d.Stats().Streams.Load() == 0 })
+	waitFor(t, "every goroutine to be done", func() bool { return done.Load() == 6 && d.Stats().Bodies.Load() == 0 })
 }
 
 func TestStreamWaitsForASlowReader(t *testing.T) {
@@ -149,7 +149,7 @@ func TestBrokenSourceIsNotTakenForTheWhole(t *testing.T) {
 		"ends late":  func([]byte) (int, error) { return 20, nil },
 		"panics":     func([]byte) (int, error) { panic("on purpose") },
 	} {
-		for _, length := range []int64{10, http1.StreamLength} {
+		for _, length := range []int64{10, http1.UnknownLength} {
 			if length < 0 && strings.HasPrefix(name, "ends") {
 				continue
 			}
@@ -167,11 +167,11 @@ func TestBrokenSourceIsNotTakenForTheWhole(t *testing.T) {
 
 func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
 	t.Parallel()
-	streams := make(chan *edge.Stream, 1)
+	streams := make(chan *edge.BodyWriter, 1)
 	left := make(chan struct{})
 	d := open(t, edge.Config{HalfClose: 50 * time.Millisecond}, func(ex *edge.Exchange) {
 		context.AfterFunc(ex.Context(), func() { close(left) })
-		streams <- ex.Stream(200, []http1.Field{{Name: "Content-Type", Value: "text/event-stream"}}, http1.StreamLength)
+		streams <- ex.BeginBody(200, []http1.Field{{Name: "Content-Type", Value: "text/event-stream"}}, http1.UnknownLength)
 	})
 	c := d.dial()
 	c.send(get)
@@ -202,16 +202,16 @@ func TestPushedEventsFlowUntilTheClientLeaves(t *testing.T) {
 
 func TestSurplusStreamsAreRefused(t *testing.T) {
 	t.Parallel()
-	d := open(t, edge.Config{MaxStreams: 1}, func(ex *edge.Exchange) {
+	d := open(t, edge.Config{MaxBodies: 1}, func(ex *edge.Exchange) {
 		ctx := ex.Context()
-		give(ex, http1.StreamLength, reader(func([]byte) (int, error) {
+		give(ex, http1.UnknownLength, reader(func([]byte) (int, error) {
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
 		}), func() {})
 	})
 	first, second := d.dial(), d.dial()
 	first.send(get)
-	waitFor(t, "the stream to begin", func() bool { return d.Stats().Streams.Load() == 1 })
+	waitFor(t, "the stream to begin", func() bool { return d.Stats().Bodies.Load() == 1 })
 	second.send(get)
 	second.want(503, "busy")
 }

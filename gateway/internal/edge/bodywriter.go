@@ -10,56 +10,56 @@ import (
 )
 
 const (
-	streamHigh = 128 << 10 // output of a stream that may wait for the peer
-	streamLow  = 32 << 10  // below it a stream that had to wait goes on
+	bodyHigh = 128 << 10 // output of an answer in pieces that may wait for the peer
+	bodyLow  = 32 << 10  // below it one that had to wait goes on
 )
 
 // errLength means that a body does not keep to the length that was announced.
 var errLength = errors.New("the body does not have the length that was announced")
 
-// Stream is an answer whose body is sent in pieces. It must be ended with End
+// BodyWriter is an answer whose body is sent in pieces. It must be ended with End
 // or Abort. Its methods are safe on any goroutine, but only one at a time may
 // write.
-type Stream struct {
+type BodyWriter struct {
 	ex      *Exchange
 	chunked bool
 	mute    bool  // the answer has no body: HEAD, 204, 304
 	left    int64 // bytes that were announced and not written; negative if none were announced
 }
 
-// Stream begins an answer whose body follows. length is the size of the body in
-// bytes or [http1.StreamLength]. It returns nil if the request was answered or
+// BeginBody begins an answer whose body follows. length is the size of the body in
+// bytes or [http1.UnknownLength]. It returns nil if the request was answered or
 // its connection is gone. The request's other answers wait until it ends.
-func (ex *Exchange) Stream(status int, header []http1.Field, length int64) *Stream {
+func (ex *Exchange) BeginBody(status int, header []http1.Field, length int64) *BodyWriter {
 	c := ex.c
 	c.mu.Lock()
-	if ex.state != exchangeOpen || ex.streaming || c.gone {
+	if ex.state != exchangeOpen || ex.begun || c.gone {
 		c.mu.Unlock()
 		return nil
 	}
-	ex.streaming, ex.escaped = true, true
+	ex.begun, ex.escaped = true, true
 	ex.closes = !ex.keep || c.srv.draining.Load() || length < 0 && ex.minor == 0
-	s := &Stream{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
+	w := &BodyWriter{ex: ex, left: length, mute: ex.head || status == http.StatusNoContent || status == http.StatusNotModified}
 	dst := c.bufferLocked(ex)
-	dst.b, s.chunked = http1.AppendStreamHead(dst.b, status, header, length, ex.encoding(ex.closes))
+	dst.b, w.chunked = http1.AppendOpenHead(dst.b, status, header, length, ex.encoding(ex.closes))
 	wake := (c.parkLocked(ex) || c.first == ex) && !c.busy
 	c.mu.Unlock()
 	if wake {
 		c.loop.notify(c, noteOutput)
 	}
-	return s
+	return w
 }
 
 // Write queues p, which is copied. It returns [ErrCongested], and queues
-// nothing, while too much waits for the peer; [Stream.Wait] tells when to try
+// nothing, while too much waits for the peer; [BodyWriter.Wait] tells when to try
 // again. It returns [net.ErrClosed] when the connection is gone.
-func (s *Stream) Write(p []byte) error {
-	if len(p) == 0 || s.mute {
+func (w *BodyWriter) Write(p []byte) error {
+	if len(p) == 0 || w.mute {
 		return nil
 	}
-	c := s.ex.c
+	c := w.ex.c
 	c.mu.Lock()
-	wake, err := s.writeLocked(p)
+	wake, err := w.writeLocked(p)
 	c.mu.Unlock()
 	if wake {
 		c.loop.notify(c, noteOutput)
@@ -67,22 +67,22 @@ func (s *Stream) Write(p []byte) error {
 	return err
 }
 
-func (s *Stream) writeLocked(p []byte) (wake bool, err error) {
-	ex := s.ex
+func (w *BodyWriter) writeLocked(p []byte) (wake bool, err error) {
+	ex := w.ex
 	switch {
 	case ex.state != exchangeOpen:
 		return false, net.ErrClosed
-	case s.left >= 0 && int64(len(p)) > s.left:
+	case w.left >= 0 && int64(len(p)) > w.left:
 		return false, errLength
 	}
-	if n := ex.pendingLocked(); n > 0 && n+len(p) > streamHigh {
+	if n := ex.pendingLocked(); n > 0 && n+len(p) > bodyHigh {
 		return false, ErrCongested
 	}
-	if s.left >= 0 {
-		s.left -= int64(len(p))
+	if w.left >= 0 {
+		w.left -= int64(len(p))
 	}
 	dst := ex.c.bufferLocked(ex)
-	if s.chunked {
+	if w.chunked {
 		dst.b = http1.AppendChunk(dst.b, p)
 	} else {
 		dst.b = append(dst.b, p...)
@@ -92,14 +92,14 @@ func (s *Stream) writeLocked(p []byte) (wake bool, err error) {
 
 // Wait returns nil when little waits for the peer, [net.ErrClosed] when the
 // connection is gone, or the error of ctx.
-func (s *Stream) Wait(ctx context.Context) error {
-	ex, c := s.ex, s.ex.c
+func (w *BodyWriter) Wait(ctx context.Context) error {
+	ex, c := w.ex, w.ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen {
 		c.mu.Unlock()
 		return net.ErrClosed
 	}
-	if ex.pendingLocked() < streamLow {
+	if ex.pendingLocked() < bodyLow {
 		c.mu.Unlock()
 		return nil
 	}
@@ -117,29 +117,29 @@ func (s *Stream) Wait(ctx context.Context) error {
 }
 
 // Buffered returns how many bytes wait for the peer.
-func (s *Stream) Buffered() int {
-	s.ex.c.mu.Lock()
-	defer s.ex.c.mu.Unlock()
-	if s.ex.state != exchangeOpen {
+func (w *BodyWriter) Buffered() int {
+	w.ex.c.mu.Lock()
+	defer w.ex.c.mu.Unlock()
+	if w.ex.state != exchangeOpen {
 		return 0
 	}
-	return s.ex.pendingLocked()
+	return w.ex.pendingLocked()
 }
 
 // End completes the body. If less was written than announced, the connection is
 // cut, so that the client notices.
-func (s *Stream) End() {
-	if s.left > 0 && !s.mute {
-		s.Abort()
+func (w *BodyWriter) End() {
+	if w.left > 0 && !w.mute {
+		w.Abort()
 		return
 	}
-	ex, c := s.ex, s.ex.c
+	ex, c := w.ex, w.ex.c
 	c.mu.Lock()
 	if ex.state != exchangeOpen {
 		c.mu.Unlock()
 		return
 	}
-	if s.chunked && !s.mute {
+	if w.chunked && !w.mute {
 		dst := c.bufferLocked(ex)
 		dst.b = http1.AppendLastChunk(dst.b)
 	}
@@ -150,7 +150,7 @@ func (s *Stream) End() {
 
 // Abort ends the body where it is and cuts the connection, so that the client
 // does not take what it got for the whole.
-func (s *Stream) Abort() { s.ex.Abort() }
+func (w *BodyWriter) Abort() { w.ex.Abort() }
 
 // Abort cuts the connection of a request that has not been answered whole.
 func (ex *Exchange) Abort() {
