@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob/foreign"
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/scheduler/internal/backlog"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
+	"github.com/voicemill/voicemill/scheduler/internal/export"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
@@ -19,6 +21,8 @@ type Config struct {
 	Plan         plan.Config         `embed:"" prefix:"plan-"`
 	Release      release.Config      `embed:"" prefix:"release-"`
 	Callback     callback.Config     `embed:"" prefix:"callback-"`
+	Export       export.Config       `embed:"" prefix:"export-"`
+	Bucket       foreign.Config      `embed:"" prefix:"bucket-"`
 	Housekeeping housekeeping.Config `embed:"" prefix:"housekeeping-"`
 	Backlog      backlog.Config      `embed:"" prefix:"backlog-"`
 	Retention    retention.Config    `embed:"" prefix:"retention-"`
@@ -31,7 +35,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Plan: plan.DefaultConfig(), Release: release.DefaultConfig(),
-		Callback: callback.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(), Backlog: backlog.DefaultConfig(), Retention: retention.DefaultConfig(),
+		Callback: callback.DefaultConfig(), Export: export.DefaultConfig(), Housekeeping: housekeeping.DefaultConfig(), Backlog: backlog.DefaultConfig(), Retention: retention.DefaultConfig(),
 		Grace: 20 * time.Second, Limits: job.DefaultLimits(),
 	}
 }
@@ -58,7 +62,7 @@ func (c Config) Validate() error {
 // Rules are what the settings must keep.
 func (c Config) Rules() []config.Rule {
 	return []config.Rule{{
-		Says: "`grace` must exceed `plan-grace`, `release-grace` and `callback-grace`",
-		Kept: c.Grace > max(c.Plan.Grace, c.Release.Grace, c.Callback.Grace),
+		Says: "`grace` must exceed `plan-grace`, `release-grace`, `callback-grace` and `export-grace`",
+		Kept: c.Grace > max(c.Plan.Grace, c.Release.Grace, c.Callback.Grace, c.Export.Grace),
 	}}
 }

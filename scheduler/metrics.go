@@ -6,6 +6,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
+	"github.com/voicemill/voicemill/scheduler/internal/export"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
 	"github.com/voicemill/voicemill/scheduler/internal/release"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
@@ -31,6 +32,7 @@ type metrics struct {
 	parked        telemetry.Gauge
 	callbacks     telemetry.CounterVec
 	callbacksLost telemetry.CounterVec
+	exports       telemetry.CounterVec
 	step          telemetry.Histogram
 	told          telemetry.CounterVec
 	off           telemetry.HistogramVec
@@ -55,6 +57,7 @@ func newMetrics(r *telemetry.Registry) *metrics {
 		parked:        r.Gauge("voicemill_scheduler_parked_messages", "Messages of accepted jobs that could not be read or stored and wait in PARKED to be looked at."),
 		callbacks:     r.CounterVec("voicemill_scheduler_callback_attempts_total", "Attempts at callbacks, by outcome.", "outcome"),
 		callbacksLost: r.CounterVec("voicemill_scheduler_callback_failures_total", "Attempts at callbacks that did not succeed, by cause.", "cause"),
+		exports:       r.CounterVec("voicemill_scheduler_export_attempts_total", "Attempts to deliver the files of a job into its owner's bucket, by outcome.", "outcome"),
 		step:          r.Histogram("voicemill_scheduler_step_duration_seconds", "Time of one step of the release that let something out.", telemetry.LatencyBuckets()),
 		told:          r.CounterVec("voicemill_scheduler_estimates_total", "Jobs that ended, by whether it was within the first interval that was said of them.", "class", "covered"),
 		off: r.HistogramVec("voicemill_scheduler_estimate_off_ratio", "By how much longer jobs took than was first said, of what they took; below zero, faster.",
@@ -85,6 +88,9 @@ func (m *metrics) begin() {
 	}
 	for _, outcome := range []string{callback.Delivered, callback.Retrying, callback.Failed} {
 		m.callbacks.With(outcome)
+	}
+	for _, outcome := range []string{export.Delivered, export.Retrying, export.Failed} {
+		m.exports.With(outcome)
 	}
 	for _, cause := range callback.Causes() {
 		m.callbacksLost.With(cause)
@@ -145,6 +151,8 @@ func (m *metrics) released(e release.Event) {
 	m.swept.With(e.Pool, string(e.Class)).Add(float64(e.Swept))
 	m.outstanding.With(e.Pool, string(e.Class)).Add(float64(e.Out))
 }
+
+func (m *metrics) exported(outcome string) { m.exports.With(outcome).Inc() }
 
 func (m *metrics) delivered(outcome, cause string) {
 	m.callbacks.With(outcome).Inc()

@@ -15,6 +15,7 @@ import (
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler/internal/backlog"
 	"github.com/voicemill/voicemill/scheduler/internal/callback"
+	"github.com/voicemill/voicemill/scheduler/internal/export"
 	"github.com/voicemill/voicemill/scheduler/internal/housekeeping"
 	"github.com/voicemill/voicemill/scheduler/internal/intake"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
@@ -107,6 +108,7 @@ type service struct {
 	planner  *plan.Planner
 	releaser *release.Releaser
 	callback *callback.Dispatcher
+	export   *export.Dispatcher
 	keeper   *housekeeping.Keeper
 	sweeper  *retention.Sweeper
 
@@ -124,11 +126,15 @@ func assemble(cfg Config, deps Deps) (*service, error) {
 		return deps.Log.With(slog.String("service", "scheduler"), slog.String("part", part))
 	}
 	s.intake = intake.New(intake.Deps{Store: st, Bus: deps.Bus, Log: log("intake"), Stored: s.stored})
-	if s.planner, err = plan.New(cfg.Plan, plan.Deps{Uploads: deps.Blob, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned}); err != nil {
+	if s.planner, err = plan.New(cfg.Plan, plan.Deps{Uploads: deps.Blob, Covers: deps.Blob, Random: deps.Random, Log: log("plan"), Limits: cfg.Limits, Planned: s.planned}); err != nil {
 		return nil, err
 	}
 	s.releaser = release.New(cfg.Release, release.Deps{Bus: deps.Bus, Log: log("release"), Observe: s.metrics.released})
 	s.callback = callback.New(cfg.Callback, callback.Deps{Log: log("callback"), Changed: deps.Bus.Hint, Observe: s.metrics.delivered})
+	s.export, err = export.New(cfg.Export, export.Deps{Log: log("export"), Source: deps.Blob, Foreign: cfg.Bucket, Changed: s.delivered, Observe: s.metrics.exported})
+	if err != nil {
+		return nil, err
+	}
 	s.keeper = housekeeping.New(cfg.Housekeeping, deps.Blob, log("housekeeping"), s.cancelled)
 	s.sweeper = retention.New(cfg.Retention, deps.Blob, log("retention"))
 	return s, nil
@@ -151,6 +157,7 @@ func (s *service) lead(ctx context.Context) error {
 			return func(ctx context.Context) error { return run(ctx, leased) }
 		}
 		stack.Add("callback", under(s.callback.Run))
+		stack.Add("export", under(s.export.Run))
 		stack.Add("release", under(s.releaser.Run))
 		stack.Add("plan", under(s.planner.Run))
 		stack.Add("housekeeping", under(s.keeper.Run))
@@ -163,12 +170,18 @@ func (s *service) lead(ctx context.Context) error {
 
 // listen passes hints on: whatever changed may have made something due.
 func (s *service) listen(ctx context.Context) error {
-	err := s.deps.Bus.Hints(ctx, func(_ job.ID, version int64) {
-		if version == firstVersion { // another scheduler has stored it
+	err := s.deps.Bus.Hints(ctx, func(h bus.Hinted) {
+		if h.Version == firstVersion { // this scheduler or another has stored it: there is nothing to release yet
 			s.planner.Wake()
 		}
-		s.releaser.Hint()
+		if h.Quiet { // it has made nothing due
+			return
+		}
 		s.callback.Hint()
+		if h.Version != firstVersion {
+			s.releaser.Hint()
+			s.export.Hint()
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("listen to hints: %w", err)
@@ -184,17 +197,28 @@ func (s *service) hear(ctx context.Context) error {
 	return nil
 }
 
-func (s *service) stored(jobs int, fresh []store.Inserted) {
-	s.metrics.stored(jobs, fresh)
-	s.planner.Wake()
-}
+// stored counts. It wakes nobody: the hint of each job's first version wakes the planner, here or where it leads.
+func (s *service) stored(jobs int, fresh []store.Inserted) { s.metrics.stored(jobs, fresh) }
 
 func (s *service) planned(o plan.Outcome) {
 	s.metrics.planned(o)
-	if o.Queued {
+	switch {
+	case o.Fresh != nil:
+		s.releaser.Fresh(o.ID, o.Fresh)
+	case o.Queued:
 		s.releaser.Notice(o.ID)
 	}
-	s.deps.Bus.Hint(o.ID, o.Version.Version)
+	if o.Queued && o.Reused == 0 {
+		s.deps.Bus.HintQuietly(o.ID, o.Version.Version)
+	} else {
+		s.deps.Bus.Hint(o.ID, o.Version.Version)
+	}
+}
+
+// delivered tells of a version that a delivery into a bucket made; the owner may be owed a callback.
+func (s *service) delivered(id job.ID, version int64) {
+	s.deps.Bus.Hint(id, version)
+	s.callback.Hint()
 }
 
 func (s *service) cancelled(jobs []store.Version) {

@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler"
 )
@@ -59,7 +60,7 @@ func serve(ctx context.Context, cfg scheduler.Settings, unread []string, stdout 
 	}
 	defer db.Close()
 	if cfg.Migrate {
-		if err := pg.Migrate(ctx, db, log); err != nil {
+		if err := migrate.Up(ctx, db, log); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/voicemill/voicemill/platform/outside"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
 
@@ -111,7 +112,7 @@ func reason(err error) (cause, text string) {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
-	case refused(err):
+	case outside.Refused(err):
 		return causeRefused, "The receiver's address or port is not allowed."
 	case errors.As(err, &dns):
 		return causeName, "The receiver's name could not be resolved."

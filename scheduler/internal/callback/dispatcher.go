@@ -46,21 +46,16 @@ type Dispatcher struct {
 	leased *store.Leased // of the term that Run runs in
 	waits  []time.Duration
 	client *http.Client
-	nudge  chan struct{}
+	nudge  lifecycle.Signal
 }
 
 // New returns a Dispatcher that is not running yet.
 func New(cfg Config, deps Deps) *Dispatcher {
-	return &Dispatcher{cfg: cfg, deps: deps, waits: schedule(), client: newClient(cfg), nudge: make(chan struct{}, 1)}
+	return &Dispatcher{cfg: cfg, deps: deps, waits: schedule(), client: newClient(cfg), nudge: lifecycle.NewSignal()}
 }
 
 // Hint says that something may be due. It never blocks.
-func (d *Dispatcher) Hint() {
-	select {
-	case d.nudge <- struct{}{}:
-	default:
-	}
-}
+func (d *Dispatcher) Hint() { d.nudge.Raise() }
 
 // Run sends what is due under the lease of s until ctx is done, waits for what is on its way, as
 // far as the grace allows, and returns nil. Faults of the database are logged
@@ -87,7 +82,7 @@ func (d *Dispatcher) Run(ctx context.Context, s *store.Leased) error {
 				d.deps.Log.WarnContext(ctx, "callbacks wait", slog.String("error", last))
 			}
 			pause = min(max(2*pause, d.cfg.Tick), pauseTo)
-			if !sleep(ctx, pause) {
+			if !lifecycle.Sleep(ctx, pause) {
 				return nil
 			}
 			continue
@@ -102,22 +97,11 @@ func (d *Dispatcher) Run(ctx context.Context, s *store.Leased) error {
 		case l := <-f.landed:
 			f.land(l)
 		case <-d.nudge:
-			if !sleep(ctx, settleTime) {
+			if !lifecycle.Sleep(ctx, settleTime) {
 				return nil
 			}
 		case <-tick.C:
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/scheduler/internal/store"
 )
@@ -44,7 +45,11 @@ func (in *Intake) store(ctx context.Context, e bus.Envelope) error {
 		}
 	}
 	for _, j := range fresh {
-		in.deps.Bus.Hint(j.ID, j.Version.Version)
+		if j.State == job.StateAccepted {
+			in.deps.Bus.HintQuietly(j.ID, j.Version.Version)
+		} else {
+			in.deps.Bus.Hint(j.ID, j.Version.Version)
+		}
 	}
 	in.deps.Stored(len(e.Jobs), fresh)
 	return nil

@@ -230,7 +230,7 @@ func TestANewJobIsHinted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	hints := make(chan job.ID, 10)
 	done := make(chan error, 1)
-	go func() { done <- b.bus.Hints(ctx, func(id job.ID, _ int64) { hints <- id }) }()
+	go func() { done <- b.bus.Hints(ctx, func(h bus.Hinted) { hints <- h.ID }) }()
 	require.Eventually(t, func() bool { // the subscription stands once a hint comes through
 		b.bus.Hint("job_probe", 1)
 		select {

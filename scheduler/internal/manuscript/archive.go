@@ -1,82 +1,38 @@
 package manuscript
 
 import (
-	"archive/zip"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"path"
-	"strings"
-	"sync/atomic"
+
+	"github.com/voicemill/voicemill/platform/ocf"
 )
 
-// archive is an EPUB's ZIP. It reads what it is asked for and nothing else,
+// archive is an EPUB's container. It reads what it is asked for and nothing else,
 // within the limits.
 type archive struct {
+	*ocf.Container
 	limits Limits
-	files  map[string]*zip.File // by exact name
-	folded map[string]*zip.File // by name in lower case
-	left   int64                // of Limits.TotalBytes
-}
-
-// directoryBudget bounds what opening a ZIP may read, and so how many entries
-// a crafted directory can make the reader allocate.
-const directoryBudget = 8 << 20
-
-var errDirectory = errors.New("the directory of the ZIP is too large")
-
-// budgetReader fails once more than its budget was read, until it is lifted.
-type budgetReader struct {
-	r      io.ReaderAt
-	left   atomic.Int64
-	lifted atomic.Bool
-}
-
-func (b *budgetReader) ReadAt(p []byte, off int64) (int, error) {
-	if !b.lifted.Load() && b.left.Add(-int64(len(p))) < 0 {
-		return 0, errDirectory
-	}
-	return b.r.ReadAt(p, off)
+	left   int64 // of Limits.TotalBytes
 }
 
 func openArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
-	budget := &budgetReader{r: r}
-	budget.left.Store(directoryBudget)
-	z, err := zip.NewReader(budget, size)
-	if errors.Is(err, errDirectory) {
+	c, err := ocf.Open(r, size)
+	if errors.Is(err, ocf.ErrDirectory) {
 		return nil, tooLarge("the EPUB has more than %d files", limits.Entries)
 	}
 	if err != nil {
 		return nil, invalidBecause(err, "the document is not an EPUB: it is no readable ZIP archive")
 	}
-	budget.lifted.Store(true)
-	if len(z.File) > limits.Entries {
+	if c.Entries > limits.Entries {
 		return nil, tooLarge("the EPUB has more than %d files", limits.Entries)
 	}
-	a := &archive{limits: limits, files: make(map[string]*zip.File, len(z.File)), folded: make(map[string]*zip.File, len(z.File)), left: limits.TotalBytes}
-	for _, f := range z.File {
-		name := strings.TrimPrefix(path.Clean("/"+strings.ReplaceAll(f.Name, `\`, "/")), "/")
-		if _, twice := a.files[name]; !twice {
-			a.files[name] = f
-		}
-		if low := strings.ToLower(name); a.folded[low] == nil {
-			a.folded[low] = f
-		}
-	}
-	return a, nil
+	return &archive{Container: c, limits: limits, left: limits.TotalBytes}, nil
 }
 
 // has reports whether the archive holds name, in whatever case.
-func (a *archive) has(name string) bool { return a.file(name) != nil }
-
-func (a *archive) file(name string) *zip.File {
-	if f := a.files[name]; f != nil {
-		return f
-	}
-	return a.folded[strings.ToLower(name)]
-}
+func (a *archive) has(name string) bool { return a.File(name) != nil }
 
 // frameBytes bounds the files that say what is in a book: they are held as
 // values of several times their size.
@@ -84,7 +40,7 @@ const frameBytes = 8 << 20
 
 // frame is read for such a file.
 func (a *archive) frame(name string) ([]byte, error) {
-	if f := a.file(name); f != nil && f.UncompressedSize64 > frameBytes {
+	if f := a.File(name); f != nil && f.UncompressedSize64 > frameBytes {
 		return nil, tooLarge("the file %s in the EPUB is larger than %s", shown(name), bytesText(frameBytes))
 	}
 	return a.read(name)
@@ -92,7 +48,7 @@ func (a *archive) frame(name string) ([]byte, error) {
 
 // read returns the content of the file called name, which must exist.
 func (a *archive) read(name string) ([]byte, error) {
-	f := a.file(name)
+	f := a.File(name)
 	switch {
 	case f == nil:
 		return nil, invalid("the EPUB lacks the file %s", shown(name))
@@ -102,7 +58,7 @@ func (a *archive) read(name string) ([]byte, error) {
 		return nil, tooLarge("the file %s in the EPUB is larger than %s", shown(name), bytesText(a.limits.DocumentBytes))
 	}
 	most := min(a.limits.DocumentBytes, a.left)
-	if cap := a.ratioCap(f); cap < most {
+	if cap := ocf.Cap(f, a.limits.Ratio); cap < most {
 		most = cap
 	}
 	rc, err := f.Open()
@@ -121,13 +77,6 @@ func (a *archive) read(name string) ([]byte, error) {
 		return nil, invalidBecause(err, "the file %s in the EPUB is damaged", shown(name))
 	}
 	return buf.Bytes(), nil
-}
-
-// ratioCap returns how large f may become by its compressed size.
-func (a *archive) ratioCap(f *zip.File) int64 {
-	const free = 1 << 20
-	packed := min(f.CompressedSize64, 1<<40)
-	return max(free, int64(packed)*a.limits.Ratio) //nolint:gosec // bounded above
 }
 
 // bomb names the limit that a file broke.
@@ -152,28 +101,4 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
 	return fmt.Sprintf("%d bytes", n)
-}
-
-// resolve returns the name in the archive that href means in the file base,
-// and the fragment. External addresses give an empty name.
-func resolve(base, href string) (name, fragment string) {
-	href, fragment, _ = strings.Cut(strings.TrimSpace(href), "#")
-	if f, err := url.PathUnescape(fragment); err == nil {
-		fragment = f
-	}
-	href, _, _ = strings.Cut(href, "?")
-	if href == "" {
-		return base, fragment
-	}
-	if scheme, _, ok := strings.Cut(href, ":"); ok && !strings.ContainsAny(scheme, "/%") {
-		return "", fragment
-	}
-	if unescaped, err := url.PathUnescape(href); err == nil {
-		href = unescaped
-	}
-	href = strings.ReplaceAll(href, `\`, "/")
-	if !strings.HasPrefix(href, "/") {
-		href = path.Join(path.Dir(base), href)
-	}
-	return strings.TrimPrefix(path.Clean("/"+href), "/"), fragment
 }

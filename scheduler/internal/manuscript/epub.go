@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+
+	"github.com/voicemill/voicemill/platform/ocf"
 )
 
 // book is an opened EPUB.
@@ -45,7 +47,7 @@ func (d *Document) openEPUB(ctx context.Context, r io.ReaderAt, size int64) erro
 	if err := a.unmarshal(opf, &p); err != nil {
 		return err
 	}
-	d.Title, d.Author = p.mainTitle(), folded(strings.Join(p.Creators, ", "))
+	d.About = p.about()
 	for _, lang := range p.Languages {
 		if d.Language == "" {
 			d.Language = strings.TrimSpace(lang)
@@ -66,6 +68,9 @@ func (d *Document) openEPUB(ctx context.Context, r io.ReaderAt, size int64) erro
 		return err
 	}
 	b.place(toc, marks)
+	if d.opts.Cover {
+		d.Cover = b.cover(opf, &p)
+	}
 	b.left = a.left
 	d.source = b
 	return nil
@@ -87,7 +92,7 @@ func (b *book) readSpine(opf string, p *packageDocument) error {
 		if item == nil {
 			continue // a picture or another file without text
 		}
-		name, _ := resolve(opf, item.Href)
+		name, _ := ocf.Resolve(opf, item.Href)
 		if !b.archive.has(name) {
 			return invalid("the EPUB lacks the file %s, which its reading order names", shown(name))
 		}
@@ -130,7 +135,7 @@ func (b *book) navigation(opf string, p *packageDocument) ([]navPoint, []landmar
 	var toc []navPoint
 	var marks []landmark
 	for _, item := range p.Items {
-		if name, _ := resolve(opf, item.Href); hasToken([]byte(item.Properties), "nav") && b.archive.has(name) {
+		if name, _ := ocf.Resolve(opf, item.Href); hasToken([]byte(item.Properties), "nav") && b.archive.has(name) {
 			doc, err := b.open(name)
 			if err != nil {
 				return nil, nil, err
@@ -140,7 +145,7 @@ func (b *book) navigation(opf string, p *packageDocument) ([]navPoint, []landmar
 		}
 	}
 	for _, g := range p.Guide {
-		name, fragment := resolve(opf, g.Href)
+		name, fragment := ocf.Resolve(opf, g.Href)
 		marks = append(marks, newLandmark(folded(g.Title), name, fragment, []byte(strings.ToLower(g.Type))))
 	}
 	if len(toc) > 0 {
@@ -155,7 +160,7 @@ func (b *book) navigation(opf string, p *packageDocument) ([]navPoint, []landmar
 	if ncx == nil {
 		return nil, marks, nil
 	}
-	name, _ := resolve(opf, ncx.Href)
+	name, _ := ocf.Resolve(opf, ncx.Href)
 	if !b.archive.has(name) {
 		return nil, marks, nil
 	}
@@ -329,7 +334,7 @@ func (f *spineFile) ids(doc *decoded) map[string]bool {
 // lexicon returns the pronunciation lexicon that the document base links as
 // href, nil if there is none that can be read: the words are spoken without it.
 func (b *book) lexicon(base, href string, known map[string]*lexicon) *lexicon {
-	name, _ := resolve(base, href)
+	name, _ := ocf.Resolve(base, href)
 	if lex, ok := known[name]; ok || !b.archive.has(name) {
 		return lex
 	}

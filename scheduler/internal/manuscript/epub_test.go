@@ -156,7 +156,7 @@ func TestPackageDescribesTheBook(t *testing.T) {
 <manifest><item id="p" href="p.svg" media-type="image/svg+xml" fallback="c"/><item id="c" href="c.xhtml" media-type="application/xhtml+xml"/><item id="i" href="i.png" media-type="image/png"/></manifest>
 <spine><itemref idref="i"/><itemref idref="p"/></spine></package>`}, file{"OPS/c.xhtml", xhtml("<p>Bonjour.</p>")})
 	doc, chapters := read(t, raw, manuscript.TypeEPUB)
-	require.Equal(t, []string{"Café Noir", "A, B", "fr-CA"}, []string{doc.Title, doc.Author, doc.Language})
+	require.Equal(t, []string{"Café Noir", "A, B", "fr-CA"}, []string{doc.About.Title, doc.About.Author, doc.Language})
 	require.Equal(t, []string{"Bonjour."}, texts(chapters))
 }
 

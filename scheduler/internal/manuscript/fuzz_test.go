@@ -24,8 +24,12 @@ func requireSound(t *testing.T, raw []byte, mediaType string, size int) {
 		require.True(t, errors.Is(err, fault) && fault.Public != "")
 		return
 	}
-	doc, err := open(t, raw, mediaType, manuscript.Options{Limits: limits})
+	doc, err := open(t, raw, mediaType, manuscript.Options{Limits: limits, Cover: true})
 	require.NoError(t, err)
+	spec := job.Spec{Output: job.Output{Metadata: &doc.About}}
+	for _, fault := range spec.Faults(job.DefaultLimits()).List {
+		require.NotContains(t, fault.Pointer, "/output/metadata", "what a document says is what a request may say")
+	}
 	ends := map[string]int64{}
 	for c, err := range doc.Chapters() {
 		require.NoError(t, err)
@@ -63,6 +67,8 @@ func FuzzPackage(f *testing.F) {
 	f.Add(opf([]string{"c c.xhtml", "d d.xhtml"}, "c -d", "").content, toc("c.xhtml#a", "A"))
 	f.Add(`<package><manifest><item id="c" href="c.xhtml" fallback="c" media-type="x"/></manifest><spine><itemref idref="c"/></spine></package>`, "<nav")
 	f.Add(`<package><spine><itemref idref="`, `<nav epub:type="toc"><a href="%zz#%">`)
+	f.Add(describedBy(describing).content, "")
+	f.Add(describedBy(`<date>99999-</date><meta name="calibre:series" content="x"/><meta name="calibre:series_index" content="NaN"/><description>&lt;p&#x85;</description>`).content, "")
 	f.Fuzz(func(t *testing.T, opf, navigation string) {
 		raw := epub(t, file{"OPS/book.opf", opf}, nav(navigation), file{"OPS/c.xhtml", xhtml(`<p id="a">c</p>`)}, file{"OPS/d.xhtml", xhtml("<p>d</p>")},
 			file{"OPS/toc.ncx", navigation}, file{"META-INF/encryption.xml", "<encryption/>"})

@@ -63,7 +63,7 @@ func (d *Document) readHead(doc *decoded) {
 			return
 		case html.TextToken:
 			if inTitle {
-				d.Title = folded(string(z.Text()))
+				d.About.Title = folded(string(z.Text()))
 			}
 			inTitle = false
 		case html.StartTagToken, html.SelfClosingTagToken:
@@ -77,8 +77,11 @@ func (d *Document) readHead(doc *decoded) {
 			case "title":
 				inTitle = kind == html.StartTagToken
 			case "meta":
-				if strings.EqualFold(tokenAttr(token, "name", ""), "author") {
-					d.Author = folded(tokenAttr(token, "content", ""))
+				switch content := folded(tokenAttr(token, "content", "")); strings.ToLower(tokenAttr(token, "name", "")) {
+				case "author":
+					d.About.Author = content
+				case "description":
+					d.About.Description = content
 				}
 			case "body":
 				return

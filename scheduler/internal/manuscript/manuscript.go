@@ -31,6 +31,8 @@ type Options struct {
 	MaxSegmentSeconds float64
 	// Limits bound what a document may cost.
 	Limits Limits
+	// Cover asks for the cover of a book.
+	Cover bool
 }
 
 // Limits bound what reading a document may cost. Zero fields take the
@@ -81,9 +83,9 @@ func positive[T int | int64](v, fallback T) T {
 // given, which must stay valid until the last use. It is not safe for
 // concurrent use.
 type Document struct {
-	Title    string // may be empty
-	Author   string // several are joined with ", "; may be empty
-	Language string // BCP 47, never empty
+	About    job.Metadata // what it says of itself, bounded as a request's is; several authors are joined with ", "
+	Language string       // BCP 47, never empty
+	Cover    *Cover       // nil if none was asked for, or there is none that can be used
 
 	opts     Options
 	declared string // the language that the document itself names
@@ -126,7 +128,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, mediaType string, opts
 	if err != nil {
 		return nil, err
 	}
-	d.declared = d.Language
+	d.About, d.declared = d.About.Bounded(), d.Language
 	if opts.Language != "" {
 		d.Language = opts.Language
 	}

@@ -14,6 +14,8 @@ import (
 	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
+
+	"github.com/voicemill/voicemill/job"
 )
 
 // Markdown is read whole into a tree of about ten times its size, so it has a
@@ -48,14 +50,14 @@ func (d *Document) openMarkdown(r io.ReaderAt, size int64, params string) error 
 		return tooLarge("the document has paragraphs of Markdown with too many marks or references to be read")
 	}
 	d.source = m
-	if d.Title == "" {
-		d.Title = m.onlyTitle()
+	if d.About.Title == "" {
+		d.About.Title = m.onlyTitle()
 	}
 	return nil
 }
 
-// readFrontMatter takes title, author and language from a YAML block at the
-// start of the document, and returns where the text begins. Values are plain
+// readFrontMatter takes what is said of the book and its language from a YAML block
+// at the start of the document, and returns where the text begins. Values are plain
 // scalars; anything else is passed over.
 func (d *Document) readFrontMatter(src []byte) int {
 	const longest = 64 << 10
@@ -73,7 +75,7 @@ func (d *Document) readFrontMatter(src []byte) int {
 			break
 		}
 		if end := string(bytes.TrimRight(line, " \t\r\n")); end == "---" || end == "..." {
-			d.Title, d.Author = folded(fields["title"]), folded(fields["author"])
+			d.About = frontMatter(fields)
 			d.Language = cmp.Or(fields["lang"], fields["language"])
 			return at
 		}
@@ -86,6 +88,14 @@ func (d *Document) readFrontMatter(src []byte) int {
 		}
 	}
 	return skipped // a line was drawn and no block followed
+}
+
+// frontMatter returns what the fields of the block say of the book.
+func frontMatter(fields map[string]string) job.Metadata {
+	return job.Metadata{
+		Title: folded(fields["title"]), Author: folded(fields["author"]), Publisher: folded(fields["publisher"]), Description: folded(fields["description"]),
+		Series: folded(fields["series"]), SeriesIndex: position(fields["series_index"]), Year: yearOf(cmp.Or(fields["year"], fields["date"])),
+	}
 }
 
 // nests reports whether a line opens more than depth quotations or lists, which

@@ -55,7 +55,7 @@ func TestFrontMatterDescribesTheDocument(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			doc, chapters := read(t, []byte(c.text), manuscript.TypeMarkdown)
-			require.Equal(t, c.want, []string{doc.Title, doc.Author, doc.Language, strings.Join(texts(chapters), " ")})
+			require.Equal(t, c.want, []string{doc.About.Title, doc.About.Author, doc.Language, strings.Join(texts(chapters), " ")})
 		})
 	}
 }

@@ -138,7 +138,7 @@ func TestHeadOfAPageIsRead(t *testing.T) {
 	t.Parallel()
 	doc, chapters := read(t, []byte(`<html xml:lang="sv"><head><title> A
  title </title><meta name="author" content="Me"></head><body>Hej.</body></html>`), manuscript.TypeHTML)
-	require.Equal(t, []string{"A title", "Me", "sv"}, []string{doc.Title, doc.Author, doc.Language})
+	require.Equal(t, []string{"A title", "Me", "sv"}, []string{doc.About.Title, doc.About.Author, doc.Language})
 	require.Equal(t, []string{"Hej."}, texts(chapters))
 }
 

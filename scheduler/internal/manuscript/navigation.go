@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/charset"
+
+	"github.com/voicemill/voicemill/platform/ocf"
 )
 
 // navPoint is an entry of a table of contents.
@@ -108,7 +110,7 @@ func (n *navReader) close(tag string) {
 			return
 		}
 		n.inLink = false
-		file, fragment := resolve(n.file, n.href)
+		file, fragment := ocf.Resolve(n.file, n.href)
 		title := folded(n.text.String())
 		if n.kind == "toc" {
 			n.toc = append(n.toc, navPoint{title, file, fragment})
@@ -151,7 +153,7 @@ func readNCX(raw []byte, name string) ([]navPoint, error) {
 			case "content":
 				if len(open) > 0 {
 					p := &toc[open[len(open)-1]]
-					p.file, p.fragment = resolve(name, attr(t, "src", ""))
+					p.file, p.fragment = ocf.Resolve(name, attr(t, "src", ""))
 				}
 			}
 		case xml.EndElement:

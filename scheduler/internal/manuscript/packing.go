@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/html/charset"
+
+	"github.com/voicemill/voicemill/platform/ocf"
 )
 
 // containerName is where every EPUB says which file is its package document.
@@ -24,12 +26,18 @@ type container struct {
 // packageDocument is the OPF of EPUB 2 and 3, as it is written.
 type packageDocument struct {
 	Titles    []titleElement `xml:"metadata>title"`
-	Creators  []string       `xml:"metadata>creator"`
+	Creators  []creator      `xml:"metadata>creator"`
 	Languages []string       `xml:"metadata>language"`
 	OldTitles []titleElement `xml:"metadata>dc-metadata>Title"` // OEB 1.2
-	Metas     []metaElement  `xml:"metadata>meta"`
-	Items     []manifestItem `xml:"manifest>item"`
-	Spine     struct {
+	Dates     []struct {
+		Event string `xml:"event,attr"` // EPUB 2
+		Text  string `xml:",chardata"`
+	} `xml:"metadata>date"`
+	Descriptions []string       `xml:"metadata>description"`
+	Publishers   []string       `xml:"metadata>publisher"`
+	Metas        []metaElement  `xml:"metadata>meta"`
+	Items        []manifestItem `xml:"manifest>item"`
+	Spine        struct {
 		TOC  string `xml:"toc,attr"`
 		Refs []struct {
 			ID     string `xml:"idref,attr"`
@@ -48,7 +56,16 @@ type titleElement struct {
 	Text string `xml:",chardata"`
 }
 
+type creator struct {
+	ID   string `xml:"id,attr"`
+	Role string `xml:"role,attr"` // EPUB 2
+	Text string `xml:",chardata"`
+}
+
 type metaElement struct {
+	ID       string `xml:"id,attr"`
+	Name     string `xml:"name,attr"` // EPUB 2
+	Content  string `xml:"content,attr"`
 	Property string `xml:"property,attr"`
 	Refines  string `xml:"refines,attr"`
 	Text     string `xml:",chardata"`
@@ -120,7 +137,7 @@ func (a *archive) packageName() (string, error) {
 	}
 	for _, root := range c.Roots {
 		if root.Type == "application/oebps-package+xml" || root.Type == "" && strings.EqualFold(path.Ext(root.Path), ".opf") {
-			name, _ := resolve("", "/"+root.Path)
+			name, _ := ocf.Resolve("", "/"+root.Path)
 			if !a.has(name) {
 				return "", invalid("the EPUB lacks its package document %s", shown(name))
 			}
@@ -144,7 +161,7 @@ func (a *archive) protected() (map[string]bool, error) {
 	found := map[string]bool{}
 	for _, d := range e.Data {
 		if !slices.Contains(obfuscations, d.Method.Algorithm) {
-			file, _ := resolve("", "/"+d.Reference.URI)
+			file, _ := ocf.Resolve("", "/"+d.Reference.URI)
 			found[strings.ToLower(file)] = true
 		}
 	}

@@ -225,9 +225,9 @@ func (d *Document) readCredits(text []byte) {
 		key, value, _ := strings.Cut(string(line), ":")
 		switch key {
 		case "Title":
-			d.Title = folded(value)
+			d.About.Title = folded(value)
 		case "Author":
-			d.Author = folded(value)
+			d.About.Author = folded(value)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func TestPlainHeadingsMakeChapters(t *testing.T) {
 			doc, chapters := read(t, []byte(c.text), manuscript.TypePlain)
 			require.Equal(t, c.want, strings.Join(outline(chapters), "|"))
 			if strings.HasPrefix(c.text, "Title") {
-				require.Equal(t, []string{"The Mill", "A. Writer"}, []string{doc.Title, doc.Author})
+				require.Equal(t, []string{"The Mill", "A. Writer"}, []string{doc.About.Title, doc.About.Author})
 			}
 		})
 	}

@@ -4,8 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/testkit"
 	"github.com/voicemill/voicemill/scheduler/internal/plan"
@@ -53,6 +56,15 @@ func (b *bucket) ReaderAt(_ context.Context, key, _ string) (io.ReaderAt, int64,
 		return nil, 0, &job.Error{Op: "bucket", Kind: job.NotFound}
 	}
 	return &object{b, key, bytes.NewReader(data)}, int64(len(data)), nil
+}
+
+// Put implements plan.Covers.
+func (b *bucket) Put(_ context.Context, key string, r io.Reader, _ int64, _ blob.PutOptions) (blob.Info, error) {
+	data, err := io.ReadAll(r)
+	if err == nil {
+		b.put(key, data)
+	}
+	return blob.Info{Key: key}, err
 }
 
 type object struct {
@@ -98,7 +110,7 @@ func (b *bench) newPlanner(tb testing.TB, limits job.Limits, poll time.Duration)
 	cfg.Backoff, cfg.BackoffMax, cfg.Poll = 20*time.Millisecond, 50*time.Millisecond, poll
 	require.NoError(tb, cfg.Validate())
 	p, err := plan.New(cfg, plan.Deps{
-		Uploads: b.bucket, Log: testkit.Log(tb), Limits: limits,
+		Uploads: b.bucket, Covers: b.bucket, Random: rand.Reader, Log: testkit.Log(tb), Limits: limits,
 		Planned: func(o plan.Outcome) { b.outcomes <- o },
 	})
 	require.NoError(tb, err)
@@ -156,7 +168,7 @@ func (b *bench) uploadOf(tb testing.TB, tenant job.Tenant, class job.Class, medi
 // queued waits until so many jobs are.
 func (b *bench) queued(tb testing.TB, n int) {
 	tb.Helper()
-	require.Eventually(tb, func() bool { return b.Count(tb, `select count(*) from jobs where state = 'queued'`) == n }, time.Minute, 10*time.Millisecond)
+	require.Eventually(tb, func() bool { return b.Count(tb, `select count(*) from jobs where state = 'queued'`) == n }, 5*time.Minute, 10*time.Millisecond)
 }
 
 // interrupted stores a job whose planner died.
@@ -200,6 +212,34 @@ func epub(tb testing.TB, chapters, paragraphs int, sentence func(c, p int) strin
 	return buf.Bytes()
 }
 
+// withCover returns an EPUB with a picture as its cover.
+func withCover(tb testing.TB, book, picture []byte) []byte {
+	tb.Helper()
+	in, err := zip.NewReader(bytes.NewReader(book), int64(len(book)))
+	require.NoError(tb, err)
+	var buf bytes.Buffer
+	out := zip.NewWriter(&buf)
+	add := func(name string, data []byte) {
+		w, err := out.Create(name)
+		require.NoError(tb, err)
+		_, err = w.Write(data)
+		require.NoError(tb, err)
+	}
+	for _, f := range in.File {
+		r, err := f.Open()
+		require.NoError(tb, err)
+		data, err := io.ReadAll(r)
+		require.NoError(tb, err)
+		if f.Name == "book.opf" {
+			data = bytes.Replace(data, []byte("<manifest>"), []byte(`<manifest><item id="front" href="front.png" media-type="image/png" properties="cover-image"/>`), 1)
+		}
+		add(f.Name, data)
+	}
+	add("front.png", picture)
+	require.NoError(tb, out.Close())
+	return buf.Bytes()
+}
+
 func sentence(c, p int) string {
 	return fmt.Sprintf("This is sentence number %d of chapter %d, and it says what it has to say. Then it ends.", p, c)
 }
@@ -221,4 +261,65 @@ func BenchmarkPlanToPostgres(b *testing.B) {
 		}
 	}
 	b.ReportMetric(words*float64(b.N)/b.Elapsed().Minutes(), "words/min")
+}
+
+// BenchmarkALineBehindOthersUploads takes the time from the acceptance of one
+// line, and of one small document, of a tenant to its plan, while 1,000 books
+// of each of 20 other tenants wait and are planned; the aim is a second.
+func BenchmarkALineBehindOthersUploads(b *testing.B) {
+	for _, kind := range []string{"line", "document"} {
+		b.Run(kind, func(b *testing.B) {
+			bench := newBench(b, job.DefaultLimits())
+			bench.crowd(b, 20, 1000)
+			bench.run(b)
+			bench.anyOutcome(b) // the crowd is under way
+			document := epub(b, 1, 1, sentence)
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				var id job.ID
+				if kind == "line" {
+					id = bench.Accept(b, storetest.Tenant, job.Spec{Input: job.Input{Text: "One line of another tenant."}})
+					bench.planner.Wake()
+				} else {
+					id = bench.upload(b, job.MediaEPUB, document)
+				}
+				if !bench.outcome(b, id).Queued {
+					b.Fatal("it was refused")
+				}
+				took = append(took, time.Since(start))
+			}
+			if bench.Count(b, `select count(*) from jobs where state = 'accepted'`) == 0 {
+				b.Fatal("the crowd ended before the measurement")
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
+			b.ReportMetric(float64(took[len(took)-1].Milliseconds()), "worst-ms")
+		})
+	}
+}
+
+// crowd stores accepted books of other tenants, each.
+func (b *bench) crowd(tb testing.TB, tenants, each int) {
+	tb.Helper()
+	names := make([]string, tenants)
+	book := epub(tb, 10, 20, sentence)
+	for i := range names {
+		names[i] = fmt.Sprintf("crowd-%02d", i)
+		b.AddTenant(tb, job.Tenant(names[i]))
+	}
+	b.bucket.put("uploads/crowd", book)
+	b.Exec(tb, `insert into jobs (id, tenant_id, class, state, spec, on_failure, accepted_at, source_key)
+select 'job_' || tenant || i, tenant, 'bulk', 'accepted', '{"input": {"upload": "upl_1", "media_type": "application/epub+zip"}}', 'fail', now() - interval '1 h', 'uploads/crowd'
+from unnest($1::text[]) tenant cross join generate_series(1, $2::int) i`, names, each)
+}
+
+func (b *bench) anyOutcome(tb testing.TB) {
+	tb.Helper()
+	select {
+	case o := <-b.outcomes:
+		require.True(tb, o.Queued)
+	case <-time.After(time.Minute):
+		tb.Fatal("nothing was planned")
+	}
 }

@@ -12,7 +12,7 @@ import (
 // concurrent use.
 type Casting struct {
 	byName     map[string]store.Voice
-	byLanguage map[string]store.Voice // by tag in lower case: the default, else the first by name
+	byLanguage map[string]store.Voice // by tag in lower case: the default, else the first by name; one that is offered before others
 	byBase     map[string]store.Voice // the same by primary language
 }
 
@@ -29,7 +29,8 @@ func NewCasting(voices []store.Voice) *Casting {
 }
 
 func prefer(m map[string]store.Voice, key string, v store.Voice) {
-	if old, taken := m[key]; !taken || v.Default && !old.Default {
+	old, taken := m[key]
+	if !taken || old.Gone && !v.Gone || old.Gone == v.Gone && v.Default && !old.Default {
 		m[key] = v
 	}
 }
@@ -88,10 +89,22 @@ func (c *Casting) forJob(jobVoice, language string) (*cast, error) {
 	return k, nil
 }
 
-// voice returns who speaks a segment: the voice it names, the job's, or the
-// default of its language. A foreign phrase that nobody speaks is left to the
-// main voice rather than failing a whole book.
-func (k *cast) voice(named, language string) (store.Voice, error) {
+// voice returns who speaks a segment as instructions, if there are any, want it: the
+// voice it names, the job's, or the default of its language. A foreign phrase that
+// nobody speaks, or nobody who takes instructions, is left to the main voice rather
+// than failing a whole book.
+func (k *cast) voice(named, language, instructions string) (store.Voice, error) {
+	v, err := k.speaker(named, language)
+	if err != nil || instructions == "" || v.Instructions {
+		return v, err
+	}
+	if named == "" && k.main.Instructions {
+		return k.main, nil
+	}
+	return v, invalid("The voice %q takes no instructions; GET /v1/voices says which do.", v.Name)
+}
+
+func (k *cast) speaker(named, language string) (store.Voice, error) {
 	if named != "" {
 		v, ok := k.Named(named)
 		if !ok {

@@ -32,3 +32,17 @@ func TestTheVoiceOfALanguage(t *testing.T) {
 	}
 	require.True(t, plan.NewCasting(nil).Empty())
 }
+
+func TestAVoiceThatNobodyHasHadForAWeekSpeaksOnlyIfItIsNamed(t *testing.T) {
+	t.Parallel()
+	c := plan.NewCasting([]store.Voice{
+		{Name: "a", Language: "en", Default: true, Gone: true}, {Name: "b", Language: "en"}, {Name: "c", Language: "fr", Gone: true}, {Name: "d", Language: "en-GB", Gone: true},
+	})
+	for language, want := range map[string]string{"en": "b", "fr": "c"} {
+		v, _ := c.For(language)
+		require.Equal(t, want, v.Name, language)
+	}
+	v, ok := c.Named("a")
+	require.True(t, ok)
+	require.Equal(t, "a", v.Name, "the job was accepted while it was offered")
+}

@@ -29,7 +29,7 @@ func (d *draft) segments(ctx context.Context, p store.Plan, casting *Casting, op
 		}
 		for k := range cut {
 			cut[k].Source.Document = fmt.Sprintf("/input/segments/%d", i)
-			all = append(all, passage{Segment: &cut[k], voice: in.Voice})
+			all = append(all, passage{Segment: &cut[k], voice: in.Voice, instructions: in.Instructions})
 		}
 	}
 	all[len(all)-1].Break = manuscript.BreakChapter

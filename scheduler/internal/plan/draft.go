@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,23 +24,27 @@ type draft struct {
 	next   int // number of the next segment
 	count  int // chapters so far
 
+	cover []byte // of the document; nil if it has none, or none is wanted
+
 	digest job.OrderDigest // of the chapter that is being read
 	goesOn bool            // it has parts to come
 }
 
 // read opens the input of a claim and returns the plan. Its chapters are made
-// while they are taken; an error in them is a *job.Error. r holds the upload
+// while they are taken; an error in them is a *job.Error. cover is the document's own, if
+// one is wanted and there is one. r holds the upload
 // and is nil for inline input. ctx bounds the reading of the chapters too. The
 // caller calls done when it needs no more of them.
-func (p *Planner) read(ctx context.Context, claim store.Claim, casting *Casting, r io.ReaderAt, size int64) (plan store.Plan, done func(), err error) {
+func (p *Planner) read(ctx context.Context, claim store.Claim, casting *Casting, r io.ReaderAt, size int64) (plan store.Plan, cover []byte, done func(), err error) {
 	claim.Spec.Normalize() // the gateway has done it; a stored spec may be older than a default
 	d := &draft{claim: claim, limits: p.deps.Limits, next: 1}
 	plan = store.Plan{
 		ID: claim.ID, Num: claim.Num, Attempt: claim.Attempt, Tenant: claim.Tenant, Class: claim.Class, Callback: claim.Spec.Callback,
+		Verify: claim.Spec.Verify, Claim: &claim,
 	}
 	done = func() {}
 	if casting.Empty() {
-		return plan, done, &job.Error{Op: "plan.read", JobID: claim.ID, Kind: job.Unavailable, Public: "No worker has offered a voice yet."}
+		return plan, nil, done, &job.Error{Op: "plan.read", JobID: claim.ID, Kind: job.Unavailable, Public: "No worker has offered a voice yet."}
 	}
 	in := &claim.Spec.Input
 	switch {
@@ -53,7 +58,7 @@ func (p *Planner) read(ctx context.Context, claim store.Claim, casting *Casting,
 		}
 		plan, done, err = d.foreign(ctx, p.reader, plan, casting, r, size)
 	}
-	return plan, done, err
+	return plan, d.cover, done, err
 }
 
 func (d *draft) options() manuscript.Options {
@@ -70,7 +75,7 @@ func (d *draft) text(ctx context.Context, p store.Plan, casting *Casting) (_ sto
 	if err != nil {
 		return p, err
 	}
-	p.Title, p.Author, p.Language = clip(doc.Title), clip(doc.Author), doc.Language
+	p.Title, p.Author, p.About, p.Language = doc.About.Title, doc.About.Author, doc.About, doc.Language
 	if d.cast, err = casting.forJob(d.claim.Spec.Voice, doc.Language); err != nil {
 		return p, err
 	}
@@ -94,13 +99,14 @@ func (d *draft) foreign(
 ) (_ store.Plan, done func(), err error) {
 	spec := &d.claim.Spec
 	doc, err := children.Open(ctx, r, size, spec.Input.Media, reader.Options{
-		Language: spec.Language, MaxSegmentSeconds: d.limits.SegmentSeconds, Speed: spec.Speed,
+		Language: spec.Language, MaxSegmentSeconds: d.limits.SegmentSeconds, Speed: spec.Speed, Cover: spec.Output.Encodes(),
 	})
 	if err != nil {
 		return p, func() {}, err
 	}
+	d.cover = doc.Cover
 	done = func() { _ = doc.Close() } // it is through, or nobody wants it any more
-	p.Title, p.Author, p.Language = clip(doc.Title), clip(doc.Author), doc.Language
+	p.Title, p.Author, p.About, p.Language = doc.About.Title, doc.About.Author, doc.About, doc.Language
 	if d.cast, err = casting.forJob(spec.Voice, doc.Language); err != nil {
 		return p, done, err
 	}
@@ -128,10 +134,10 @@ func (d *draft) parts(ctx context.Context, parts iter.Seq2[*reader.Part, error])
 	}
 }
 
-// passage is a segment of a manuscript, and the voice it asks for.
+// passage is a segment of a manuscript, and the voice and the instructions it asks for.
 type passage struct {
 	*manuscript.Segment
-	voice string
+	voice, instructions string
 }
 
 // part makes the next chapter, or what follows of the one before.
@@ -161,7 +167,7 @@ func (d *draft) part(title, matter string, more bool, n int, passages func(int) 
 	return ch, nil
 }
 
-// maxTitle is how many characters of a title are kept; it is shown, never spoken.
+// maxTitle is how many characters of a chapter's title are kept; it is shown, never spoken.
 const maxTitle = 200
 
 func clip(title string) string {
@@ -180,7 +186,7 @@ func (d *draft) segment(p passage) (store.PlannedSegment, error) {
 	if language == "" {
 		language = d.cast.language
 	}
-	v, err := d.cast.voice(p.voice, language)
+	v, err := d.cast.voice(p.voice, language, cmp.Or(p.instructions, d.claim.Spec.Instructions))
 	if err != nil {
 		return store.PlannedSegment{}, err
 	}
@@ -191,11 +197,12 @@ func (d *draft) segment(p passage) (store.PlannedSegment, error) {
 	spec := &d.claim.Spec
 	g := store.PlannedSegment{
 		N: d.next, Chapter: d.count, Text: p.Text, Voice: v.Name, Language: language, Pool: v.Pool,
-		Pronunciations: pronunciations, SourceDocument: p.Source.Document, SourceStart: p.Source.Start, SourceEnd: p.Source.End,
+		Pronunciations: pronunciations, Instructions: p.instructions, SourceDocument: p.Source.Document, SourceStart: p.Source.Start, SourceEnd: p.Source.End,
 		Break: p.Break.String(), Seconds: p.Seconds, SampleRate: v.SampleRate, Characters: utf8.RuneCountInString(p.Text),
 		RenditionKey: job.Rendition{
 			Tenant: d.claim.Tenant, Pool: v.Pool, Engine: v.Engine, Voice: v.Name, Language: language, Text: p.Text,
 			Speed: spec.Speed, Seed: spec.Seed, SampleRate: v.SampleRate, Pronunciations: string(pronunciations),
+			Instructions: cmp.Or(p.instructions, spec.Instructions),
 		}.Key(),
 	}
 	d.next++

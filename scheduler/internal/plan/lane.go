@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +24,13 @@ type lane struct {
 	kind  store.Input
 	batch int // jobs that are planned together
 	width int
-	wake  chan struct{} // there may be something to do: jobs were accepted, or a batch is through
+	wake  lifecycle.Signal // jobs were accepted
 
 	// Only the goroutine of run touches these.
 	adoptAt time.Time                // when jobs that nobody plans are looked for again
 	after   map[job.Class]job.Tenant // whose turn was the last
 	room    int                      // batches that may be begun
+	dry     bool                     // the last look found less than it asked for
 	through chan struct{}            // a batch is
 
 	mu      sync.Mutex
@@ -42,7 +44,7 @@ type retry struct {
 }
 
 func newLane(p *Planner, name string, kind store.Input, batch, width int) *lane {
-	return &lane{p: p, name: name, kind: kind, batch: batch, width: width, wake: make(chan struct{}, 1)}
+	return &lane{p: p, name: name, kind: kind, batch: batch, width: width, wake: lifecycle.NewSignal()}
 }
 
 func (l *lane) run(ctx context.Context) {
@@ -60,19 +62,32 @@ func (l *lane) run(ctx context.Context) {
 		if err != nil {
 			last = err.Error()
 		}
-		timer := time.NewTimer(l.p.cfg.Poll)
+		l.await(ctx)
+	}
+	for l.room < l.width {
+		<-l.through
+		l.room++
+	}
+}
+
+// await waits until there may be something to do. The end of a batch is no reason to
+// look again if the last look left nothing: what came since has woken the lane, or, where
+// its hint was lost, is found by the next poll, as is what has to be tried again.
+func (l *lane) await(ctx context.Context) {
+	timer := time.NewTimer(l.p.cfg.Poll)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
 		case <-l.through:
 			l.room++
+			if l.dry {
+				continue
+			}
 		case <-timer.C:
 		}
-		timer.Stop()
-	}
-	for l.room < l.width {
-		<-l.through
-		l.room++
+		return
 	}
 }
 
@@ -115,6 +130,7 @@ func (l *lane) knows(id job.ID) bool {
 // round begins what there is room for: what is due again, each alone, and then
 // batches of new jobs.
 func (l *lane) round(ctx context.Context) error {
+	l.dry = false
 	if err := l.adopt(ctx); err != nil {
 		return err
 	}
@@ -169,37 +185,43 @@ func (l *lane) forget(id job.ID) {
 // claim takes a batch of new jobs: interactive ones first, then bulk, of one
 // tenant after the other. Where several batches are planned at once, the last
 // place is for interactive jobs, and a tenant has half of the places.
-func (l *lane) claim(ctx context.Context) ([]store.Claim, error) {
+func (l *lane) claim(ctx context.Context) (claims []store.Claim, err error) {
+	l.dry = false
+	interactive, bulk, err := l.p.leased.Waiting(ctx, l.kind)
+	if err != nil {
+		return nil, err
+	}
 	ask := store.Ask{Input: l.kind, Class: job.Interactive, Limit: l.batch, Without: l.sated()}
-	claims, err := l.claimOf(ctx, ask)
+	if interactive {
+		claims, err = l.claimOf(ctx, ask)
+	}
 	if err != nil || len(claims) == l.batch || l.width > 1 && l.room == 1 {
 		return claims, err
 	}
 	ask.Class, ask.Limit = job.Bulk, l.batch-len(claims)
-	bulk, err := l.claimOf(ctx, ask)
-	return append(claims, bulk...), err
+	if bulk {
+		var more []store.Claim
+		more, err = l.claimOf(ctx, ask)
+		claims = append(claims, more...)
+	}
+	l.dry = err == nil && len(claims) < l.batch && len(ask.Without) == 0
+	return claims, err
 }
 
 // claimOf goes round the tenants, from where the last batch ended.
 func (l *lane) claimOf(ctx context.Context, ask store.Ask) ([]store.Claim, error) {
 	ask.After = l.after[ask.Class]
 	claims, err := l.p.leased.Claim(ctx, ask)
-	if err == nil && len(claims) < ask.Limit && ask.After != "" {
-		ask.After, ask.Limit = "", ask.Limit-len(claims)
-		l.after[ask.Class] = ""
-		var more []store.Claim
-		more, err = l.p.leased.Claim(ctx, ask)
-		l.turn(ask.Class, more)
-		return append(claims, more...), err
-	}
-	l.turn(ask.Class, claims)
-	return claims, err
-}
-
-func (l *lane) turn(class job.Class, claims []store.Claim) {
+	var last, again job.Tenant // of those after the last batch's, and of those before
 	for i := range claims {
-		l.after[class] = max(l.after[class], claims[i].Tenant)
+		if t := claims[i].Tenant; t > ask.After {
+			last = max(last, t)
+		} else {
+			again = max(again, t)
+		}
 	}
+	l.after[ask.Class] = cmp.Or(again, last, ask.After)
+	return claims, err
 }
 
 // sated returns the tenants that have their share of the places already.
@@ -256,10 +278,11 @@ func (l *lane) plan(ctx context.Context, claims []store.Claim) {
 	}
 }
 
+// inlineBytes returns how many bytes of text are planned with a job.
 func inlineBytes(s *job.Spec) int {
-	n := len(s.Input.Text)
+	n := len(s.Input.Text) + len(s.Instructions)
 	for i := range s.Input.Segments {
-		n += len(s.Input.Segments[i].Text)
+		n += len(s.Input.Segments[i].Text) + len(s.Input.Segments[i].Instructions)
 	}
 	return n
 }
@@ -289,7 +312,7 @@ func (l *lane) planGroup(ctx context.Context, claims []store.Claim, casting *Cas
 	}
 	for _, p := range planned {
 		l.p.deps.Planned(Outcome{
-			Version: p.Version, Queued: true, Segments: p.Segments, Reused: p.Reused,
+			Version: p.Version, Queued: true, Fresh: p.Fresh, Segments: p.Segments, Reused: p.Reused,
 			Duration: time.Since(start) / time.Duration(len(claims)),
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"runtime/debug"
@@ -55,6 +56,8 @@ const refundTimeout = 2 * time.Second
 // Deps are the parts a Planner works with; all are needed.
 type Deps struct {
 	Uploads Uploads
+	Covers  Covers
+	Random  io.Reader // for names that nobody used before; safe for concurrent use
 	Log     *slog.Logger
 	Limits  job.Limits
 	// Planned is told of every job that left planning, with its outcome.
@@ -64,7 +67,8 @@ type Deps struct {
 // Outcome is what became of the planning of one job.
 type Outcome struct {
 	store.Version
-	Queued   bool // else it failed
+	Queued   bool         // else it failed
+	Fresh    *store.Fresh // what is to be released, if it need not be read
 	Kind     job.Kind
 	Segments int
 	Reused   int
@@ -98,14 +102,7 @@ func New(cfg Config, deps Deps) (*Planner, error) {
 // Wake says that jobs were accepted. It never blocks.
 func (p *Planner) Wake() {
 	for _, l := range p.lanes {
-		nudge(l.wake)
-	}
-}
-
-func nudge(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		l.wake.Raise()
 	}
 }
 
@@ -172,10 +169,14 @@ func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, who
 			err = away
 		}
 	}()
+	var cover []byte
 	if c.SourceKey == "" {
-		plan, done, err = p.read(ctx, c, casting, nil, 0)
+		plan, cover, done, err = p.read(ctx, c, casting, nil, 0)
 	} else if source, err = openUpload(ctx, p.deps.Uploads, c); err == nil {
-		plan, done, err = p.read(ctx, c, casting, source, source.size)
+		plan, cover, done, err = p.read(ctx, c, casting, source, source.size)
+	}
+	if err == nil {
+		plan.Source, err = digest(c, source)
 	}
 	if err != nil {
 		return plan, source, done, err
@@ -184,8 +185,11 @@ func (p *Planner) open(ctx context.Context, c store.Claim, casting *Casting, who
 		plan.Chapters = complete(plan.Chapters, func() error { return source.failure(c.ID) })
 	}
 	if whole {
-		plan.Chapters, err = gather(plan.Chapters)
+		if plan.Chapters, err = gather(plan.Chapters); err != nil {
+			return plan, source, done, err
+		}
 	}
+	plan.Cover, err = p.cover(ctx, c, cover)
 	return plan, source, done, err
 }
 

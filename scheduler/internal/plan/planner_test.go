@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/job"
@@ -34,10 +36,12 @@ func TestAnInlineTextBecomesSegments(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
 	b.run(t)
-	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: "The first sentence. The second one.\n\nAnother paragraph."}, Seed: 3})
+	const said = "The first sentence. The second one.\n\nAnother paragraph."
+	id := b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: said}, Seed: 3})
 	b.planner.Wake()
 	o := b.outcome(t, id)
 	require.True(t, o.Queued)
+	b.requireSource(t, id, []byte(said))
 	var state, language, text, voice, pool, key, brk string
 	var segments, chapters, rate int
 	var predicted float64
@@ -68,8 +72,10 @@ func TestDigestsProveTheOrder(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
 	b.run(t)
-	id := b.upload(t, job.MediaEPUB, epub(t, 5, 12, sentence))
+	book := epub(t, 5, 12, sentence)
+	id := b.upload(t, job.MediaEPUB, book)
 	require.True(t, b.outcome(t, id).Queued)
+	b.requireSource(t, id, book)
 	rows, err := b.DB.Query(t.Context(), `
 select c.ordinal, c.plan_digest, c.first_segment, c.segments_total, array_agg(encode(s.rendition_key, 'hex') order by s.n), min(s.n)
 from chapters c join segments s on s.job_id = c.job_id and s.chapter = c.ordinal
@@ -104,6 +110,17 @@ where c.job_id = $1 group by 1, 2, 3, 4 order by 1`, id)
 	require.Equal(t, "A Book", title)
 }
 
+// requireSource requires that the job says of which bytes it was planned.
+func (b *bench) requireSource(t *testing.T, id job.ID, source []byte) {
+	t.Helper()
+	var sum []byte
+	var size int
+	b.One(t, `select source_sha256, source_bytes from jobs where id = $1`, []any{id}, &sum, &size)
+	want := sha256.Sum256(source)
+	require.Equal(t, want[:], sum)
+	require.Len(t, source, size)
+}
+
 func TestSegmentsOfTheClientStayApart(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, job.DefaultLimits())
@@ -114,6 +131,7 @@ func TestSegmentsOfTheClientStayApart(t *testing.T) {
 		{Text: "One."}, {Text: "Two, by another.", Voice: "clone"}, {Text: long},
 	}}})
 	require.True(t, b.outcome(t, id).Queued)
+	require.Equal(t, 1, b.Count(t, `select count(*) from jobs where source_sha256 is null and source_bytes is null`))
 	rows, err := b.DB.Query(t.Context(), `select text, voice, pool, break_after, source_document, predicted_seconds from segments where job_id = $1 order by n`, id)
 	require.NoError(t, err)
 	defer rows.Close()
@@ -139,6 +157,60 @@ func TestSegmentsOfTheClientStayApart(t *testing.T) {
 	require.Equal(t, strings.TrimSpace(long), strings.Join(texts[2:], " "))
 }
 
+// How a segment is spoken is stored with it if it differs from the job's, goes out with
+// it, and makes another rendition of it.
+func TestASegmentIsSpokenAsItIsInstructed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.AddVoice(t, store.Voice{Name: "actor", Pool: "gpu", Language: "en", Engine: "cosy-3", SampleRate: 24_000, Instructions: true})
+	b.run(t)
+	plan := func(spec job.Spec) (keys []string) {
+		id := b.Accept(t, storetest.Tenant, spec)
+		o := b.outcome(t, id)
+		require.True(t, o.Queued, "%+v", o)
+		rows, err := b.DB.Query(t.Context(), `select encode(rendition_key, 'hex') from segments where job_id = $1 order by n`, id)
+		require.NoError(t, err)
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return keys
+	}
+	segments := job.Input{Segments: []job.InputSegment{{Text: "One."}, {Text: "Two.", Instructions: "whisper"}}}
+	keys := plan(job.Spec{Voice: "actor", Instructions: "warm", Input: segments})
+	key := func(text, instructions string) string {
+		return job.Rendition{
+			Tenant: storetest.Tenant, Pool: "gpu", Engine: "cosy-3", Voice: "actor", Language: "en", Text: text, Speed: 1, SampleRate: 24_000, Instructions: instructions,
+		}.Key()
+	}
+	require.Equal(t, []string{key("One.", "warm"), key("Two.", "whisper")}, keys)
+	require.Equal(t, 1, b.Count(t, `select count(*) from blocks where instructions = '{"",whisper}'`))
+	var num int64
+	b.One(t, `select num from jobs`, nil, &num)
+	blocks, err := b.Store.Blocks(t.Context(), []store.BlockID{{Job: num}})
+	require.NoError(t, err)
+	require.Equal(t, "whisper", blocks[0].Segments[1].Instructions)
+	terms, err := b.Store.Terms(t.Context(), []int64{num})
+	require.NoError(t, err)
+	require.Equal(t, "warm", terms[num].Instructions)
+
+	require.Equal(t, []string{key("One.", ""), key("Two.", "")}, plan(job.Spec{Voice: "actor", Input: job.Input{Segments: []job.InputSegment{{Text: "One."}, {Text: "Two."}}}}))
+	require.Equal(t, 1, b.Count(t, `select count(*) from blocks where instructions is null`))
+}
+
+// A phrase in a language whose voice takes no instructions is the main voice's to speak.
+func TestAForeignPhraseIsSpokenByWhoTakesInstructions(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.AddVoice(t, store.Voice{Name: "actor", Pool: "gpu", Language: "fr", Engine: "cosy-3", SampleRate: 24_000, Instructions: true})
+	b.run(t)
+	const page = `<html lang="fr"><body><p>Bonjour.</p><p lang="de">Guten Tag.</p></body></html>`
+	id := b.Accept(t, storetest.Tenant, job.Spec{Instructions: "calme", Input: job.Input{Text: page, Media: job.MediaHTML}})
+	require.True(t, b.outcome(t, id).Queued)
+	require.Equal(t, 2, b.Count(t, `select count(*) from segments where voice = 'actor'`))
+	id = b.Accept(t, storetest.Tenant, job.Spec{Input: job.Input{Text: page, Media: job.MediaHTML}})
+	require.True(t, b.outcome(t, id).Queued)
+	require.Equal(t, 1, b.Count(t, `select count(*) from segments where voice = 'narrator-de'`))
+}
+
 func TestFaultsFailTheJobWithASentence(t *testing.T) {
 	t.Parallel()
 	limits := job.DefaultLimits()
@@ -154,6 +226,9 @@ func TestFaultsFailTheJobWithASentence(t *testing.T) {
 		"an unknown voice": {spec: job.Spec{Input: job.Input{Text: "Hello."}, Voice: "nobody"}, kind: job.Invalid, says: `"nobody"`},
 		"a segment with an unknown voice": {
 			spec: job.Spec{Input: job.Input{Segments: []job.InputSegment{{Text: "Hello.", Voice: "nobody"}}}}, kind: job.Invalid, says: `"nobody"`,
+		},
+		"instructions for a voice that takes none": {
+			spec: job.Spec{Input: job.Input{Text: "Hello."}, Instructions: "warm"}, kind: job.Invalid, says: storetest.Voice + `" takes no instructions`,
 		},
 		"a language nobody speaks": {spec: job.Spec{Input: job.Input{Text: "Halló."}, Language: "is"}, kind: job.Invalid, says: `"is"`},
 		"no words":                 {spec: text("... --- ..."), kind: job.Invalid, says: "."},
@@ -325,6 +400,21 @@ select distinct rendition_key, (select num from tenants where id = 'default'), 2
 	require.Equal(t, o.Segments, o.Reused)
 	state, _, _ := b.State(t, third)
 	require.Equal(t, job.StateAssembling, state, "a job that is all reused goes straight on")
+}
+
+// Who wants all of a book heard gets what was never heard from a worker, which hears it.
+func TestWhatWasNeverHeardIsNotReusedByWhoWantsItHeard(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, job.DefaultLimits())
+	b.run(t)
+	spec := job.Spec{Input: job.Input{Segments: []job.InputSegment{{Text: "One."}, {Text: "Two."}, {Text: "Three."}}}}
+	require.True(t, b.outcome(t, b.Accept(t, storetest.Tenant, spec)).Queued)
+	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256, hearing)
+select rendition_key, (select num from tenants where id = 'default'), 22050, 44100, 88244, sha256('x'), case when n = 2 then '{"words": 1}'::jsonb end from segments`)
+	for verify, reused := range map[job.Verify]int{job.VerifyNone: 3, job.VerifySample: 3, job.VerifyAll: 1} {
+		spec.Verify = verify
+		require.Equal(t, reused, b.outcome(t, b.Accept(t, storetest.Tenant, spec)).Reused, verify)
+	}
 }
 
 // A planner that died leaves its job in planning; the next one plans it whole.
@@ -514,10 +604,10 @@ func TestInteractiveJobsAndOtherTenantsGoFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, claims, 3)
 	require.True(t, slices.ContainsFunc(claims, func(c store.Claim) bool { return c.ID == other }))
-	ask.After = storetest.Tenant
+	ask.After = "other"
 	claims, err = b.Store.Claim(t.Context(), ask)
 	require.NoError(t, err)
-	require.Empty(t, claims, "no tenant comes after the last one")
+	require.Len(t, claims, 3, "behind the last tenant comes the first")
 	ask.After, ask.Without = "", []job.Tenant{storetest.Tenant}
 	claims, err = b.Store.Claim(t.Context(), ask)
 	require.NoError(t, err)

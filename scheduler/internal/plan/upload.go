@@ -2,8 +2,10 @@ package plan
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/voicemill/voicemill/job"
@@ -46,6 +48,24 @@ func (u *upload) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// digest returns what identifies the document of a job, byte by byte: of its upload u,
+// if there is one. Texts that the client cut itself are in the manifest as they came.
+func digest(c store.Claim, u *upload) (s store.Source, err error) {
+	if c.Spec.Input.Segments != nil {
+		return s, nil
+	}
+	var all io.Reader = strings.NewReader(c.Spec.Input.Text)
+	if u != nil {
+		all = io.NewSectionReader(u, 0, u.size)
+	}
+	h := sha256.New()
+	if s.Bytes, err = io.Copy(h, all); err != nil {
+		return s, sourceError(c.ID, err)
+	}
+	s.SHA256 = h.Sum(nil)
+	return s, nil
 }
 
 // failure returns the error of the bucket, or nil.

@@ -50,7 +50,7 @@ func restrain(cpuSeconds uint64) {
 }
 
 func serve(req request, in io.Reader, w *bufio.Writer) error {
-	opts := manuscript.Options{Language: req.Language, MaxSegmentSeconds: req.MaxSegmentSeconds, Limits: req.Limits}
+	opts := manuscript.Options{Language: req.Language, MaxSegmentSeconds: req.MaxSegmentSeconds, Limits: req.Limits, Cover: req.Cover}
 	if req.Speed > 0 {
 		opts.CharsPerSecond = func(lang string) float64 { return manuscript.CharsPerSecond(lang) * req.Speed }
 	}
@@ -58,7 +58,11 @@ func serve(req request, in io.Reader, w *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(send(w, message{Opened: &opened{Title: doc.Title, Author: doc.Author, Language: doc.Language}}), w.Flush()); err != nil {
+	frame := opened{About: doc.About, Language: doc.Language}
+	if doc.Cover != nil {
+		frame.Cover, doc.Cover = doc.Cover.Data, nil
+	}
+	if err := errors.Join(send(w, message{Opened: &frame}), w.Flush()); err != nil {
 		return err
 	}
 	for ch, err := range doc.Chapters() {

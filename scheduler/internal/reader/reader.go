@@ -34,11 +34,14 @@ type Options struct {
 	Language          string  // BCP 47, of the request; may be empty
 	MaxSegmentSeconds float64 // of predicted audio
 	Speed             float64 // of speech; 1 is normal
+	Cover             bool    // whether the cover of a book is wanted
 }
 
 // Document is a document that a child has opened.
 type Document struct {
-	Title, Author, Language string
+	About    job.Metadata // what the document says of itself, bounded as a request's is
+	Language string
+	Cover    []byte // a picture as the document has it; nil if there is none
 
 	r      *Reader
 	source io.ReaderAt
@@ -64,7 +67,7 @@ func (r *Reader) Open(ctx context.Context, source io.ReaderAt, size int64, media
 		}
 	}()
 	err = send(c.input, request{
-		Size: size, Media: media, Language: opts.Language, MaxSegmentSeconds: opts.MaxSegmentSeconds, Speed: opts.Speed,
+		Size: size, Media: media, Language: opts.Language, MaxSegmentSeconds: opts.MaxSegmentSeconds, Speed: opts.Speed, Cover: opts.Cover,
 		CPUSeconds: uint64(math.Ceil(r.cfg.CPU.Seconds())) + 1, //nolint:gosec // positive
 	})
 	var m message
@@ -77,7 +80,7 @@ func (r *Reader) Open(ctx context.Context, source io.ReaderAt, size int64, media
 	if err != nil {
 		return nil, d.explain(ctx, err)
 	}
-	d.Title, d.Author, d.Language = m.Opened.Title, m.Opened.Author, m.Opened.Language
+	d.About, d.Language, d.Cover = m.Opened.About.Bounded(), m.Opened.Language, m.Opened.Cover // nothing that a child says is trusted
 	return d, nil
 }
 

@@ -59,12 +59,13 @@ func read(ctx context.Context, r *reader.Reader, source io.ReaderAt, size int, m
 // What comes out of a child is what the package makes of the same document.
 func TestAChildReadsWhatTheParserReads(t *testing.T) {
 	t.Parallel()
-	text := "# One\n\n" + strings.Repeat("A sentence of some words. Another one, *stressed*.\n\n", 600) + "# Two\n\nThe end.\n"
+	text := "---\ntitle: T\nseries: S\nseries_index: 2\ndate: 1818-01-01\npublisher: P\ndescription: D\n---\n\n# One\n\n" + strings.Repeat("A sentence of some words. Another one, *stressed*.\n\n", 600) + "# Two\n\nThe end.\n"
 	d, parts, err := read(t.Context(), newReader(t, nil), strings.NewReader(text), len(text), job.MediaMarkdown)
 	require.NoError(t, err)
 	doc, err := manuscript.Open(t.Context(), strings.NewReader(text), int64(len(text)), job.MediaMarkdown, manuscript.Options{MaxSegmentSeconds: 18})
 	require.NoError(t, err)
-	require.Equal(t, doc.Title, d.Title)
+	require.Equal(t, doc.About, d.About)
+	require.Equal(t, job.Metadata{Title: "T", Series: "S", SeriesIndex: 2, Year: 1818, Publisher: "P", Description: "D"}, d.About)
 	require.Equal(t, doc.Language, d.Language)
 	next, largest := 0, 0
 	for ch, err := range doc.Chapters() {

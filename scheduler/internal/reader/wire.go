@@ -31,6 +31,7 @@ type request struct {
 	Speed             float64           `json:"speed"` // of speech; 1 is normal
 	Limits            manuscript.Limits `json:"limits"`
 	CPUSeconds        uint64            `json:"cpu_seconds"` // when the kernel ends the child
+	Cover             bool              `json:"cover,omitempty"`
 }
 
 // message is what a child says: exactly one of its fields is set.
@@ -47,9 +48,9 @@ type span struct {
 }
 
 type opened struct {
-	Title    string `json:"title"`
-	Author   string `json:"author"`
-	Language string `json:"language"`
+	About    job.Metadata `json:"about"`
+	Language string       `json:"language"`
+	Cover    []byte       `json:"cover,omitempty"` // a picture of up to job.MaxCoverBytes
 }
 
 // Part is a piece of a chapter.

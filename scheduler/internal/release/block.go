@@ -155,7 +155,8 @@ func (l *loop) message(b *block, o *bundle) bus.Bundle {
 	t := l.terms[o.Job]
 	m := bus.Bundle{
 		JobID: o.owner.ID, Job: o.Job, Attempt: o.Attempt, Tenant: o.owner.Tenant, Class: o.owner.Class, Pool: o.pool,
-		Speed: t.Speed, Seed: t.Seed, Solo: o.solo, Last: o.last, Spared: o.spared,
+		Speed: t.Speed, Seed: t.Seed, Instructions: t.Instructions, Solo: o.solo, Last: o.last, Spared: o.spared,
+		Verify: t.Verify, OnDoubt: t.OnDoubt,
 	}
 	first := (o.N - 1) % bus.BlockSegments
 	if seed, ok := b.Seeds[first]; ok { // it comes again by itself, so no other segment is in the bundle

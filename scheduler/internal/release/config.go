@@ -47,7 +47,7 @@ const (
 	stepBundles   = 16                     // bundles of one step
 	pagePause     = 100 * time.Millisecond // between pages of what was read before
 	prefetch      = 64                     // blocks of one read ahead
-	settleTime    = 10 * time.Millisecond  // between two steps, so that hints and notes are taken together
+	settleTime    = 10 * time.Millisecond  // between two steps, so that hints and notes are taken together; a planned job ends it
 	rescan        = time.Second            // after the end of a table is reached
 	saveTimes     = 2 * time.Second
 	reportFor     = 5 * time.Second // a worker that is silent for so long is gone

@@ -33,6 +33,13 @@ func (s *Stepper) Pass() {
 	}
 }
 
+// Planned passes on what a plan hands on.
+func (s *Stepper) Planned(p store.Planned) {
+	if p.Fresh != nil {
+		s.l.r.Fresh(p.ID, p.Fresh)
+	}
+}
+
 // Settled passes the notes of a worker on.
 func (s *Stepper) Settled(notes []bus.Settled) { s.l.r.Settled(notes) }
 

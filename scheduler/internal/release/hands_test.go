@@ -43,13 +43,14 @@ type outcome struct {
 // claim notes that a delivery begins, and returns what is left of it.
 func (h *hands) claim(ctx context.Context, d bus.Delivery[bus.Bundle]) (left uint64, err error) {
 	b := d.Value
-	rows, err := h.db.Query(ctx, h.worker.Get("Claim"), []int64{b.Job}, []int32{int32(b.N())}, []int32{int32(b.Attempt)}, []bool{d.Deliveries > 1}) //nolint:gosec // small
+	rows, err := h.db.Query(ctx, h.worker.Get("Claim"), []int64{b.Job}, []int32{int32(b.N())}, []int32{int32(b.Attempt)}, []bool{d.Deliveries > 1}, //nolint:gosec // small
+		[]int64{}, []int32{}, []int32{}, []int32{}, [][]byte{}) // what is stored is not asked for
 	if err != nil {
 		return 0, err
 	}
-	var num, mask int64
+	var num, mask, stored int64
 	var n, attempt, deaths, died int
-	_, err = pgx.ForEachRow(rows, []any{&num, &n, &attempt, &mask, &deaths, &died}, func() error { left = uint64(mask); return nil }) //nolint:gosec // a bit set
+	_, err = pgx.ForEachRow(rows, []any{&num, &n, &attempt, &mask, &deaths, &died, &stored}, func() error { left = uint64(mask); return nil }) //nolint:gosec // a bit set
 	return left, err
 }
 
@@ -114,7 +115,7 @@ func (h *hands) settleAs(ctx context.Context, c *outcomes, add string) (applied 
 		if m := &c.made; len(m.keys) > 0 {
 			levels, ends := make([]*float32, len(m.keys)), make([]*int32, len(m.keys)) // of sound that there is not
 			b.Queue(h.worker.Get(add), m.keys, m.tenants, m.empty, m.rates, m.samples, m.samples, m.keys, m.empty, m.marks,
-				levels, levels, levels, ends, ends)
+				levels, levels, levels, ends, ends, m.marks)
 		}
 		b.Queue(h.worker.Get("Settle"), c.jobs, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.zero, c.kinds, c.kinds, c.audio).Query(
 			func(rows pgx.Rows) error {
@@ -227,14 +228,8 @@ func (h *hands) ready(ctx context.Context, tx pgx.Tx, a bus.Assembly) error {
 		return err
 	}
 	object := fmt.Sprintf("jobs/%s/%d.wav", a.JobID, a.Ordinal)
-	tag, err := tx.Exec(ctx, h.worker.Get("ReadyChapter"), a.JobID, a.Ordinal, attempts, proof, 22050, 1, object, object, 1, proof)
+	tag, err := tx.Exec(ctx, h.worker.Get("ReadyChapter"), a.JobID, a.Ordinal, attempts, proof, 22050, 1, object, object, 1, proof, "audio/wav", 1.0, nil, "", "", "")
 	if err != nil || tag.RowsAffected() == 0 {
-		return err
-	}
-	if _, err = tx.Exec(ctx, h.worker.Get("CountReady"), a.JobID); err != nil {
-		return err
-	}
-	if _, err = tx.Exec(ctx, h.worker.Get("DropOutbox"), "assemble", a.JobID, a.Ordinal); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, h.worker.Get("AdvanceJob"), a.JobID)
@@ -264,15 +259,11 @@ func (h *hands) finish(ctx context.Context, tx pgx.Tx, id job.ID) error {
 	case partial && ready > 0:
 		state = job.StatePartial
 	}
-	tag, err := tx.Exec(ctx, h.worker.Get("FinishJob"), id, state, digest.Sum(), kind, kind)
+	tag, err := tx.Exec(ctx, h.worker.Get("FinishJob"), id, state, digest.Sum(), kind, kind, nil, nil, nil, nil, nil, nil, nil, nil, "", "", "", false)
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
-	if err := h.tell(ctx, tx, id, job.FinalEvent(state)); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, h.worker.Get("DropOutbox"), "finish", id, 0)
-	return err
+	return h.tell(ctx, tx, id, job.FinalEvent(state))
 }
 
 func (h *hands) tell(ctx context.Context, tx pgx.Tx, id job.ID, event string) error {

@@ -133,21 +133,29 @@ func (l *loop) learn(ctx context.Context) error {
 
 func (l *loop) learnNotices(ctx context.Context) error {
 	var ids []job.ID
+	var list []store.Queue
 	for range page {
 		select {
-		case id := <-l.r.notices:
-			ids = append(ids, id)
+		case n := <-l.r.notices:
+			if n.fresh == nil || !l.know(n.fresh) {
+				ids = append(ids, n.id)
+			} else {
+				list = append(list, n.fresh.Queues...)
+			}
 			continue
 		default:
 		}
 		break
 	}
-	if len(ids) == 0 {
-		return nil
+	if len(ids) > 0 {
+		read, err := l.store.QueuesOf(ctx, ids)
+		if err != nil {
+			return err // the scan finds them
+		}
+		list = append(list, read...)
 	}
-	list, err := l.store.QueuesOf(ctx, ids)
-	if err != nil {
-		return err // the scan finds them
+	if len(list) == 0 {
+		return nil
 	}
 	l.says.soon()
 	for i := range list {
@@ -157,6 +165,21 @@ func (l *loop) learnNotices(ctx context.Context) error {
 	}
 	l.offer(list)
 	return nil
+}
+
+// know keeps what a job that was just planned is made of, unless something newer is
+// known. It reports whether there is no need to read it.
+func (l *loop) know(f *store.Fresh) bool {
+	if len(f.Queues) == 0 {
+		return true
+	}
+	if _, err := l.blocks.put(f.Block); err != nil {
+		return false // as reading it will say
+	}
+	if _, ok := l.terms[f.Block.Job]; !ok {
+		l.terms[f.Block.Job] = f.Terms
+	}
+	return true
 }
 
 // learnQueues reads pages until the end of the table the first time and while a

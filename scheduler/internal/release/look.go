@@ -144,9 +144,12 @@ func (l *loop) look(ctx context.Context) error {
 	if time.Since(l.looked) < l.r.cfg.Tick {
 		return nil
 	}
-	left, err := l.store.Outstanding(ctx)
-	if err != nil {
-		return err
+	var left map[store.BundleID]uint64
+	var err error
+	if len(l.out) > 0 { // else there is nothing to compare; the sweep finds what is not known here
+		if left, err = l.store.Outstanding(ctx); err != nil {
+			return err
+		}
 	}
 	// Read after what is out, so that whatever a command took back of it is told here.
 	if l.changes, err = l.store.Changes(ctx, page); err != nil {

@@ -175,8 +175,16 @@ func (w *world) plan(t *rapid.T) {
 		r.refused = r.refused || len(done) > 0
 		return
 	}
-	_, err := w.leased().CommitPlans(w.ctx, []store.Plan{r.plan(c)})
+	w.commit(t, r.plan(c))
+}
+
+// commit stores a plan. The leader is told of it at once, or finds it.
+func (w *world) commit(t *rapid.T, p store.Plan) {
+	done, err := w.leased().CommitPlans(w.ctx, []store.Plan{p})
 	require.NoError(t, err)
+	for _, d := range done {
+		w.leader.Planned(d)
+	}
 }
 
 func (w *world) request(id job.ID) *request {
@@ -202,7 +210,7 @@ func (r *request) plan(c store.Claim) store.Plan {
 		list = append(list, ch)
 	}
 	return store.Plan{
-		ID: c.ID, Num: c.Num, Attempt: c.Attempt, Tenant: c.Tenant, Class: c.Class, Title: "x", Language: "en",
+		ID: c.ID, Num: c.Num, Attempt: c.Attempt, Tenant: c.Tenant, Class: c.Class, Title: "x", Language: "en", Claim: &c,
 		Chapters: func(yield func(*store.Chapter, error) bool) {
 			for _, ch := range list {
 				if !yield(ch, nil) {
@@ -434,8 +442,7 @@ func (w *world) round(t *rapid.T) {
 		claims = append(claims, again...)
 	}
 	for _, c := range claims {
-		_, err := w.leased().CommitPlans(w.ctx, []store.Plan{w.request(c.ID).plan(c)})
-		require.NoError(t, err)
+		w.commit(t, w.request(c.ID).plan(c))
 	}
 	w.pass(t)
 	w.step(t)

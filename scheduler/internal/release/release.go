@@ -32,13 +32,14 @@ type Event struct {
 	Told     *Told         // how an estimate turned out; nothing else is set
 }
 
-// Releaser is the loop. Create it with [New]; Notice, Hint, Settled and Capacity
+// Releaser is the loop. Create it with [New]; Notice, Fresh, Hint, Settled and Capacity
 // may be called by any goroutine at any time, Run by one at a time.
 type Releaser struct {
 	cfg      Config
 	deps     Deps
-	notices  chan job.ID
-	nudge    chan struct{}
+	notices  chan notice
+	fresh    lifecycle.Signal // there are notices
+	nudge    lifecycle.Signal
 	settled  chan []bus.Settled
 	capacity chan bus.Capacity
 }
@@ -49,31 +50,39 @@ func New(cfg Config, deps Deps) *Releaser {
 		cfg.SweepAfter = 2 * deps.Bus.AckWait()
 	}
 	return &Releaser{
-		cfg: cfg, deps: deps, notices: make(chan job.ID, noticeBacklog), nudge: make(chan struct{}, 1),
+		cfg: cfg, deps: deps, notices: make(chan notice, noticeBacklog), fresh: lifecycle.NewSignal(), nudge: lifecycle.NewSignal(),
 		settled: make(chan []bus.Settled, noteBacklog), capacity: make(chan bus.Capacity, noteBacklog),
 	}
+}
+
+// notice is a job that has segments to release.
+type notice struct {
+	id    job.ID
+	fresh *store.Fresh // nil: it is to be read
 }
 
 // Notice says that jobs have segments to release. It never blocks; what does
 // not fit is found by the scan.
 func (r *Releaser) Notice(ids ...job.ID) {
 	for _, id := range ids {
-		select {
-		case r.notices <- id:
-		default:
-			return
-		}
+		r.announce(notice{id: id})
 	}
-	r.Hint()
+}
+
+// Fresh is Notice for a job that was just planned, with what is to be known of it.
+func (r *Releaser) Fresh(id job.ID, f *store.Fresh) { r.announce(notice{id, f}) }
+
+func (r *Releaser) announce(n notice) {
+	select {
+	case r.notices <- n:
+	default:
+		return
+	}
+	r.fresh.Raise()
 }
 
 // Hint says that something changed: a chapter may be due. It never blocks.
-func (r *Releaser) Hint() {
-	select {
-	case r.nudge <- struct{}{}:
-	default:
-	}
-}
+func (r *Releaser) Hint() { r.nudge.Raise() }
 
 // Settled says that segments are settled. It never blocks; what does not fit is
 // seen on the next tick.
@@ -117,16 +126,14 @@ func (r *Releaser) Run(ctx context.Context, s *store.Leased) error {
 			if more {
 				continue
 			}
-			if sleep(ctx, settleTime) {
-				await(ctx, r.nudge, tick.C)
-			}
+			r.await(ctx, tick.C)
 			continue
 		}
 		if err.Error() != last {
 			last = err.Error()
 			r.deps.Log.WarnContext(ctx, "release waits", slog.String("error", last), slog.String("kind", job.KindOf(err).String()))
 		}
-		sleep(ctx, pause)
+		lifecycle.Sleep(ctx, pause)
 		longest := pauseFault
 		if job.Retryable(err) {
 			longest = pauseAway
@@ -136,23 +143,43 @@ func (r *Releaser) Run(ctx context.Context, s *store.Leased) error {
 	return nil
 }
 
-func await(ctx context.Context, nudge <-chan struct{}, tick <-chan time.Time) {
+// await waits until there is something to do. Hints and notes of a while are taken
+// together; a job that was planned waits for no others.
+func (r *Releaser) await(ctx context.Context, tick <-chan time.Time) {
+	settle := time.NewTimer(settleTime)
+	defer settle.Stop()
 	select {
 	case <-ctx.Done():
-	case <-nudge:
+	case <-r.fresh:
+		return
+	case <-settle.C:
+	}
+	select {
+	case <-ctx.Done():
+	case <-r.fresh:
+	case <-r.nudge:
 	case <-tick:
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+// atOnce lets out what was just planned, as far as there is room for it, before all
+// that can wait: somebody may listen.
+func (l *loop) atOnce(ctx context.Context, begin time.Time) error {
+	if !l.known || len(l.r.notices) == 0 {
+		return nil
 	}
+	if err := l.learnNotices(ctx); err != nil {
+		return err
+	}
+	if _, err := l.release(ctx); err != nil {
+		return err
+	}
+	let := len(l.unsent) + len(l.unsentJoins)
+	err := l.publish(ctx)
+	if err == nil && let > 0 {
+		l.r.deps.Observe(Event{Step: time.Since(begin)})
+	}
+	return err
 }
 
 // step brings what is out up to date once. It reports whether another step has
@@ -161,6 +188,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (l *loop) step(ctx context.Context) (more bool, err error) {
 	begin := time.Now()
 	l.hear()
+	if err := l.atOnce(ctx, begin); err != nil {
+		return false, fmt.Errorf("release what was just planned: %w", err)
+	}
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error

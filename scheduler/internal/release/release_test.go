@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // soon is the patience of a test with what takes milliseconds.
-const soon = 30 * time.Second
+const soon = 3 * time.Minute
 
 // bench is a loop on real parts. The test plays the planner and the workers.
 type bench struct {
@@ -222,7 +223,7 @@ func TestANewLeaderPublishesWhatTheOldOneOnlyMarked(t *testing.T) {
 	w.Exec(t, `update queues set next = 16`)
 	w.run(t, 1, 64)
 	got := w.fetch(t, job.Bulk, 20)
-	require.Len(t, got[0].Value.Segments, 16)
+	require.True(t, slices.ContainsFunc(got, func(d bus.Delivery[bus.Bundle]) bool { return len(d.Value.Segments) == 16 }), "what was marked comes as it was")
 	w.finish(t, got)
 	state, _, _ := w.State(t, id)
 	require.Equal(t, job.StateAssembling, state)

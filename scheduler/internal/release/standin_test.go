@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -135,7 +136,7 @@ func (s *standIn) settle(ctx context.Context, got []bus.Delivery[bus.Bundle]) (i
 	if err := c.bundles(got); err != nil {
 		return 0, err
 	}
-	if _, err := s.DB.Exec(ctx, s.sql.Get("Claim"), c.jobs, c.ns, c.attempts, c.again); err != nil {
+	if _, err := s.DB.Exec(ctx, s.sql.Get("Claim"), c.jobs, c.ns, c.attempts, c.again, c.of, c.bundle, c.attempt, c.n, c.keys); err != nil {
 		return 0, err
 	}
 	details := make([]string, len(c.of))
@@ -145,7 +146,7 @@ func (s *standIn) settle(ctx context.Context, got []bus.Delivery[bus.Bundle]) (i
 		b.Queue(s.sql.Get("LockJobs"), c.jobs)
 		levels, ends := make([]*float32, len(c.added)), make([]*int32, len(c.added)) // of sound that there is not
 		b.Queue(s.sql.Get("AddRenditions"), c.added, c.tenants, c.empty, c.rates, c.samples, c.samples, c.added, c.empty, c.marks,
-			levels, levels, levels, ends, ends)
+			levels, levels, levels, ends, ends, c.marks)
 		b.Queue(s.sql.Get("Settle"), c.of, c.bundle, c.attempt, c.n, c.chapter, c.states, c.keys, c.seconds, c.zero, c.delays, c.kinds, details, c.audio)
 		b.Queue(s.sql.Get("AdvanceJobs"), c.of, c.chapter)
 		b.Queue(s.sql.Get("JobVersions"), c.jobs)
@@ -207,12 +208,10 @@ func (s *standIn) joinOne(ctx context.Context, a bus.Assembly) error {
 		var b pgx.Batch
 		b.Queue(s.sql.Get("LockJob"), a.JobID)
 		if a.Ordinal == 0 {
-			b.Queue(s.sql.Get("FinishJob"), a.JobID, job.StateSucceeded, proof, "", "")
-			b.Queue(s.sql.Get("DropOutbox"), "finish", a.JobID, 0)
+			b.Queue(s.sql.Get("FinishJob"), a.JobID, job.StateSucceeded, proof, "", "", nil, nil, nil, nil, nil, nil, nil, nil, "", "", "", false)
 		} else {
-			b.Queue(s.sql.Get("ReadyChapter"), a.JobID, a.Ordinal, 0, proof, storetest.SampleRate, 1, "chapter.wav", "chapter", 1, proof)
-			b.Queue(s.sql.Get("CountReady"), a.JobID)
-			b.Queue(s.sql.Get("DropOutbox"), "assemble", a.JobID, a.Ordinal)
+			b.Queue(s.sql.Get("ReadyChapter"), a.JobID, a.Ordinal, 0, proof, storetest.SampleRate, 1, "chapter.wav", fmt.Sprintf("jobs/%s/%d.wav", a.JobID, a.Ordinal), 1, proof,
+				"audio/wav", 1.0, nil, "", "", "")
 			b.Queue(s.sql.Get("AdvanceJob"), a.JobID)
 		}
 		return tx.SendBatch(ctx, &b).Close()

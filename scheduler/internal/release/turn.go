@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -203,8 +204,12 @@ func (p *plan) mark(e *entry, b *block, c piece) *bundle {
 // settleStep compares what was planned with what came true. A queue that did not
 // move was cancelled, or another moved it: it is read again.
 func (l *loop) settleStep(p *plan, done *store.Stepped) {
+	tell := l.r.deps.Bus.HintQuietly
+	if slices.ContainsFunc(p.Starts, func(s store.Start) bool { return s.URL != "" }) {
+		tell = l.r.deps.Bus.Hint // an owner is to be told
+	}
 	for _, v := range done.Started {
-		l.r.deps.Bus.Hint(v.ID, v.Version)
+		tell(v.ID, v.Version)
 	}
 	for _, e := range p.queues {
 		id := store.QueueID{Job: e.owner.Num, Pool: e.pool}

@@ -99,6 +99,7 @@ func TestTextFilesAndJobsGoWhenTheirTimeIsUp(t *testing.T) {
 				d.Exec(t, `update tenants set `+tt.policy)
 			}
 			id, document, file, manifest := d.ended(t, storetest.Tenant, tt.days)
+			d.Exec(t, `update jobs set quality = '{"verify": "all", "doubtful": 1, "stretches": [{"text": "whisper", "heard": "whisper"}]}'`)
 			for range 2 { // the second finds nothing more
 				d.round(t)
 				require.Equal(t, tt.text, d.there(t, document))
@@ -109,7 +110,9 @@ func TestTextFilesAndJobsGoWhenTheirTimeIsUp(t *testing.T) {
 				require.Equal(t, tt.text, d.Count(t, `select count(*) from blocks`) == 1)
 				require.Equal(t, tt.text, d.Count(t, `select count(*) from jobs where spec::text like '%secret%'`) == 1)
 				require.Equal(t, tt.tombstoned, d.Count(t, `select count(*) from tombstones where job_id = $1`, id) == 1)
+				require.Equal(t, tt.text, d.Count(t, `select count(*) from jobs where quality::text like '%whisper%'`) == 1)
 				if tt.row {
+					require.Equal(t, 1, d.Count(t, `select count(*) from jobs where quality ->> 'doubtful' = '1'`))
 					require.Equal(t, tt.kept, d.Count(t, `select kept from jobs where id = $1`, id))
 				}
 				require.NoError(t, d.Store.SumStored(t.Context(), 1000))

@@ -31,6 +31,7 @@ type block struct {
 	at       []int // of each segment, its chapter as an index of the writer's chapters
 	reused   uint64
 	inOrder  bool // somebody listens: reading order is the order of release
+	heard    bool // what was never heard is no rendition to be reused: a worker is to hear it
 }
 
 // blockWriter is one run of CommitPlans.
@@ -43,7 +44,9 @@ type blockWriter struct {
 	chapters chapterColumns
 	current  *block
 	buffer   []*block
-	looked   int // blocks of buffer whose renditions were looked up
+	looked   int               // blocks of buffer whose renditions were looked up
+	flushed  bool              // some blocks are stored already
+	fresh    map[job.ID]*Fresh // of plans that are stored at once
 }
 
 func newBlockWriter(s *Leased, plans []Plan) *blockWriter {
@@ -99,7 +102,7 @@ func (w *blockWriter) add(p *Plan, t *totals, g *PlannedSegment) error {
 		return err
 	}
 	if w.current == nil || len(w.current.segments) == blockSize {
-		w.current = &block{num: p.Num, id: p.ID, b: t.blocks, inOrder: p.Class == job.Interactive}
+		w.current = &block{num: p.Num, id: p.ID, b: t.blocks, inOrder: p.Class == job.Interactive, heard: p.Verify == job.VerifyAll}
 		t.blocks++
 		w.buffer = append(w.buffer, w.current)
 	}
@@ -123,7 +126,7 @@ func (w *blockWriter) flush(ctx context.Context) error {
 		}
 		return w.copy(ctx, tx, open)
 	})
-	w.buffer, w.looked = slices.Clone(rest), 0
+	w.buffer, w.looked, w.flushed = slices.Clone(rest), 0, true
 	return err
 }
 
@@ -155,22 +158,28 @@ func (w *blockWriter) look(ctx context.Context) error {
 		for i := range k.segments {
 			g := &k.segments[i]
 			audio, ok := there[[keySize]byte(k.keys[i*keySize:])]
-			if !ok {
+			if !ok || k.heard && !audio.heard {
 				t.waiting[g.Pool] += g.Seconds
 				continue
 			}
 			k.reused |= 1 << i
 			t.reused++
 			t.reusedPredicted += g.Seconds
-			t.reusedAudio += audio
+			t.reusedAudio += audio.seconds
 			w.chapters.done[k.at[i]]++
 		}
 	}
 	return nil
 }
 
-// spoken returns the seconds of audio of the renditions that exist.
-func (w *blockWriter) spoken(ctx context.Context, blocks []*block) (map[[keySize]byte]float64, error) {
+// rendition is what planning needs to know of one that exists.
+type rendition struct {
+	seconds float64 // of audio
+	heard   bool
+}
+
+// spoken returns the renditions that exist.
+func (w *blockWriter) spoken(ctx context.Context, blocks []*block) (map[[keySize]byte]rendition, error) {
 	if len(blocks) == 0 {
 		return nil, nil
 	}
@@ -182,16 +191,16 @@ func (w *blockWriter) spoken(ctx context.Context, blocks []*block) (map[[keySize
 	if err != nil {
 		return nil, pg.Classify(err)
 	}
-	there := map[[keySize]byte]float64{}
+	there := map[[keySize]byte]rendition{}
 	var key []byte
-	var audio float64
-	_, err = pgx.ForEachRow(rows, []any{&key, &audio}, func() error { there[[keySize]byte(key)] = audio; return nil })
+	var r rendition
+	_, err = pgx.ForEachRow(rows, []any{&key, &r.seconds, &r.heard}, func() error { there[[keySize]byte(key)] = r; return nil })
 	return there, pg.Classify(err)
 }
 
 func blockColumns() []string {
 	return []string{
-		"job", "b", "chapters", "texts", "voices", "languages", "pools", "pronunciations", "documents", "starts", "ends",
+		"job", "b", "chapters", "texts", "voices", "languages", "pools", "pronunciations", "instructions", "documents", "starts", "ends",
 		"breaks", "seconds", "rates", "keys", "turns", "reused",
 	}
 }
@@ -229,7 +238,6 @@ func (w *blockWriter) copy(ctx context.Context, tx pgx.Tx, open map[int64]bool) 
 
 // row returns the block in the order of blockColumns.
 func (k *block) row() ([]any, error) {
-	n := len(k.segments)
 	ints := func(f func(*PlannedSegment) int) []int32 {
 		return columnOf(k.segments, func(g *PlannedSegment) int32 { return int32(f(g)) }) //nolint:gosec // chapters and hertz
 	}
@@ -238,21 +246,26 @@ func (k *block) row() ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	turns := make([]byte, n)
-	for place, i := range k.order() {
-		turns[i] = byte(place)
-	}
 	return []any{
 		k.num, int32(k.b), ints(func(g *PlannedSegment) int { return g.Chapter }), //nolint:gosec // bounded by job.Limits
 		texts(func(g *PlannedSegment) string { return g.Text }), texts(func(g *PlannedSegment) string { return g.Voice }),
 		texts(func(g *PlannedSegment) string { return g.Language }), texts(func(g *PlannedSegment) string { return g.Pool }),
-		pronunciations, texts(func(g *PlannedSegment) string { return g.SourceDocument }),
+		pronunciations, k.instructions(), texts(func(g *PlannedSegment) string { return g.SourceDocument }),
 		columnOf(k.segments, func(g *PlannedSegment) int64 { return g.SourceStart }),
 		columnOf(k.segments, func(g *PlannedSegment) int64 { return g.SourceEnd }),
 		texts(func(g *PlannedSegment) string { return g.Break }),
 		columnOf(k.segments, func(g *PlannedSegment) float32 { return float32(g.Seconds) }),
-		ints(func(g *PlannedSegment) int { return g.SampleRate }), k.keys, turns, int64(k.reused), //nolint:gosec // the bits are kept, not the number
+		ints(func(g *PlannedSegment) int { return g.SampleRate }), k.keys, k.turns(), int64(k.reused), //nolint:gosec // the bits are kept, not the number
 	}, nil
+}
+
+// turns returns the place of each segment in the order of release.
+func (k *block) turns() []byte {
+	turns := make([]byte, len(k.segments))
+	for place, i := range k.order() {
+		turns[i] = byte(place)
+	}
+	return turns
 }
 
 func columnOf[T any](segments []PlannedSegment, f func(*PlannedSegment) T) []T {
@@ -277,6 +290,15 @@ func (k *block) pronunciations() (any, error) {
 	}
 	raw, err := json.Marshal(list)
 	return string(raw), err
+}
+
+// instructions returns those of each segment, or nil for none at all.
+func (k *block) instructions() []string {
+	list := columnOf(k.segments, func(g *PlannedSegment) string { return g.Instructions })
+	if slices.ContainsFunc(list, func(s string) bool { return s != "" }) {
+		return list
+	}
+	return nil
 }
 
 // order returns the indexes of the segments in the order of release: like

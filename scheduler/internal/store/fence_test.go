@@ -24,6 +24,7 @@ type term struct {
 	bundle                     store.BundleID
 	delivery                   string
 	tenants                    []int32
+	export                     store.Export
 }
 
 func newTerm(t *testing.T) *term {
@@ -61,6 +62,8 @@ func newTerm(t *testing.T) *term {
 		values ('dlv_3', 'default', $1, 'job.cancelled', 'https://example.org', '', true, 'infinity')`, b.planning)
 	b.Exec(t, `insert into stored_changes (tenant, renditions) select num, 2 from tenants`)
 	b.Exec(t, `insert into renditions (key, tenant, sample_rate, samples, bytes, sha256, used_on) select sha256('old'), num, 1, 1, 1, sha256(''), '2000-01-01' from tenants`)
+	b.Exec(t, `insert into exports (job, tenant_id, bucket_id) values ($1, 'default', 'bkt_1')`, b.bundle.Job)
+	b.export = store.Export{Job: b.bundle.Job, Round: 1}
 	var err error
 	b.tenants, err = b.Store.TenantsAfter(t.Context(), 0, 9)
 	require.NoError(t, err)
@@ -137,10 +140,27 @@ func (b *term) calls() map[string]func(context.Context, *store.Leased) error {
 			_, err := s.EvictSurplus(ctx, b.tenants, 1, 9)
 			return err
 		},
-		"Tally":         func(ctx context.Context, s *store.Leased) error { _, err := s.Tally(ctx, 9); return err },
-		"SumStored":     func(ctx context.Context, s *store.Leased) error { return s.SumStored(ctx, 9) },
-		"DropOrphans":   func(ctx context.Context, s *store.Leased) error { return s.DropOrphans(ctx, []string{"jobs/orphan"}) },
-		"GarbageGone":   func(ctx context.Context, s *store.Leased) error { return s.GarbageGone(ctx, []string{"jobs/orphan"}) },
+		"Tally":       func(ctx context.Context, s *store.Leased) error { _, err := s.Tally(ctx, 9); return err },
+		"SumStored":   func(ctx context.Context, s *store.Leased) error { return s.SumStored(ctx, 9) },
+		"DropOrphans": func(ctx context.Context, s *store.Leased) error { return s.DropOrphans(ctx, []string{"jobs/orphan"}) },
+		"GarbageGone": func(ctx context.Context, s *store.Leased) error { return s.GarbageGone(ctx, []string{"jobs/orphan"}) },
+		"PlanExport": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.PlanExport(ctx, b.export, []store.ExportFile{{Name: "x", Path: "x", MediaType: "text/plain", SHA256: make([]byte, 32), Content: "x"}})
+			return err
+		},
+		"BeginExportUpload": func(ctx context.Context, s *store.Leased) error { return s.BeginExportUpload(ctx, b.export, "x", "1") },
+		"PostponeExport": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.PostponeExport(ctx, b.export, time.Minute, job.Unavailable, "x", false)
+			return err
+		},
+		"ExportFileDone": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.ExportFileDone(ctx, b.export, "x")
+			return err
+		},
+		"EndExport": func(ctx context.Context, s *store.Leased) error {
+			_, err := s.EndExport(ctx, b.export, store.ExportDelivered, "", "")
+			return err
+		},
 		"ForgetGarbage": func(ctx context.Context, s *store.Leased) error { return s.ForgetGarbage(ctx, []string{"jobs/orphan"}) },
 		"Forget": func(ctx context.Context, s *store.Leased) error {
 			return s.Forget(ctx, []store.VirtualTime{{Pool: storetest.Pool, Class: job.Bulk, Tenant: job.Tenant(b.queued)}})
@@ -174,6 +194,7 @@ func TestALeaderThatComesBackAfterAPauseChangesNothing(t *testing.T) {
 	for _, name := range []string{ // those that need no other to have been before
 		"Claim", "ClaimAgain", "RefundPlanAttempt", "CommitPlans", "PostponeDelivery", "SettleDelivery", "FreeDeliveries", "SavePayload", "DeleteOld", "DeleteUploads",
 		"Step", "Split", "Forget", "CancelLate", "ForgetChanges", "SaveSpeeds", "SaveEstimates", "Expire", "SumStored", "DropOrphans", "GarbageGone", "ForgetGarbage",
+		"PlanExport", "BeginExportUpload", "PostponeExport", "ExportFileDone", "EndExport",
 	} {
 		require.NoError(t, calls[name](t.Context(), b.Store.Under(pg.Lease{Name: "storetest", Epoch: 2})), name)
 		now := b.Digest(t)

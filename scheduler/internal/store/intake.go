@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,19 @@ type jobColumns struct {
 	acceptedAt                                      []time.Time
 	keyIDs                                          []string
 	asked                                           []int64
+	told                                            toldColumns // of a cancel that came first
+}
+
+// toldColumns are deliveries that a statement may make.
+type toldColumns struct{ ids, jobs, urls []string }
+
+func (t *toldColumns) add(random io.Reader, n Notice) error {
+	id, err := job.NewToken("dlv_", random)
+	if err != nil {
+		return err
+	}
+	t.ids, t.jobs, t.urls = append(t.ids, id), append(t.jobs, string(n.JobID)), append(t.urls, n.URL)
+	return nil
 }
 
 func (c *jobColumns) add(a *bus.AcceptedJob) error {
@@ -69,44 +83,47 @@ func orNull(s string) *string {
 // until the job's row is there. Calling it again with the same jobs
 // changes nothing. An error means that none of them was stored.
 func (s *Store) InsertJobs(ctx context.Context, jobs []bus.AcceptedJob) ([]Inserted, error) {
-	var cols jobColumns
-	callbacks := make(map[job.ID]*bus.AcceptedJob, len(jobs))
-	for i := range jobs {
-		if _, twice := callbacks[jobs[i].ID]; twice {
-			continue
-		}
-		if err := cols.add(&jobs[i]); err != nil {
-			return nil, &job.Error{Op: "store.InsertJobs", JobID: jobs[i].ID, Kind: job.Invalid, Err: err}
-		}
-		callbacks[jobs[i].ID] = &jobs[i]
+	cols, err := s.columnsOf(jobs)
+	if err != nil {
+		return nil, err
 	}
 	var fresh []Inserted
-	err := pg.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.q.Get("LockArrivals"), cols.ids); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
+	err = pg.Batch(ctx, s.pool, func(b *pgx.Batch) error {
+		b.Queue(s.q.Get("LockArrivals"), cols.ids)
+		b.Queue(s.q.Get("InsertJobs"), cols.ids, cols.tenants, cols.classes, cols.priorities, cols.deadlines,
 			cols.specs, cols.labels, cols.onFailure, cols.languages, cols.sourceKeys, cols.sourceETags,
-			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt, cols.keyIDs, cols.asked)
-		if err != nil {
+			cols.requestIDs, cols.traceparents, cols.tracestates, cols.acceptedAt, cols.keyIDs, cols.asked,
+			cols.told.ids, cols.told.jobs, cols.told.urls, job.EventCancelled).Query(func(rows pgx.Rows) (err error) {
+			fresh, err = pgx.CollectRows(rows, scanInserted)
 			return err
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fresh, nil
+}
+
+// columnsOf turns jobs into the arrays that InsertJobs takes, each job once.
+func (s *Store) columnsOf(jobs []bus.AcceptedJob) (cols jobColumns, err error) {
+	seen := make(map[job.ID]bool, len(jobs))
+	for i := range jobs {
+		a := &jobs[i]
+		if seen[a.ID] {
+			continue
 		}
-		if fresh, err = pgx.CollectRows(rows, scanInserted); err != nil {
-			return err
+		seen[a.ID] = true
+		if err = cols.add(a); err != nil {
+			return cols, &job.Error{Op: "store.InsertJobs", JobID: a.ID, Kind: job.Invalid, Err: err}
 		}
-		if _, err := tx.Exec(ctx, s.q.Get("DropReservations"), cols.ids); err != nil {
-			return err
-		}
-		var notices []Notice
-		for _, in := range fresh {
-			a := callbacks[in.ID]
-			if n, wanted := notice(in.ID, a.Tenant, a.Spec.Callback, job.EventCancelled); wanted && in.State == job.StateCancelled {
-				notices = append(notices, n)
+		if n, wanted := notice(a.ID, a.Tenant, a.Spec.Callback, job.EventCancelled); wanted {
+			if err = cols.told.add(s.random, n); err != nil {
+				return cols, err
 			}
 		}
-		return s.sendNotices(ctx, tx, notices)
-	})
-	return fresh, err
+	}
+	return cols, nil
 }
 
 // InsertBroken stores a failed job in the place of one that cannot be stored

@@ -12,12 +12,11 @@ import (
 
 // Claim is a job that this process plans.
 type Claim struct {
-	ID                    job.ID
-	Num                   int64 // how the database names it
-	Tenant                job.Tenant
-	Class                 job.Class
+	Owner
+	Version               int64 // of the job, as of the claim
 	Spec                  job.Spec
 	SourceKey, SourceETag string // of the upload; empty for inline input
+	CoverKey              string // of the upload that is to be the cover; empty if none is named, or it is gone
 	Attempt               int
 }
 
@@ -26,6 +25,8 @@ type Voice struct {
 	Name, Pool, Language, Engine string
 	SampleRate                   int
 	Default                      bool // for its language
+	Instructions                 bool // it takes them
+	Gone                         bool // nobody has had it for a week
 }
 
 // Interrupted is a job in planning, perhaps one whose planner died.
@@ -47,9 +48,16 @@ const (
 type Ask struct {
 	Input   Input
 	Class   job.Class
-	After   job.Tenant   // tenants in the order of their names, from the one after it on; empty for the first
+	After   job.Tenant   // tenants in the order of their names, from the one after it on and round; empty for the first
 	Without []job.Tenant // have enough
 	Limit   int          // jobs; of one tenant after the other
+}
+
+// Waiting reports whether there are jobs with one kind of input to be planned. It is
+// much cheaper than to claim none.
+func (s *Store) Waiting(ctx context.Context, input Input) (interactive, bulk bool, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Get("Waiting"), bool(input)).Scan(&interactive, &bulk)
+	return interactive, bulk, pg.Classify(err)
 }
 
 // Claim moves accepted jobs to planning, in no particular order. What it costs
@@ -75,7 +83,8 @@ func (s *Leased) ClaimAgain(ctx context.Context, id job.ID) ([]Claim, error) {
 
 func (s *Leased) claim(ctx context.Context, query string, args ...any) ([]Claim, error) {
 	return change(ctx, s, query, args, func(r pgx.CollectableRow) (c Claim, err error) {
-		err = r.Scan(&c.ID, &c.Num, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt)
+		err = r.Scan(&c.ID, &c.Num, &c.Tenant, &c.Class, &c.Spec, &c.SourceKey, &c.SourceETag, &c.Attempt, &c.CoverKey,
+			&c.Version, &c.Priority, &c.Deadline, &c.AcceptedAt, &c.Weight)
 		return c, err
 	})
 }
@@ -134,7 +143,7 @@ func (s *Store) Voices(ctx context.Context) ([]Voice, error) {
 		return nil, pg.Classify(fmt.Errorf("read the voices: %w", err))
 	}
 	voices, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (v Voice, err error) {
-		err = r.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default)
+		err = r.Scan(&v.Name, &v.Pool, &v.Language, &v.Engine, &v.SampleRate, &v.Default, &v.Instructions, &v.Gone)
 		return v, err
 	})
 	return voices, pg.Classify(err)

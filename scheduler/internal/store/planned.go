@@ -21,10 +21,30 @@ type Plan struct {
 	Tenant                  job.Tenant
 	Class                   job.Class
 	Title, Author, Language string
+	About                   job.Metadata // what the document says of itself besides
 	Callback                *job.Callback
+	Verify                  job.Verify // under VerifyAll what was never heard is not reused
+	Source                  Source
+	Cover                   *Cover // nil for none
+	Claim                   *Claim // of which it is; nil: nothing of it is handed on, see Fresh
 	// Chapters yields the chapters in order. It is read once. An error ends the
 	// whole commit and is returned as it is.
 	Chapters iter.Seq2[*Chapter, error]
+}
+
+// Source is what a plan was read from. The zero value is a list of texts.
+type Source struct {
+	SHA256 []byte
+	Bytes  int64
+}
+
+// Cover is a picture of a job, stored whole.
+type Cover struct {
+	Name      string // of the artifact
+	MediaType string
+	ObjectKey string
+	Bytes     int64
+	SHA256    []byte
 }
 
 // Chapter is one planned chapter, or a part of one: those that follow begin with
@@ -44,6 +64,7 @@ type PlannedSegment struct {
 	N                               int
 	Text, Voice, Language, Pool     string
 	Pronunciations                  json.RawMessage // nil for none
+	Instructions                    string          // of its own; empty if they are the job's, or there are none
 	SourceDocument                  string
 	SourceStart, SourceEnd          int64
 	Break                           string
@@ -57,6 +78,7 @@ type Planned struct {
 	Version
 	Segments, Reused, Chapters int
 	Seconds                    float64
+	Fresh                      *Fresh // nil if it is to be read
 }
 
 // CommitPlans stores plans: blocks of segments while the chapters are read, each
@@ -74,6 +96,12 @@ func (s *Leased) CommitPlans(ctx context.Context, plans []Plan) ([]Planned, erro
 	}
 	if err := w.look(ctx); err != nil {
 		return nil, err
+	}
+	if w.small(plans) {
+		done, err := w.atOnce(ctx, plans)
+		if !isPlansLost(err) {
+			return done, err
+		}
 	}
 	var done []Planned
 	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
@@ -156,6 +184,9 @@ func (w *blockWriter) finish(ctx context.Context, tx pgx.Tx, plans []Plan) ([]Pl
 	if _, err := tx.Exec(ctx, w.s.q.Get("InsertChapters"), c.jobs, c.ordinals, c.titles, c.matters, c.first, c.total, c.done, c.digests); err != nil {
 		return nil, fmt.Errorf("insert chapters: %w", err)
 	}
+	if err := w.covers(ctx, tx, plans, open); err != nil {
+		return nil, fmt.Errorf("insert covers: %w", err)
+	}
 	if err := w.queue(ctx, tx, plans, open); err != nil {
 		return nil, fmt.Errorf("queue jobs: %w", err)
 	}
@@ -166,12 +197,37 @@ func (w *blockWriter) finish(ctx context.Context, tx pgx.Tx, plans []Plan) ([]Pl
 	if err != nil {
 		return nil, err
 	}
+	return w.planned(versions), nil
+}
+
+// planned says what became of the jobs that have these versions now.
+func (w *blockWriter) planned(versions []Version) []Planned {
 	done := make([]Planned, 0, len(versions))
 	for _, v := range versions {
 		t := w.totals[v.ID]
-		done = append(done, Planned{Version: v, Segments: t.segments, Reused: t.reused, Chapters: t.chapters, Seconds: t.seconds})
+		done = append(done, Planned{
+			Version: v, Segments: t.segments, Reused: t.reused, Chapters: t.chapters, Seconds: t.seconds, Fresh: w.fresh[v.ID].as(v.Version),
+		})
 	}
-	return done, nil
+	return done
+}
+
+// covers makes the covers of the plans files of their jobs.
+func (w *blockWriter) covers(ctx context.Context, tx pgx.Tx, plans []Plan, open map[int64]bool) error {
+	var ids, names, types, keys []string
+	var sizes []int64
+	var sums [][]byte
+	for i := range plans {
+		if c := plans[i].Cover; c != nil && open[plans[i].Num] {
+			ids, names, types, keys = append(ids, string(plans[i].ID)), append(names, c.Name), append(types, c.MediaType), append(keys, c.ObjectKey)
+			sizes, sums = append(sizes, c.Bytes), append(sums, c.SHA256)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, w.s.q.Get("InsertCovers"), ids, names, types, keys, sizes, sums)
+	return err
 }
 
 // complete checks that every block is there: a planner that was thought dead may
@@ -195,42 +251,80 @@ func (w *blockWriter) complete(ctx context.Context, tx pgx.Tx, open map[int64]bo
 	return nil
 }
 
-// queue moves the jobs from planning to queued. A job that is all reused will
-// never be released, so its callback for the start is stored here.
+// queue moves the jobs from planning to queued.
 func (w *blockWriter) queue(ctx context.Context, tx pgx.Tx, plans []Plan, open map[int64]bool) error {
-	var ids, titles, authors, languages, pools []string
-	var queued []int64
-	var waiting []float32
-	var segments, chapters, reused []int32
-	var characters []int64
-	var predicted, done, audio []float64
-	var digests [][]byte
-	var notices []Notice
+	q, err := w.columns(plans, open)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, w.s.q.Get("InsertQueues"), q.queues()...); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, w.s.q.Get("QueueJobs"), q.jobs()...); err != nil {
+		return err
+	}
+	return w.s.sendNotices(ctx, tx, q.notices)
+}
+
+// queueColumns are the arrays that InsertQueues and QueueJobs take.
+type queueColumns struct {
+	queued  []int64
+	pools   []string
+	waiting []float32
+
+	ids, titles, authors, languages, abouts []string
+	segments, chapters, reused              []int32
+	characters, sizes                       []int64
+	predicted, done, audio                  []float64
+	digests, sources                        [][]byte
+
+	notices []Notice
+}
+
+func (q *queueColumns) queues() []any { return []any{q.queued, q.pools, q.waiting} }
+
+func (q *queueColumns) jobs() []any {
+	return []any{
+		q.ids, q.titles, q.languages, q.segments, q.chapters, q.characters, q.predicted, q.digests, q.reused, q.done, q.audio, q.authors,
+		q.sources, q.sizes, q.abouts,
+	}
+}
+
+// columns returns what queues the jobs that are open. A job that is all reused will
+// never be released, so its callback for the start is stored with it.
+func (w *blockWriter) columns(plans []Plan, open map[int64]bool) (q queueColumns, err error) {
 	for i := range plans {
 		p, t := &plans[i], w.totals[plans[i].ID]
 		if !open[p.Num] {
 			continue
 		}
 		for pool, seconds := range t.waiting {
-			queued, pools, waiting = append(queued, p.Num), append(pools, pool), append(waiting, float32(seconds))
+			q.queued, q.pools, q.waiting = append(q.queued, p.Num), append(q.pools, pool), append(q.waiting, float32(seconds))
 		}
-		ids, titles, authors, languages = append(ids, string(p.ID)), append(titles, p.Title), append(authors, p.Author), append(languages, p.Language)
-		segments, chapters = append(segments, int32(t.segments)), append(chapters, int32(t.chapters)) //nolint:gosec // bounded by job.Limits
-		characters, predicted = append(characters, t.characters), append(predicted, t.seconds)
-		digests, reused = append(digests, t.digest.Sum()), append(reused, int32(t.reused)) //nolint:gosec // bounded by job.Limits
-		done, audio = append(done, t.reusedPredicted), append(audio, t.reusedAudio)
+		q.ids, q.titles, q.authors, q.languages = append(q.ids, string(p.ID)), append(q.titles, p.Title), append(q.authors, p.Author), append(q.languages, p.Language)
+		about, err := besides(p.About)
+		if err != nil {
+			return q, err
+		}
+		q.abouts = append(q.abouts, about)
+		q.segments, q.chapters = append(q.segments, int32(t.segments)), append(q.chapters, int32(t.chapters)) //nolint:gosec // bounded by job.Limits
+		q.characters, q.predicted = append(q.characters, t.characters), append(q.predicted, t.seconds)
+		q.digests, q.reused = append(q.digests, t.digest.Sum()), append(q.reused, int32(t.reused)) //nolint:gosec // bounded by job.Limits
+		q.done, q.audio = append(q.done, t.reusedPredicted), append(q.audio, t.reusedAudio)
+		q.sources, q.sizes = append(q.sources, p.Source.SHA256), append(q.sizes, p.Source.Bytes)
 		if n, wanted := notice(p.ID, p.Tenant, p.Callback, job.EventStarted); wanted && t.reused == t.segments {
-			notices = append(notices, n)
+			q.notices = append(q.notices, n)
 		}
 	}
-	if _, err := tx.Exec(ctx, w.s.q.Get("InsertQueues"), queued, pools, waiting); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, w.s.q.Get("QueueJobs"), ids, titles, languages, segments, chapters, characters, predicted, digests, reused, done, audio, authors)
-	if err != nil {
-		return err
-	}
-	return w.s.sendNotices(ctx, tx, notices)
+	return q, nil
+}
+
+// besides is what is kept of what a document says of itself beside title and author,
+// which have columns of their own.
+func besides(about job.Metadata) (string, error) {
+	about.Title, about.Author = "", ""
+	raw, err := json.Marshal(about)
+	return string(raw), err
 }
 
 func keyBytes(key string) ([]byte, error) {

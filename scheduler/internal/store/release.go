@@ -120,13 +120,13 @@ func (s *Store) Blocks(ctx context.Context, ids []BlockID) ([]*Block, error) {
 func scanBlock(r pgx.CollectableRow) (*Block, error) {
 	b := &Block{}
 	var chapters, rates []int32
-	var words, voices, languages, breaks []string
+	var words, voices, languages, instructions, breaks []string
 	var pronunciations *string
 	var seconds []float32
 	var keys []byte
 	var reused int64
 	var redos []redo
-	err := r.Scan(&b.Job, &b.B, &chapters, &words, &voices, &languages, &b.Pools, &pronunciations, &breaks, &seconds, &rates,
+	err := r.Scan(&b.Job, &b.B, &chapters, &words, &voices, &languages, &b.Pools, &pronunciations, &instructions, &breaks, &seconds, &rates,
 		&keys, &b.Turns, &reused, &redos)
 	if err != nil {
 		return nil, err
@@ -148,12 +148,20 @@ func scanBlock(r pgx.CollectableRow) (*Block, error) {
 			N: bus.BlockSegments*b.B + i + 1, Chapter: int(chapters[i]), Voice: voices[i], Language: languages[i], Text: words[i],
 			Pronunciations: said[i], PredictedSeconds: float64(seconds[i]), SampleRate: int(rates[i]), RenditionKey: hex.EncodeToString(b.Keys[i][:]),
 		}
-		b.Bytes += 400 + len(words[i]) + len(said[i])
+		if instructions != nil {
+			b.Segments[i].Instructions = instructions[i]
+		}
+		b.Bytes += segmentBytes(&b.Segments[i])
 	}
 	for _, d := range redos {
 		d.apply(b)
 	}
 	return b, nil
+}
+
+// segmentBytes returns about how much memory a segment takes.
+func segmentBytes(g *bus.Segment) int {
+	return 400 + len(g.Text) + len(g.Pronunciations) + len(g.Instructions)
 }
 
 // redo is how a segment is spoken that its owner wanted otherwise than planned.
@@ -178,9 +186,12 @@ func (d *redo) apply(b *Block) {
 
 // Terms are what all segments of a job have in common.
 type Terms struct {
-	Speed    float64
-	Seed     int64
-	Callback *job.Callback // nil for none
+	Speed        float64
+	Seed         int64
+	Instructions string        // of segments without their own
+	Callback     *job.Callback // nil for none
+	Verify       job.Verify    // empty for none
+	OnDoubt      job.OnDoubt
 }
 
 // Terms returns the terms of jobs.
@@ -190,7 +201,7 @@ func (s *Store) Terms(ctx context.Context, nums []int64) (map[int64]Terms, error
 		Terms
 	}
 	rows, err := collect(ctx, s, "Terms", []any{nums}, func(r pgx.CollectableRow) (t row, err error) {
-		err = r.Scan(&t.num, &t.Speed, &t.Seed, &t.Callback)
+		err = r.Scan(&t.num, &t.Speed, &t.Seed, &t.Instructions, &t.Callback, &t.Verify, &t.OnDoubt)
 		return t, err
 	})
 	if err != nil {

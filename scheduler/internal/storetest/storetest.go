@@ -65,8 +65,8 @@ func (b *Base) AddTenant(tb testing.TB, tenant job.Tenant) {
 // AddVoice creates a voice.
 func (b *Base) AddVoice(tb testing.TB, v store.Voice) {
 	tb.Helper()
-	b.Exec(tb, `insert into voices (name, pool, language, engine, sample_rate, is_default) values ($1, $2, $3, $4, $5, $6)`,
-		v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default)
+	b.Exec(tb, `insert into voices (name, pool, language, engine, sample_rate, is_default, instructions) values ($1, $2, $3, $4, $5, $6, $7)`,
+		v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Instructions)
 }
 
 // Exec runs a statement that the test needs.
@@ -103,7 +103,8 @@ func (b *Base) Digest(tb testing.TB) (digest string) {
 		union all select 'a' || a::text from delivery_attempts a union all select 'v' || v::text from virtual_times v
 		union all select 'g' || g::text from job_changes g union all select 's' || s::text from redos s union all select 'p' || p::text from pool_speeds p
 		union all select 't' || t::text from estimates t union all select 'n' || n::text from cancellations n union all select 'u' || u::text from uploads u
-		union all select 'k' || k::text from garbage k union all select 'z' || z::text from stored z union all select 't' || t::text from tombstones t) as l (line)`, nil, &digest)
+		union all select 'k' || k::text from garbage k union all select 'z' || z::text from stored z union all select 't' || t::text from tombstones t
+		union all select 'y' || y::text from exports y union all select 'f' || f::text from export_files f) as l (line)`, nil, &digest)
 	return digest
 }
 

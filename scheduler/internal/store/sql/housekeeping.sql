@@ -28,10 +28,13 @@ where id in (select o.id from outbox o join jobs j on j.id = o.job_id
              limit $2);
 
 -- name: ExpiredUploads
--- The document of a job stays, and counts, as long as the job has its text.
+-- The document of a job stays, and counts, as long as the job has its text; its cover
+-- until the job is planned.
 select u.id, u.object_key
 from uploads u
 where u.expires_at < now() - make_interval(secs => $1) and not exists (select from jobs where source_key = u.object_key)
+    and not exists (select from jobs where state in ('accepted', 'planning') and finished_at is null
+        and spec #>> '{output,metadata,cover}' = u.id)
 order by u.expires_at
 limit $2;
 

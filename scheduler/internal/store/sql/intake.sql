@@ -2,28 +2,36 @@
 select lock_arrivals($1::text[]);
 
 -- name: InsertJobs
--- A job whose cancel came first is stored cancelled; one that is there already, or was deleted, is left alone.
-insert into jobs (id, tenant_id, class, priority, deadline, state, spec, labels, on_failure, language,
-                  source_key, source_etag, request_id, traceparent, tracestate, accepted_at, key_id, asked, finished_at)
-select i.id, i.tenant_id, i.class, i.priority, i.deadline,
-       case when c.job_id is null then 'accepted' else 'cancelled' end,
-       i.spec::jsonb, i.labels::jsonb, i.on_failure, i.language,
-       i.source_key, i.source_etag, i.request_id, i.traceparent, i.tracestate, i.accepted_at, i.key_id, i.asked,
-       case when c.job_id is null then null else clock_timestamp() end
-from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
-            $16::text[], $17::bigint[])
-         as i (id, tenant_id, class, priority, deadline, spec, labels, on_failure,
-               language, source_key, source_etag, request_id, traceparent, tracestate, accepted_at, key_id, asked)
-         left join cancellations c on c.job_id = i.id and c.tenant_id = i.tenant_id
-where not exists (select from tombstones d where d.job_id = i.id and d.tenant_id = i.tenant_id)
-order by i.id
-on conflict (id) do nothing
-returning id, state, version;
-
--- name: DropReservations
--- From now on the rows of the jobs say what they take of a quota.
-delete from reservations where job_id = any ($1::text[]);
+-- A job whose cancel came first is stored cancelled, and who asked for it is told: $18
+-- to $20 are a delivery for each that did. One that is there already, or was deleted,
+-- is left alone. From now on the rows of the jobs say what they take of a quota.
+with stored as (
+    insert into jobs (id, tenant_id, class, priority, deadline, state, spec, labels, on_failure, language,
+                      source_key, source_etag, request_id, traceparent, tracestate, accepted_at, key_id, asked, finished_at)
+    select i.id, i.tenant_id, i.class, i.priority, i.deadline,
+           case when c.job_id is null then 'accepted' else 'cancelled' end,
+           i.spec::jsonb, i.labels::jsonb, i.on_failure, i.language,
+           i.source_key, i.source_etag, i.request_id, i.traceparent, i.tracestate, i.accepted_at, i.key_id, i.asked,
+           case when c.job_id is null then null else clock_timestamp() end
+    from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
+                $16::text[], $17::bigint[])
+             as i (id, tenant_id, class, priority, deadline, spec, labels, on_failure,
+                   language, source_key, source_etag, request_id, traceparent, tracestate, accepted_at, key_id, asked)
+             left join cancellations c on c.job_id = i.id and c.tenant_id = i.tenant_id
+    where not exists (select from tombstones d where d.job_id = i.id and d.tenant_id = i.tenant_id)
+    order by i.id
+    on conflict (id) do nothing
+    returning id, tenant_id, state, version),
+told as (
+    insert into deliveries (id, tenant_id, job_id, event, url, payload)
+    select d.id, s.tenant_id, s.id, $21, d.url, ''
+    from unnest($18::text[], $19::text[], $20::text[]) as d (id, job, url) join stored s on s.id = d.job
+    where s.state = 'cancelled'
+    on conflict (job_id, event, ordinal) do nothing),
+taken as (
+    delete from reservations where job_id = any ($1::text[]))
+select id, state, version from stored;
 
 -- name: InsertDelivery
 insert into deliveries (id, tenant_id, job_id, event, url, payload)

@@ -60,7 +60,7 @@ order by c.id;
 delete from job_changes where id = any ($1::bigint[]);
 
 -- name: Blocks
-select b.job, b.b, b.chapters, b.texts, b.voices, b.languages, b.pools, b.pronunciations, b.breaks, b.seconds, b.rates,
+select b.job, b.b, b.chapters, b.texts, b.voices, b.languages, b.pools, b.pronunciations, b.instructions, b.breaks, b.seconds, b.rates,
        b.keys, b.turns, b.reused,
        (select json_agg(json_build_object('n', d.n, 'seed', d.seed, 'spoken', d.spoken)) from redos d
         where d.job = b.job and d.n between 64 * b.b + 1 and 64 * b.b + 64)
@@ -69,7 +69,8 @@ from unnest($1::bigint[], $2::int[]) as i (job, b)
 
 -- name: Terms
 -- What every segment of a job has in common; read once a job, since the request may be long.
-select num, coalesce((spec ->> 'speed')::double precision, 1), coalesce((spec ->> 'seed')::bigint, 0), spec -> 'callback'
+select num, coalesce((spec ->> 'speed')::double precision, 1), coalesce((spec ->> 'seed')::bigint, 0), coalesce(spec ->> 'instructions', ''), spec -> 'callback',
+       coalesce(nullif(spec ->> 'verify', 'none'), ''), coalesce(nullif(spec ->> 'on_doubt', 'retry'), '')
 from jobs where num = any ($1::bigint[]);
 
 -- name: StartJobs

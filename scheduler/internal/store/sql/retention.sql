@@ -14,6 +14,7 @@ select count(forget_text(o.num)) from (
              cross join lateral (
         select num from jobs
         where tenant_id = t.id and kept = any (array[1, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+          and not exists (select from exports where job = jobs.num and state = 'pending')
         limit $3
         for no key update skip locked) j
     limit $3) o;
@@ -26,6 +27,7 @@ select count(forget_audio(o.num)) from (
              cross join lateral (
         select num from jobs
         where tenant_id = t.id and kept = any (array[2, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+          and not exists (select from exports where job = jobs.num and state = 'pending')
         limit $3
         for no key update skip locked) j
     limit $3) o;
@@ -38,6 +40,7 @@ select count(forget_job(o.num)) from (
              cross join lateral (
         select num from jobs
         where tenant_id = t.id and kept = any (array[0, 1, 2, 3]::smallint[]) and finished_at < now() - t.keep and t.keep > '0'
+          and not exists (select from exports where job = jobs.num and state = 'pending')
         limit $3
         for update skip locked) j
     limit $3) o;
