@@ -56,6 +56,8 @@ type Config struct {
 	Pools     []Pool `config:"-"` // used if PoolsFile is empty; if this is empty too, DefaultPools after what is installed
 	ModelsDir string `help:"Folder in which neural models are installed (voicemill models); without one, .local/share/voicemill/models in the user's home." placeholder:"DIR"`
 
+	Ear EarConfig `embed:""`
+
 	Attempts   int           `help:"Tries of one segment before it has failed." default:"3"`
 	Assemblies int           `help:"Chapters of one class joined at once." default:"2"`
 	Encodings  int           `help:"Chapters and books of one class encoded at once, one process of ffmpeg each; 0: this worker makes WAV only." default:"2"`
@@ -64,14 +66,15 @@ type Config struct {
 	RetryDelay time.Duration `help:"Before a segment's second attempt; doubles with each." default:"1s"`
 	LeaseLimit time.Duration `help:"How long one message may be held at all." default:"15m"`
 	Hold       time.Duration `help:"How long a database or bucket that is away is waited for with work in hand." default:"1m"`
-	Linger     time.Duration `help:"How long an outcome waits for others to be committed with." default:"10ms"`
-	CallTime   time.Duration `help:"Least time that an engine call may take before it counts as hung." default:"1m"`
+	Linger     time.Duration `help:"How long an outcome that is not interactive waits for others to be committed with." default:"10ms"`
+	CallTime   time.Duration `help:"Least time that an engine call may take before it counts as hung; of an engine whose pace is known it is found sooner (docs/engines.md, a stall)." default:"1m"`
 	Grace      time.Duration `help:"How long engine calls and assemblies may go on after the stop." default:"20s"`
 }
 
 // DefaultConfig returns the defaults that the tags of [Config] name.
 func DefaultConfig() Config {
 	return Config{
+		Ear:      DefaultEarConfig(),
 		Attempts: job.DefaultLimits().Attempts, Assemblies: 2, Encodings: 2, BulkShare: 5, RetryDelay: time.Second,
 		LeaseLimit: 15 * time.Minute, Hold: time.Minute, Linger: 10 * time.Millisecond, CallTime: time.Minute, Grace: 20 * time.Second,
 	}
@@ -126,7 +129,7 @@ func (c Config) pools() (pools []Pool, missing, err error) {
 		pools = slices.Clone(c.Pools)
 	default:
 		if pools, missing, err = engineset.Installed(dir); err == nil {
-			pools = append(pools, DefaultPools()...)
+			pools = append(pools, alike(pools, DefaultPools())...)
 		}
 	}
 	for i, p := range pools {
@@ -135,6 +138,16 @@ func (c Config) pools() (pools []Pool, missing, err error) {
 		}
 	}
 	return pools, missing, err
+}
+
+// alike returns more with the rate of pools, so that a chapter may have voices of both.
+func alike(pools, more []Pool) []Pool {
+	for i := range more {
+		if len(pools) > 0 {
+			more[i].Rate = pools[0].Rate
+		}
+	}
+	return more
 }
 
 func (c Config) readPools() (pools []Pool, err error) {
@@ -181,8 +194,12 @@ const (
 	// So many calls' worth of segments are in hand for each call at once:
 	// one with the engine, one waiting for it, two being stored.
 	perCall = 4
+	// So many segments are stored at a time. Each has its audio in memory twice, as
+	// samples and as a file: 96 KB for each second at 24 kHz. Those that engines still
+	// speak have it once, when they are spoken.
+	storesAtOnce = 32
 	// So many in 8 calls bulk work fills while interactive work comes, of servers
-	// that batch by themselves, and for so long after the last of it. At 3 of 8 an
+	// that batch by themselves and whose calls are configured, and for so long after the last of it. At 3 of 8 an
 	// L20 makes 88 % of what it makes at 8 of 8, and a segment takes 44 % of the
 	// time (docs/benchmarks.md).
 	easedPart         = 3
@@ -214,7 +231,8 @@ func (c Config) consume(p Pool, info engine.Info) consume.Config {
 	if cc.Calls == 0 {
 		cc.Calls = int(math.Ceil(float64(info.Window) / float64(cc.Batch.Items)))
 	}
-	if cc.Eased = min(p.EasedCalls, cc.Calls); cc.Eased == 0 && p.Engine != engineset.Espeak && cc.Batch.Items == 1 {
+	cc.Adapt = adapts(p, cc.Batch.Items)
+	if cc.Eased = min(p.EasedCalls, cc.Calls); cc.Eased == 0 && !cc.Adapt && p.Engine != engineset.Espeak && cc.Batch.Items == 1 {
 		cc.Eased = (easedPart*cc.Calls + 7) / 8
 	}
 	if cc.InHand == 0 {
@@ -223,11 +241,17 @@ func (c Config) consume(p Pool, info engine.Info) consume.Config {
 	return cc
 }
 
+// adapts reports whether the fleet finds how many segments at once are worth it: of
+// servers that batch by themselves, unless somebody has said how many calls.
+func adapts(p Pool, batch int) bool {
+	return p.Calls == 0 && batch <= 1 && (p.Engine == engineset.OpenAISpeech || p.Engine == engineset.Triton)
+}
+
 func (c Config) synth(p Pool) synth.Config { return synth.Config{Pool: p.Name, Hold: c.Hold} }
 
-func (c Config) fleet(p Pool, m *meter.Meter, log *slog.Logger) fleet.Config {
+func (c Config) fleet(p Pool, ear fleet.Ear, m *meter.Meter, log *slog.Logger) fleet.Config {
 	return fleet.Config{
-		Pool: p.Name, Rate: p.Rate, Batch: p.Batch, Window: p.Calls * max(1, p.Batch), Check: p.Check(), CallMin: c.CallTime, CallFactor: callFactor,
-		Meter: m, Log: log.With(slog.String("pool", p.Name)),
+		Pool: p.Name, Rate: p.Rate, Batch: p.Batch, Window: p.Calls * max(1, p.Batch), Adapt: adapts(p, p.Batch), Check: p.Check(), CallMin: c.CallTime, CallFactor: callFactor,
+		Admission: p.Admit(ear), Meter: m, Log: log.With(slog.String("pool", p.Name)),
 	}
 }

@@ -89,6 +89,8 @@ func TestAKilledFfmpegCostsNothingButTime(t *testing.T) {
 	require.Equal(t, kills, killed())
 	require.Equal(t, job.StateSucceeded, state)
 
+	_, err := w.db.Exec(t.Context(), `update artifacts set made_of = null`) // so that all is made, and nothing copied
+	require.NoError(t, err)
 	undisturbed := plantest.Insert(t, w.db, book)
 	w.ask(t, undisturbed.ID, job.FormatM4B, job.FormatMP3)
 	plantest.Schedule(t, w.db, w.bus, undisturbed)
@@ -97,6 +99,22 @@ func TestAKilledFfmpegCostsNothingButTime(t *testing.T) {
 	require.Zero(t, w.number(t, `select count(*) from artifacts a where job_id = $1 and name <> 'manifest.json'
 		and not exists (select from artifacts b where b.job_id = $2 and b.name = a.name and b.sha256 = a.sha256)`, p.ID, undisturbed.ID), "a file is not what it is without a kill")
 	require.Zero(t, w.number(t, `select count(*) from outbox`))
+
+	m, signed := w.manifest(t, p.ID), map[string]string{}
+	for _, f := range m.Files {
+		signed[f.Name] = f.SHA256
+	}
+	for _, c := range m.Chapters {
+		signed[c.Artifact] = c.SHA256
+	}
+	var names, sums []string
+	require.NoError(t, w.db.QueryRow(t.Context(), `select array_agg(name), array_agg(encode(sha256, 'hex')) from artifacts
+		where job_id = $1 and name <> 'manifest.json'`, p.ID).Scan(&names, &sums))
+	stored := map[string]string{}
+	for i, name := range names {
+		stored[name] = sums[i]
+	}
+	require.Equal(t, stored, signed, "what is not signed, or other than it is")
 }
 
 func TestAnEncodingThatCannotBeDoneIsNamed(t *testing.T) {

@@ -226,6 +226,7 @@ func TestCancelledWorkNeverReachesAnEngine(t *testing.T) {
 	<-begun
 	<-begun
 	require.NoError(t, plantest.Cancel(t.Context(), w.db, p))
+	<-time.After(200 * time.Millisecond) // what was claimed just now is not asked for again
 	close(hold)
 	w.drained(t, "the messages of a cancelled job stay")
 	require.Equal(t, 2, e.callCount(), "cancelled work reached the engine")

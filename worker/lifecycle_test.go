@@ -117,7 +117,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	info := engine.Info{MaxBatch: 16, Window: 3}
 	c := DefaultConfig()
 	require.NoError(t, errors.Join(c.consume(pools[0], info).Validate(), c.synth(pools[0]).Validate()))
-	require.NoError(t, c.fleet(pools[0], nil, slog.New(slog.DiscardHandler)).Validate())
+	require.NoError(t, c.fleet(pools[0], nil, nil, slog.New(slog.DiscardHandler)).Validate())
 	require.Equal(t, 3, c.consume(pools[0], info).Calls)
 }
 

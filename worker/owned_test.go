@@ -80,7 +80,7 @@ func TestAnOwnedEngineIsReplacedAndKilledUnderLoad(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		pids := startOwn(t, w, simulator, func(c *Command) { c.Segments = 20 })
-		p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(45*(rounds+1))...))
+		p := w.insert(t, job.FailJob, plantest.Sentences("One", texts(110*(rounds+1))...))
 		require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, time.Minute+time.Duration(rounds)*5*time.Second))
 		require.GreaterOrEqual(t, len(started(t, pids))-1, rounds)
 		require.Equal(t, 1, w.attempts(t, p.ID), "an attempt was charged")

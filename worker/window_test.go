@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -52,13 +53,31 @@ func TestTheSchedulerHearsWhatBulkWorkGetsWhileInteractiveWorkComes(t *testing.T
 	require.Equal(t, job.StateSucceeded, plantest.AwaitEnd(t, w.db, p, within))
 }
 
+// ear hears nothing; it is only passed on.
+type ear struct{}
+
+func (ear) Wrong(context.Context, engine.Request, engine.Audio) (float64, error) { return 1, nil }
+
+func TestWhoeverHearsIsAskedOfNewEngines(t *testing.T) {
+	t.Parallel()
+	admission := func(p Pool) *fleet.Admission {
+		return DefaultConfig().fleet(p, ear{}, nil, slog.New(slog.DiscardHandler)).Admission
+	}
+	for _, name := range []string{engineset.OpenAISpeech, engineset.Triton} {
+		require.Equal(t, ear{}, admission(Pool{Name: "p", Engine: name}).Ear, name)
+	}
+	require.Nil(t, admission(Pool{Name: "p", Engine: engineset.Espeak}))
+	require.Nil(t, admission(Pool{Name: "p", Engine: engineset.Triton, Admission: "off"}))
+}
+
 func TestServersThatBatchByThemselvesAreEasedForInteractiveWork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		pool Pool
 		want int
 	}{
-		"3 of 8":                        {Pool{Engine: engineset.OpenAISpeech}, 9},
+		"the engines say":               {Pool{Engine: engineset.OpenAISpeech}, 0},
+		"3 of 8":                        {Pool{Engine: engineset.OpenAISpeech, Calls: 24}, 9},
 		"as it says":                    {Pool{Engine: engineset.OpenAISpeech, EasedCalls: 5}, 5},
 		"a batch ends as a whole":       {Pool{Engine: engineset.OpenAISpeech, Batch: 8}, 0},
 		"processes do not slow another": {Pool{Engine: engineset.Espeak}, 0},

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type Deps struct {
 	DB       *pg.Pool            // migrated
 	Blob     *blob.Store
 	Random   io.Reader // safe for concurrent use, as crypto/rand.Reader is
+	Version  string    // of the program, as manifests name it; empty: unknown
 	Ready    func()    // called once, when work is pulled
 }
 
@@ -67,7 +69,17 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 		deps.Log.WarnContext(ctx, "installed neural voices are not used", slog.Any("error", missing))
 	}
 	began, m := time.Now(), newMeter(deps, pools)
-	fleets, err := openFleets(ctx, cfg, pools, m, deps.Log.With(slog.String("service", "worker")))
+	p := connected(deps)
+	ears, err := cfg.openEars(ctx, m, deps.Log.With(slog.String("service", "worker"), slog.String("part", "hear")))
+	if err != nil {
+		return err
+	}
+	var admits fleet.Ear
+	if ears != nil {
+		p.ear, admits = ears, ears
+		defer func() { err = errors.Join(err, ears.Close()) }() // after the fleets, which are heard
+	}
+	fleets, err := openFleets(ctx, cfg, pools, admits, m, deps.Log.With(slog.String("service", "worker")))
 	defer func() {
 		for _, f := range fleets {
 			err = errors.Join(err, f.Close())
@@ -76,7 +88,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	s, err := build(ctx, cfg, deps, connected(deps), m, pools, fleets)
+	s, err := build(ctx, cfg, deps, p, m, pools, fleets)
 	if err != nil {
 		return err
 	}
@@ -89,17 +101,17 @@ func Run(ctx context.Context, cfg Config, deps Deps) (err error) {
 
 // openFleets starts the engines of all pools side by side: some load hundreds of
 // megabytes. What was started is returned with an error, too.
-func openFleets(ctx context.Context, cfg Config, pools []Pool, m *meter.Meter, log *slog.Logger) ([]*fleet.Fleet, error) {
+func openFleets(ctx context.Context, cfg Config, pools []Pool, ear fleet.Ear, m *meter.Meter, log *slog.Logger) ([]*fleet.Fleet, error) {
 	fleets, errs := make([]*fleet.Fleet, len(pools)), make([]error, len(pools))
 	var wg sync.WaitGroup
 	for i, p := range pools {
 		wg.Go(func() {
-			drivers, err := engineset.Open(ctx, p, log.With(slog.String("part", "engine")))
+			drivers, err := engineset.Open(ctx, p, ear, log.With(slog.String("part", "engine")))
 			if err != nil {
 				errs[i] = err
 				return
 			}
-			if fleets[i], err = fleet.New(cfg.fleet(p, m, log.With(slog.String("part", "fleet"))), drivers...); err != nil {
+			if fleets[i], err = fleet.New(cfg.fleet(p, ear, m, log.With(slog.String("part", "fleet"))), drivers...); err != nil {
 				errs[i] = errors.Join(err, closeAll(drivers))
 			}
 		})
@@ -146,6 +158,7 @@ type parts struct {
 	blob       assemble.Blob
 	settle     func(*store.Store) commit.Store
 	claims     func(*store.Store) consume.Claims
+	ear        synth.Ear // nil: nothing is heard
 }
 
 // connected returns the parts over the connections of deps.
@@ -170,11 +183,12 @@ type service struct {
 	fleets    []*fleet.Fleet // of pools
 	voices    []store.Voice
 	formats   []string // that are encoded here
+	ear       bool     // what is spoken here can be heard
 	keeper    *lease.Keeper
 	committer *commit.Committer
 	reports   []func() bus.Capacity
 	began     time.Time
-	changed   chan struct{}                 // capacity 1: something is to be reported now
+	changed   lifecycle.Signal              // something is to be reported now
 	takers    []func(context.Context) error // what pulls from the bus
 }
 
@@ -188,13 +202,13 @@ func build(ctx context.Context, cfg Config, deps Deps, p parts, m *meter.Meter, 
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
 	s := &service{
 		cfg: cfg, deps: deps, log: log, store: st, pools: pools, fleets: fleets, voices: voices(pools, fleets),
-		keeper: lease.NewKeeper(cfg.lease(deps.Bus.AckWait()), part("lease")), changed: make(chan struct{}, 1),
-		began: time.Now(),
+		keeper: lease.NewKeeper(cfg.lease(deps.Bus.AckWait()), part("lease")), changed: lifecycle.NewSignal(),
+		began: time.Now(), ear: p.ear != nil,
 	}
 	tell := func(n bus.Settled) { deps.Bus.TellSettled([]bus.Settled{n}) }
 	assembly := assemble.Deps{
-		Source: p.assemblies, Encode: p.encodings, Store: st, Blob: p.blob, Keeper: s.keeper,
-		Hint: deps.Bus.Hint, Tell: tell, Meter: m, Log: part("assemble"),
+		Source: p.assemblies, Encode: p.encodings, Store: st, Blob: p.blob, Docs: deps.Blob, Keeper: s.keeper,
+		Hint: deps.Bus.Hint, Tell: tell, Meter: m, Log: part("assemble"), Version: cmp.Or(deps.Version, "unknown"),
 	}
 	if coder := s.coder(ctx, p.blob, tell); coder != nil {
 		assembly.Coder = coder
@@ -211,19 +225,14 @@ func build(ctx context.Context, cfg Config, deps Deps, p parts, m *meter.Meter, 
 		}
 	})
 	deliverer := deliver.New(cfg.deliver(), deliver.Deps{Blob: p.blob, Commit: s.committer, Going: st.Discarded, Random: deps.Random, Log: part("deliver")})
-	suspects := make(chan struct{}, 1)
+	suspects, stores := make(chan struct{}, 1), make(chan struct{}, storesAtOnce)
 	for i, pool := range pools {
 		cc, sc := cfg.consume(pool, fleets[i].Info()), cfg.synth(pool)
 		if err := errors.Join(cc.Validate(), sc.Validate()); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
-		cc.Changed = func() {
-			select {
-			case s.changed <- struct{}{}:
-			default: // it will be reported anyway
-			}
-		}
-		caller := synth.New(sc, synth.Deps{Fleet: fleets[i], Store: st, Deliver: deliverer, Meter: m, Suspects: suspects, Log: part("synth")})
+		cc.Changed = s.changed.Raise
+		caller := synth.New(sc, synth.Deps{Fleet: fleets[i], Store: st, Deliver: deliverer, Ear: p.ear, Meter: m, Suspects: suspects, Stores: stores, Log: part("synth")})
 		taker := consume.New(cc, consume.Deps{
 			Source: p.work(pool.Name), Claims: p.claims(st), Caller: caller, Engines: fleets[i], Keeper: s.keeper, Log: part("consume"),
 		})
@@ -279,7 +288,7 @@ func (s *service) take(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// register makes known which voices and encoders there are; a database that is away is waited for.
+// register makes known which voices, encoders and ears there are; a database that is away is waited for.
 func (s *service) register(ctx context.Context) error {
 	host, err := os.Hostname() // workers of one machine have one ffmpeg
 	if err != nil {
@@ -287,6 +296,9 @@ func (s *service) register(ctx context.Context) error {
 	}
 	for {
 		err := s.store.PutEncoders(ctx, host, s.formats) // first: who sees the voices asks for formats
+		if err == nil {
+			err = s.store.PutEar(ctx, host, s.ear)
+		}
 		if err == nil {
 			err = s.store.PutVoices(ctx, s.voices)
 		}
@@ -298,11 +310,7 @@ func (s *service) register(ctx context.Context) error {
 			return fmt.Errorf("worker: register the voices: %w", err)
 		}
 		s.log.WarnContext(ctx, "voices wait to be registered", slog.String("error", err.Error()))
-		timer := time.NewTimer(registrationPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, registrationPause) {
 			return nil // the stop came first
 		}
 	}
@@ -330,7 +338,7 @@ func voices(pools []Pool, fleets []*fleet.Fleet) []store.Voice {
 			named[v.Name] = true
 			all = append(all, store.Voice{
 				Name: v.Name, Pool: pools[i].Name, Language: v.Language, Engine: synth.EngineName(info, v),
-				SampleRate: info.Rate, Default: !spoken[v.Language], Licence: v.Licence, Attribution: v.Attribution,
+				SampleRate: info.Rate, Default: !spoken[v.Language], Licence: v.Licence, Attribution: v.Attribution, Instructions: v.Instructions,
 			})
 			spoken[v.Language] = true
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 	"github.com/voicemill/voicemill/worker/internal/assemble"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/fleet"
@@ -69,6 +70,7 @@ func (w *world) deps(tb testing.TB) Deps {
 func quickConfig() Config {
 	cfg := DefaultConfig()
 	cfg.RetryDelay, cfg.Grace, cfg.CallTime, cfg.Hold = 20*time.Millisecond, 5*time.Second, 2*time.Second, 20*time.Second
+	cfg.Ear.Ear = earNone // whatever is installed here: simulated engines speak in tones
 	return cfg
 }
 
@@ -91,7 +93,7 @@ func (w *world) start(t *testing.T, cfg Config, e engine.Engine, change func(*pa
 // fleetOf returns a fleet of e alone, in the test pool.
 func fleetOf(t *testing.T, cfg Config, e engine.Engine) *fleet.Fleet {
 	t.Helper()
-	f, err := fleet.New(cfg.fleet(testPool(), nil, testkit.Log(t)), e)
+	f, err := fleet.New(cfg.fleet(testPool(), nil, nil, testkit.Log(t)), e)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	return f
@@ -224,12 +226,9 @@ func requireSilence(t *testing.T, samples []int16, format string, args ...any) {
 // espeakHelper builds the helper program for one test.
 func espeakHelper(tb testing.TB) string {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "voicemill-espeak")
-	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", path, "./cmd/voicemill-espeak")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(tb, err, "%s", out)
-	return path
+	dir := tb.TempDir()
+	require.NoError(tb, commands.Build(tb.Context(), dir, commands.Espeak))
+	return filepath.Join(dir, "voicemill-espeak")
 }
 
 func TestABookBecomesAudio(t *testing.T) {

@@ -13,6 +13,9 @@ import (
 	"github.com/voicemill/voicemill/worker"
 )
 
+// Set by -ldflags "-X main.version=…".
+var version = "dev"
+
 func main() { os.Exit(run()) }
 
 func run() int {
@@ -20,7 +23,7 @@ func run() int {
 	return process.Main("worker", "Speaks segments, joins chapters and ends jobs.", &s, &s.Process,
 		func(ctx context.Context, c process.Conns) error {
 			return worker.Run(ctx, s.Worker, worker.Deps{
-				Log: c.Log, Registry: c.Registry, Admin: c.Admin, Bus: c.Bus, DB: c.DB, Blob: c.Blob, Random: rand.Reader,
+				Log: c.Log, Registry: c.Registry, Admin: c.Admin, Bus: c.Bus, DB: c.DB, Blob: c.Blob, Random: rand.Reader, Version: version,
 			})
 		})
 }

@@ -29,6 +29,12 @@ type Blob interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Documents are the manuscripts that jobs were made of.
+type Documents interface {
+	// ReaderAt returns random access to an object in the version that etag names, and its size.
+	ReaderAt(ctx context.Context, key, etag string) (io.ReaderAt, int64, error)
+}
+
 // Message is one assembly as it was pulled.
 type Message struct {
 	Work  bus.Assembly
@@ -102,11 +108,14 @@ type Deps struct {
 	Coder  Encoder // nil: this worker encodes nothing
 	Store  *store.Store
 	Blob   Blob
+	Docs   Documents
 	Keeper *lease.Keeper
 	Hint   func(id job.ID, version int64)
 	Tell   func(bus.Settled) // notes a join or an end that is settled; nil: nobody listens
 	Meter  *meter.Meter
 	Log    *slog.Logger
+
+	Version string // of the program, as the manifest names it
 }
 
 // Assembler joins chapters and ends jobs, and has what was joined encoded.
@@ -180,7 +189,7 @@ func (a *Assembler) loop(ctx, work context.Context, source Source, class job.Cla
 		}
 		pause := min(50*time.Millisecond<<min(fails, 10), 30*time.Second)
 		fails++
-		if !sleep(ctx, pause/2+rand.N(pause)) {
+		if !lifecycle.Sleep(ctx, pause/2+rand.N(pause)) {
 			return
 		}
 	}
@@ -199,6 +208,7 @@ func (a *Assembler) loopWhole(ctx, work context.Context) {
 					break
 				}
 			}
+			a.hint(work, id) // once: nobody has time to look at its chapter between
 		}
 	}
 }
@@ -211,6 +221,9 @@ func (a *Assembler) handle(ctx context.Context, m Message) error {
 	if !settled {
 		_ = l.Nak() // else it comes again after the ack wait
 		return err
+	}
+	if err == nil {
+		a.hint(ctx, w.JobID) // before all else: the callback of what was committed may be on its way
 	}
 	if err := l.Ack(ctx); err != nil {
 		a.deps.Log.DebugContext(ctx, "an assembly that is done will come again", slog.String("error", err.Error()))
@@ -249,7 +262,6 @@ func (a *Assembler) try(ctx context.Context, d store.Due, again bool) (settled b
 	a.deps.Meter.Assembly(kind, time.Since(begun), err)
 	switch {
 	case err == nil:
-		a.hint(ctx, d.JobID) // before all else: the callback of what was committed may be on its way
 		return true, nil
 	case ctx.Err() != nil: // the stop was the reason
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
@@ -284,9 +296,6 @@ func (a *Assembler) vain(ctx context.Context, d store.Due, started int, cause er
 	}
 	log.ErrorContext(ctx, "an assembly is parked")
 	err = a.persist(ctx, func() error { return a.park(ctx, d, reason) })
-	if err == nil {
-		a.hint(ctx, d.JobID)
-	}
 	return err == nil, err
 }
 
@@ -325,21 +334,9 @@ func (a *Assembler) persist(ctx context.Context, f func() error) error {
 			return err
 		}
 		a.deps.Log.WarnContext(ctx, "an assembly waits", slog.String("error", err.Error()))
-		if !sleep(ctx, pause/2+rand.N(pause)) {
+		if !lifecycle.Sleep(ctx, pause/2+rand.N(pause)) {
 			return err
 		}
-	}
-}
-
-// sleep waits for d; false if ctx was done first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

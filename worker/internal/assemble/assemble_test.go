@@ -56,7 +56,7 @@ func newBenchOver(tb testing.TB, between func(assemble.Blob) assemble.Blob) *ben
 	require.NoError(tb, err)
 	a := assemble.New(assemble.Config{Workers: 2, Encoders: 1, Attempts: 3, Tries: 3, Delay: 10 * time.Millisecond, Prefetch: 4, Page: 100, Hold: time.Minute, Poll: time.Second, Grace: 5 * time.Second},
 		assemble.Deps{
-			Source: b, Store: b.store, Blob: between(b.blob), Log: testkit.Log(tb),
+			Source: b, Store: b.store, Blob: between(b.blob), Docs: b.blob, Log: testkit.Log(tb),
 			Hint: func(_ job.ID, version int64) {
 				select {
 				case b.hints <- version:

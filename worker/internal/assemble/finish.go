@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
@@ -40,7 +41,9 @@ func (a *Assembler) finish(ctx context.Context, d store.Due) error {
 			return err
 		}
 	}
-	end.Files, err = a.files(ctx, j, end)
+	if end.Quality, err = a.quality(ctx, j); err == nil {
+		end.Files, err = a.files(ctx, j, end)
+	}
 	if stale, ok := errors.AsType[*staleError](err); ok {
 		a.deps.Log.WarnContext(ctx, "a chapter is joined again", slog.String("job_id", string(id)), slog.String("error", err.Error()))
 		return a.deps.Store.RejoinChapter(ctx, id, stale.ordinal)
@@ -145,7 +148,14 @@ func (a *Assembler) chapters(ctx context.Context, id job.ID) iter.Seq2[store.Fin
 	}
 }
 
-// files stores what there is of a job only when it ends: its subtitles, then its manifest.
+// ending is how a job ends, and what the manifest says besides.
+type ending struct {
+	store.End
+	along *ManifestReadAlong
+}
+
+// files stores what there is of a job only when it ends: its subtitles, the book that
+// reads along, then its manifest.
 func (a *Assembler) files(ctx context.Context, j store.Job, end store.End) (files []store.Artifact, err error) {
 	defer func() {
 		if err != nil {
@@ -159,18 +169,45 @@ func (a *Assembler) files(ctx context.Context, j store.Job, end store.End) (file
 			return files, fmt.Errorf("store subtitles: %w", err)
 		}
 	}
+	ending := ending{End: end}
+	if j.ReadAlong && end.State != job.StateFailed {
+		f, along, err := a.readAlong(ctx, j)
+		if err != nil {
+			return files, fmt.Errorf("store the book that reads along: %w", err)
+		}
+		if along != nil {
+			files, ending.along = append(files, f), along
+		}
+	}
 	key, err := a.deps.Store.SigningKey(ctx)
 	if err != nil {
 		return files, err
 	}
-	end.Files = files
+	if ending.Files, err = a.beside(ctx, j, files); err != nil {
+		return files, err
+	}
 	m, err := a.store(ctx, j, ManifestName, "application/json", func(ctx context.Context, w io.Writer) error {
-		return a.writeSigned(ctx, w, j, end, key)
+		return a.writeSigned(ctx, w, j, ending, key)
 	})
 	if err != nil {
 		return files, fmt.Errorf("store the manifest: %w", err)
 	}
 	return append(files, m), nil
+}
+
+// beside returns the files that a manifest names beside those of the chapters: what was
+// encoded before, and fresh, which takes the place of what had its names.
+func (a *Assembler) beside(ctx context.Context, j store.Job, fresh []store.Artifact) ([]store.Artifact, error) {
+	all, err := a.deps.Store.FilesBeside(ctx, j.ID)
+	if err != nil {
+		return nil, err
+	}
+	named := make(map[string]bool, len(fresh))
+	for _, f := range fresh {
+		named[f.Name] = true
+	}
+	all = slices.DeleteFunc(all, func(f store.Artifact) bool { return named[f.Name] })
+	return append(all, fresh...), nil
 }
 
 // store writes a file of j to the bucket while write produces it.

@@ -17,6 +17,9 @@ import (
 const (
 	bytesPerSample = 2
 	pipeBytes      = 256 << 10 // gathers small writes on the way to the bucket
+	// A file of up to so many bytes, 23 minutes at 24 kHz, is sent in one request, and
+	// made anew if that fails; of a larger one a part is held, and sent again.
+	onceBytes = 64 << 20
 )
 
 var errBroken = errors.New("a stored rendition is missing or damaged")
@@ -67,13 +70,16 @@ func (a *Assembler) upload(ctx context.Context, key string, size int64, media st
 	}()
 	h := sha256.New()
 	count := &counter{r: io.TeeReader(pr, h)}
-	_, putErr := a.deps.Blob.Put(ctx, key, count, size, blob.PutOptions{ContentType: media})
+	_, putErr := a.deps.Blob.Put(ctx, key, count, size, blob.PutOptions{ContentType: media, Once: size <= onceBytes})
 	cancel()
 	_ = pr.CloseWithError(errUploadEnded) // never fails; a writer that still writes gets it
 	if err := <-written; err != nil && !errors.Is(err, errUploadEnded) && (putErr == nil || ctxFree(err)) {
 		return nil, 0, err
 	}
-	return h.Sum(nil), count.n, putErr
+	if putErr != nil { // the store may still read
+		return nil, 0, putErr
+	}
+	return h.Sum(nil), count.n, nil
 }
 
 var errUploadEnded = errors.New("the upload ended before its data did")
@@ -211,6 +217,34 @@ func (s *sink) Write(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// ReadFrom reads into the writer's own buffer, if it has one: a copy less.
+func (s *sink) ReadFrom(r io.Reader) (int64, error) {
+	w, ok := s.w.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{s}, r)
+	}
+	in := &origin{r: r}
+	n, err := w.ReadFrom(in)
+	if err != nil && in.err == nil {
+		s.err = err
+	}
+	return n, err //nolint:wrapcheck // the reader's own error, or the writer's
+}
+
+// origin remembers an error of the reader, its end excepted.
+type origin struct {
+	r   io.Reader
+	err error
+}
+
+func (o *origin) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		o.err = err
+	}
+	return n, err //nolint:wrapcheck // the reader's own error
 }
 
 // opened is one segment with its rendition opened, or the end of them.

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -9,9 +10,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/worker/internal/readalong"
 	"github.com/voicemill/voicemill/worker/internal/store"
 	"github.com/voicemill/voicemill/worker/internal/timeline"
 )
@@ -20,21 +21,25 @@ import (
 // It is written as a stream, member by member in this order, so that its size
 // does not matter.
 type Manifest struct {
-	Format   string            `json:"format"` // FormatManifest
-	Job      job.ID            `json:"job"`
-	State    job.State         `json:"state"`
-	Title    string            `json:"title"`
-	Language string            `json:"language"`
-	Voice    string            `json:"voice"`
-	Voices   []ManifestVoice   `json:"voices"`
-	Pauses   job.Pauses        `json:"pauses"`
-	Loudness string            `json:"loudness,omitempty"` // the level that was asked for
-	Error    *Fault            `json:"error,omitempty"`
-	Made     Made              `json:"made"`
-	Files    []ManifestFile    `json:"files"`
-	Chapters []ManifestChapter `json:"chapters"`
-	Totals   Totals            `json:"totals"`
-	Digests  Digests           `json:"digests"`
+	Format   string             `json:"format"` // FormatManifest
+	Job      job.ID             `json:"job"`
+	State    job.State          `json:"state"`
+	Title    string             `json:"title"`
+	Language string             `json:"language"`
+	Voice    string             `json:"voice"`
+	Voices   []ManifestVoice    `json:"voices"`
+	Metadata job.Metadata       `json:"metadata"` // what the files say of the book
+	Source   *ManifestSource    `json:"source,omitempty"`
+	Pauses   job.Pauses         `json:"pauses"`
+	Loudness string             `json:"loudness,omitempty"` // the level that was asked for
+	Error    *Fault             `json:"error,omitempty"`
+	Quality  *job.Quality       `json:"quality,omitempty"` // what hearing the files proved
+	Made     Made               `json:"made"`
+	Files    []ManifestFile     `json:"files"`
+	Along    *ManifestReadAlong `json:"read_along,omitempty"`
+	Chapters []ManifestChapter  `json:"chapters"`
+	Totals   Totals             `json:"totals"`
+	Digests  Digests            `json:"digests"`
 }
 
 // FormatManifest names the version of the manifest's form.
@@ -52,12 +57,29 @@ type Made struct {
 	Version   string `json:"version"`   // of the program that wrote the manifest
 }
 
-// ManifestFile is a file beside those of the chapters' audio.
-type ManifestFile struct {
-	Name      string `json:"name"`
+// ManifestSource is the document that was spoken, as it came.
+type ManifestSource struct {
 	MediaType string `json:"media_type"`
 	Bytes     int64  `json:"bytes"`
 	SHA256    string `json:"sha256"`
+}
+
+// ManifestFile is a file beside the WAV of the chapters.
+type ManifestFile struct {
+	Name      string              `json:"name"`
+	MediaType string              `json:"media_type"`
+	Bytes     int64               `json:"bytes"`
+	SHA256    string              `json:"sha256"`
+	Loudness  *job.LoudnessReport `json:"loudness,omitempty"`
+}
+
+// ManifestReadAlong tells how the book that reads along was made, and how often
+// a sentence was not found in it.
+type ManifestReadAlong struct {
+	File   string `json:"file"`
+	Of     string `json:"of"`               // document or text
+	Reason string `json:"reason,omitempty"` // why an EPUB was not taken
+	readalong.Counts
 }
 
 // ManifestVoice is a voice that is heard, and whose it is.
@@ -104,6 +126,9 @@ type ManifestPart struct {
 	Sentences    []timeline.Mark  `json:"sentences,omitempty"`
 	Words        []timeline.Mark  `json:"words,omitempty"`
 	WordsBy      string           `json:"words_by,omitempty"` // proportion: no measurement
+	Verdict      string           `json:"verdict,omitempty"`  // of the ear, or else of the check
+	Heard        *string          `json:"heard,omitempty"`    // absent if it was not heard
+	Tries        int              `json:"tries,omitempty"`    // likewise
 	Error        *Fault           `json:"error,omitempty"`
 }
 
@@ -131,7 +156,7 @@ type Digests struct {
 }
 
 // writeSigned streams the manifest with its signature to w.
-func (a *Assembler) writeSigned(ctx context.Context, w io.Writer, j store.Job, end store.End, key ed25519.PrivateKey) error {
+func (a *Assembler) writeSigned(ctx context.Context, w io.Writer, j store.Job, end ending, key ed25519.PrivateKey) error {
 	h := sha256.New()
 	if err := a.writeManifest(ctx, io.MultiWriter(w, h), j, end); err != nil {
 		return err
@@ -144,24 +169,27 @@ func (a *Assembler) writeSigned(ctx context.Context, w io.Writer, j store.Job, e
 	return err
 }
 
-// version is the one that the program was built from, as far as the build says it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
+func source(s store.Source) *ManifestSource {
+	if len(s.SHA256) == 0 {
+		return nil
 	}
-	return info.Main.Version
+	return &ManifestSource{s.MediaType, s.Bytes, hex.EncodeToString(s.SHA256)}
 }
 
 // writeManifest streams the manifest of j, which ends as end says, to w, without
 // the brace that ends it.
-func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job, end store.End) error {
+func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job, end ending) error {
 	m := Manifest{
 		Format: FormatManifest, Job: j.ID, State: end.State, Title: j.Title, Language: j.Language, Voice: j.Voice,
-		Pauses: j.Pauses, Loudness: j.Loudness, Error: fault(end.ErrorKind, end.ErrorDetail), Made: Made{Synthetic: true, Version: version()}, Files: make([]ManifestFile, len(end.Files)),
+		Pauses: j.Pauses, Loudness: j.Loudness, Error: fault(end.ErrorKind, end.ErrorDetail), Quality: end.Quality, Made: Made{Synthetic: true, Version: a.deps.Version}, Source: source(j.Source), Files: make([]ManifestFile, len(end.Files)), Along: end.along,
 		Totals:  Totals{Segments: j.SegmentsTotal, SegmentsFailed: j.SegmentsFailed, Chapters: j.ChaptersTotal, ChaptersReady: j.ChaptersReady},
 		Digests: Digests{Plan: hex.EncodeToString(j.PlanDigest), Proof: hex.EncodeToString(end.Proof)},
 	}
+	e, err := a.deps.Store.Encoding(ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	m.Metadata, m.Metadata.Cover = e.Metadata, "" // a file tells of the cover, not an upload
 	voices, err := a.deps.Store.VoicesOfJob(ctx, j.Num)
 	if err != nil {
 		return err
@@ -171,7 +199,7 @@ func (a *Assembler) writeManifest(ctx context.Context, w io.Writer, j store.Job,
 		m.Voices[i] = ManifestVoice(v)
 	}
 	for i, f := range end.Files {
-		m.Files[i] = ManifestFile{f.Name, f.MediaType, f.Bytes, hex.EncodeToString(f.SHA256)}
+		m.Files[i] = ManifestFile{f.Name, f.MediaType, f.Bytes, hex.EncodeToString(f.SHA256), f.Loudness}
 	}
 	list, err := openList(w, m, "chapters")
 	if err != nil {
@@ -249,6 +277,10 @@ func part(g placed) ManifestPart {
 	}
 	if g.sounds {
 		p.StartSample, p.Samples, p.SHA256 = &g.start, g.Samples, hex.EncodeToString(g.SHA256)
+		p.Verdict = g.Verdict
+		if h := g.Hearing; h != nil {
+			p.Verdict, p.Heard, p.Tries = cmp.Or(h.Kind, p.Verdict), &h.Heard, h.Tries
+		}
 		p.Sentences, p.Words, p.WordsBy = g.marks.Sentences, g.marks.Words, g.marks.WordsBy
 	}
 	return p

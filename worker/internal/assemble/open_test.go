@@ -36,7 +36,7 @@ func (c *crowd) Get(ctx context.Context, key string, opt blob.GetOptions) (io.Re
 		c.mu.Unlock()
 		select {
 		case <-c.all:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			return nil, blob.Info{}, context.DeadlineExceeded
 		case <-ctx.Done():
 			return nil, blob.Info{}, context.Cause(ctx)

@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Config holds the limits of a good segment.
@@ -129,6 +130,7 @@ func (c Config) Rough(predicted float64) Expected {
 // Verdict is what [Judge] found.
 type Verdict struct {
 	OK       bool
+	Odd      bool // it is good, and would not be under limits half as wide
 	Reason   Reason
 	Detail   string  // the numbers behind Reason, for logs
 	Seconds  float64 // length
@@ -152,7 +154,23 @@ func Judge(cfg Config, samples []int16, rate int, want Expected) Verdict {
 	v := measure(cfg, samples, rate)
 	v.Reason, v.Detail = v.fault(cfg, want)
 	v.OK = v.Reason == Good
+	if v.OK {
+		reason, _ := v.fault(cfg.strict(), want.strict())
+		v.Odd = reason != Good
+	}
 	return v
+}
+
+// strict returns half of what c allows of what a good segment has little of.
+func (c Config) strict() Config {
+	c.MaxSilence, c.MaxEdge, c.MaxClipped, c.MaxOffset, c.MaxRepeat = c.MaxSilence/2, c.MaxEdge/2, c.MaxClipped/2, c.MaxOffset/2, c.MaxRepeat/2
+	return c
+}
+
+// strict returns limits of the length that are nearer by the root of their distance.
+func (e Expected) strict() Expected {
+	e.MinRatio, e.MaxRatio, e.Slack = math.Sqrt(e.MinRatio), math.Sqrt(e.MaxRatio), e.Slack/2
+	return e
 }
 
 func (v Verdict) fault(cfg Config, want Expected) (Reason, string) {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -8,7 +9,7 @@ import (
 
 // The bounds of a History.
 const (
-	maxVoices = 500 // voices that are remembered; then the whole is forgotten
+	maxVoices = 500 // speakers that are remembered; then those with instructions are forgotten, or else all
 	memory    = 64  // audio of each voice that is remembered
 	leastKnow = 16  // audio from which a voice is judged by itself
 )
@@ -25,6 +26,7 @@ const (
 type Speaker struct {
 	Voice, Language string
 	Speed           float64
+	Instructions    string
 }
 
 // History remembers how long the last audio of each voice took for what was
@@ -54,14 +56,23 @@ func (h *History) Note(s Speaker, predicted float64, v Verdict) {
 	defer h.mu.Unlock()
 	p := h.voices[s]
 	if p == nil {
-		if len(h.voices) >= maxVoices {
-			clear(h.voices)
-		}
+		h.makeRoomLocked()
 		p = &past{}
 		h.voices[s] = p
 	}
 	p.ratios[p.n%memory] = math.Log(v.Sounding() / predicted)
 	p.n++
+}
+
+// makeRoomLocked forgets speakers if there are too many. Instructions are free text and make a
+// speaker each: they cost no voice without any what is known of it.
+func (h *History) makeRoomLocked() {
+	if len(h.voices) >= maxVoices {
+		maps.DeleteFunc(h.voices, func(s Speaker, _ *past) bool { return s.Instructions != "" })
+	}
+	if len(h.voices) >= maxVoices {
+		clear(h.voices)
+	}
 }
 
 // Expect returns what is expected of a text of predicted seconds, spoken by s: what

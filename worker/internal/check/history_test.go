@@ -60,3 +60,17 @@ func TestAHistoryIsBounded(t *testing.T) {
 	require.Equal(t, cfg.Rough(10), h.Expect(cfg, first, 10), "the 501st voice has all forgotten")
 	require.NotEqual(t, cfg.Rough(10), h.Expect(cfg, check.Speaker{Voice: "500"}, 10))
 }
+
+// Instructions are free text: whoever writes some costs nobody else what is known of a voice.
+func TestInstructedSpeakersAreForgottenFirst(t *testing.T) {
+	t.Parallel()
+	cfg, h := check.Default(), check.NewHistory()
+	voice := check.Speaker{Voice: "v"}
+	for range 16 {
+		h.Note(voice, 10, lasts(10))
+	}
+	for i := range 2000 {
+		h.Note(check.Speaker{Voice: "v", Instructions: strconv.Itoa(i)}, 10, lasts(10))
+	}
+	require.NotEqual(t, cfg.Rough(10), h.Expect(cfg, voice, 10))
+}

@@ -21,44 +21,35 @@ const (
 // hop is how loud and how bright a moment is, as natural logarithms.
 type hop struct{ level, bright float64 }
 
-// envelope describes samples hop by hop, each over twice its length.
-func envelope(samples []int16, rate int) []hop {
-	size := int(hopSeconds * float64(rate))
-	if size < 2 {
+// minHop is the fewest samples that a hop has.
+const minHop = 2
+
+// envelope describes hops, of so many samples each, over twice their length.
+func envelope(sums []sum, size int) []hop {
+	if size < minHop {
 		return nil
-	}
-	n := min(len(samples)/size, maxHops)
-	loud, diff := make([]float64, n), make([]float64, n)
-	for i := range n {
-		before := float64(samples[i*size])
-		for _, s := range samples[i*size : (i+1)*size] {
-			x := float64(s)
-			loud[i] += x * x
-			diff[i] += (x - before) * (x - before)
-			before = x
-		}
 	}
 	// What is 50 dB under full scale counts as equally quiet.
 	floor := float64(size) * fullScale * fullScale * 1e-5
-	hops := make([]hop, max(n-1, 0))
+	hops := make([]hop, max(len(sums)-1, 0))
 	for i := range hops {
-		l, d := loud[i]+loud[i+1]+floor, diff[i]+diff[i+1]+floor
+		a, b := sums[i], sums[i+1]
+		l, d := float64(a.squares)+float64(b.squares)+floor, float64(a.change)+float64(b.change)+floor
 		hops[i] = hop{level: math.Log(l) / 2, bright: math.Log(d/l) / 2}
 	}
 	return hops
 }
 
-// repeated returns the seconds of the longest stretch of samples that sounds again
+// repeated returns the seconds of the longest stretch of hops that sounds again
 // later, 0 if there is none of at least 20 hops.
-func repeated(samples []int16, rate int) float64 {
-	hops := envelope(samples, rate)
+func repeated(hops []hop) float64 {
 	moves := make([]float64, len(hops)+1) // moves[i]: sum of the changes before i
 	for i := 1; i < len(hops); i++ {
 		moves[i+1] = moves[i] + math.Abs(hops[i].level-hops[i-1].level)
 	}
-	longest := 0
+	longest, distances := 0, make([]float64, len(hops))
 	for lag := leastLag; lag+stretch <= len(hops); lag++ {
-		longest = max(longest, alike(hops, moves, lag))
+		longest = max(longest, alike(hops, moves, lag, distances))
 	}
 	if longest == 0 {
 		return 0
@@ -67,16 +58,19 @@ func repeated(samples []int16, rate int) float64 {
 }
 
 // alike returns how many stretches in a row resemble those lag hops later, at most.
-func alike(hops []hop, moves []float64, lag int) int {
+// distances is room for one a hop.
+func alike(hops []hop, moves []float64, lag int, distances []float64) int {
 	sum, run, longest := 0.0, 0, 0
-	for i := 0; i+lag < len(hops); i++ {
-		sum += apart(hops[i], hops[i+lag])
-		if i < stretch-1 {
+	for i, later := range hops[lag:] {
+		d := apart(hops[i], later)
+		distances[i] = d
+		sum += d
+		from := i - stretch + 1
+		if from < 0 {
 			continue
 		}
-		from := i - stretch + 1
 		if from > 0 {
-			sum -= apart(hops[from-1], hops[from-1+lag])
+			sum -= distances[from-1]
 		}
 		if sum > maxApart*stretch || moves[i+1]-moves[from] < leastMoves*stretch {
 			run = 0

@@ -25,7 +25,7 @@ type Store interface {
 // Config says how groups are formed.
 type Config struct {
 	Group  int           // most outcomes of one transaction
-	Linger time.Duration // how long the first outcome of a group waits for others
+	Linger time.Duration // how long the first outcome of a group waits for others, if none is interactive
 	Hold   time.Duration // how long a group waits for a database that is away
 	Grace  time.Duration // how long the last group may take after the stop
 }
@@ -112,23 +112,34 @@ func (c *Committer) Run(ctx context.Context) error {
 	}
 }
 
-// gather collects the group that first began.
+// gather collects the group that first began. An interactive outcome, for which
+// somebody waits, takes along what is there and waits for no others.
 func (c *Committer) gather(ctx context.Context, first request) []request {
 	group := append(make([]request, 0, 16), first)
 	timer := time.NewTimer(c.cfg.Linger)
 	defer timer.Stop()
-	for len(group) < c.cfg.Group {
+	for urgent := first.urgent(); len(group) < c.cfg.Group && !urgent; {
 		select {
 		case r := <-c.in:
-			group = append(group, r)
+			group, urgent = append(group, r), r.urgent()
 		case <-timer.C:
 			return group
 		case <-ctx.Done():
 			return group
 		}
 	}
+	for len(group) < c.cfg.Group {
+		select {
+		case r := <-c.in:
+			group = append(group, r)
+		default:
+			return group
+		}
+	}
 	return group
 }
+
+func (r request) urgent() bool { return r.outcome.Class == job.Interactive }
 
 // commit stores group, or if the database refuses it as a whole, each outcome alone.
 func (c *Committer) commit(ctx context.Context, group []request) {
@@ -165,11 +176,7 @@ func (c *Committer) settle(ctx context.Context, outcomes []store.Outcome) (store
 			return done, err
 		}
 		c.log.WarnContext(ctx, "outcomes wait for the database", slog.Int("group", len(outcomes)), slog.String("error", err.Error()))
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause/2+rand.N(pause)) {
 			return done, err
 		}
 	}

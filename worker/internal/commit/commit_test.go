@@ -94,6 +94,31 @@ func TestWhatComesTogetherIsOneTransaction(t *testing.T) {
 	})
 }
 
+func TestAnInteractiveOutcomeWaitsForNoCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &table{}
+		c, stop := start(t, s)
+		defer stop()
+		begun := time.Now()
+		o := outcome(1)
+		o.Class = job.Interactive
+		if ok, err := c.Submit(t.Context(), o); !ok || err != nil || time.Since(begun) != 0 {
+			t.Errorf("Submit = %t, %v after %s; want it stored at once", ok, err, time.Since(begun))
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = c.Submit(t.Context(), outcome(2)) })
+		synctest.Wait() // that one waits for others
+		o.Segment = 3
+		if ok, err := c.Submit(t.Context(), o); !ok || err != nil || time.Since(begun) != 0 {
+			t.Errorf("Submit = %t, %v after %s; want it stored at once", ok, err, time.Since(begun))
+		}
+		wg.Wait()
+		if len(s.groups) != 2 || len(s.groups[1]) != 2 {
+			t.Errorf("groups are %v; want what waited to go along with the second", s.groups)
+		}
+	})
+}
+
 func TestALateOutcomeIsToldSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, stop := start(t, &table{})

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -19,7 +20,7 @@ func (p *Pool) Capacity() Capacity {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, items := time.Now(), p.cfg.Batch.Items
-	c := Capacity{Slots: p.cfg.Calls * items, Spared: p.spared(now) * items, Batch: items, Goodput: p.pace.goodput()}
+	c := Capacity{Slots: p.most * items, Spared: p.spared(now) * items, Batch: items, Goodput: p.pace.goodput()}
 	if open, _ := p.circuit.open(now); open || !ready {
 		c.Slots, c.Spared = 0, 0
 	}
@@ -37,7 +38,19 @@ func (p *Pool) spared(now time.Time) int {
 	if !now.Before(p.easy) {
 		return 0
 	}
-	return p.cfg.Calls - p.cfg.Eased
+	return p.most - p.eased
+}
+
+// fit takes as many calls as the engines should have at once now.
+func (p *Pool) fit() {
+	if !p.cfg.Adapt {
+		return
+	}
+	room := p.deps.Engines.Room()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = min(max(1, room.All), p.cfg.Calls)
+	p.eased = min(max(1, cmp.Or(p.cfg.Eased, room.Eased)), p.most)
 }
 
 // fading is the weight of all calls before the last one.
@@ -80,7 +93,7 @@ const spareFor = 500 * time.Millisecond
 // have many segments, more wait, so that those of like length find each other. The
 // owner calls it under mu.
 func (p *Pool) wanted(now time.Time, l *lane) int {
-	calls, i := p.cfg.Calls, 0
+	calls, i := p.most, 0
 	if l == p.lanes[1] {
 		calls, i = calls-p.spared(now), 1
 	}
@@ -89,7 +102,7 @@ func (p *Pool) wanted(now time.Time, l *lane) int {
 		spare = max(spare, int(math.Ceil(p.pace.items/t*p.pace.beside/t*spareFor.Seconds())))
 	}
 	if p.cfg.Batch.Items > 1 {
-		spare = max(spare, 2*p.cfg.Calls*p.cfg.Batch.Items)
+		spare = max(spare, 2*p.most*p.cfg.Batch.Items)
 	}
 	have := 0
 	for c := range p.running {

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/batch"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -61,6 +63,10 @@ type Engines interface {
 	// Ready reports whether they can, and returns a channel that is closed when that
 	// may have changed.
 	Ready() (ready bool, changed <-chan struct{})
+	// Room returns how many segments they should have at once.
+	Room() fleet.Room
+	// Ease says whether interactive work comes from now on.
+	Ease(on bool)
 }
 
 // Message is one bundle as it was pulled.
@@ -80,11 +86,12 @@ type Source interface {
 // Config says how much a pool takes at once.
 type Config struct {
 	Pool      string
-	Calls     int          // engine calls at once
+	Calls     int          // engine calls at once, at most
+	Adapt     bool         // as many of these as the engines say, and Eased too if it is 0
 	Batch     batch.Limits // of one call
 	InHand    int          // segments of one class in hand, those being stored included; one more bundle may exceed it
 	BulkShare int          // every so many calls, bulk leads if any waits
-	Eased     int          // calls at once that bulk fills while interactive work comes; 0 counts as Calls
+	Eased     int          // calls at once that bulk fills while interactive work comes; without Adapt, 0 counts as Calls
 	EaseFor   time.Duration
 	Poll      time.Duration
 	Backoff   Backoff
@@ -104,6 +111,8 @@ func (c Config) Validate() error {
 		return errors.New("a pool without a name")
 	case c.Calls < 1:
 		return fmt.Errorf("pool %s: %d calls at once; at least 1 is needed", c.Pool, c.Calls)
+	case c.Adapt && c.Batch.Items > 1:
+		return fmt.Errorf("pool %s: engines say how many segments they should have, not how many calls of %d", c.Pool, c.Batch.Items)
 	case c.InHand < c.Batch.Items:
 		return fmt.Errorf("pool %s: in_hand (%d) must be at least the items of a call (%d)", c.Pool, c.InHand, c.Batch.Items)
 	case c.BulkShare < 2:
@@ -131,15 +140,16 @@ type Pool struct {
 	deps Deps
 	log  *slog.Logger
 
-	lanes   [2]*lane      // interactive, bulk
-	got     chan arrival  // closed when both pullers have returned
-	nudge   chan struct{} // capacity 1: something under mu has changed
+	lanes   [2]*lane         // interactive, bulk
+	got     chan arrival     // closed when both pullers have returned
+	nudge   lifecycle.Signal // something under mu has changed
 	back    returns
 	calls   sync.WaitGroup
 	waiting []*Item // the owner's
 	passed  int     // calls in a row that interactive led while bulk waited; the owner's
 	ends    bool    // nothing waited behind what came last; the owner's
 	spares  int     // calls that bulk leaves unused, as Changed was told; the owner's
+	eases   bool    // interactive work comes, as the engines were told; the owner's
 
 	mu      sync.Mutex
 	held    map[store.Ref]*Bundle // in hand; under mu
@@ -147,6 +157,8 @@ type Pool struct {
 	easy    time.Time             // until then bulk leaves some calls unused; under mu
 	circuit circuit               // under mu
 	pace    pace                  // under mu
+	most    int                   // calls at once now; under mu
+	eased   int                   // and of bulk work while interactive work comes; under mu
 }
 
 // Deps are the parts that a Pool works with.
@@ -161,16 +173,15 @@ type Deps struct {
 
 // New returns a Pool; run it with [Pool.Run].
 func New(cfg Config, deps Deps) *Pool {
-	if cfg.Eased == 0 {
-		cfg.Eased = cfg.Calls
-	}
+	eased := cmp.Or(cfg.Eased, cfg.Calls)
 	return &Pool{
+		most: cfg.Calls, eased: eased,
 		cfg: cfg, deps: deps, log: deps.Log.With(slog.String("pool", cfg.Pool)),
 		lanes: [2]*lane{
 			{class: job.Interactive, ask: make(chan int), size: 1},
 			{class: job.Bulk, ask: make(chan int), size: 1},
 		},
-		got: make(chan arrival), nudge: make(chan struct{}, 1), back: newReturns(), held: map[store.Ref]*Bundle{}, running: map[*running]struct{}{},
+		got: make(chan arrival), nudge: lifecycle.NewSignal(), back: newReturns(), held: map[store.Ref]*Bundle{}, running: map[*running]struct{}{},
 	}
 }
 
@@ -206,6 +217,7 @@ func (p *Pool) loop(ctx, work context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		ready, changed := p.deps.Engines.Ready()
+		p.fit()
 		timer.Reset(p.dispatch(work, time.Now(), ready))
 		asks, rooms := p.room(time.Now(), ready)
 		select {
@@ -281,7 +293,7 @@ func (p *Pool) dispatch(work context.Context, now time.Time, ready bool) time.Du
 	for {
 		views, state := p.views(), p.state(now)
 		if p.isProbing() {
-			views, state.Free, state.Spared = views[:min(1, len(views))], min(state.Free, 1-(p.cfg.Calls-state.Free)), 0
+			views, state.Free, state.Spared = views[:min(1, len(views))], min(state.Free, 1-(state.Calls-state.Free)), 0
 		}
 		d := batch.Decide(views, now, state, p.cfg.Batch)
 		if len(d.Take) == 0 {
@@ -329,10 +341,15 @@ func (p *Pool) views() []batch.Item {
 func (p *Pool) state(now time.Time) batch.State {
 	p.mu.Lock()
 	st := batch.State{
-		Free: p.cfg.Calls - len(p.running), Spared: p.spared(now), Idle: len(p.running) == 0, BulkTurn: p.passed+1 >= p.cfg.BulkShare,
-		Ends: p.ends, Calls: p.cfg.Calls, Running: p.left(now),
+		Free: p.most - len(p.running), Spared: p.spared(now), Idle: len(p.running) == 0, BulkTurn: p.passed+1 >= p.cfg.BulkShare,
+		Ends: p.ends, Calls: p.most, Running: p.left(now),
 	}
+	eases := now.Before(p.easy)
 	p.mu.Unlock()
+	if p.cfg.Adapt && eases != p.eases {
+		p.eases = eases
+		p.deps.Engines.Ease(eases)
+	}
 	if st.Spared != p.spares {
 		if p.spares = st.Spared; p.cfg.Changed != nil {
 			p.cfg.Changed()
@@ -429,10 +446,7 @@ func (p *Pool) change(f func()) {
 	p.mu.Lock()
 	f()
 	p.mu.Unlock()
-	select {
-	case p.nudge <- struct{}{}:
-	default: // the owner will look anyway
-	}
+	p.nudge.Raise()
 }
 
 // giveBack lets somebody else have everything that waits.

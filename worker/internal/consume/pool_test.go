@@ -18,6 +18,7 @@ import (
 	"github.com/voicemill/voicemill/platform/bus"
 	"github.com/voicemill/voicemill/worker/internal/batch"
 	"github.com/voicemill/voicemill/worker/internal/consume"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -201,6 +202,35 @@ type engine struct {
 
 	sick    bool
 	changed chan struct{}
+	room    fleet.Room
+	eased   []bool // what it was told
+}
+
+func (e *engine) Room() fleet.Room {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.room
+}
+
+func (e *engine) Ease(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.eased = append(e.eased, on)
+}
+
+// told returns what it was told.
+func (e *engine) told() []bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.eased)
+}
+
+// widen has it want so many from now on.
+func (e *engine) widen(r fleet.Room) {
+	e.mu.Lock()
+	e.room = r
+	e.mu.Unlock()
+	e.fall(false) // so that somebody looks
 }
 
 // Ready says that the engines are well, unless a test says otherwise.
@@ -682,6 +712,46 @@ func TestBulkLeavesCallsUnusedWhileInteractiveWorkComes(t *testing.T) {
 	})
 }
 
+// Engines that find out what they are worth having at once get that, and are told when
+// somebody waits.
+func TestAPoolHasAsManyCallsAsItsEnginesSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, e := newQueue(), &engine{room: fleet.Room{All: 2, Eased: 1}}
+		cfg := config()
+		cfg.Calls, cfg.Batch.Items, cfg.InHand, cfg.Adapt, cfg.EaseFor = 8, 1, 32, true, 10*time.Second
+		q.put(job.Bulk, numbers(1, 300)...)
+		stop := start(t, cfg, q, e)
+		// Calls take a second and begin when the pool was widened. A window that begins a tenth of a second later each time has
+		// none that begins at its very end.
+		calls := func(d time.Duration) int {
+			time.Sleep(2100 * time.Millisecond)
+			before := len(e.made())
+			time.Sleep(d)
+			return len(e.made()) - before
+		}
+		if n := calls(3 * time.Second); n != 6 {
+			t.Errorf("%d calls in 3 s; want 2 at a time", n)
+		}
+		e.widen(fleet.Room{All: 6, Eased: 3})
+		if n := calls(3 * time.Second); n != 18 {
+			t.Errorf("%d calls in 3 s; want 6 at a time", n)
+		}
+		q.put(job.Interactive, 1001)
+		if n := calls(3 * time.Second); n != 9 || !slices.Equal(e.told(), []bool{true}) {
+			t.Errorf("%d calls in 3 s after interactive work, told %v; want 3 at a time, and that it comes", n, e.told())
+		}
+		time.Sleep(20 * time.Second)
+		if !slices.Equal(e.told(), []bool{true, false}) {
+			t.Errorf("told %v; want that it comes no more", e.told())
+		}
+		e.widen(fleet.Room{All: 20, Eased: 20})
+		if n := calls(3 * time.Second); n != 24 {
+			t.Errorf("%d calls in 3 s; want 8 at a time, which is all it may have", n)
+		}
+		stop()
+	})
+}
+
 func TestWhatAnotherWorkerCouldBeginIsLeftWithTheBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, e := newQueue(), &engine{}
@@ -730,6 +800,7 @@ func TestConfigValidate(t *testing.T) {
 		"no calls":         func(c *consume.Config) { c.Calls = 0 },
 		"in hand too few":  func(c *consume.Config) { c.InHand = 3 },
 		"bulk always":      func(c *consume.Config) { c.BulkShare = 1 },
+		"calls of several": func(c *consume.Config) { c.Adapt = true },
 		"eased above all":  func(c *consume.Config) { c.Eased = c.Calls + 1 },
 		"no poll":          func(c *consume.Config) { c.Poll = 0 },
 		"shrinking pauses": func(c *consume.Config) { c.Backoff.Max = time.Millisecond },

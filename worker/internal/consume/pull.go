@@ -9,6 +9,7 @@ import (
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
@@ -62,14 +63,10 @@ func (p *Pool) pull(ctx, work context.Context, l *lane) {
 			lastErr = text
 			p.log.WarnContext(ctx, "work cannot be pulled", slog.String("class", string(l.class)), slog.String("error", text))
 		}
-		timer := time.NewTimer(pause)
-		pause = min(2*pause, pullPauseTo)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause) {
 			return
 		}
+		pause = min(2*pause, pullPauseTo)
 	}
 }
 
@@ -98,7 +95,7 @@ func (p *Pool) take(work context.Context, l *lane, msgs []Message) []*Item {
 	}
 	claims := make([]store.Claim, len(msgs))
 	for i, m := range msgs {
-		claims[i] = store.Claim{Ref: store.RefOf(m.Bundle), Again: m.Again}
+		claims[i] = store.Claim{Ref: store.RefOf(m.Bundle), Again: m.Again, Segments: m.Bundle.Segments}
 	}
 	found, err := p.deps.Claims.Claim(work, claims)
 	if err != nil {

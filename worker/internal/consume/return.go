@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/lease"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
@@ -32,21 +33,18 @@ const lastReturn = 2 * time.Second
 // returns is what is to be given back, never more than is in hand.
 type returns struct {
 	mu   sync.Mutex
-	due  []claimed     // under mu
-	more chan struct{} // capacity 1: something is due
-	over chan struct{} // closed at the end
+	due  []claimed        // under mu
+	more lifecycle.Signal // capacity 1: something is due
+	over chan struct{}    // closed at the end
 }
 
-func newReturns() returns { return returns{more: make(chan struct{}, 1), over: make(chan struct{})} }
+func newReturns() returns { return returns{more: lifecycle.NewSignal(), over: make(chan struct{})} }
 
 func (r *returns) add(m claimed) {
 	r.mu.Lock()
 	r.due = append(r.due, m)
 	r.mu.Unlock()
-	select {
-	case r.more <- struct{}{}:
-	default: // it will be looked anyway
-	}
+	r.more.Raise()
 }
 
 func (r *returns) take() []claimed {

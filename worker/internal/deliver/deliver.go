@@ -15,6 +15,7 @@ import (
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/wav"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/lease"
@@ -97,8 +98,9 @@ type Speech struct {
 	Audio     engine.Audio
 	Sentences []engine.Mark
 	Words     []engine.Mark
-	Placed    bool   // whether Words were spread in proportion
-	Verdict   string // what the judge had to remark; empty if nothing
+	Placed    bool         // whether Words were spread in proportion
+	Verdict   string       // what the judge had to remark; empty if nothing
+	Hearing   *job.Hearing // nil if it was not heard
 }
 
 // Speech stores s and settles the task. An error is Unavailable: something it
@@ -117,6 +119,22 @@ func (d *Deliverer) Speech(ctx context.Context, t Task, s Speech) error {
 // Existing settles a task whose rendition is stored already.
 func (d *Deliverer) Existing(ctx context.Context, t Task) error {
 	return d.settle(ctx, t, t.outcome(job.SegmentDone))
+}
+
+// maxStored bounds the samples of a rendition that is read back: five minutes at 192 kHz.
+const maxStored = 300 * 192_000
+
+// Stored returns the audio of a task whose rendition is stored already.
+func (d *Deliverer) Stored(ctx context.Context, t Task, suffix string) (engine.Audio, error) {
+	body, _, err := d.blob.Get(ctx, store.ObjectKey(t.Bundle.Tenant, t.Segment.RenditionKey, suffix), blob.GetOptions{})
+	if err != nil {
+		return engine.Audio{}, err
+	}
+	rate, samples, err := wav.Decode(body, maxStored)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return engine.Audio{}, fmt.Errorf("read rendition %s: %w", t.Segment.RenditionKey, err)
+	}
+	return engine.Audio{Rate: rate, Samples: samples}, nil
 }
 
 // Failure charges a failed attempt: the segment is tried again later while
@@ -200,19 +218,22 @@ func (d *Deliverer) settle(ctx context.Context, t Task, o store.Outcome) error {
 
 // keep stores the WAV of s and describes it.
 func (d *Deliverer) keep(ctx context.Context, t Task, s Speech) (store.Rendition, error) {
-	data := wav.Encode(s.Audio.Rate, s.Audio.Samples)
+	file := func() *wav.File { return wav.NewFile(s.Audio.Rate, s.Audio.Samples) }
 	r := store.Rendition{
 		Key: t.Segment.RenditionKey, Tenant: t.Bundle.Tenant, SampleRate: s.Audio.Rate,
-		Samples: int64(len(s.Audio.Samples)), Bytes: int64(len(data)), Verdict: s.Verdict,
+		Samples: int64(len(s.Audio.Samples)), Bytes: file().Size(), Verdict: s.Verdict, Hearing: s.Hearing,
 	}
-	sum := sha256.Sum256(data)
-	r.SHA256 = sum[:]
+	h := sha256.New()
+	if _, err := io.Copy(h, file()); err != nil {
+		return r, err
+	}
+	r.SHA256 = h.Sum(nil)
 	r.Sound = store.SoundOf(loudness.Of(s.Audio.Samples, s.Audio.Rate))
 	var err error
 	if r.Marks, err = encodeMarks(s); err != nil {
 		return r, err
 	}
-	r.Suffix, err = d.put(ctx, r, data, sum)
+	r.Suffix, err = d.put(ctx, r, file)
 	return r, err
 }
 
@@ -220,15 +241,15 @@ func (d *Deliverer) keep(ctx context.Context, t Task, s Speech) (store.Rendition
 // never change: if another worker stored other audio for the same rendition and
 // died before it committed, or what it stored is damaged or about to be deleted,
 // ours goes beside it.
-func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum [sha256.Size]byte) (suffix string, err error) {
+func (d *Deliverer) put(ctx context.Context, r store.Rendition, file func() *wav.File) (suffix string, err error) {
 	err = d.waiting(ctx, func() error {
 		suffix = ""
 		object := store.ObjectKey(r.Tenant, r.Key, "")
-		info, err := d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
+		info, err := d.blob.Put(ctx, object, file(), r.Bytes, blob.PutOptions{ContentType: "audio/wav", IfAbsent: true})
 		if err != nil || !info.Existed {
 			return err
 		}
-		usable, err := d.usable(ctx, info, sum)
+		usable, err := d.usable(ctx, info, r.SHA256)
 		if err != nil || usable {
 			return err
 		}
@@ -236,7 +257,7 @@ func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum
 			return err
 		}
 		object = store.ObjectKey(r.Tenant, r.Key, suffix)
-		_, err = d.blob.Put(ctx, object, bytes.NewReader(data), int64(len(data)), blob.PutOptions{ContentType: "audio/wav"})
+		_, err = d.blob.Put(ctx, object, file(), r.Bytes, blob.PutOptions{ContentType: "audio/wav"})
 		return err
 	})
 	return suffix, err
@@ -245,7 +266,7 @@ func (d *Deliverer) put(ctx context.Context, r store.Rendition, data []byte, sum
 // usable reports whether a row may name the object of info for audio with the
 // digest sum. What nobody is about to delete when it was read, nobody deletes
 // before our row is there: see docs/retention.md.
-func (d *Deliverer) usable(ctx context.Context, info blob.Info, sum [sha256.Size]byte) (bool, error) {
+func (d *Deliverer) usable(ctx context.Context, info blob.Info, sum []byte) (bool, error) {
 	same, err := d.holds(ctx, info, sum)
 	if err != nil || !same {
 		return false, err
@@ -255,7 +276,7 @@ func (d *Deliverer) usable(ctx context.Context, info blob.Info, sum [sha256.Size
 }
 
 // holds reports whether the object of info has the digest sum.
-func (d *Deliverer) holds(ctx context.Context, info blob.Info, sum [sha256.Size]byte) (bool, error) {
+func (d *Deliverer) holds(ctx context.Context, info blob.Info, sum []byte) (bool, error) {
 	body, _, err := d.blob.Get(ctx, info.Key, blob.GetOptions{})
 	if job.KindOf(err) == job.NotFound {
 		return false, nil // it was there a moment ago; ours goes beside it
@@ -268,7 +289,7 @@ func (d *Deliverer) holds(ctx context.Context, info blob.Info, sum [sha256.Size]
 	if err = errors.Join(err, body.Close()); err != nil {
 		return false, fmt.Errorf("read %s back: %w", info.Key, err)
 	}
-	return bytes.Equal(h.Sum(nil), sum[:]), nil
+	return bytes.Equal(h.Sum(nil), sum), nil
 }
 
 // waiting does f again until it goes well, the hold is over or ctx is done.
@@ -283,12 +304,7 @@ func (d *Deliverer) waiting(ctx context.Context, f func() error) error {
 			return &job.Error{Op: "deliver.put", Kind: job.Unavailable, Err: err}
 		}
 		d.log.WarnContext(ctx, "audio waits for the bucket", slog.String("error", err.Error()))
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		lifecycle.Sleep(ctx, pause/2+rand.N(pause))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
@@ -33,7 +34,7 @@ type Deps struct {
 	Program *ffmpeg.Program
 	Store   *store.Store
 	Blob    Blob
-	Dir     string            // for temporary files: a chapter's or a book's files each time; empty: the system's
+	Dir     string            // for temporary files: a chapter's files each time; empty: the system's
 	Tell    func(bus.Settled) // notes an encoding that is settled
 	Log     *slog.Logger
 }
@@ -94,8 +95,9 @@ var errStale = errors.New("it is not due any more")
 type work struct {
 	*Encoder
 	store.Encoding
-	dir  string
-	keys []string // of what was stored
+	dir   string
+	cover cover
+	keys  []string // of what was stored
 }
 
 // chapter makes the files of one chapter.
@@ -106,6 +108,9 @@ func (w *work) chapter(ctx context.Context, ordinal int) (ok bool, err error) {
 	}
 	if w.Final || !c.Due {
 		return false, errStale
+	}
+	if w.cover, err = w.fetch(ctx); err != nil {
+		return false, err
 	}
 	var files []store.Encoded
 	for _, f := range wanted(w.Output) {
@@ -123,14 +128,30 @@ func (w *work) encode(ctx context.Context, c store.EncodingChapter, f *format) (
 	name := fmt.Sprintf("chapter-%03d.%s", c.Ordinal, f.extension)
 	path := filepath.Join(w.dir, name)
 	tags := append(book(w.Encoding), tag{"title", title(c.Ordinal, c.Title)}, tag{"track", fmt.Sprintf("%d/%d", c.Ordinal, w.Chapters)})
+	if f.oneText {
+		tags = oneText(tags)
+	}
+	file.MadeOf = w.recipe(c, f, tags)
+	as := artifact{name, f.media, float64(c.Samples) / float64(c.SampleRate)}
+	if old, ok, err := w.again(ctx, file.MadeOf, as); ok || err != nil {
+		return old, err
+	}
+	picture := w.cover
+	if f.inTags {
+		pictured, err := picture.tag()
+		if err != nil {
+			return file, err
+		}
+		tags, picture = append(tags, pictured...), cover{}
+	}
 	said, err := w.say(metadata(tags, nil))
 	if err != nil {
 		return file, err
 	}
-	args := append([]string{"-threads", "1"}, inputs(said, "-f", "wav", "-i", "pipe:0")...)
-	args = append(args, "-map", "0:a", "-map_metadata", "1")
+	args := slices.Concat([]string{"-threads", "1"}, inputs(said, "-f", "wav", "-i", "pipe:0"), picture.input(),
+		[]string{"-map", "0:a", "-map_metadata", "1"}, picture.output())
 	if f.rate > 0 {
-		args = append(args, "-ar", fmt.Sprint(f.rate))
+		args = append(args, "-af", f.filter(c.Samples, c.SampleRate))
 	}
 	args = append(append(args, "-c:a", f.encoder, "-threads", "1"), f.args...)
 	err = w.read(ctx, source{c.ObjectKey, c.Bytes, c.SHA256}, func(in io.Reader) error {
@@ -146,15 +167,21 @@ func (w *work) encode(ctx context.Context, c store.EncodingChapter, f *format) (
 	if file.CodedSamples, err = f.coded(a, c.Samples, c.SampleRate); err != nil {
 		return file, w.fault(name, err)
 	}
-	file.Artifact, err = w.put(ctx, path, name, f.media, float64(c.Samples)/float64(c.SampleRate))
+	report, err := w.conform(ctx, path, a.SampleRate)
+	if err != nil {
+		return file, w.fault(name, err)
+	}
+	file.Artifact, err = w.put(ctx, path, as)
+	file.Loudness = report
 	return file, err
 }
+
+const byTurns = "-thread_queue_size"
 
 // inputs are the arguments that read audio from a pipe, and what the file is to
 // say. Given two inputs ffmpeg reads each with a thread and looks every 10 ms
 // whether there is something, eight packets at a time, unless it is told to read by turns.
 func inputs(said string, audio ...string) []string {
-	const byTurns = "-thread_queue_size"
 	args := append([]string{byTurns, "0"}, audio...)
 	return append(args, byTurns, "0", "-f", "ffmetadata", "-i", said)
 }
@@ -184,10 +211,7 @@ type source struct {
 func (w *work) read(ctx context.Context, s source, use func(io.Reader) error) error {
 	body, _, err := w.deps.Blob.Get(ctx, s.key, blob.GetOptions{})
 	if err != nil {
-		if job.KindOf(err) == job.NotFound { // a chapter that was joined anew is read anew
-			err = &job.Error{Op: "encode.read", JobID: w.ID, Kind: job.Internal, Public: "A stored file is gone.", Err: err}
-		}
-		return err
+		return w.gone(err)
 	}
 	defer body.Close() //nolint:errcheck // only read
 	h := sha256.New()
@@ -204,8 +228,22 @@ func (w *work) read(ctx context.Context, s source, use func(io.Reader) error) er
 	return nil
 }
 
+// gone says that a stored file is not there: a chapter that was joined anew is read anew.
+func (w *work) gone(err error) error {
+	if job.KindOf(err) == job.NotFound {
+		return &job.Error{Op: "encode.read", JobID: w.ID, Kind: job.Internal, Public: "A stored file is gone.", Err: err}
+	}
+	return err
+}
+
+// artifact is what a file is called that is stored, and how long it sounds.
+type artifact struct {
+	name, media string
+	seconds     float64
+}
+
 // put stores a file that was found right.
-func (w *work) put(ctx context.Context, path, name, media string, seconds float64) (a store.Artifact, err error) {
+func (w *work) put(ctx context.Context, path string, as artifact) (a store.Artifact, err error) {
 	f, err := os.Open(path) //nolint:gosec // a file of ours
 	if err != nil {
 		return a, &job.Error{Op: "encode.put", JobID: w.ID, Kind: job.Unavailable, Err: err}
@@ -215,16 +253,21 @@ func (w *work) put(ctx context.Context, path, name, media string, seconds float6
 	if err != nil {
 		return a, &job.Error{Op: "encode.put", JobID: w.ID, Kind: job.Unavailable, Err: err}
 	}
-	key, err := w.deps.Store.FileKey(w.Tenant, w.ID, name)
+	return w.store(ctx, f, info.Size(), as, blob.PutOptions{})
+}
+
+// store stores size bytes of r under a key that nobody used before.
+func (w *work) store(ctx context.Context, r io.Reader, size int64, as artifact, how blob.PutOptions) (a store.Artifact, err error) {
+	key, err := w.deps.Store.FileKey(w.Tenant, w.ID, as.name)
 	if err != nil {
 		return a, err
 	}
 	h := sha256.New()
-	w.keys = append(w.keys, key)
-	if _, err := w.deps.Blob.Put(ctx, key, io.TeeReader(f, h), info.Size(), blob.PutOptions{ContentType: media}); err != nil {
-		return a, fmt.Errorf("store %s: %w", name, err)
+	w.keys, how.ContentType = append(w.keys, key), as.media
+	if _, err := w.deps.Blob.Put(ctx, key, io.TeeReader(r, h), size, how); err != nil {
+		return a, fmt.Errorf("store %s: %w", as.name, err)
 	}
-	return store.Artifact{Name: name, MediaType: media, ObjectKey: key, Bytes: info.Size(), SHA256: h.Sum(nil), AudioSeconds: &seconds}, nil
+	return store.Artifact{Name: as.name, MediaType: as.media, ObjectKey: key, Bytes: size, SHA256: h.Sum(nil), AudioSeconds: &as.seconds}, nil
 }
 
 // fault says which file could not be made; what is away stays what it is.
@@ -238,12 +281,14 @@ func (w *work) fault(name string, err error) error {
 // lastWord is how long the bucket may take to remove what nobody needs.
 const lastWord = 2 * time.Second
 
-// discard removes what was stored and what no row names. What cannot be removed
-// now, the scheduler finds.
-func (w *work) discard(ctx context.Context) {
+// discard removes all that was stored, since no row will name it.
+func (w *work) discard(ctx context.Context) { w.remove(ctx, w.keys) }
+
+// remove removes what no row names. What cannot be removed now, the scheduler finds.
+func (w *work) remove(ctx context.Context, keys []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer cancel()
-	for _, key := range w.keys {
+	for _, key := range keys {
 		if err := w.deps.Blob.Delete(ctx, key); err != nil {
 			w.deps.Log.InfoContext(ctx, "a file that nobody needs stays for now", slog.String("object", key), slog.String("error", err.Error()))
 		}

@@ -3,10 +3,10 @@ package encode
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/worker/internal/store"
 )
 
@@ -16,22 +16,21 @@ const synthetic = "Spoken by a synthetic voice, made with voicemill."
 // tag is one thing that a file says, by ffmpeg's name for it.
 type tag struct{ name, value string }
 
-// book returns what every file of a job says. What the request leaves out is
-// taken from the document.
+// book returns what every file of a job says.
 func book(j store.Encoding) []tag {
-	m := job.Metadata{}
-	if j.Output.Metadata != nil {
-		m = *j.Output.Metadata
-	}
-	author := cmp.Or(m.Author, j.Author)
+	m := j.Metadata
 	tags := []tag{
-		{"album", cmp.Or(m.Title, j.Title)},
-		{"artist", author},
-		{"album_artist", author},
-		{"composer", cmp.Or(m.Narrator, j.Voice)}, // where players look for who reads
+		{"album", m.Title},
+		{"artist", m.Author},
+		{"album_artist", m.Author},
+		{"composer", m.Narrator}, // where players look for who reads
 		{"genre", "Audiobook"},
 		{"comment", synthetic},
 		{"description", m.Description},
+		{"publisher", m.Publisher},
+	}
+	if l := language(j.Language); l != unknown {
+		tags = append(tags, tag{"language", l})
 	}
 	if m.Year > 0 {
 		tags = append(tags, tag{"date", strconv.Itoa(m.Year)})
@@ -47,12 +46,30 @@ func book(j store.Encoding) []tag {
 	return tags
 }
 
+// oneText puts the comment behind the description: Vorbis comments, as ffmpeg writes
+// them, have one field for both.
+func oneText(tags []tag) []tag {
+	var texts []string
+	var rest []tag
+	for _, t := range tags {
+		switch {
+		case t.name != "description" && t.name != "comment":
+			rest = append(rest, t)
+		case t.name == "description" && t.value != "":
+			texts = slices.Insert(texts, 0, t.value)
+		case t.value != "":
+			texts = append(texts, t.value)
+		}
+	}
+	return append(rest, tag{"description", strings.Join(texts, "\n\n")})
+}
+
 // title returns what a chapter is called.
 func title(ordinal int, title string) string {
 	return cmp.Or(title, fmt.Sprintf("Chapter %d", ordinal))
 }
 
-// mark is where a chapter of a book is, in samples at [bookRate].
+// mark is where a chapter of a book is, in samples at the rate of its files.
 type mark struct {
 	title      string
 	start, end int64
@@ -74,10 +91,14 @@ func metadata(tags []tag, marks []mark) string {
 }
 
 // escape writes a value as ffmpeg reads it. A backslash at its end cannot be
-// written: ffmpeg takes it for part of the line's end.
+// written: ffmpeg takes it for part of the line's end, so no file has one there.
 func escape(value string) string {
-	value = strings.TrimRight(value, `\`)
-	return strings.NewReplacer(`\`, `\\`, "=", `\=`, ";", `\;`, "#", `\#`, "\r", "", "\n", "\\\n").Replace(value)
+	return strings.NewReplacer(`\`, `\\`, "=", `\=`, ";", `\;`, "#", `\#`, "\n", "\\\n").Replace(plain(value))
+}
+
+// plain is a value as every file has it.
+func plain(value string) string {
+	return strings.ReplaceAll(strings.TrimRight(value, `\`), "\r", "")
 }
 
 // languages are the names that MP4 has for languages, three letters of ISO 639-2, of
@@ -90,10 +111,12 @@ var languages = map[string]string{
 	"tr": "tur", "uk": "ukr", "vi": "vie", "zh": "zho",
 }
 
+const unknown = "und"
+
 func language(tag string) string {
 	base, _, _ := strings.Cut(strings.ToLower(tag), "-")
 	if len(base) == 3 {
 		return base
 	}
-	return cmp.Or(languages[base], "und")
+	return cmp.Or(languages[base], unknown)
 }

@@ -63,11 +63,12 @@ type Info struct {
 
 // Voice is one voice of an engine.
 type Voice struct {
-	Name        string // what a Request names, such as "narrator-en"
-	Language    string // BCP 47, such as "en-GB"; empty when the voice speaks any
-	Fingerprint string // differs for what sounds different; part of a rendition's key
-	Licence     string // under which it may be used; empty if the engine knows none
-	Attribution string // who made it, as the licence wants it said
+	Name         string // what a Request names, such as "narrator-en"
+	Language     string // BCP 47, such as "en-GB"; empty when the voice speaks any
+	Fingerprint  string // differs for what sounds different; part of a rendition's key
+	Licence      string // under which it may be used; empty if the engine knows none
+	Attribution  string // who made it, as the licence wants it said
+	Instructions bool   // a Request may have some
 }
 
 // Request is one text to speak.
@@ -77,6 +78,7 @@ type Request struct {
 	Voice          string  // one of Info().Voices; empty picks one by Language
 	Language       string  // BCP 47; empty leaves it to the voice
 	Speed          float64 // 1 is normal, 0.25 to 4; 0 counts as 1
+	Instructions   string  // how to speak, for the model; only for a voice that takes some
 	Seed           int64   // makes sampling repeatable where the backend can; 0 is a seed too
 	Seconds        float64 // predicted length of the audio; sets the time-out, 0 is unknown
 	Pronunciations []Pronunciation

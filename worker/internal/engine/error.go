@@ -19,6 +19,14 @@ var ErrStarting = errors.New("the backend is starting")
 // not all of one: the backend hung, died or cut the connection.
 var ErrLost = errors.New("the backend was lost")
 
+// ErrNoAnswer is wrapped by the error of a request whose answer came whole and holds
+// no speech that can be used.
+var ErrNoAnswer = errors.New("not an answer")
+
+// ErrRefused is wrapped by the error of an engine that gets no work because it does not
+// speak in company as it speaks alone.
+var ErrRefused = errors.New("the engine is refused")
+
 // ErrPoison is wrapped by the error of a request whose text ended the engine's
 // process more than once. Trying it again on the same kind of engine is waste.
 var ErrPoison = errors.New("the text ended the engine more than once")

@@ -34,6 +34,8 @@ func (r Request) fault(maxTextBytes int) string {
 		return "The text is not valid UTF-8."
 	case strings.TrimSpace(r.Text) == "":
 		return "There is no text to speak."
+	case !utf8.ValidString(r.Instructions):
+		return "The instructions are not valid UTF-8."
 	case r.Speed != 0 && !(r.Speed >= MinSpeed && r.Speed <= MaxSpeed): // NaN fails both
 		return fmt.Sprintf("The speed is %g; it must be between %g and %d.", r.Speed, MinSpeed, MaxSpeed)
 	case math.IsNaN(r.Seconds) || math.IsInf(r.Seconds, 0) || r.Seconds < 0:
@@ -50,6 +52,15 @@ func (r Request) fault(maxTextBytes int) string {
 }
 
 func boundary(s string, i int) bool { return i == len(s) || utf8.RuneStart(s[i]) }
+
+// CheckVoice returns an Invalid *job.Error if r has instructions and v, which is to speak
+// it, takes none.
+func (r Request) CheckVoice(v Voice) error {
+	if r.Instructions == "" || v.Instructions {
+		return nil
+	}
+	return &job.Error{Op: "engine.CheckVoice", Kind: job.Invalid, Public: fmt.Sprintf("The voice %q takes no instructions.", v.Name)}
+}
 
 // Pace returns r.Speed, or 1 when it is not set.
 func (r Request) Pace() float64 {

@@ -1,6 +1,7 @@
 package engineset
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/voicemill/voicemill/worker/internal/engine"
@@ -42,7 +44,7 @@ func (c *Command) config(log *slog.Logger, open func(address string) (engine.Eng
 	}
 	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 	return owned.Config{
-		Argv: c.Argv, Env: env, Dir: c.Dir, Replicas: c.Replicas, Open: open, Prove: fleet.Prove, StartTime: seconds(c.StartSeconds), Segments: c.Segments,
+		Argv: c.Argv, Env: env, Dir: c.Dir, Replicas: c.Replicas, Open: open, StartTime: seconds(c.StartSeconds), Segments: c.Segments,
 		Age: seconds(c.AgeHours * 3600), RSS: int64(c.MemoryMB) << 20, Idle: seconds(c.IdleSeconds), Alone: c.Alone, Log: log,
 	}
 }
@@ -66,8 +68,8 @@ func (p Pool) validateCommand() error {
 }
 
 // openCommand returns an engine for each replica of the pool's command.
-func (p Pool) openCommand(log *slog.Logger) ([]engine.Engine, error) {
-	all, err := owned.New(p.Command.config(log, func(address string) (engine.Engine, error) {
+func (p Pool) openCommand(ear fleet.Ear, log *slog.Logger) ([]engine.Engine, error) {
+	c := p.Command.config(log, func(address string) (engine.Engine, error) {
 		q := p
 		q.Command = nil
 		q.OpenAI.Backends, q.Triton.Backends = []string{"http://" + address}, []string{address}
@@ -76,7 +78,20 @@ func (p Pool) openCommand(log *slog.Logger) ([]engine.Engine, error) {
 			return nil, err
 		}
 		return one[0], nil
-	}))
+	})
+	var heard atomic.Bool // an engine was: what is started again is the same build
+	c.Prove = func(ctx context.Context, e engine.Engine) error {
+		hears := ear
+		if heard.Load() {
+			hears = nil
+		}
+		err := p.prove(ctx, hears, e)
+		if err == nil {
+			heard.Store(true)
+		}
+		return err
+	}
+	all, err := owned.New(c)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 	}
@@ -85,4 +100,17 @@ func (p Pool) openCommand(log *slog.Logger) ([]engine.Engine, error) {
 		engines[i] = e
 	}
 	return engines, nil
+}
+
+// prove has an engine that was just started speak a canary, and be admitted, by ear too
+// if there is one.
+func (p Pool) prove(ctx context.Context, ear fleet.Ear, e engine.Engine) error {
+	if err := fleet.Prove(ctx, e); err != nil {
+		return err
+	}
+	a := p.Admit(ear)
+	if a == nil {
+		return nil
+	}
+	return a.Admit(ctx, e, max(e.Info().Window, p.Calls*max(1, p.Batch)))
 }

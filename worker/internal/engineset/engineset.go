@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"time"
 
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/weights"
@@ -19,6 +20,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine/neural"
 	"github.com/voicemill/voicemill/worker/internal/engine/openaispeech"
 	"github.com/voicemill/voicemill/worker/internal/engine/triton"
+	"github.com/voicemill/voicemill/worker/internal/fleet"
 )
 
 // The drivers that a Pool may name.
@@ -38,8 +40,8 @@ type Pool struct {
 	Engine string `json:"engine"` // "espeak", "neural", "openai-speech" or "triton"
 	Rate   int    `json:"sample_rate,omitempty"`
 
-	Calls        int     `json:"calls,omitempty"`         // engine calls at once; the engine's window
-	EasedCalls   int     `json:"eased_calls,omitempty"`   // of these, what bulk work fills while interactive work comes; 3 in 8 for servers that batch by themselves
+	Calls        int     `json:"calls,omitempty"`         // engine calls at once; what the engines are found to be worth having, up to their window
+	EasedCalls   int     `json:"eased_calls,omitempty"`   // of these, what bulk work fills while interactive work comes; found likewise, and 3 in 8 of calls
 	Batch        int     `json:"batch,omitempty"`         // segments of one call; 1, which suits engines that batch by themselves
 	BatchSeconds float64 `json:"batch_seconds,omitempty"` // predicted audio of one call; 240
 	WaitSeconds  float64 `json:"wait_seconds,omitempty"`  // how long a segment waits for company; 0.05
@@ -49,6 +51,8 @@ type Pool struct {
 	OpenAI OpenAIConfig `json:"openai,omitzero"`
 	Triton TritonConfig `json:"triton,omitzero"`
 	Neural NeuralConfig `json:"neural,omitzero"`
+
+	Admission string `json:"admission,omitempty"` // "off": whoever speaks a canary gets work
 
 	Command *Command `json:"command,omitempty"` // starts the engines, in place of backends
 }
@@ -83,9 +87,11 @@ type OpenAIConfig struct {
 	APIKey       config.Secret    `json:"api_key,omitzero"`
 	Voices       map[string]Voice `json:"voices"`
 	Default      string           `json:"default,omitempty"`
+	Instructions bool             `json:"instructions,omitempty"` // the model takes them with each request
 	BackendRate  int              `json:"backend_sample_rate,omitempty"`
 	Window       int              `json:"window,omitempty"` // requests in flight for each backend
 	MaxTextBytes int              `json:"max_text_bytes,omitempty"`
+	Timeout
 }
 
 // TritonConfig is for the driver [Triton].
@@ -94,10 +100,31 @@ type TritonConfig struct {
 	Model        string               `json:"model,omitempty"` // cosyvoice3
 	Voices       map[string]Reference `json:"voices"`
 	Default      string               `json:"default,omitempty"`
+	Instructions bool                 `json:"instructions,omitempty"` // the model takes them with each request
 	BackendRate  int                  `json:"backend_sample_rate,omitempty"`
 	Window       int                  `json:"window,omitempty"` // requests in flight for each backend
 	MaxTokens    int                  `json:"max_tokens,omitempty"`
 	MaxTextBytes int                  `json:"max_text_bytes,omitempty"`
+	Timeout
+}
+
+// Timeout is how long a server may take: Factor times the predicted length and a third
+// of Least, but at least Least.
+type Timeout struct {
+	Least  float64 `json:"timeout_seconds,omitempty"` // 15
+	Factor float64 `json:"timeout_factor,omitempty"`  // 6
+}
+
+func (t Timeout) least() time.Duration { return time.Duration(t.Least * float64(time.Second)) }
+
+func (t Timeout) validate() error {
+	if t.Least == 0 && t.Factor == 0 {
+		return nil
+	}
+	if !(t.Least >= 0 && t.Least <= 3600) || t.Factor != 0 && !(t.Factor >= 1 && t.Factor <= 1000) {
+		return fmt.Errorf("timeout_seconds is %g and timeout_factor %g; want up to an hour, and 1 to 1000", t.Least, t.Factor)
+	}
+	return nil
 }
 
 // Reference is a recording that a model speaks like.
@@ -120,7 +147,9 @@ type Voice struct {
 func Default() []Pool { return []Pool{{Name: "espeak", Engine: Espeak}} }
 
 // Installed returns a pool for each voice that is installed in the folder dir, in the
-// order of the catalogue, and why there are none although something is installed.
+// order of the catalogue, and why there are none although something is installed. All
+// speak at the highest of their rates: a chapter in two languages may have two voices,
+// and what is joined has one rate.
 func Installed(dir string) (pools []Pool, missing, err error) {
 	catalogue, err := weights.OpenCatalogue("")
 	if err != nil {
@@ -133,8 +162,12 @@ func Installed(dir string) (pools []Pool, missing, err error) {
 	if _, err := helper.Find(neural.HelperName, ""); err != nil {
 		return nil, err, nil
 	}
+	rate := 0
 	for _, m := range voices {
-		pools = append(pools, Pool{Name: m.Name, Engine: Neural, Neural: NeuralConfig{Model: m.Name, ModelsDir: dir}})
+		rate = max(rate, m.SampleRate)
+	}
+	for _, m := range voices {
+		pools = append(pools, Pool{Name: m.Name, Engine: Neural, Rate: rate, Neural: NeuralConfig{Model: m.Name, ModelsDir: dir}})
 	}
 	return pools, nil, nil
 }
@@ -180,6 +213,12 @@ func Validate(pools []Pool) error {
 				errs = append(errs, fmt.Errorf("pool %s: %w", p.Name, err))
 			}
 		}
+		if err := errors.Join(p.OpenAI.validate(), p.Triton.validate()); err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: %w", p.Name, err))
+		}
+		if p.Admission != "" && p.Admission != admissionOff {
+			errs = append(errs, fmt.Errorf("pool %s: admission is %q; want %q, or nothing", p.Name, p.Admission, admissionOff))
+		}
 		if p.EasedCalls < 0 || p.Calls > 0 && p.EasedCalls > p.Calls {
 			errs = append(errs, fmt.Errorf("pool %s: eased_calls is %d; want 0 to calls, which is %d", p.Name, p.EasedCalls, p.Calls))
 		}
@@ -194,8 +233,9 @@ func (p Pool) unknownEngine() error {
 	return fmt.Errorf("pool %s: engine is %q; want %q, %q, %q or %q", p.Name, p.Engine, Espeak, Neural, OpenAISpeech, Triton)
 }
 
-// Open returns a driver for each address of a pool's engines. The caller closes them.
-func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error) {
+// Open returns a driver for each address of a pool's engines. The caller closes them. ear
+// hears those that a command starts before they serve; nil if nothing does.
+func Open(ctx context.Context, p Pool, ear fleet.Ear, log *slog.Logger) ([]engine.Engine, error) {
 	log = log.With(slog.String("pool", p.Name))
 	switch p.Engine {
 	case Espeak:
@@ -215,7 +255,7 @@ func Open(ctx context.Context, p Pool, log *slog.Logger) ([]engine.Engine, error
 		return []engine.Engine{e}, nil
 	}
 	if p.Command != nil {
-		return p.openCommand(log) //nolint:contextcheck // they live until they are closed
+		return p.openCommand(ear, log) //nolint:contextcheck // they live until they are closed
 	}
 	return p.dial()
 }
@@ -250,8 +290,9 @@ func tritonOf(p Pool) triton.Config {
 		voices[name] = triton.Voice{Language: v.Language, RefAudio: v.RefAudio, RefText: v.RefText}
 	}
 	return triton.Config{
-		Backends: p.Triton.Backends, Model: p.Triton.Model, Voices: voices, Default: p.Triton.Default, BackendRate: p.Triton.BackendRate,
+		Backends: p.Triton.Backends, Model: p.Triton.Model, Voices: voices, Default: p.Triton.Default, Instructions: p.Triton.Instructions, BackendRate: p.Triton.BackendRate,
 		Window: p.Triton.Window, MaxBatch: p.Batch, MaxTextBytes: p.Triton.MaxTextBytes, MaxTokens: p.Triton.MaxTokens,
+		MinTimeout: p.Triton.least(), TimeoutFactor: p.Triton.Factor,
 	}
 }
 
@@ -270,9 +311,23 @@ func openAI(p Pool) openaispeech.Config {
 	}
 	return openaispeech.Config{
 		Backends: p.OpenAI.Backends, Dialect: openaispeech.Dialect(p.OpenAI.Dialect), Model: p.OpenAI.Model, APIKey: p.OpenAI.APIKey,
-		Voices: voices, Default: p.OpenAI.Default, BackendRate: p.OpenAI.BackendRate, Window: p.OpenAI.Window,
-		MaxBatch: p.Batch, MaxTextBytes: p.OpenAI.MaxTextBytes,
+		Voices: voices, Default: p.OpenAI.Default, Instructions: p.OpenAI.Instructions, BackendRate: p.OpenAI.BackendRate, Window: p.OpenAI.Window,
+		MaxBatch: p.Batch, MaxTextBytes: p.OpenAI.MaxTextBytes, MinTimeout: p.OpenAI.least(), TimeoutFactor: p.OpenAI.Factor,
 	}
+}
+
+const admissionOff = "off"
+
+// Admit returns how a new engine of the pool gets work; nil if there is nothing to
+// prove: helpers on this machine speak one text at a time each. ear hears it; nil if
+// nothing does.
+func (p Pool) Admit(ear fleet.Ear) *fleet.Admission {
+	if p.Admission == admissionOff || p.Engine == Espeak || p.Engine == Neural {
+		return nil
+	}
+	a := fleet.DefaultAdmission()
+	a.Ear = ear
+	return &a
 }
 
 // Check returns the limits for what the pool's engine says. A rule-based engine

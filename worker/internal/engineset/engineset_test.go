@@ -25,7 +25,7 @@ func TestReadPools(t *testing.T) {
 	require.Equal(t, "secret", pools[1].OpenAI.APIKey.Reveal())
 	require.NoError(t, pools[0].Check().Validate())
 	require.NoError(t, pools[1].Check().Validate())
-	drivers, err := engineset.Open(t.Context(), pools[1], slog.New(slog.DiscardHandler))
+	drivers, err := engineset.Open(t.Context(), pools[1], nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.Len(t, drivers, 2, "one for each address")
 	require.Equal(t, "aria", drivers[0].Info().Voices[0].Name)
@@ -43,7 +43,7 @@ func TestATritonPoolHasADriverForEachServer(t *testing.T) {
 		"backends": ["gpu-1:8001", "grpcs://gpu-2:443"], "window": 6, "max_tokens": 1500, "default": "aria",
 		"voices": {"aria": {"language": "en", "ref_audio": "` + recording + `", "ref_text": "What she says."}}}}]}`))
 	require.NoError(t, err)
-	drivers, err := engineset.Open(t.Context(), pools[0], slog.New(slog.DiscardHandler))
+	drivers, err := engineset.Open(t.Context(), pools[0], nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.Len(t, drivers, 2)
 	info := drivers[1].Info()
@@ -86,7 +86,7 @@ func TestAPoolThatCannotStartIsNamed(t *testing.T) {
 		"no servers":  {Name: "quiet", Engine: engineset.Triton},
 		"no driver":   {Name: "quiet", Engine: "tts"},
 	} {
-		_, err := engineset.Open(t.Context(), p, log)
+		_, err := engineset.Open(t.Context(), p, nil, log)
 		require.ErrorContains(t, err, "quiet", name)
 	}
 }

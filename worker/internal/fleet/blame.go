@@ -30,7 +30,7 @@ func faultOf(ctx context.Context, err error, asked bool) fault {
 		return none
 	case ctx.Err() != nil, errors.Is(err, engine.ErrClosed):
 		return stopped
-	case errors.Is(err, errCallTimeout), errors.Is(err, engine.ErrLost):
+	case errors.Is(err, errCallTimeout), errors.Is(err, errStalled), errors.Is(err, engine.ErrLost):
 		return lost
 	}
 	switch job.KindOf(err) {
@@ -70,6 +70,7 @@ type trial struct {
 	beside   bool // in the last of them others were spoken
 	alone    bool // it was alone in the last of them, with an address of its own
 	deaths   int  // engines that it ended while it was alone, the last one included
+	enough   int  // of these, to call it poison
 	doubt    int  // the address has failed so many canaries lately
 	crowd    bool // other texts, alone too, broke the engines since those last spoke one
 }
@@ -109,7 +110,7 @@ func rule(t trial, p proof) ruling {
 	switch {
 	case t.crowd && p != speaks: // several texts and one engine: it is the engine
 		return againAlone
-	case p == unwell && t.alone && t.deaths >= poisonDeaths:
+	case p == unwell && t.alone && t.deaths > 0 && t.deaths >= t.enough:
 		return quarantine
 	case p == unwell || t.failures < minFailures+t.doubt:
 		return againAlone
@@ -121,6 +122,8 @@ func rule(t trial, p proof) ruling {
 const (
 	// An engine that failed once with a text and speaks its canary is asked again.
 	minFailures = 2
-	// A text that ended an engine twice while it was alone is not tried a third time.
-	poisonDeaths = 2
+	// A text that ended an engine so often while it was alone is not tried again, unless
+	// engines end of other things too. All but the first of these deaths had a control:
+	// see [Fleet.control].
+	poisonDeaths = 3
 )

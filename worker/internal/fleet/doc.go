@@ -22,16 +22,25 @@
 // time. One that could not even be reached is sick at once. One that is full rests
 // for as long as it asks, whatever it says to others meanwhile.
 //
+// An address that has work and ends none of it for three times as long as that should
+// take has stalled, whatever its health checks say: its calls are given up, which is
+// one more doubtful failure. How many texts an address has at once, of a server that
+// batches by itself, package window finds out: [Fleet.Room] says it to whoever brings
+// the work, and [Fleet.Ease] is told when somebody waits for it.
+//
 // # A text
 //
 //	the address is sick           nothing: the text goes elsewhere, or waits
 //	answered badly, canary well   again; then the text is charged: refused, silent, too short, too long
 //	failed, canary well           again, alone; then the text is charged
-//	ended the engine              again, alone; the second time it is poison
+//	ended the engine              again, alone; the third to sixth time that it was alone it is poison
 //
 // A call of several texts that fails as a whole is halved. Whatever is spoken
-// meanwhile speaks for the engine like a canary. As long as several texts have
-// broken an engine that speaks nothing but canaries, none of them is to blame.
+// meanwhile speaks for the engine like a canary. A text that ended an engine alone is
+// tried again only by one that has spoken canaries, alone too, for four times as long
+// as the text lasts: engines that are killed from outside end in those, which clears
+// the text, and for a while it takes more deaths to condemn one. As long as several
+// texts have broken an engine that speaks nothing but canaries, none is to blame.
 //
 // # A pool
 //

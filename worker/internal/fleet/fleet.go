@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/platform/resample"
 	"github.com/voicemill/voicemill/worker/internal/check"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/meter"
+	"github.com/voicemill/voicemill/worker/internal/window"
 )
 
 // ErrWaits is wrapped by the error of a text for which there is no engine now.
@@ -34,11 +36,15 @@ type Config struct {
 	// Window is how many texts may be with all addresses together at least; 0: as many
 	// as the drivers work on at once.
 	Window int
-	Check  check.Config
+	// Adapt finds how many of these each address should have: see package window. It is
+	// for servers that make batches by themselves, with one text a call.
+	Adapt bool
+	Check check.Config
 	// A call that takes longer than CallMin and CallFactor times its predicted
 	// seconds has hung. Drivers have tighter bounds; this one catches a driver.
 	CallMin    time.Duration
 	CallFactor float64
+	Admission  *Admission   // nil: an engine that speaks a canary is admitted. Those that the worker owns prove themselves
 	Meter      *meter.Meter // may be nil
 	Log        *slog.Logger
 }
@@ -51,6 +57,14 @@ func (c Config) Validate() error {
 	if c.CallMin <= 0 || !(c.CallFactor > 0) || min(c.Rate, c.Batch, c.Window) < 0 {
 		return fmt.Errorf("pool %s: call_min %s and call_factor %g must be positive, rate %d, batch %d and window %d not negative",
 			c.Pool, c.CallMin, c.CallFactor, c.Rate, c.Batch, c.Window)
+	}
+	if c.Adapt && c.Batch > 1 {
+		return fmt.Errorf("pool %s: the window of calls of %d texts is not found, only that of single texts", c.Pool, c.Batch)
+	}
+	if c.Admission != nil {
+		if err := c.Admission.Validate(); err != nil {
+			return fmt.Errorf("pool %s: %w", c.Pool, err)
+		}
 	}
 	return nil
 }
@@ -81,10 +95,15 @@ type member struct {
 	name   string
 	driver engine.Engine
 	info   engine.Info
-	asking chan struct{} // capacity 1: one canary at a time
+	most   int              // texts that it may ever have at once
+	asking chan struct{}    // capacity 1: one canary at a time
+	nudge  lifecycle.Signal // a call began
 
-	health         // under Fleet.mu
-	asked  inquiry // the last canary that settled a doubt; under Fleet.mu
+	health                  // under Fleet.mu
+	progress                // under Fleet.mu
+	found    *window.Window // under Fleet.mu; nil: it gets its whole window
+	asked    inquiry        // the last canary that settled a doubt; under Fleet.mu
+	admitted bool           // it speaks in company as alone; under Fleet.mu
 }
 
 // inquiry is what a canary showed.
@@ -132,8 +151,13 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 		if name == "" {
 			name = fmt.Sprintf("%s-%d", info.Name, i+1)
 		}
-		window := max(info.Window, (cfg.Window+len(drivers)-1)/len(drivers))
-		f.members = append(f.members, &member{name: name, driver: d, info: info, asking: make(chan struct{}, 1), health: newHealth(window, now)})
+		most := max(info.Window, (cfg.Window+len(drivers)-1)/len(drivers))
+		m := &member{name: name, driver: d, info: info, most: most, asking: make(chan struct{}, 1), nudge: lifecycle.NewSignal(), health: newHealth(most, now)}
+		if cfg.Adapt {
+			m.found = window.New(window.Config{Most: most}, now)
+			m.fit()
+		}
+		f.members = append(f.members, m)
 	}
 	f.info.MaxBatch = max(f.info.MaxBatch, cfg.Batch)
 	if cfg.Rate > 0 && cfg.Rate != f.info.Rate {
@@ -148,6 +172,7 @@ func New(cfg Config, drivers ...engine.Engine) (*Fleet, error) {
 	f.mu.Unlock()
 	for _, m := range f.members {
 		f.watches.Go(func() { f.watch(m) }) // ends with life, which Close ends
+		f.watches.Go(func() { f.guard(m) }) // the same
 		if o, ok := m.driver.(engine.Owned); ok {
 			f.watches.Go(func() { f.wake(m, o.Woken()) }) // the same
 		}
@@ -265,6 +290,8 @@ func (f *Fleet) settleLocked(now time.Time) {
 	}
 	f.state = s
 	f.cfg.Meter.Fleet(f.cfg.Pool, s.Waiting, s.Well, s.All-s.Well)
+	r := f.roomLocked()
+	f.cfg.Meter.Window(f.cfg.Pool, r.All, r.Eased)
 }
 
 func (f *Fleet) tell(s State) {

@@ -60,7 +60,7 @@ func newHealth(window int, now time.Time) health {
 // admits reports whether n requests may begin at now. A call that is larger than
 // the room begins alone.
 func (h *health) admits(now time.Time, n int) bool {
-	return h.phase == well && h.questions == 0 && !h.reserved && !now.Before(h.restUntil) && (h.inFlight == 0 || h.inFlight+n <= h.room)
+	return h.phase == well && h.questions == 0 && !h.reserved && !now.Before(h.restUntil) && (h.inFlight == 0 || h.inFlight+n <= min(h.room, h.window))
 }
 
 // begin notes a call of n requests and returns its number.

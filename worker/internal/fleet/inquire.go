@@ -83,22 +83,26 @@ func (f *Fleet) question(ctx context.Context, m *member, r *engine.Request, doub
 // inquire asks m for one canary, in the voice of r if that is not nil. settled is
 // false if it must speak another one to be believed. The caller holds m.asking.
 func (f *Fleet) inquire(ctx context.Context, m *member, r *engine.Request) (p proof, settled bool) {
-	var call uint64
+	var c call
 	restart := false
-	f.change(func(time.Time) { call = m.begin(1) })
+	f.change(func(now time.Time) { c = m.begin(now, 1) })
 	err := f.sing(ctx, m, r)
-	if r != nil && misconfigured(err) {
+	if err == nil {
+		err = f.admit(ctx, m)
+	}
+	if r != nil && misconfigured(err) && !errors.Is(err, engine.ErrRefused) {
 		if f.sing(ctx, m, nil) == nil {
 			f.log.ErrorContext(ctx, "the engine refuses a voice", slog.String("backend", m.name), slog.String("voice", r.Voice), slog.String("error", err.Error()))
 			p = voiceless
 		}
 	}
 	f.change(func(now time.Time) {
-		m.inFlight--
+		m.end(now, c, 1, 0)
 		switch fault := faultOf(ctx, err, true); {
 		case p == voiceless:
 			settled = true
 		case fault == none:
+			m.stall = false
 			if settled = m.canarySpoke(now); settled {
 				p = canary
 			}
@@ -115,12 +119,13 @@ func (f *Fleet) inquire(ctx context.Context, m *member, r *engine.Request) (p pr
 			m.starts(now, reason(err))
 			p, settled = unwell, true
 		default:
+			m.admitted = m.admitted && fault != away // who comes back may be another build
 			m.canaryFailed(now, reason(err), misconfigured(err))
 			p, settled = unwell, true
 			restart = m.failed >= restartAfter && !m.wrong
 		}
 		if r != nil && settled {
-			m.asked = inquiry{call: call, voice: r.Voice, language: r.Language, proof: p}
+			m.asked = inquiry{call: c.number, voice: r.Voice, language: r.Language, proof: p}
 		}
 	})
 	if o, ok := m.driver.(engine.Owned); ok && restart {
@@ -129,6 +134,25 @@ func (f *Fleet) inquire(ctx context.Context, m *member, r *engine.Request) (p pr
 	f.cfg.Meter.Canary(f.cfg.Pool, err)
 	f.report(ctx, m, err)
 	return p, settled
+}
+
+// admit admits m, which speaks a canary, if it is not admitted yet.
+func (f *Fleet) admit(ctx context.Context, m *member) error {
+	if _, owned := m.driver.(engine.Owned); owned || f.cfg.Admission == nil {
+		return nil
+	}
+	f.mu.Lock()
+	admitted := m.admitted
+	f.mu.Unlock()
+	if admitted {
+		return nil
+	}
+	err := f.cfg.Admission.Admit(ctx, m.driver, m.most)
+	f.cfg.Meter.Admission(f.cfg.Pool, err)
+	f.mu.Lock()
+	m.admitted = err == nil
+	f.mu.Unlock()
+	return err //nolint:wrapcheck // it says who failed
 }
 
 // report logs what a canary showed.
@@ -141,6 +165,8 @@ func (f *Fleet) report(ctx context.Context, m *member, err error) {
 		f.log.DebugContext(ctx, "the engine speaks", slog.String("backend", m.name))
 	case errors.Is(err, engine.ErrStarting): // whoever starts it says how that goes
 	case err == nil || f.life.Err() != nil || failed > 1 && failed%10 != 0: // it was said before
+	case errors.Is(err, engine.ErrRefused):
+		f.log.ErrorContext(ctx, "the engine is refused", slog.String("backend", m.name), slog.String("error", err.Error()))
 	case misconfigured(err):
 		f.log.ErrorContext(ctx, "the engine refuses everything: is its configuration right?", slog.String("backend", m.name), slog.String("error", err.Error()))
 	default:

@@ -137,7 +137,7 @@ func (s *speech) group(ctx context.Context, items []*item) (failed []*item) {
 // not be told, goes to another. It returns the items that failed doubtfully.
 func (s *speech) attempt(ctx context.Context, items []*item, alone bool) (failed []*item) {
 	for len(items) > 0 {
-		m, call, err := s.f.take(ctx, len(items), alone)
+		m, c, err := s.f.take(ctx, len(items), alone)
 		if err != nil {
 			for _, it := range items {
 				if ctx.Err() != nil {
@@ -147,7 +147,10 @@ func (s *speech) attempt(ctx context.Context, items []*item, alone bool) (failed
 			}
 			return failed
 		}
-		faults := s.f.call(ctx, m, call, items, alone)
+		if alone && !s.f.control(ctx, m, c, items[0]) {
+			continue
+		}
+		faults := s.f.call(ctx, m, c, items, alone)
 		var others []*item
 		spoken := 0
 		for i, it := range items {
@@ -172,20 +175,34 @@ func (s *speech) attempt(ctx context.Context, items []*item, alone bool) (failed
 }
 
 // call makes one call and learns from it.
-func (f *Fleet) call(ctx context.Context, m *member, call uint64, items []*item, alone bool) []fault {
-	requests, seconds := make([]engine.Request, len(items)), 0.0
+func (f *Fleet) call(ctx context.Context, m *member, c call, items []*item, alone bool) []fault {
+	requests, seconds, known := make([]engine.Request, len(items)), 0.0, true
 	for i, it := range items {
 		requests[i] = it.r
 		seconds += it.r.Seconds
+		known = known && it.r.Seconds > 0
+	}
+	predicted := seconds
+	if !known {
+		predicted = 0
 	}
 	begun := time.Now()
-	answers := f.ask(ctx, m, requests, f.cfg.CallMin+time.Duration(f.cfg.CallFactor*seconds*float64(time.Second)))
+	until, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	f.mu.Lock()
+	m.opens(begun, c.number, predicted, m.inFlight, end)
+	f.mu.Unlock()
+	m.nudge.Raise()
+	answers := f.ask(until, m, requests, f.cfg.CallMin+time.Duration(f.cfg.CallFactor*seconds*float64(time.Second)))
 	took := time.Since(begun)
 	faults := make([]fault, len(items))
 	var worst error
 	for i, it := range items {
 		a := Answer{Result: answers[i], Seconds: took.Seconds() * share(requests, i)}
 		asked := a.Backend != ""
+		if errors.Is(a.Err, errStalled) {
+			a.Err = &job.Error{Op: "fleet.call", Kind: job.Engine, Public: "The speech engine gave no answer in time.", Err: a.Err}
+		}
 		if a.Err == nil {
 			a.Verdict, a.Err = judge(f.cfg.Check, f.history, m.info, it.r, a.Audio)
 		}
@@ -198,20 +215,22 @@ func (f *Fleet) call(ctx context.Context, m *member, call uint64, items []*item,
 	if worst != nil && ctx.Err() == nil {
 		f.log.WarnContext(ctx, "an engine call failed", slog.String("backend", m.name), slog.String("request", items[0].r.ID), slog.Int("items", len(items)), slog.String("error", worst.Error()))
 	}
-	f.change(func(now time.Time) { f.learn(now, m, call, items, faults, alone) })
+	f.change(func(now time.Time) { f.learn(now, m, c, items, faults, alone) })
 	return faults
 }
 
 // learn notes what a call showed. It needs the lock.
-func (f *Fleet) learn(now time.Time, m *member, call uint64, items []*item, faults []fault, alone bool) {
-	m.inFlight -= len(items)
+func (f *Fleet) learn(now time.Time, m *member, c call, items []*item, faults []fault, alone bool) {
+	good := goodSeconds(items, faults)
+	m.closes(now, c.number, m.inFlight, good > 0)
+	m.end(now, c, len(items), good)
 	if alone {
 		m.reserved = false
 	}
 	for i, it := range items {
 		switch faults[i] {
 		case none:
-			m.spoken(now, call)
+			m.spoken(now, c.number)
 			f.suspects.spoken(it.r.Text)
 		case full:
 			after, _ := engine.RetryAfter(it.answer.Err)
@@ -222,6 +241,7 @@ func (f *Fleet) learn(now time.Time, m *member, call uint64, items []*item, faul
 				m.starts(now, reason(it.answer.Err))
 			case m.phase == well:
 				m.fall(now, reason(it.answer.Err), false)
+				m.admitted = false // who comes back may be another build
 			}
 		case answer, broke, lost:
 			before := uint64(0)
@@ -234,6 +254,17 @@ func (f *Fleet) learn(now time.Time, m *member, call uint64, items []*item, faul
 		case stopped, ours:
 		}
 	}
+}
+
+// goodSeconds returns how much audio a call brought, 0 if not all of it is good.
+func goodSeconds(items []*item, faults []fault) (sum float64) {
+	for i, it := range items {
+		if faults[i] != none {
+			return 0
+		}
+		sum += it.answer.Audio.Seconds()
+	}
+	return sum
 }
 
 // ask has the driver of m speak requests, within limit, and returns a result for each.
@@ -299,7 +330,7 @@ func (s *speech) decide(ctx context.Context, it *item) ruling {
 	switch r {
 	case quarantine:
 		it.answer.Err = &job.Error{
-			Op: "fleet.Speak", Kind: job.Engine, Public: "The text ended the speech engine twice.",
+			Op: "fleet.Speak", Kind: job.Engine, Public: fmt.Sprintf("The text ended the speech engine %d times.", it.trial.deaths),
 			Err: fmt.Errorf("%w, %d times: %w", engine.ErrPoison, it.trial.deaths, it.answer.Err),
 		}
 		fallthrough
@@ -313,7 +344,7 @@ func (s *speech) decide(ctx context.Context, it *item) ruling {
 // suspect notes that it broke an engine. It needs the lock.
 func (f *Fleet) suspect(now time.Time, it *item, p proof) {
 	f.suspects.note(it.r.Text)
-	it.trial.doubt = it.m.doubt
+	it.trial.doubt, it.trial.enough = it.m.doubt, f.suspects.enough()
 	if !it.trial.alone {
 		return
 	}

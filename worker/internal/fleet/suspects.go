@@ -8,6 +8,9 @@ import (
 const (
 	maxSuspects = 512 // texts that are remembered; the oldest is forgotten
 	maxCrowd    = 8   // texts that broke alone; more say nothing new
+	maxInnocent = 3
+	// So many texts spoken since an engine was seen to end of something else, that is over.
+	calmAfter = 1000
 )
 
 type digest = [sha256.Size]byte
@@ -18,6 +21,9 @@ type suspects struct {
 	deaths map[digest]int // engines that ended with the text alone
 	order  []digest       // oldest first
 	broke  []digest       // what broke alone since any text was spoken
+
+	innocent int // deaths of which no text was the cause
+	calm     int // texts spoken since the last of these
 }
 
 // note makes text a suspect: from now on it is alone with an engine.
@@ -64,14 +70,46 @@ func (s *suspects) ended(text string) int {
 	return s.deaths[key]
 }
 
+// deathsOf returns how many engines ended with text alone.
+func (s *suspects) deathsOf(text string) int {
+	if len(s.deaths) == 0 {
+		return 0
+	}
+	return s.deaths[sha256.Sum256([]byte(text))]
+}
+
+// acquit forgets what engines ended with text: they end without it too. It is alone
+// with an engine as before.
+func (s *suspects) acquit(text string) {
+	if s.known(text) {
+		s.deaths[sha256.Sum256([]byte(text))] = 0
+	}
+	s.endsOtherwise()
+}
+
+// endsOtherwise notes that an engine ended of something else than a text.
+func (s *suspects) endsOtherwise() {
+	s.innocent, s.calm = min(s.innocent+1, maxInnocent), 0
+}
+
+// enough returns how many engines must end with a text alone until that is poison:
+// more while they are seen to end of something else.
+func (s *suspects) enough() int { return poisonDeaths + s.innocent }
+
 // spoken clears text, and whatever was held against engines.
 func (s *suspects) spoken(text string) {
 	s.broke = nil
+	if s.calm++; s.calm >= calmAfter {
+		s.innocent = 0
+	}
 	if len(s.deaths) == 0 {
 		return
 	}
 	key := sha256.Sum256([]byte(text))
-	if _, known := s.deaths[key]; known {
+	if deaths, known := s.deaths[key]; known {
+		if deaths > 0 {
+			s.endsOtherwise()
+		}
 		delete(s.deaths, key)
 		s.order = slices.DeleteFunc(s.order, func(k digest) bool { return k == key })
 	}

@@ -9,14 +9,14 @@ import (
 )
 
 // take waits for an address that is well and has room for n texts, and returns it
-// with the number of the call that begins. With alone it has nothing else, and gets
+// with the call that begins. With alone it has nothing else, and gets
 // nothing else until the end of the call. The error is [ErrWaits] when the pool
 // waits, or the cause of ctx.
-func (f *Fleet) take(ctx context.Context, n int, alone bool) (*member, uint64, error) {
+func (f *Fleet) take(ctx context.Context, n int, alone bool) (*member, call, error) {
 	var mine *member // reserved, until it is free
 	for {
 		var m *member
-		var call uint64
+		var c call
 		var wake time.Time
 		f.mu.Lock()
 		now := time.Now()
@@ -33,13 +33,13 @@ func (f *Fleet) take(ctx context.Context, n int, alone bool) (*member, uint64, e
 			m = f.best(now, n)
 		}
 		if m != nil {
-			call = m.begin(n)
+			c = m.begin(now, n)
 		} else {
 			wake = f.wakeLocked(now)
 		}
 		f.mu.Unlock()
 		if m != nil {
-			return m, call, nil
+			return m, c, nil
 		}
 		var err error
 		if waiting {
@@ -51,7 +51,7 @@ func (f *Fleet) take(ctx context.Context, n int, alone bool) (*member, uint64, e
 			if mine != nil {
 				f.change(func(time.Time) { mine.reserved = false })
 			}
-			return nil, 0, err
+			return nil, call{}, err
 		}
 	}
 }

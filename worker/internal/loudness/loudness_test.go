@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -132,6 +133,21 @@ func TestHowItIsCutDoesNotMatter(t *testing.T) {
 			t.Fatalf("%+v; in one piece %+v", got, want)
 		}
 	})
+}
+
+func TestBytesMayBeCutInsideOfASample(t *testing.T) {
+	t.Parallel()
+	samples := speechlike(24_000, 1)
+	raw := wav.AppendSamples(nil, samples)
+	for _, size := range []int{1, 3, 4096, len(raw)} {
+		p := loudness.NewPCM(24_000)
+		for part := range slices.Chunk(raw, size) {
+			n, err := p.Write(part)
+			require.NoError(t, err)
+			require.Equal(t, len(part), n)
+		}
+		require.Equal(t, loudness.Of(samples, 24_000), p.Figures(), "%d bytes at once", size)
+	}
 }
 
 // TestAgreesWithFFmpeg compares with the filter ebur128, another implementation.

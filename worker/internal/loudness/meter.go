@@ -46,10 +46,10 @@ type Meter struct {
 
 	samples int64
 	peak    int32
-	power   float64 // sum of squares of all samples of full scale 1
+	power   int64 // sum of the squares of all samples
 
 	window, edge span    // running: 100 ms and 10 ms
-	weighted     float64 // K-weighted energy of the running window
+	weighted     float64 // K-weighted energy of the running window, to be scaled
 	loud         float64 // K-weighted energy of everything
 	quiets       ring    // unweighted energies of the last windows
 	loudest      ring    // weighted energies of the last windows
@@ -61,7 +61,14 @@ type Meter struct {
 // span gathers the energy of a window of fixed length.
 type span struct {
 	length, n int
-	power     float64
+	power     int64 // sum of squares
+}
+
+// mean returns the mean square of s, of full scale 1.
+func (s span) mean(channels int) float64 { return meanSquare(s.power, int64(s.n*channels)) }
+
+func meanSquare(power, n int64) float64 {
+	return float64(power) / (fullScale * fullScale) / float64(n)
 }
 
 // ring holds the energies of the last few windows.
@@ -105,27 +112,31 @@ func Of(samples []int16, rate int) Figures {
 // Write measures samples, those of the channels alternating; their number must
 // be a multiple of the channels.
 func (m *Meter) Write(samples []int16) {
-	for c := range m.channels {
-		m.peaks[c].write(samples[c:], m.channels)
-	}
-	for i := 0; i < len(samples); i += m.channels {
+	for len(samples) >= m.channels {
+		n := min(m.edge.length-m.edge.n, m.window.length-m.window.n, len(samples)/m.channels)
+		part := samples[:n*m.channels]
+		samples = samples[n*m.channels:]
 		for c := range m.channels {
-			s := int32(samples[i+c])
-			m.peak = max(m.peak, s, -s)
-			x := float64(s) / fullScale
-			m.window.power += x * x
-			m.edge.power += x * x
-			y := m.filters[c].next(x)
-			m.weighted += y * y
+			p := m.filters[c].weigh(part[c:], m.channels, m.weighted)
+			m.add(p)
+			m.peaks[c].write(part[c:], m.channels, p.peak(), p.bend)
 		}
-		m.samples++
-		if m.edge.n++; m.edge.n == m.edge.length {
+		m.samples += int64(n)
+		if m.edge.n += n; m.edge.n == m.edge.length {
 			m.endEdge()
 		}
-		if m.window.n++; m.window.n == m.window.length {
+		if m.window.n += n; m.window.n == m.window.length {
 			m.endWindow()
 		}
 	}
+}
+
+// add adds a passage of one channel to the running windows, all of which it is within.
+func (m *Meter) add(p passage) {
+	m.peak = max(m.peak, p.peak())
+	m.window.power += p.power
+	m.edge.power += p.power
+	m.weighted = p.weighted
 }
 
 func (m *Meter) endEdge() {
@@ -140,14 +151,15 @@ func (m *Meter) endEdge() {
 
 // sounds reports whether the running window of the ends is over [Silence].
 func (m *Meter) sounds() bool {
-	return m.edge.n > 0 && decibels(m.edge.power/float64(m.edge.n*m.channels)) > Silence
+	return m.edge.n > 0 && decibels(m.edge.mean(m.channels)) > Silence
 }
 
 func (m *Meter) endWindow() {
 	m.power += m.window.power
-	m.loud += m.weighted
-	m.quiets.push(m.window.power)
-	m.loudest.push(m.weighted)
+	energy := m.weighted * m.filters[0].scale()
+	m.loud += energy
+	m.quiets.push(float64(m.window.power) / (fullScale * fullScale))
+	m.loudest.push(energy)
 	if m.loudest.seen >= blockWindows {
 		m.gate.add(m.loudest.sum(blockWindows) / float64(blockWindows*m.window.length))
 	}
@@ -165,7 +177,7 @@ func (m *Meter) Figures() Figures {
 	if m.samples == 0 {
 		return f
 	}
-	f.RMS = decibels((m.power + m.window.power) / float64(m.samples*int64(m.channels)))
+	f.RMS = decibels(meanSquare(m.power+m.window.power, m.samples*int64(m.channels)))
 	f.NoiseFloor = f.RMS
 	if m.quietest >= 0 {
 		f.NoiseFloor = decibels(m.quietest)
@@ -179,7 +191,7 @@ func (m *Meter) Figures() Figures {
 	f.Peak = max(Floor, f.Peak)
 	mean, ok := m.gate.mean()
 	if !ok {
-		mean = (m.loud + m.weighted) / float64(m.samples)
+		mean = (m.loud + m.weighted*m.filters[0].scale()) / float64(m.samples)
 	}
 	f.LUFS = max(Floor, loudness(mean))
 	first, last := m.firstSound, m.lastSound

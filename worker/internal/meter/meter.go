@@ -1,10 +1,13 @@
 package meter
 
 import (
+	"cmp"
+	"errors"
 	"time"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/telemetry"
+	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
 // Outcome is what became of one segment in a worker's hands.
@@ -37,11 +40,16 @@ type Meter struct {
 	calls    telemetry.CounterVec
 	engine   telemetry.CounterVec
 	canaries telemetry.CounterVec
+	admitted telemetry.CounterVec
 	waiting  telemetry.GaugeVec
 	backends telemetry.GaugeVec
+	windows  telemetry.GaugeVec
 	batches  telemetry.HistogramVec
 	groups   telemetry.Histogram
 	assembly telemetry.HistogramVec
+	verdicts telemetry.CounterVec
+	hearings telemetry.HistogramVec
+	ears     telemetry.GaugeVec
 }
 
 // New registers the metrics of a worker that serves pools. It may be called once
@@ -57,12 +65,17 @@ func New(reg *telemetry.Registry, pools ...string) *Meter {
 		calls:    reg.CounterVec("voicemill_worker_engine_calls_total", "Engine calls by how they ended.", "pool", "result"),
 		engine:   reg.CounterVec("voicemill_worker_engine_seconds_total", "Seconds spent in engine calls.", "pool"),
 		canaries: reg.CounterVec("voicemill_worker_canaries_total", "Short sentences by which engines were tried, by how that ended.", "pool", "result"),
+		admitted: reg.CounterVec("voicemill_worker_admissions_total", "Sets of sentences that new engines spoke alone and in company, by how that ended.", "pool", "result"),
 		waiting:  reg.GaugeVec("voicemill_worker_pool_waiting", "1 while the pool takes no work because none of its engines is well.", "pool"),
 		backends: reg.GaugeVec("voicemill_worker_backends", "Addresses of the pool's engines, by how they are.", "pool", "state"),
 		batches:  reg.HistogramVec("voicemill_worker_batch_segments", "Segments in one engine call.", sizes, "pool"),
 		groups:   reg.Histogram("voicemill_worker_commit_outcomes", "Outcomes in one database transaction.", sizes),
 		assembly: reg.HistogramVec("voicemill_worker_assembly_duration_seconds", "Time to join a chapter or to end a job.", durations, "kind", "result"),
 	}
+	m.windows = reg.GaugeVec("voicemill_worker_window_segments", "Segments that the pool's engines should have at once, all and eased, while interactive work comes.", "pool", "use")
+	m.verdicts = reg.CounterVec("voicemill_worker_heard_total", "Tries of segments that were to be heard, by what was heard; unheard: no ear was well.", "pool", "verdict")
+	m.hearings = reg.HistogramVec("voicemill_worker_hearing_duration_seconds", "Time of one request to an ear.", durations, "result")
+	m.ears = reg.GaugeVec("voicemill_worker_ears", "Ears of this worker, by how they are.", "state")
 	m.begin(pools)
 	return m
 }
@@ -84,8 +97,14 @@ func (m *Meter) begin(pools []string) {
 			m.calls.With(pool, r)
 			m.canaries.With(pool, r)
 		}
+		for _, how := range admissions {
+			m.admitted.With(pool, how)
+		}
 		for _, r := range results[1:] {
 			m.errors.With(pool, r)
+		}
+		for _, v := range verdicts {
+			m.verdicts.With(pool, v)
 		}
 	}
 	for _, s := range []job.State{job.StateSucceeded, job.StatePartial, job.StateFailed} {
@@ -143,6 +162,24 @@ func (m *Meter) Canary(pool string, err error) {
 	}
 }
 
+// Admission counts one admission of an engine.
+func (m *Meter) Admission(pool string, err error) {
+	if m == nil {
+		return
+	}
+	how := admissions[0]
+	switch {
+	case errors.Is(err, engine.ErrRefused):
+		how = admissions[1]
+	case err != nil:
+		how = admissions[2]
+	}
+	m.admitted.With(pool, how).Inc()
+}
+
+// admissions are how they end.
+var admissions = []string{"admitted", "refused", "failed"}
+
 // Fleet shows how the engines of a pool are.
 func (m *Meter) Fleet(pool string, waiting bool, well, sick int) {
 	if m == nil {
@@ -155,6 +192,45 @@ func (m *Meter) Fleet(pool string, waiting bool, well, sick int) {
 	m.waiting.With(pool).Set(value)
 	m.backends.With(pool, "well").Set(float64(well))
 	m.backends.With(pool, "sick").Set(float64(sick))
+}
+
+// Window shows how many segments the engines of a pool should have at once: all, and
+// such as nobody waits for while somebody waits for others.
+func (m *Meter) Window(pool string, all, eased int) {
+	if m != nil {
+		m.windows.With(pool, "all").Set(float64(all))
+		m.windows.With(pool, "eased").Set(float64(eased))
+	}
+}
+
+// Unheard is the verdict of a segment that was to be heard and was not.
+const Unheard = "unheard"
+
+const good = "good"
+
+//nolint:gochecknoglobals // a table
+var verdicts = []string{good, Unheard, "missing", "extra", "repeated", "other"}
+
+// Verdict counts one segment that was to be heard; an empty verdict is good.
+func (m *Meter) Verdict(pool, verdict string) {
+	if m != nil {
+		m.verdicts.With(pool, cmp.Or(verdict, good)).Inc()
+	}
+}
+
+// Heard counts one request to an ear.
+func (m *Meter) Heard(took time.Duration, err error) {
+	if m != nil {
+		m.hearings.With(result(err)).Observe(took.Seconds())
+	}
+}
+
+// Ears shows how the ears are.
+func (m *Meter) Ears(well, sick int) {
+	if m != nil {
+		m.ears.With("well").Set(float64(well))
+		m.ears.With("sick").Set(float64(sick))
+	}
 }
 
 // Group counts one transaction of so many outcomes.

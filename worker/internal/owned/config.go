@@ -22,7 +22,8 @@ type Config struct {
 
 	// Open returns the driver for an engine at address, host:port. It does not talk to it.
 	Open func(address string) (engine.Engine, error)
-	// Prove has an engine speak a canary and returns why that was none.
+	// Prove has an engine speak a canary, and returns why that was none or, with
+	// [engine.ErrRefused], why it is to get no work.
 	Prove func(ctx context.Context, e engine.Engine) error
 
 	StartTime time.Duration // from the start until it has proved itself; 0: 10 min
@@ -32,6 +33,7 @@ type Config struct {
 	Age       time.Duration // after which it is replaced, ± 10 %; 0: never
 	RSS       int64         // bytes of resident memory above which it is replaced; 0: any. Linux only
 	Idle      time.Duration // without a request, after which it is ended until there is one; 0: never
+	Asleep    bool          // it is started when there is a request first
 	Alone     bool          // there is no room for two: the old one ends before the new one starts
 
 	Look     time.Duration // how often memory and idleness are looked at; 0: 5 s

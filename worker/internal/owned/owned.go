@@ -1,6 +1,7 @@
 package owned
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
@@ -30,15 +32,16 @@ type Engine struct {
 	end     context.CancelFunc
 	done    chan struct{}
 
-	kick  chan string   // capacity 1: why it is to be started anew
-	look  chan struct{} // capacity 1: it may be worn, or is wanted
-	woken chan struct{} // capacity 1
+	kick  chan string      // capacity 1: why it is to be started anew
+	look  lifecycle.Signal // it may be worn, or is wanted
+	woken lifecycle.Signal
 
 	mu      sync.Mutex
 	serving *process  // under mu; nil: none
 	asleep  bool      // under mu: ended because nobody wanted it
 	used    time.Time // under mu: the last request
 	closed  bool      // under mu
+	refused error     // under mu: why the last one was, if it was
 }
 
 var (
@@ -66,7 +69,7 @@ func New(cfg Config) ([]*Engine, error) {
 		info.Address = fmt.Sprintf("replica-%d", i)
 		e := &Engine{
 			cfg: cfg, replica: i, info: info, turn: turn, log: cfg.Log.With(slog.String("backend", info.Address)), done: make(chan struct{}),
-			kick: make(chan string, 1), look: make(chan struct{}, 1), woken: make(chan struct{}, 1), used: time.Now(),
+			kick: make(chan string, 1), look: lifecycle.NewSignal(), woken: lifecycle.NewSignal(), used: time.Now(), asleep: cfg.Asleep,
 		}
 		life, end := context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
 		e.end = end
@@ -105,37 +108,51 @@ func starting() error {
 }
 
 // Synthesize has batch spoken by the process that serves. See [engine.Engine].
-func (e *Engine) Synthesize(ctx context.Context, batch []engine.Request) ([]engine.Result, error) {
+func (e *Engine) Synthesize(ctx context.Context, batch []engine.Request) (results []engine.Result, err error) {
+	failed := e.Do(len(batch), func(driver engine.Engine) { results, err = driver.Synthesize(ctx, batch) })
+	if errors.Is(failed, engine.ErrClosed) {
+		return nil, failed
+	}
+	if failed != nil {
+		results = make([]engine.Result, len(batch))
+		for i := range results {
+			results[i].Err = failed
+		}
+	}
+	return results, err
+}
+
+// Do has f use the driver of the process that serves, for n requests. If none does, f
+// is not called, and the error wraps [engine.ErrStarting], [engine.ErrRefused] or
+// [engine.ErrClosed].
+func (e *Engine) Do(n int, f func(driver engine.Engine)) error {
 	e.mu.Lock()
 	p := e.serving
 	e.used = time.Now()
 	switch {
 	case e.closed:
 		e.mu.Unlock()
-		return nil, engine.CallError(op, engine.ErrClosed)
+		return engine.CallError(op, engine.ErrClosed)
 	case p == nil:
+		why := cmp.Or(e.refused, starting())
 		e.mu.Unlock()
-		signal(e.look) // it may be asleep
-		results := make([]engine.Result, len(batch))
-		for i := range results {
-			results[i].Err = starting()
-		}
-		return results, nil
+		e.look.Raise() // it may be asleep
+		return why
 	}
 	p.calls++
 	e.mu.Unlock()
-	results, err := p.driver.Synthesize(ctx, batch)
+	f(p.driver)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.used = time.Now()
-	p.requests += len(batch)
+	p.requests += n
 	if p.calls--; p.calls == 0 && p.drained != nil {
 		close(p.drained)
 	}
 	if e.cfg.Segments > 0 && p.requests*11 >= e.cfg.Segments*10 {
-		signal(e.look)
+		e.look.Raise()
 	}
-	return results, err
+	return nil
 }
 
 // Close ends the processes and returns when they are gone. A second call does nothing.
@@ -146,13 +163,6 @@ func (e *Engine) Close() error {
 	e.end()
 	<-e.done
 	return nil
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // reason is why an engine no longer serves.
@@ -170,6 +180,9 @@ func (e *Engine) run(ctx context.Context) {
 	defer close(e.done)
 	pause := e.cfg.MinPause
 	var p *process // what serves
+	if e.cfg.Asleep {
+		e.awake(ctx)
+	}
 	for ctx.Err() == nil {
 		next, err := e.begin(ctx, p)
 		if err != nil {
@@ -177,7 +190,8 @@ func (e *Engine) run(ctx context.Context) {
 				e.log.ErrorContext(ctx, "the engine could not be started", slog.String("error", err.Error()))
 			}
 			p = e.current() // begin may have ended it
-			if waitFor(ctx, pause) != nil {
+			e.note(err)
+			if !lifecycle.Sleep(ctx, pause) {
 				break
 			}
 			pause = min(2*pause, e.cfg.MaxPause)
@@ -192,7 +206,7 @@ func (e *Engine) run(ctx context.Context) {
 				pause = e.cfg.MinPause
 			}
 			p = nil
-			if waitFor(ctx, pause) != nil {
+			if !lifecycle.Sleep(ctx, pause) {
 				break
 			}
 			pause = min(2*pause, e.cfg.MaxPause)
@@ -203,6 +217,16 @@ func (e *Engine) run(ctx context.Context) {
 	}
 	if p != nil {
 		e.retire(ctx, p, 0)
+	}
+}
+
+// note remembers that an engine was refused, which requests are told then.
+func (e *Engine) note(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = nil
+	if why, ok := errors.AsType[*job.Error](err); ok && errors.Is(err, engine.ErrRefused) {
+		e.refused = why
 	}
 }
 
@@ -238,13 +262,13 @@ func (e *Engine) begin(ctx context.Context, old *process) (*process, error) {
 	}
 	e.log.InfoContext(ctx, "the engine serves", slog.Int("pid", p.PID), slog.Float64("seconds", time.Since(p.began).Seconds()))
 	e.mu.Lock()
-	e.serving, e.asleep, e.used = p, false, time.Now()
+	e.serving, e.asleep, e.used, e.refused = p, false, time.Now(), nil
 	e.mu.Unlock()
 	select {
 	case <-e.kick: // the one before was meant
 	default:
 	}
-	signal(e.woken)
+	e.woken.Raise()
 	if old != nil {
 		e.retire(ctx, old, e.cfg.DrainTime)
 	}
@@ -336,6 +360,11 @@ func (e *Engine) sleep(ctx context.Context, p *process) {
 	}
 	e.mu.Unlock()
 	e.retire(ctx, p, e.cfg.DrainTime)
+	e.awake(ctx)
+}
+
+// awake returns when there is a request.
+func (e *Engine) awake(ctx context.Context) {
 	select {
 	case <-e.look:
 	case <-ctx.Done():

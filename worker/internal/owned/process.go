@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/platform/child"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
@@ -76,7 +77,10 @@ func (c Config) prove(ctx context.Context, p *process) error {
 		if err == nil {
 			return nil
 		}
-		if waitFor(ctx, pause) != nil {
+		if errors.Is(err, engine.ErrRefused) {
+			return err
+		}
+		if !lifecycle.Sleep(ctx, pause) {
 			return fmt.Errorf("%w; the last canary: %w", context.Cause(ctx), err)
 		}
 		pause = min(2*pause, 2*time.Second)
@@ -117,15 +121,4 @@ func freePorts(ctx context.Context, n int) (ports []string, err error) {
 		ports = append(ports, port)
 	}
 	return ports, nil
-}
-
-func waitFor(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -23,6 +23,7 @@ type Book struct {
 	Class     job.Class
 	OnFailure job.OnFailure
 	Loudness  string
+	Verify    job.Verify
 	Callback  *job.Callback
 	Subtitles []string // formats
 	Chapters  []Chapter
@@ -117,7 +118,7 @@ func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	id, err := minter.Mint(b.Tenant, time.Now())
 	require.NoError(tb, err)
 	p := Plan{ID: id, Tenant: b.Tenant, solo: map[int]bool{}}
-	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Callback: b.Callback, Output: job.Output{Subtitles: b.Subtitles, Loudness: b.Loudness}}
+	spec := job.Spec{Voice: b.Voice, Class: b.Class, OnFailure: b.OnFailure, Verify: b.Verify, Callback: b.Callback, Output: job.Output{Subtitles: b.Subtitles, Loudness: b.Loudness}}
 	spec.Normalize()
 	raw, err := json.Marshal(spec)
 	require.NoError(tb, err)
@@ -141,7 +142,7 @@ func Insert(tb testing.TB, pool *pg.Pool, b Book) Plan {
 	require.NoError(tb, pool.QueryRow(ctx, `insert into jobs (id, tenant_id, class, state, spec, on_failure, title, language, segments_total, chapters_total,
 		characters, predicted_seconds, plan_digest, accepted_at) values ($1,$2,$3,'queued',$4,$5,'A book','en',$6,$7,$8,$9,$10,now()) returning num`,
 		id, b.Tenant, b.Class, raw, b.OnFailure, len(p.Segments), len(b.Chapters), characters, seconds, book.Sum()).Scan(&p.Num))
-	p.bundle = bus.Bundle{JobID: id, Job: p.Num, Tenant: b.Tenant, Class: b.Class, Pool: b.Pool, Speed: 1}
+	p.bundle = bus.Bundle{JobID: id, Job: p.Num, Tenant: b.Tenant, Class: b.Class, Pool: b.Pool, Speed: 1, Verify: b.Verify}
 	first := 1
 	for i, c := range b.Chapters {
 		exec(tb, pool, `insert into chapters (job_id, ordinal, title, state, first_segment, segments_total, plan_digest)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
@@ -128,19 +129,35 @@ type Joined struct {
 // event if it is wanted, and whatever becomes due because of it; ok is false if
 // c is no longer what it was when it was read, or the proof does not hold.
 func (s *Store) ReadyChapter(ctx context.Context, c Chapter, j Joined) (ok bool, err error) {
-	return s.changeChapter(ctx, c, func(tx pgx.Tx) (bool, error) {
-		n, err := s.exec(ctx, tx, "ReadyChapter", c.JobID, c.Ordinal, c.Attempts, j.Proof, j.SampleRate, j.Samples,
-			j.File.Name, j.File.ObjectKey, j.File.Bytes, j.File.SHA256)
-		if err != nil || n == 0 {
-			return false, err
-		}
-		if err := s.addArtifact(ctx, tx, c.JobID, j.File); err != nil {
-			return false, err
-		}
-		if _, err := s.exec(ctx, tx, "CountReady", c.JobID); err != nil {
-			return false, err
-		}
-		return true, s.addDelivery(ctx, tx, delivery{c.Tenant, c.JobID, job.EventChapterReady, c.Ordinal, c.Callback})
+	t, err := s.told(job.EventChapterReady, c.Callback)
+	if err != nil {
+		return false, err
+	}
+	f := &j.File
+	err = pg.Batch(ctx, s.pool, func(b *pgx.Batch) error {
+		s.queueLock(b, c.JobID)
+		s.queueChange(b, &ok, "ReadyChapter", c.JobID, c.Ordinal, c.Attempts, j.Proof, j.SampleRate, j.Samples,
+			f.Name, f.ObjectKey, f.Bytes, f.SHA256, f.MediaType, f.AudioSeconds, f.Loudness, t.id, t.event, t.url)
+		b.Queue(s.q.Get("AdvanceJob"), c.JobID)
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("make chapter %d of %s ready: %w", c.Ordinal, c.JobID, err)
+	}
+	return ok, nil
+}
+
+// queueLock adds the lock of a job's row. NotFound if it is gone.
+func (s *Store) queueLock(b *pgx.Batch, id job.ID) {
+	b.Queue(s.q.Get("LockJob"), id).QueryRow(func(row pgx.Row) error { return row.Scan(nil, nil) })
+}
+
+// queueChange adds a statement that returns a row if it has changed something, which
+// ok tells.
+func (s *Store) queueChange(b *pgx.Batch, ok *bool, name string, args ...any) {
+	b.Queue(s.q.Get(name), args...).Exec(func(tag pgconn.CommandTag) error {
+		*ok = tag.RowsAffected() > 0
+		return nil
 	})
 }
 
@@ -211,30 +228,19 @@ func (s *Store) lockJob(ctx context.Context, tx pgx.Tx, id job.ID) (final bool, 
 	return final, nil
 }
 
-func (s *Store) addArtifact(ctx context.Context, tx pgx.Tx, id job.ID, a Artifact) error {
-	_, err := s.exec(ctx, tx, "AddArtifact", id, a.Name, a.MediaType, a.ObjectKey, a.Bytes, a.SHA256, a.AudioSeconds, a.Loudness)
-	return err
-}
+// told is a delivery as statements take it; empty if nobody wants it.
+type told struct{ id, event, url string }
 
-type delivery struct {
-	tenant   job.Tenant
-	id       job.ID
-	event    string
-	ordinal  int
-	callback *job.Callback
-}
-
-// addDelivery makes an event due if the job's callback asks for it.
-func (s *Store) addDelivery(ctx context.Context, tx pgx.Tx, d delivery) error {
-	if !d.callback.Wants(d.event) {
-		return nil
+// told returns the delivery of an event if a callback asks for it.
+func (s *Store) told(event string, c *job.Callback) (told, error) {
+	if !c.Wants(event) {
+		return told{}, nil
 	}
 	id, err := job.NewToken("dlv_", s.random)
 	if err != nil {
-		return err
+		return told{}, err
 	}
-	_, err = s.exec(ctx, tx, "AddDelivery", id, d.tenant, d.id, d.event, d.ordinal, d.callback.URL)
-	return err
+	return told{id, event, c.URL}, nil
 }
 
 // Broken is a segment whose rendition cannot be joined as it is.

@@ -34,26 +34,55 @@ type Encoding struct {
 	Joined   bool // all chapters are final
 	Bound    bool // the files of the book are there
 	Chapters int
-	Title    string
-	Author   string
 	Language string
-	Voice    string
+	Metadata job.Metadata // what the files say
 	Output   job.Output
 }
 
 // Encoding reads one job; NotFound if it is gone.
 func (s *Store) Encoding(ctx context.Context, id job.ID) (Encoding, error) {
 	e := Encoding{ID: id}
-	var output []byte
+	var output, about []byte
+	var title, author, voice string
 	err := s.pool.QueryRow(ctx, s.q.Get("Encoding"), id).Scan(&e.Num, &e.Tenant, &e.Class, &e.Final, &e.Joined, &e.Bound,
-		&e.Chapters, &e.Title, &e.Author, &e.Language, &output, &e.Voice)
+		&e.Chapters, &title, &author, &about, &e.Language, &output, &voice)
 	if err != nil {
 		return Encoding{}, fmt.Errorf("read job %s: %w", id, pg.Classify(err))
 	}
-	if err := json.Unmarshal(output, &e.Output); err != nil {
+	var document job.Metadata
+	if err := errors.Join(json.Unmarshal(output, &e.Output), json.Unmarshal(about, &document)); err != nil {
 		return Encoding{}, &job.Error{Op: "store.Encoding", JobID: id, Kind: job.Internal, Err: fmt.Errorf("read output: %w", err)}
 	}
+	document.Title, document.Author, document.Narrator = title, author, voice
+	e.Metadata = e.Output.Metadata.Or(document)
 	return e, nil
+}
+
+// CoverOf returns the picture that was stored for a job; ok is false if there is none.
+func (s *Store) CoverOf(ctx context.Context, id job.ID) (a Artifact, ok bool, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Get("CoverOf"), id).Scan(&a.Name, &a.MediaType, &a.ObjectKey, &a.Bytes, &a.SHA256)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return a, false, nil
+	}
+	if err != nil {
+		return a, false, fmt.Errorf("read the cover of %s: %w", id, pg.Classify(err))
+	}
+	return a, true, nil
+}
+
+// Manuscript is the document that a job was made of.
+type Manuscript struct {
+	ObjectKey string // empty: it came with the request
+	ETag      string
+	Media     string
+}
+
+// Manuscript returns where the document of a job is; NotFound if the job is gone.
+func (s *Store) Manuscript(ctx context.Context, id job.ID) (m Manuscript, err error) {
+	if err := s.pool.QueryRow(ctx, s.q.Get("Manuscript"), id).Scan(&m.ObjectKey, &m.ETag, &m.Media); err != nil {
+		return m, fmt.Errorf("read the document of %s: %w", id, pg.Classify(err))
+	}
+	return m, nil
 }
 
 // EncodingChapter is a chapter whose WAV is to be encoded.
@@ -83,7 +112,22 @@ func (s *Store) EncodingChapter(ctx context.Context, id job.ID, ordinal int) (En
 // Encoded is an encoded file, stored whole.
 type Encoded struct {
 	Artifact
-	CodedSamples int64 // of all its packets, at its sample rate: what the encoder puts before and behind included
+	CodedSamples int64  // of all its packets, at its sample rate: what the encoder puts before and behind included
+	MadeOf       []byte // a digest of all that shapes its bytes, the tenant among it; nil: nobody looks for it
+}
+
+// Made returns a file that was made of the same; ok is false if there is none. It may be
+// gone by the time that it is read.
+func (s *Store) Made(ctx context.Context, of []byte) (e Encoded, ok bool, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Get("Made"), of).Scan(&e.ObjectKey, &e.Bytes, &e.SHA256, &e.CodedSamples, &e.Loudness)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("look for a file that was made of the same: %w", pg.Classify(err))
+	}
+	e.MadeOf = of
+	return e, true, nil
 }
 
 // ChapterEncoded makes the files of a chapter known; ok is false if they are not of the WAV
@@ -110,7 +154,7 @@ func (s *Store) encoded(ctx context.Context, id job.ID, ordinal int, files []Enc
 		}
 		ok = true
 		for _, f := range files {
-			if _, err := s.exec(ctx, tx, "AddEncoded", id, f.Name, f.MediaType, f.ObjectKey, f.Bytes, f.SHA256, f.AudioSeconds, f.CodedSamples); err != nil {
+			if _, err := s.exec(ctx, tx, "AddEncoded", id, f.Name, f.MediaType, f.ObjectKey, f.Bytes, f.SHA256, f.AudioSeconds, f.CodedSamples, f.Loudness, f.MadeOf); err != nil {
 				return err
 			}
 		}

@@ -33,18 +33,20 @@ func TestNoQueryOfTheHotPathGrowsWithTheBacklog(t *testing.T) {
 	for _, known := range []string{"analyzed while empty", "analyzed"} {
 		for _, mode := range []string{"force_generic_plan", "force_custom_plan"} {
 			for name, h := range map[string]hot{
-				"Claim":                {one + `, array[1, 1], array[1, 1], array[false, false]`, 60},
+				"Claim":                {one + `, array[1, 1], array[1, 1], array[false, false], ` + one + `, array[1, 1], array[1, 1], array[1, 1], ` + keys, 80},
 				"Return":               {one + `, array[1, 1], array[1, 1]`, 60},
 				"Begin":                {one + `, array[1, 1], array[1, 1], array[1, 1], ` + keys, 80},
 				"LockJobs":             {one, 40},
-				"AddRenditions":        {`array[sha256('new')], array['tenant-1'], array[''], array[1], array[1], array[1], array[sha256('')], array[''], array[null], ` + sound(`array[-20.0]`, `array[1]`), 60},
-				"AddMissingRenditions": {keys + `, array['tenant-1', 'tenant-2'], array['', ''], ` + one + `, ` + one + `, ` + one + `, ` + keys + `, array['', ''], array[null, null], ` + sound(floats, one), 80},
+				"PutHearing":           {"sha256('1'), '', '{}'", 40},
+				"AddRenditions":        {`array[sha256('new')], array['tenant-1'], array[''], array[1], array[1], array[1], array[sha256('')], array[''], array[null], ` + sound(`array[-20.0]`, `array[1]`) + `, array[null]`, 60},
+				"AddMissingRenditions": {keys + `, array['tenant-1', 'tenant-2'], array['', ''], ` + one + `, ` + one + `, ` + one + `, ` + keys + `, array['', ''], array[null, null], ` + sound(floats, one) + `, array[null, '{}']`, 80},
 				"Settle": {one + `, array[1, 1], array[1, 1], array[1, 1], array[1, 1], array['done', 'pending'], ` + keys + `, ` + floats + `, ` +
 					floats + `, ` + floats + `, ` + words + `, ` + words + `, array[null, 1.0]`, 300},
 				"AdvanceJobs":      {one + `, array[1, 1]`, 120},
 				"JobVersions":      {one, 40},
 				"ChapterSegments":  {`1, 1, 128`, 3000}, // of two blocks: a look for each segment in each table
 				"ManifestSegments": {`1, 1, 128`, 3000},
+				"FilesBeside":      {`'job_1'`, 20},
 				"FirstFailure":     {`1`, 60},
 				"BeginDue":         {`'assemble', 'job_1', 1, 1, false`, 60},
 				"LockJob":          {`'job_1'`, 20},

@@ -35,7 +35,17 @@ type Job struct {
 	Pauses         job.Pauses
 	Loudness       string   // the level that was asked for; empty: none
 	Subtitles      []string // formats
+	ReadAlong      bool     // an EPUB that reads along is made
 	Callback       *job.Callback
+	Verify         job.Verify // what was to be heard; empty: nothing
+	Source         Source
+}
+
+// Source is the document that a job was planned from; without a digest it is not known.
+type Source struct {
+	MediaType string
+	SHA256    []byte
+	Bytes     int64
 }
 
 // Job reads one job; NotFound if it is gone.
@@ -44,7 +54,8 @@ func (s *Store) Job(ctx context.Context, id job.ID) (Job, error) {
 	var pauses, callback []byte
 	err := s.pool.QueryRow(ctx, s.q.Get("Job"), id).Scan(&j.Num, &j.State, &j.Final, &j.Tenant, &j.Class, &j.Title, &j.Language,
 		&j.OnFailure, &j.Voice, &j.SegmentsTotal, &j.SegmentsDone, &j.SegmentsReused, &j.SegmentsFailed,
-		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback, &j.Subtitles, &j.Loudness)
+		&j.ChaptersTotal, &j.ChaptersReady, &j.ChaptersFailed, &j.PlanDigest, &pauses, &callback, &j.Subtitles, &j.ReadAlong, &j.Loudness, &j.Verify,
+		&j.Source.MediaType, &j.Source.SHA256, &j.Source.Bytes)
 	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, pg.Classify(err))
 	}
@@ -98,6 +109,8 @@ type FinalSegment struct {
 	SHA256         []byte          // nil if the rendition is gone
 	Marks          json.RawMessage // nil if the engine told no times, or the rendition is gone
 	Sound          *Sound          // nil if it was never measured
+	Verdict        string          // what the check of the audio had to remark
+	Hearing        *job.Hearing    // nil if it was not heard
 	ErrorKind      string
 	ErrorDetail    string
 }
@@ -111,10 +124,19 @@ func (s *Store) FinalSegments(ctx context.Context, num int64, from, to int) ([]F
 			&g.N, &g.State, &g.BreakAfter, &g.RenditionKey, &g.SampleRate, &g.Samples, &g.Text, &g.Voice,
 			&g.Language, &g.SourceDocument, &g.SourceStart, &g.SourceEnd, &g.SHA256, &marks, &g.ErrorKind, &g.ErrorDetail,
 		}
-		err = row.Scan(append(into, h.targets()...)...)
+		err = row.Scan(append(append(into, h.targets()...), &g.Verdict, &g.Hearing)...)
 		g.Marks, g.Sound = marks, h.sound()
 		return g, err
 	}, num, from, to)
+}
+
+// FilesBeside returns the files of a job that are there already and belong to no chapter
+// that is ready, but its manifest, by name.
+func (s *Store) FilesBeside(ctx context.Context, id job.ID) ([]Artifact, error) {
+	return collect(ctx, s, "FilesBeside", func(row pgx.CollectableRow) (a Artifact, err error) {
+		err = row.Scan(&a.Name, &a.MediaType, &a.Bytes, &a.SHA256, &a.Loudness)
+		return a, err
+	}, id)
 }
 
 // Failure is why one segment failed.
@@ -139,8 +161,9 @@ func (s *Store) FirstFailure(ctx context.Context, num int64) (f Failure, ok bool
 // End is how a job ends.
 type End struct {
 	State       job.State
-	Proof       []byte // digest over the chapters' proofs
-	ErrorKind   string // of a job that is partial or failed
+	Proof       []byte       // digest over the chapters' proofs
+	Quality     *job.Quality // nil if nothing was to be heard
+	ErrorKind   string       // of a job that is partial or failed
 	ErrorDetail string
 	Files       []Artifact // the subtitles and the manifest; none if they could not be written
 	Park        bool       // what is noted as due stays, parked with the reason
@@ -150,30 +173,46 @@ type End struct {
 // goes, all at once; ok is false if j is no longer assembling, or the proof does
 // not hold.
 func (s *Store) FinishJob(ctx context.Context, j Job, e End) (ok bool, err error) {
-	err = s.tx(ctx, func(tx pgx.Tx) error {
-		ok = false
-		if final, err := s.lockJob(ctx, tx, j.ID); err != nil || final {
-			return err
-		}
-		n, err := s.exec(ctx, tx, "FinishJob", j.ID, e.State, e.Proof, e.ErrorKind, e.ErrorDetail)
-		if err != nil || n == 0 {
-			return err
-		}
-		ok = true
-		for _, f := range e.Files {
-			if err := s.addArtifact(ctx, tx, j.ID, f); err != nil {
-				return err
-			}
-		}
-		if err := s.addDelivery(ctx, tx, delivery{j.Tenant, j.ID, job.FinalEvent(e.State), 0, j.Callback}); err != nil {
-			return err
-		}
-		if e.Park {
-			_, err = s.exec(ctx, tx, "ParkDue", dueEnd, j.ID, 0, e.ErrorKind, e.ErrorDetail)
-			return err
-		}
-		_, err = s.exec(ctx, tx, "DropOutbox", dueEnd, j.ID, 0)
-		return err
+	t, err := s.told(job.FinalEvent(e.State), j.Callback)
+	if err != nil {
+		return false, err
+	}
+	f, err := fileColumns(e.Files)
+	if err != nil {
+		return false, err
+	}
+	args := append([]any{j.ID, e.State, e.Proof, e.ErrorKind, e.ErrorDetail, e.Quality}, f...)
+	args = append(args, t.id, t.event, t.url, e.Park)
+	err = pg.Batch(ctx, s.pool, func(b *pgx.Batch) error {
+		s.queueLock(b, j.ID)
+		s.queueChange(b, &ok, "FinishJob", args...)
+		return nil
 	})
-	return ok && err == nil, err
+	if err != nil {
+		return false, fmt.Errorf("end job %s: %w", j.ID, err)
+	}
+	return ok, nil
+}
+
+// fileColumns turns files into the arrays that FinishJob takes.
+func fileColumns(files []Artifact) ([]any, error) {
+	var names, types, keys []string
+	var sizes []int64
+	var sums [][]byte
+	var seconds []*float64
+	var levels []*string
+	for i := range files {
+		f := &files[i]
+		var level *string
+		if f.Loudness != nil {
+			raw, err := json.Marshal(f.Loudness)
+			if err != nil {
+				return nil, &job.Error{Op: "store.fileColumns", Kind: job.Internal, Err: err}
+			}
+			level = textOrNil(raw)
+		}
+		names, types, keys = append(names, f.Name), append(types, f.MediaType), append(keys, f.ObjectKey)
+		sizes, sums, seconds, levels = append(sizes, f.Bytes), append(sums, f.SHA256), append(seconds, f.AudioSeconds), append(levels, level)
+	}
+	return []any{names, types, keys, sizes, sums, seconds, levels}, nil
 }

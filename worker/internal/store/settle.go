@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/worker/internal/loudness"
 )
 
@@ -24,6 +25,7 @@ type Rendition struct {
 	Verdict    string          // what the check of the audio had to remark
 	Marks      json.RawMessage // nil when the engine told no times
 	Sound      *Sound          // nil if it was not measured
+	Hearing    *job.Hearing    // nil if it was not heard
 }
 
 // Sound is what is stored of how a rendition sounds; see package loudness.
@@ -89,7 +91,7 @@ const MaxGroup = 500
 
 // Settle stores outcomes in one transaction: the renditions, the segments, the
 // counters of chapters and jobs, and whatever becomes due because of them. It
-// takes three round trips.
+// takes one round trip.
 func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error) {
 	done, err := s.settleAll(ctx, outcomes, false)
 	if job.KindOf(err) == job.Conflict { // somebody else stored one of the renditions
@@ -100,35 +102,40 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) (Settled, error)
 
 // settleAll stores outcomes in one transaction. Unless careful, it fails with a
 // conflict if a rendition of them is there already.
-func (s *Store) settleAll(ctx context.Context, outcomes []Outcome, careful bool) (Settled, error) {
-	var done Settled
-	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
-		done, err = s.settle(ctx, tx, outcomes, careful)
-		return err
+func (s *Store) settleAll(ctx context.Context, outcomes []Outcome, careful bool) (done Settled, err error) {
+	var changes map[int64]Change
+	err = pg.Batch(ctx, s.pool, func(b *pgx.Batch) error {
+		done = Settled{Applied: make([]bool, len(outcomes)), Audio: make([]float64, len(outcomes))}
+		changes = map[int64]Change{}
+		return s.queueAll(b, outcomes, careful, &done, changes)
 	})
 	if err != nil {
-		return Settled{}, err
+		return Settled{}, fmt.Errorf("settle %d outcomes: %w", len(outcomes), err)
+	}
+	for i, ok := range done.Applied {
+		if c, there := changes[outcomes[i].Job]; ok && there {
+			done.Changes = append(done.Changes, c)
+			delete(changes, outcomes[i].Job)
+		}
 	}
 	return done, nil
 }
 
-func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome, careful bool) (done Settled, err error) {
+// queueAll adds all that settles outcomes. What came of it is noted in done and changes.
+func (s *Store) queueAll(b *pgx.Batch, outcomes []Outcome, careful bool, done *Settled, changes map[int64]Change) error {
 	jobs := jobsOf(outcomes)
-	done = Settled{Applied: make([]bool, len(outcomes)), Audio: make([]float64, len(outcomes))}
-	var b pgx.Batch
 	b.Queue(s.q.Get("LockJobs"), jobs)
-	if err := s.addRenditions(&b, outcomes, careful); err != nil {
-		return done, err
+	if err := s.addRenditions(b, outcomes, careful); err != nil {
+		return err
 	}
-	if err := s.queueSettle(&b, outcomes, careful, &done); err != nil {
-		return done, err
+	if err := s.queueSettle(b, outcomes, careful, done); err != nil {
+		return err
 	}
 	touched, chapters := make([]int64, len(outcomes)), make([]int32, len(outcomes))
 	for i, o := range outcomes {
 		touched[i], chapters[i] = o.Job, int32(o.Chapter) //nolint:gosec // at most 200,000 chapters
 	}
 	b.Queue(s.q.Get("AdvanceJobs"), touched, chapters)
-	changes := map[int64]Change{}
 	b.Queue(s.q.Get("JobVersions"), jobs).Query(func(rows pgx.Rows) error {
 		var num int64
 		var c Change
@@ -138,16 +145,7 @@ func (s *Store) settle(ctx context.Context, tx pgx.Tx, outcomes []Outcome, caref
 		})
 		return err
 	})
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return done, fmt.Errorf("settle %d outcomes: %w", len(outcomes), err)
-	}
-	for i, ok := range done.Applied {
-		if c, there := changes[outcomes[i].Job]; ok && there {
-			done.Changes = append(done.Changes, c)
-			delete(changes, outcomes[i].Job)
-		}
-	}
-	return done, nil
+	return nil
 }
 
 func jobsOf(outcomes []Outcome) []int64 {
@@ -164,7 +162,7 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) er
 		keys, sums                  [][]byte
 		tenants, suffixes, verdicts []string
 		rates, samples, bytes       []int32
-		marks                       []*string
+		marks, hearings             []*string
 		lufs, rms, truePeaks        []*float32
 		leads, tails                []*int32
 	}
@@ -181,6 +179,11 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) er
 		c.tenants, c.suffixes, c.verdicts = append(c.tenants, string(r.Tenant)), append(c.suffixes, r.Suffix), append(c.verdicts, r.Verdict)
 		c.rates, c.samples, c.bytes = append(c.rates, int32(r.SampleRate)), append(c.samples, int32(r.Samples)), append(c.bytes, int32(r.Bytes)) //nolint:gosec // a segment is minutes, not hours
 		c.marks = append(c.marks, textOrNil(r.Marks))
+		hearing, err := encodeHearing(r.Hearing)
+		if err != nil {
+			return err
+		}
+		c.hearings = append(c.hearings, textOrNil(hearing))
 		var lufs, rms, truePeak *float32
 		var lead, tail *int32
 		if h := r.Sound; h != nil {
@@ -195,7 +198,7 @@ func (s *Store) addRenditions(b *pgx.Batch, outcomes []Outcome, careful bool) er
 	}
 	if len(c.keys) > 0 {
 		b.Queue(s.q.Get(name), c.keys, c.tenants, c.suffixes, c.rates, c.samples, c.bytes, c.sums, c.verdicts, c.marks,
-			c.lufs, c.rms, c.truePeaks, c.leads, c.tails)
+			c.lufs, c.rms, c.truePeaks, c.leads, c.tails, c.hearings)
 	}
 	return nil
 }

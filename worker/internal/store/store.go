@@ -1,14 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"embed"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/pg"
@@ -92,6 +95,8 @@ type Voice struct {
 
 	Licence     string // empty if nothing is known
 	Attribution string
+
+	Instructions bool // it takes them
 }
 
 // PutVoices makes voices known; those known already are updated. If one of them is
@@ -103,22 +108,34 @@ func (s *Store) PutVoices(ctx context.Context, voices []Voice) error {
 			return err
 		}
 		// Those that are no default any more make room for those that are.
-		for _, isDefault := range []bool{false, true} {
-			for _, v := range voices {
-				if v.Default != isDefault {
-					continue
+		ordered := slices.Clone(voices)
+		slices.SortStableFunc(ordered, func(a, b Voice) int { return cmp.Compare(rank(a), rank(b)) })
+		var batch pgx.Batch // they all lock out the other workers' meanwhile
+		var first *Voice    // that is another's
+		for _, v := range ordered {
+			batch.Queue(s.q.Get("PutVoice"), v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution, v.Instructions).Exec(func(tag pgconn.CommandTag) error {
+				if tag.RowsAffected() == 0 && first == nil {
+					first = &v
 				}
-				n, err := s.exec(ctx, tx, "PutVoice", v.Name, v.Pool, v.Language, v.Engine, v.SampleRate, v.Default, v.Licence, v.Attribution)
-				if err != nil {
-					return err
-				}
-				if n == 0 {
-					return s.taken(ctx, tx, v)
-				}
-			}
+				return nil
+			})
+		}
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("PutVoice: %w", err)
+		}
+		if first != nil {
+			return s.taken(ctx, tx, *first)
 		}
 		return nil
 	})
+}
+
+// rank puts defaults last.
+func rank(v Voice) int {
+	if v.Default {
+		return 1
+	}
+	return 0
 }
 
 // taken says whose v is.

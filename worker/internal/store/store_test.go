@@ -32,7 +32,7 @@ func open(t *testing.T) (*store.Store, *pg.Pool) {
 // out is one segment that was released.
 type out struct {
 	bus.Bundle
-	bus.Segment
+	bus.Segment `json:"-"` // both have instructions
 }
 
 func release(t *testing.T, pool *pg.Pool, p plantest.Plan) (segments []out) {
@@ -198,7 +198,7 @@ func ask(t *testing.T, s *store.Store, ws ...out) []store.Answer {
 
 func claim(t *testing.T, s *store.Store, again bool, b bus.Bundle) (c store.Claimed, there bool) {
 	t.Helper()
-	found, err := s.Claim(t.Context(), []store.Claim{{Ref: store.RefOf(b), Again: again}})
+	found, err := s.Claim(t.Context(), []store.Claim{{Ref: store.RefOf(b), Again: again, Segments: b.Segments}})
 	require.NoError(t, err)
 	if len(found) == 0 {
 		return c, false
@@ -228,8 +228,16 @@ func TestAStoredRenditionIsFoundAndTheFirstOneCounts(t *testing.T) {
 	b := plantest.Insert(t, pool, plantest.Book{Chapters: chapters})
 	wa, wb := release(t, pool, a)[0], release(t, pool, b)[0]
 	require.Equal(t, wa.RenditionKey, wb.RenditionKey)
+	before, there := claim(t, s, false, wb.Bundle)
+	require.True(t, there)
+	require.False(t, before.Rendered(wb.Segment.N))
 	require.Equal(t, []bool{true}, settle(t, s, done(wa)))
 	require.Equal(t, []store.Answer{{Wanted: true, Rendered: true}}, ask(t, s, wb))
+	after, there := claim(t, s, false, wb.Bundle)
+	require.True(t, there)
+	require.True(t, after.Wants(wb.Segment.N))
+	require.True(t, after.Rendered(wb.Segment.N))
+	require.False(t, after.Rendered(wb.Segment.N+1))
 
 	other := done(wb)
 	other.Rendition.Samples, other.Rendition.Suffix = 99, "-other"

@@ -61,20 +61,21 @@ func (w *Writer) Close() error { return w.w.Flush() }
 // increase and lie within the cue, to the millisecond.
 func (w *Writer) vtt(c Cue) error {
 	var text strings.Builder
-	last, end := millis(c.Start), millis(c.End)
+	start, end := millis(c.Start), millis(c.End)
+	last := start
 	for i, line := range c.Lines {
 		if i > 0 {
 			text.WriteByte('\n')
 		}
 		for _, word := range line {
 			if at := millis(word.Start); at > last && at < end {
-				fmt.Fprintf(&text, "<%s>", clock(at, '.'))
+				fmt.Fprintf(&text, "<%s>", Clock(at, '.'))
 				last = at
 			}
 			text.WriteString(vttText.Replace(word.Text))
 		}
 	}
-	_, err := fmt.Fprintf(w.w, "\n%s --> %s\n%s\n", clock(millis(c.Start), '.'), clock(max(end, millis(c.Start)+1), '.'), text.String())
+	_, err := fmt.Fprintf(w.w, "\n%s --> %s\n%s\n", Clock(start, '.'), Clock(max(end, start+time.Millisecond), '.'), text.String())
 	return err
 }
 
@@ -86,7 +87,8 @@ func (w *Writer) srt(c Cue) error {
 		}
 		text.WriteByte('\n')
 	}
-	_, err := fmt.Fprintf(w.w, "%d\n%s --> %s\n%s\n", w.n, clock(millis(c.Start), ','), clock(max(millis(c.End), millis(c.Start)+1), ','), srtText.Replace(text.String()))
+	start := millis(c.Start)
+	_, err := fmt.Fprintf(w.w, "%d\n%s --> %s\n%s\n", w.n, Clock(start, ','), Clock(max(millis(c.End), start+time.Millisecond), ','), srtText.Replace(text.String()))
 	return err
 }
 
@@ -114,12 +116,16 @@ func (w *Writer) ass(c Cue) error {
 	return err
 }
 
-func millis(t time.Duration) int64 { return t.Round(time.Millisecond).Milliseconds() }
+func millis(t time.Duration) time.Duration { return t.Round(time.Millisecond) }
 func centis(t time.Duration) int64 {
 	return int64(t.Round(10*time.Millisecond) / (10 * time.Millisecond))
 }
 
-func clock(ms int64, point rune) string {
+// Clock writes a time as hours, minutes, seconds and, behind point, milliseconds, to which it
+// is rounded: as SRT, WebVTT and the chapters of Vorbis comments have it. It has two digits
+// of hours, or as many as it takes.
+func Clock(at time.Duration, point rune) string {
+	ms := millis(at).Milliseconds()
 	return fmt.Sprintf("%02d:%02d:%02d%c%03d", ms/3_600_000, ms/60_000%60, ms/1000%60, point, ms%1000)
 }
 

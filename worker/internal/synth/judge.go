@@ -15,12 +15,14 @@ import (
 const unspeakableSeconds = 0.1
 
 // speechOf turns an answer that was judged good into what is stored.
-func (r *run) speechOf(t deliver.Task, a fleet.Answer) (deliver.Speech, error) {
+func (r *run) speechOf(u utterance, a fleet.Answer) (deliver.Speech, error) {
+	u.spelling.restore(a.Sentences)
+	u.spelling.restore(a.Words)
 	s := deliver.Speech{Audio: a.Audio, Sentences: a.Sentences, Words: a.Words, Placed: a.Placed, Verdict: string(a.Verdict.Reason)}
 	if len(s.Audio.Samples) == 0 {
 		s.Audio.Samples = make([]int16, int(unspeakableSeconds*float64(s.Audio.Rate)))
 	}
-	return r.rates.convert(s, t.Segment.SampleRate)
+	return r.rates.convert(s, u.Segment.SampleRate)
 }
 
 // rates keeps the resamplers of one pool: one, as a rule.

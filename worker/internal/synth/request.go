@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -28,7 +29,7 @@ type said struct {
 func request(t deliver.Task) (engine.Request, spelling, error) {
 	w, b := t.Segment, t.Bundle
 	req := engine.Request{
-		ID: fmt.Sprintf("%s-%d", b.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: b.Speed,
+		ID: fmt.Sprintf("%s-%d", b.JobID, w.N), Text: w.Text, Voice: w.Voice, Language: w.Language, Speed: b.Speed, Instructions: cmp.Or(w.Instructions, b.Instructions),
 		// The same seed would meet the same failure again.
 		Seed: b.Seed + int64(b.Charged()-1)*seedStep, Seconds: w.PredictedSeconds,
 	}

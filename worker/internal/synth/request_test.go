@@ -39,6 +39,19 @@ func TestAliasesAreSpokenAndMarksPointIntoTheBook(t *testing.T) {
 	}
 }
 
+func TestASegmentsOwnInstructionsComeBeforeTheJobs(t *testing.T) {
+	t.Parallel()
+	task := speechTask(bus.Segment{Text: "a"}, 1)
+	task.Bundle.Instructions = "warm"
+	req, _, err := request(task)
+	require.NoError(t, err)
+	require.Equal(t, "warm", req.Instructions)
+	task.Segment.Instructions = "cold"
+	req, _, err = request(task)
+	require.NoError(t, err)
+	require.Equal(t, "cold", req.Instructions)
+}
+
 func TestEachAttemptHasASeedOfItsOwn(t *testing.T) {
 	t.Parallel()
 	first, _, err := request(speechTask(bus.Segment{Text: "a"}, 1))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/worker/internal/consume"
 	"github.com/voicemill/voicemill/worker/internal/deliver"
 	"github.com/voicemill/voicemill/worker/internal/engine"
@@ -22,6 +23,8 @@ import (
 type Store interface {
 	// Begin tells of each segment whether it is still to be worked on.
 	Begin(ctx context.Context, asks []store.Ask) ([]store.Answer, error)
+	// PutHearing stores what was heard of a rendition that is there already.
+	PutHearing(ctx context.Context, key, suffix string, h job.Hearing) error
 }
 
 // Deliverer makes outcomes durable; package deliver has the one.
@@ -30,6 +33,8 @@ type Deliverer interface {
 	Speech(ctx context.Context, t deliver.Task, s deliver.Speech) error
 	// Existing settles a task whose rendition is stored already.
 	Existing(ctx context.Context, t deliver.Task) error
+	// Stored returns the audio of a task whose rendition is stored already.
+	Stored(ctx context.Context, t deliver.Task, suffix string) (engine.Audio, error)
 	// Failure charges a failed attempt.
 	Failure(ctx context.Context, t deliver.Task, cause error) error
 	// Later lets a task come again after a while, uncharged.
@@ -64,11 +69,15 @@ type Deps struct {
 	Fleet   Fleet
 	Store   Store
 	Deliver Deliverer
+	Ear     Ear // nil: nothing is heard
 	Meter   *meter.Meter
 	// Suspects has room for one: of the texts that workers died with, a process
 	// has one at a time with its engines, so that the next death tells which it is.
 	Suspects chan struct{}
-	Log      *slog.Logger
+	// Stores has room for as much audio as a process stores at a time. A call whose
+	// audio finds no room goes on keeping its place with the engine.
+	Stores chan struct{}
+	Log    *slog.Logger
 }
 
 // Caller speaks the calls of one pool. It is safe for concurrent use.
@@ -152,15 +161,42 @@ func (r *run) note(err error) {
 	}
 }
 
-// sift settles what needs no engine and returns the rest.
-func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, error) {
-	asks := make([]store.Ask, len(items))
+// fresh is for how long what the database said when a bundle was claimed still
+// holds: who cancels a job or pauses it waits no longer for a call. Of renditions
+// that were there then it says more when it is asked.
+const fresh = 100 * time.Millisecond
+
+// wanted returns of each item whether it is still to be spoken.
+func (r *run) wanted(ctx context.Context, items []*consume.Item) ([]store.Answer, error) {
+	answers := make([]store.Answer, len(items))
+	var asks []store.Ask
+	var asked []int // items
 	for i, it := range items {
-		asks[i] = store.Ask{Ref: it.Bundle.Claim.Ref, Segment: it.Segment.N, Key: it.Segment.RenditionKey}
+		c := it.Bundle.Claim
+		if !c.Suspect() && !c.Rendered(it.Segment.N) && time.Since(it.Since) < fresh {
+			answers[i].Wanted = true
+			continue
+		}
+		asks, asked = append(asks, store.Ask{Ref: c.Ref, Segment: it.Segment.N, Key: it.Segment.RenditionKey}), append(asked, i)
 	}
-	answers, err := r.begin(ctx, asks)
+	if len(asks) == 0 {
+		return answers, nil
+	}
+	told, err := r.begin(ctx, asks)
 	if err != nil {
 		return nil, fmt.Errorf("ask what is wanted: %w", err)
+	}
+	for i, at := range asked {
+		answers[at] = told[i]
+	}
+	return answers, nil
+}
+
+// sift settles what needs no engine and returns the rest.
+func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, error) {
+	answers, err := r.wanted(ctx, items)
+	if err != nil {
+		return nil, err
 	}
 	var tasks []deliver.Task
 	for i, it := range items {
@@ -171,7 +207,7 @@ func (r *run) sift(ctx context.Context, items []*consume.Item) ([]deliver.Task, 
 			r.delivering.Go(func() { r.drop(ctx, it) })
 		case answers[i].Rendered:
 			r.deps.Meter.Segment(r.cfg.Pool, meter.Reused)
-			r.delivering.Go(func() { r.note(r.deps.Deliver.Existing(ctx, task(it))) })
+			r.delivering.Go(func() { r.existing(ctx, task(it), answers[i]) })
 		default:
 			tasks = append(tasks, task(it))
 		}
@@ -195,11 +231,7 @@ func (r *run) begin(ctx context.Context, asks []store.Ask) ([]store.Answer, erro
 		if err == nil || !job.Retryable(err) || time.Since(begun) > r.cfg.Hold {
 			return answers, err
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !lifecycle.Sleep(ctx, pause/2+rand.N(pause)) {
 			return nil, err
 		}
 	}
@@ -208,39 +240,51 @@ func (r *run) begin(ctx context.Context, asks []store.Ask) ([]store.Answer, erro
 // speak has tasks spoken.
 func (r *run) speak(ctx context.Context, tasks []deliver.Task) {
 	requests := make([]engine.Request, 0, len(tasks))
-	spellings := make([]spelling, 0, len(tasks))
-	sound := tasks[:0]
+	sound := make([]utterance, 0, len(tasks))
 	for _, t := range tasks {
 		req, s, err := request(t)
 		if err != nil {
 			r.failure(ctx, t, err)
 			continue
 		}
-		requests, spellings, sound = append(requests, req), append(spellings, s), append(sound, t)
+		requests, sound = append(requests, req), append(sound, utterance{t, req, s})
 	}
 	if len(sound) == 0 {
 		return
 	}
 	r.deps.Fleet.Speak(ctx, requests, func(i int, a fleet.Answer) {
-		spellings[i].restore(a.Sentences)
-		spellings[i].restore(a.Words)
-		t := sound[i]
-		t.GPUSeconds = a.Seconds
-		r.result(ctx, t, a)
+		u := sound[i]
+		u.GPUSeconds = a.Seconds
+		r.result(ctx, u, a)
 	})
 }
 
-// result has what was said for t delivered, or whoever is to blame charged.
-func (r *run) result(ctx context.Context, t deliver.Task, a fleet.Answer) {
+// utterance is a task with what the engine is asked for it.
+type utterance struct {
+	deliver.Task
+
+	request  engine.Request
+	spelling spelling // leads from the request's text back to the task's
+}
+
+// result has what was said for u delivered, or whoever is to blame charged.
+func (r *run) result(ctx context.Context, u utterance, a fleet.Answer) {
+	t := u.Task
 	switch {
 	case a.Err == nil:
-		s, err := r.speechOf(t, a)
+		s, err := r.speechOf(u, a)
 		if err != nil {
 			r.failure(ctx, t, err)
 			return
 		}
 		r.deps.Meter.Spoken(r.cfg.Pool, s.Audio.Seconds())
-		r.delivering.Go(func() { r.note(r.deps.Deliver.Speech(ctx, t, s)) })
+		r.deps.Stores <- struct{}{} // what follows ends by itself
+		r.delivering.Go(func() {
+			defer func() { <-r.deps.Stores }()
+			s, spent := r.verified(ctx, u, s, a.Verdict.Odd)
+			t.GPUSeconds += spent
+			r.note(r.deps.Deliver.Speech(ctx, t, s))
+		})
 	case ctx.Err() != nil:
 		giveBack(t)
 	case errors.Is(a.Err, fleet.ErrVoice):

@@ -86,13 +86,28 @@ type clerk struct {
 	existing int
 	attempts map[string]int
 	err      error
+
+	unreadable error // why what is stored cannot be read
+
+	takes         time.Duration // for each speech
+	storing, most int           // speeches at once
 }
 
 func (c *clerk) Speech(ctx context.Context, t deliver.Task, s deliver.Speech) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.storing++
+	c.most = max(c.most, c.storing)
+	c.mu.Unlock()
+	time.Sleep(c.takes)
+	c.mu.Lock()
+	c.storing--
 	c.speeches[t.Segment.Text], c.attempts[t.Segment.Text] = s, t.Bundle.Attempt
 	return errors.Join(c.err, t.Lease.Ack(ctx))
+}
+
+func (c *clerk) Stored(context.Context, deliver.Task, string) (engine.Audio, error) {
+	return tone(2), c.unreadable
 }
 
 func (c *clerk) Existing(ctx context.Context, t deliver.Task) error {
@@ -125,8 +140,20 @@ var errDied, errGuilty, errLater = errors.New("died"), errors.New("guilty"), err
 
 // wishes says what is wanted: everything, unless told otherwise.
 type wishes struct {
-	err  error
-	each func(a store.Ask) store.Answer
+	mu    sync.Mutex
+	heard map[string]job.Hearing // by suffix
+	err   error
+	each  func(a store.Ask) store.Answer
+}
+
+func (w *wishes) PutHearing(_ context.Context, _, suffix string, h job.Hearing) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.heard == nil {
+		w.heard = map[string]job.Hearing{}
+	}
+	w.heard[suffix] = h
+	return nil
 }
 
 func (w *wishes) Begin(_ context.Context, asks []store.Ask) ([]store.Answer, error) {
@@ -173,6 +200,8 @@ type bench struct {
 	items  []*consume.Item // of the last call
 
 	suspects chan struct{}
+	ear      synth.Ear
+	terms    bus.Bundle // Verify, OnDoubt and Speed of the bundle
 }
 
 func newBench() *bench {
@@ -191,7 +220,7 @@ func (b *bench) call(t *testing.T, segments ...bus.Segment) error {
 func (b *bench) claimed(t *testing.T, c store.Claimed, segments []bus.Segment) *synth.Caller {
 	t.Helper()
 	keeper := lease.NewKeeper(lease.Config{Every: time.Second, Hard: time.Hour}, testkit.Log(t))
-	bundle := &consume.Bundle{Bundle: bus.Bundle{JobID: "job_1", Job: 1, Attempt: 2}, Claim: c}
+	bundle := &consume.Bundle{Bundle: bus.Bundle{JobID: "job_1", Job: 1, Attempt: 2, Verify: b.terms.Verify, OnDoubt: b.terms.OnDoubt}, Claim: c}
 	b.items = nil
 	for i, g := range segments {
 		g.N, g.Voice, g.PredictedSeconds = i+1, "v", 1
@@ -200,7 +229,7 @@ func (b *bench) claimed(t *testing.T, c store.Claimed, segments []bus.Segment) *
 	}
 	cfg := synth.Config{Pool: "p", Hold: 10 * time.Second}
 	require.NoError(t, cfg.Validate())
-	return synth.New(cfg, synth.Deps{Fleet: b.fleet(t), Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
+	return synth.New(cfg, synth.Deps{Fleet: b.fleet(t), Store: b.wishes, Deliver: b.clerk, Ear: b.ear, Suspects: b.suspects, Stores: make(chan struct{}, stores), Log: testkit.Log(t)})
 }
 
 // fleet returns a fleet of b's engine alone, which has proved itself.
@@ -214,6 +243,9 @@ func (b *bench) fleet(t *testing.T) *fleet.Fleet {
 	}
 	return f
 }
+
+// stores is how many speeches may be stored at a time.
+const stores = 8
 
 func works(n int) (segments []bus.Segment) {
 	for i := range n {
@@ -259,12 +291,27 @@ func TestAnEngineThatIsFullHalfwayKeepsWhatItSaid(t *testing.T) {
 	})
 }
 
+func TestSoManyAreStoredAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.clerk.takes = time.Second
+		c := b.claimed(t, store.Claimed{}, works(stores+4))
+		begun := time.Now()
+		var freed time.Duration
+		require.NoError(t, c.Call(t.Context(), b.items, func() { freed = time.Since(begun) }))
+		require.Equal(t, stores, b.clerk.most)
+		require.Len(t, b.clerk.speeches, stores+4)
+		require.Equal(t, time.Second, freed, "the engine's place is kept until all have room")
+		require.Equal(t, 2*time.Second, time.Since(begun))
+	})
+}
+
 // A voice that the engines do not know is no fault of the text: it comes again later.
 func TestAVoiceThatIsRefusedComesAgainLater(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.claimed(t, store.Claimed{}, works(1))
-	c := synth.New(synth.Config{Pool: "p", Hold: time.Second}, synth.Deps{Fleet: voiceless{}, Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Log: testkit.Log(t)})
+	c := synth.New(synth.Config{Pool: "p", Hold: time.Second}, synth.Deps{Fleet: voiceless{}, Store: b.wishes, Deliver: b.clerk, Suspects: b.suspects, Stores: make(chan struct{}, stores), Log: testkit.Log(t)})
 	require.NoError(t, c.Call(t.Context(), b.items, func() {}))
 	require.ErrorIs(t, b.clerk.failures["text 0"], errLater)
 }
@@ -292,6 +339,37 @@ func TestWhatIsNotWantedReachesNoEngine(t *testing.T) {
 	b.wishes.each = func(store.Ask) store.Answer { return store.Answer{} }
 	require.NoError(t, b.call(t, works(3)...))
 	require.Len(t, b.engine.calls, 1)
+}
+
+func TestWhatWasClaimedJustNowIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		claim store.Claimed
+		since time.Duration
+		asked int
+	}{
+		"just now":            {store.Claimed{Stored: 1 << 1}, 0, 1}, // of what is stored
+		"a while ago":         {store.Claimed{Stored: 1 << 1}, time.Minute, 3},
+		"a suspect, just now": {store.Claimed{Deaths: 2}, 0, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			asked := 0
+			b.wishes.each = func(a store.Ask) store.Answer {
+				asked++
+				return store.Answer{Wanted: true, Rendered: a.Segment == 2}
+			}
+			c := b.claimed(t, tt.claim, works(3))
+			for _, it := range b.items {
+				it.Since = time.Now().Add(-tt.since)
+			}
+			require.NoError(t, c.Call(t.Context(), b.items, func() {}))
+			require.Equal(t, tt.asked, asked)
+			require.Equal(t, [][]string{{"text 0", "text 2"}}, b.engine.calls)
+			require.Equal(t, 1, b.clerk.existing)
+		})
+	}
 }
 
 func TestOneSuspectAtATimeIsWithTheEngines(t *testing.T) {

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		"a cancelled context returns promptly":        cancelledContext,
 		"a context cancelled in mid-call is obeyed":   cancelledMidCall,
 		"unicode text yields marks on its boundaries": unicodeMarks,
+		"instructions are followed, or refused":       instructions,
 		"close twice, then calls are refused":         closeTwice,
 		"close ends calls in progress":                closeEndsCalls,
 	} {
@@ -312,6 +313,27 @@ func unicodeMarks(t *testing.T, e engine.Engine) {
 	} {
 		q := Request(text)
 		Good(t, e, q, speakOne(t, e, q))
+	}
+}
+
+// instructions holds the engine to what it says of its voices: one that takes instructions
+// sounds otherwise with them, and any other refuses them.
+func instructions(t *testing.T, e engine.Engine) {
+	t.Helper()
+	for _, v := range e.Info().Voices[:min(2, len(e.Info().Voices))] {
+		q := Request(Sentence(1))
+		q.Voice, q.Language = v.Name, v.Language
+		plain := speakOne(t, e, q)
+		Good(t, e, q, plain)
+		q.Instructions = "Speak as quietly as you can."
+		r := speakOne(t, e, q)
+		if !v.Instructions {
+			requireInvalid(t, r.Err)
+			require.Contains(t, job.PublicOf(r.Err, ""), v.Name)
+			continue
+		}
+		Good(t, e, q, r)
+		require.False(t, slices.Equal(plain.Audio.Samples, r.Audio.Samples), "instructions make no difference")
 	}
 }
 

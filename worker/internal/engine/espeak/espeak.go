@@ -104,6 +104,9 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 	if !ok {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
+	if err := r.CheckVoice(e.info.Voices[voice]); err != nil {
+		return engine.Result{Err: err}
+	}
 	s := compose(r, e.info.Voices[voice].Language)
 	wpm := max(int(math.Round(normalWPM*r.Pace())), 1)
 	a, backend, err := e.pool.Speak(ctx, r, helper.Ask{

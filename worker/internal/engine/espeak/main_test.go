@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 )
 
 // The binaries that TestMain builds.
@@ -24,13 +25,10 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	helperPath, faultyPath = filepath.Join(dir, "voicemill-espeak"), filepath.Join(dir, "faulty")
-	for path, pkg := range map[string]string{helperPath: "../../../cmd/voicemill-espeak", faultyPath: "./testdata/faulty"} {
-		build := exec.CommandContext(context.Background(), "go", "build", "-o", path, pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
-			return 1
-		}
+	const faulty = "github.com/voicemill/voicemill/worker/internal/engine/espeak/testdata/faulty"
+	if err := commands.Build(context.Background(), dir, commands.Espeak, faulty); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	code := m.Run()
 	if code == 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // slot is a place for one helper. Who took it from Pool.free owns it until it is
@@ -28,8 +30,8 @@ func (s *slot) ready(ctx context.Context) error {
 	if s.process != nil {
 		return nil
 	}
-	if err := waitUntil(ctx, s.notUntil); err != nil {
-		return err
+	if !lifecycle.Sleep(ctx, time.Until(s.notUntil)) {
+		return context.Cause(ctx)
 	}
 	p, err := start(ctx, s.cfg)
 	if err != nil {
@@ -86,19 +88,4 @@ func backoff(failures int) time.Duration {
 		return 0
 	}
 	return min(first<<min(failures-2, 20), longest)
-}
-
-func waitUntil(ctx context.Context, at time.Time) error {
-	wait := time.Until(at)
-	if wait <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 )
 
 // helperPath is the binary that TestMain builds.
@@ -24,10 +25,8 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	helperPath = filepath.Join(dir, "voicemill-neural")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", helperPath, "../../../cmd/voicemill-neural")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the helper: %v\n%s", err, out)
+	if err := commands.Build(context.Background(), dir, commands.Neural); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()

@@ -130,6 +130,9 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 	if !ok {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
+	if err := r.CheckVoice(e.info.Voices[at]); err != nil {
+		return engine.Result{Err: err}
+	}
 	v := e.native[e.info.Voices[at].Name]
 	s := compose(r)
 	a, backend, err := e.pool.Speak(ctx, r, helper.Ask{

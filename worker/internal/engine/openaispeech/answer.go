@@ -26,7 +26,7 @@ const (
 )
 
 // errNoAnswer is why a 200 that came whole is no answer.
-var errNoAnswer = errors.New("not an answer")
+var errNoAnswer = engine.ErrNoAnswer
 
 var (
 	errContentType = fmt.Errorf("%w: the answer is not WAV audio", errNoAnswer)

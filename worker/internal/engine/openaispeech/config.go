@@ -34,12 +34,13 @@ const (
 
 // Config configures an [Engine].
 type Config struct {
-	Backends []string         // base URLs, such as http://gpu-1:8091; /v1/audio/speech is added
-	Dialect  Dialect          // empty: Generic
-	Model    string           // as the backends call it; may be empty for the omni dialects
-	APIKey   config.Secret    // sent as a bearer token; may be empty
-	Voices   map[string]Voice // public name to what is sent
-	Default  string           // voice of a request without voice and language; empty: the first by name
+	Backends     []string         // base URLs, such as http://gpu-1:8091; /v1/audio/speech is added
+	Dialect      Dialect          // empty: Generic
+	Model        string           // as the backends call it; may be empty for the omni dialects
+	APIKey       config.Secret    // sent as a bearer token; may be empty
+	Voices       map[string]Voice // public name to what is sent
+	Instructions bool             // the model that the backends serve takes them with each request
+	Default      string           // voice of a request without voice and language; empty: the first by name
 
 	BackendRate    int           // Hz that the backends answer with, anything else is a failure; 0: 24000
 	Window         int           // requests in flight for each backend; 0: 4
@@ -57,7 +58,7 @@ type Voice struct {
 	Name         string // the backend's name for it
 	RefAudio     string // path of a recording of 1 to 30 s: .wav, .mp3, .flac, .ogg
 	RefText      string // what is said in it
-	Instructions string // how to speak
+	Instructions string // how to speak, unless a request says so
 	Language     string // BCP 47; empty: any
 }
 
@@ -181,7 +182,7 @@ func (c Config) prepare() ([]engine.Voice, map[string]voice, error) {
 			return nil, nil, fmt.Errorf("voice %q: %w", name, err)
 		}
 		sum := sha256.Sum256(shape)
-		public = append(public, engine.Voice{Name: name, Language: v.Language, Fingerprint: hex.EncodeToString(sum[:16])})
+		public = append(public, engine.Voice{Name: name, Language: v.Language, Fingerprint: hex.EncodeToString(sum[:16]), Instructions: c.Instructions})
 		ready[name] = v
 	}
 	return public, ready, nil

@@ -20,6 +20,11 @@
 //	ref_audio, ref_text                  x          x
 //	max_new_tokens, stream               x          x
 //
+// Instructions come with a request where Config.Instructions says that the model takes
+// them, and then take the place of the voice's. Beside reference audio, CosyVoice3 in
+// vLLM-Omni reads them before the transcript only (ref_text), and in SGLang-Omni in place of the
+// transcript.
+//
 // Reference audio is read once and sent inline as a data URL, which both servers
 // cache by content. max_new_tokens bounds a model that does not find its end.
 // Pronunciations cannot be expressed and are ignored.

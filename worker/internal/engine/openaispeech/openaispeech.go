@@ -113,8 +113,10 @@ func (e *Engine) speak(ctx context.Context, r *engine.Request) engine.Result {
 	if !ok {
 		return engine.Result{Err: &job.Error{Op: opSynthesize, Kind: job.Invalid, Public: fmt.Sprintf("There is no voice %q for language %q.", r.Voice, r.Language)}}
 	}
-	plain := *r
-	plain.Text = engine.WithoutControls(r.Text)
+	if err := r.CheckVoice(e.info.Voices[index]); err != nil {
+		return engine.Result{Err: err}
+	}
+	plain := r.WithoutControls()
 	if !plain.Speakable() {
 		return engine.Result{Audio: engine.Audio{Rate: e.cfg.BackendRate, Samples: make([]int16, int(silenceSeconds*float64(e.cfg.BackendRate)))}}
 	}

@@ -114,6 +114,36 @@ func TestPlaceholderSizesAreUnderstood(t *testing.T) {
 	enginetest.Good(t, e, q, one(t, e, q))
 }
 
+// Where the dialect reads them beside a reference; control tokens of whoever wrote them go.
+func TestInstructionsGoWhereTheDialectReadsThem(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		dialect                      Dialect
+		voice                        string
+		wantInstructions, wantPrompt string
+	}{
+		"in place of the voice's":    {Generic, "anna", "Speak  warmly.", ""},
+		"before the transcript":      {VLLMOmni, "anna", "", "You are a helpful assistant. Speak  warmly.<|endofprompt|>What is said."},
+		"in place of the transcript": {SGLangOmni, "anna", "Speak  warmly.", ""},
+		"beside audio alone":         {SGLangOmni, "loud", "Speak  warmly.", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, c.dialect)
+			cfg := settings(t, s)
+			cfg.Instructions = true
+			e := open(t, cfg)
+			q := enginetest.Request("A quick word.")
+			q.Voice, q.Instructions = c.voice, "Speak<|endofprompt|> warmly."
+			enginetest.Good(t, e, q, one(t, e, q))
+			got := s.seen()[0]
+			require.Equal(t, c.wantInstructions, got.Instructions)
+			require.Equal(t, c.wantPrompt, got.RefText)
+			require.Equal(t, q.Text, got.Input)
+		})
+	}
+}
+
 func TestRequestSaysWhatTheDialectNeeds(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []Dialect{Generic, VLLMOmni, SGLangOmni} {

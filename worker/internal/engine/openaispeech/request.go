@@ -1,6 +1,7 @@
 package openaispeech
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -45,7 +46,7 @@ func (c Config) body(r *engine.Request, v voice) ([]byte, int, error) {
 		Model:          c.Model,
 		Voice:          v.Name,
 		ResponseFormat: "wav",
-		Instructions:   v.Instructions,
+		Instructions:   cmp.Or(r.Instructions, v.Instructions),
 	}
 	if r.Pace() != 1 {
 		s.Speed = r.Pace()
@@ -58,6 +59,7 @@ func (c Config) body(r *engine.Request, v voice) ([]byte, int, error) {
 		}
 		s.Seed = &r.Seed
 		s.RefAudio, s.RefText = v.refAudio, v.RefText
+		c.instruct(&s, r.Instructions)
 		// Three times the prediction is what the judgement of the audio allows; speed
 		// is applied to the audio afterwards, so tokens are as many as at normal speed.
 		tokens := 3 * r.Expected() * r.Pace() * tokensPerSecond
@@ -68,4 +70,19 @@ func (c Config) body(r *engine.Request, v voice) ([]byte, int, error) {
 		return nil, 0, fmt.Errorf("encode request: %w", err)
 	}
 	return b, s.MaxNewTokens, nil
+}
+
+// instruct puts the instructions of a request beside a reference where the dialect reads
+// them: vLLM-Omni's CosyVoice3 before the transcript only, and SGLang-Omni in place of it.
+func (c Config) instruct(s *speechRequest, instructions string) {
+	if instructions == "" || s.RefAudio == "" {
+		return
+	}
+	switch c.Dialect {
+	case VLLMOmni:
+		s.Instructions, s.RefText = "", engine.CosyPrompt(instructions, s.RefText)
+	case SGLangOmni:
+		s.RefText = ""
+	case Generic: // knows no references
+	}
 }

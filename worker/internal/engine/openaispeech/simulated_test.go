@@ -17,6 +17,7 @@ func TestConformanceOverTheSimulatedEngine(t *testing.T) {
 			sim := enginetest.Simulate(t, program, "-dialect", string(dialect))
 			cfg := settings(t, serve(t, dialect))
 			cfg.Backends, cfg.BackendRate, cfg.MaxTextBytes, cfg.Window = []string{"http://" + sim.HTTP}, enginetest.Rate, 1024, 6
+			cfg.Instructions = dialect != Generic
 			t.Run("suite", func(t *testing.T) {
 				enginetest.Run(t, func(t *testing.T) engine.Engine { return open(t, cfg) })
 			})

@@ -7,10 +7,11 @@ import (
 	"math"
 
 	"github.com/voicemill/voicemill/api/kserve"
+	"github.com/voicemill/voicemill/worker/internal/engine"
 )
 
 // errNoAnswer is why an answer that came whole is none.
-var errNoAnswer = errors.New("not an answer")
+var errNoAnswer = engine.ErrNoAnswer
 
 var (
 	errShape   = fmt.Errorf("%w: its tensors do not fit", errNoAnswer)

@@ -14,10 +14,11 @@ import (
 
 // Config configures an [Engine].
 type Config struct {
-	Backends []string         // host:port of the gRPC service; grpcs://host:port with TLS
-	Model    string           // 0: cosyvoice3
-	Voices   map[string]Voice // by public name
-	Default  string           // voice of a request without voice and language; empty: the first by name
+	Backends     []string         // host:port of the gRPC service; grpcs://host:port with TLS
+	Model        string           // 0: cosyvoice3
+	Voices       map[string]Voice // by public name
+	Instructions bool             // the model takes them, before the transcript, with each request
+	Default      string           // voice of a request without voice and language; empty: the first by name
 
 	BackendRate  int // Hz that the model speaks at; the protocol does not say. 0: 24000
 	Window       int // requests in flight for each backend; 0: 10, the official runtime's instances

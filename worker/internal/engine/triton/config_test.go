@@ -30,9 +30,13 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"reference of half a minute":     func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, 16000, 31), RefText: "x"}} },
 		"reference of a telephone":       func(c *Config) { c.Voices = map[string]Voice{"a": {RefAudio: recording(t, 8000, 3), RefText: "x"}} },
 		"two voices with one transcript": func(c *Config) { c.Voices = two(t, long, recording(t, 16000, 4), "One text.") },
-		"negative window":                func(c *Config) { c.Window = -1 },
-		"time factor under one":          func(c *Config) { c.TimeoutFactor = .5 },
-		"fewer tokens than a second":     func(c *Config) { c.MaxTokens = 24 },
+		"two voices with one transcript after their instructions": func(c *Config) {
+			c.Instructions = true
+			c.Voices = two(t, long, recording(t, 16000, 4), "Be warm.<|endofprompt|>One text.")
+		},
+		"negative window":            func(c *Config) { c.Window = -1 },
+		"time factor under one":      func(c *Config) { c.TimeoutFactor = .5 },
+		"fewer tokens than a second": func(c *Config) { c.MaxTokens = 24 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,6 +63,28 @@ func TestTwoNamesForOneVoiceAreFine(t *testing.T) {
 	require.Equal(t, info.Voices[0].Fingerprint, info.Voices[1].Fingerprint)
 	for _, e := range all {
 		require.NoError(t, e.Close())
+	}
+}
+
+// Instructions that the transcripts have make two voices of one recording, or of two that the
+// server can tell apart as long as requests bring none.
+func TestVoicesMayDifferInTheirInstructions(t *testing.T) {
+	t.Parallel()
+	long, longer := recording(t, 16000, 3), recording(t, 16000, 4)
+	for name, c := range map[string]struct {
+		audio        string
+		instructions bool
+	}{"one recording": {long, true}, "two": {longer, false}} {
+		cfg := settings(t)
+		cfg.Backends, cfg.Instructions, cfg.Default = []string{"127.0.0.1:1"}, c.instructions, ""
+		cfg.Voices = map[string]Voice{
+			"a": {RefAudio: long, RefText: "One text."}, "b": {RefAudio: c.audio, RefText: "Be warm.<|endofprompt|>One text."},
+		}
+		all, err := New(cfg)
+		require.NoError(t, err, name)
+		for _, e := range all {
+			require.NoError(t, e.Close())
+		}
 	}
 }
 

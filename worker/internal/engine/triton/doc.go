@@ -31,6 +31,8 @@
 //     answer that long is refused.
 //   - It remembers voices by the transcript of their reference only, without end. Two
 //     voices of a pool with one transcript are refused when the pool is read.
+//   - It has no tensor for instructions: they stand in the transcript, before CosyVoice3's
+//     end of the prompt. It therefore remembers a voice anew for each of them.
 //   - It knows no time-out. The deadline of a call is here, as in package openaispeech.
 //   - It takes no seed, no speed and no pronunciations. A seed is not honoured: a text
 //     that is spoken again sounds different. A speed other than 1 is refused.

@@ -41,7 +41,7 @@ func await(t *testing.T, f *fleet.Fleet, takes bool) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("the fleet: %+v", f.State())
 		}
 	}

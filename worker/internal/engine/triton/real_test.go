@@ -258,7 +258,7 @@ func TestARealTritonThatIsKilledCostsNoText(t *testing.T) {
 		ready, changed := f.Ready()
 		if !ready {
 			restarts++
-			require.Less(t, restarts, 4)
+			require.Less(t, restarts, 8)
 			s.kill()
 			s.start(t)
 			await(t, f, true)

@@ -16,7 +16,7 @@ func TestConformanceOverTheSimulatedEngine(t *testing.T) {
 			t.Parallel()
 			sim := enginetest.Simulate(t, program)
 			cfg := Config{
-				Backends: []string{sim.GRPC}, Model: model, BackendRate: enginetest.Rate, MaxTokens: 4000, MaxBatch: 8, Window: 6,
+				Backends: []string{sim.GRPC}, Model: model, BackendRate: enginetest.Rate, MaxTokens: 4000, MaxBatch: 8, Window: 6, Instructions: true,
 				Voices: map[string]Voice{"anna": {RefAudio: recording(t, 24000, 3), RefText: "What is said.", Language: "en"}},
 			}
 			t.Run("suite", func(t *testing.T) {

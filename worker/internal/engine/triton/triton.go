@@ -113,17 +113,20 @@ func (e *Engine) prepare(index int, r *engine.Request, result *engine.Result) (a
 	if !found {
 		return invalid("There is no voice %q for language %q.", r.Voice, r.Language)
 	}
+	if err := r.CheckVoice(e.info.Voices[voice]); err != nil {
+		result.Err = err
+		return ask{}, false
+	}
 	if r.Pace() != 1 {
 		return invalid("The voice %q has one speed only; %g was asked for.", e.info.Voices[voice].Name, r.Speed)
 	}
-	plain := *r
-	plain.Text = engine.WithoutControls(r.Text)
+	plain := r.WithoutControls()
 	if !plain.Speakable() {
 		result.Audio = engine.Audio{Rate: e.cfg.BackendRate, Samples: make([]int16, int(silenceSeconds*float64(e.cfg.BackendRate)))}
 		return ask{}, false
 	}
 	seconds := min(plain.Expected(), e.cfg.limitSeconds())
-	return ask{index: index, id: r.ID, text: plain.Text, voice: e.voices[e.info.Voices[voice].Name], seconds: seconds}, true
+	return ask{index: index, id: r.ID, text: plain.Text, voice: e.voices[e.info.Voices[voice].Name].instructed(plain.Instructions), seconds: seconds}, true
 }
 
 // speak has asks spoken and fills their results.

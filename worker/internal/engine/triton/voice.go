@@ -28,6 +28,7 @@ type reference struct {
 	samples int    // without the padding
 	padded  []byte // float32, little-endian, as many samples as padSamples goes into
 	text    []byte // as an element of a BYTES tensor
+	said    string // the same
 }
 
 // prepare reads the recordings of the voices. The public voices are in the order of
@@ -35,19 +36,23 @@ type reference struct {
 func (c Config) prepare() ([]engine.Voice, map[string]reference, error) {
 	public := make([]engine.Voice, 0, len(c.Voices))
 	ready := make(map[string]reference, len(c.Voices))
-	same := map[string]string{} // transcript to fingerprint
+	same := map[string]string{} // transcript to fingerprint, both without what instructions replace
 	for _, name := range slices.Sorted(maps.Keys(c.Voices)) {
 		v := c.Voices[name]
 		r, err := readReference(v)
 		if err != nil {
 			return nil, nil, fmt.Errorf("voice %q: %w", name, err)
 		}
-		print := r.fingerprint()
-		if other, ok := same[v.RefText]; ok && other != print {
+		key, keyed := v.RefText, r
+		if c.Instructions { // those of a request come in place of the transcript's own
+			key = engine.WithoutPrompt(key)
+			keyed.text = element(key)
+		}
+		if other, ok := same[key]; ok && other != keyed.fingerprint() {
 			return nil, nil, fmt.Errorf("voice %q: has the reference text of another voice, and the server tells voices apart by that alone: both would sound like one", name)
 		}
-		same[v.RefText] = print
-		public = append(public, engine.Voice{Name: name, Language: v.Language, Fingerprint: print})
+		same[key] = keyed.fingerprint()
+		public = append(public, engine.Voice{Name: name, Language: v.Language, Fingerprint: r.fingerprint(), Instructions: c.Instructions})
 		ready[name] = r
 	}
 	return public, ready, nil
@@ -84,9 +89,17 @@ func readReference(v Voice) (reference, error) {
 
 func newReference(samples []int16, text string) reference {
 	padded := (len(samples) + padSamples - 1) / padSamples * padSamples
-	r := reference{samples: len(samples), padded: make([]byte, 4*padded), text: element(text)}
+	r := reference{samples: len(samples), padded: make([]byte, 4*padded), text: element(text), said: text}
 	for i, s := range samples {
 		binary.LittleEndian.PutUint32(r.padded[4*i:], math.Float32bits(float32(s)/32768))
+	}
+	return r
+}
+
+// instructed returns r with instructions how to speak.
+func (r reference) instructed(instructions string) reference {
+	if instructions != "" {
+		r.text = element(engine.CosyPrompt(instructions, r.said))
 	}
 	return r
 }

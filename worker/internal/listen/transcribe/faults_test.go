@@ -1,16 +1,15 @@
 package transcribe_test
 
 import (
-	"encoding/json"
-	"errors"
+	"cmp"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,15 +34,19 @@ const (
 
 var planted = []string{cut, doubled, another, leftOut, silence, runaway}
 
-// trial is one piece of audio with what is known of it.
+// trial is one piece of audio with what was heard in it.
 type trial struct {
-	Book, Fault, Text, Heard string
-	listen.Evidence
+	book, voice, fault string
+	text               string
+	predicted          float64 // seconds
+	heard              hearing
 }
 
-// BenchmarkPlantedFaults has a neural voice speak segments of some books, plants faults,
-// and has the ear hear all of it. The limits come from the clean segments of the first
-// book, if they are enough; what they find is reported of each. `make bench-ear` runs it.
+// BenchmarkPlantedFaults has neural voices speak segments of some texts, plants faults,
+// and has the ear hear all of it. Each voice's limits come from its clean segments of the
+// first text, if they are enough; what they find is reported of each. What was spoken and
+// heard is kept in VOICEMILL_EAR_CACHE, so that a change of what is made of it takes
+// seconds. `make bench-ear` runs it.
 func BenchmarkPlantedFaults(b *testing.B) {
 	books, err := filepath.Glob(filepath.Join(os.Getenv("VOICEMILL_EAR_BOOKS"), "*.txt"))
 	require.NoError(b, err)
@@ -52,81 +55,194 @@ func BenchmarkPlantedFaults(b *testing.B) {
 	}
 	size, err := strconv.Atoi(os.Getenv("VOICEMILL_EAR_SEGMENTS"))
 	require.NoError(b, err)
+	more, err := strconv.Atoi(cmp.Or(os.Getenv("VOICEMILL_EAR_CLEAN"), "0"))
+	require.NoError(b, err)
+	voices := strings.Split(cmp.Or(os.Getenv("VOICEMILL_EAR_VOICES"), "joe"), ",")
+	l := newLaboratory(b)
 	for b.Loop() {
-		ear, end := realEar(b)
-		speaker := voice(b, "joe")
 		var all []trial
-		seconds := 0.0
-		for _, book := range books {
-			trials, heard := tryBook(b, ear, speaker, book, size)
-			all, seconds = append(all, trials...), seconds+heard
+		for _, v := range voices {
+			for _, book := range books {
+				all = append(all, l.try(book, v, size, more)...)
+			}
 		}
-		b.ReportMetric(end()/seconds, "cpu-s/audio-s")
-		report(b, all, strings.TrimSuffix(filepath.Base(books[0]), ".txt"))
+		for _, c := range l.costs {
+			b.ReportMetric(c.cpu/c.audio, "cpu-s/audio-s-"+c.of)
+		}
+		report(b, all, name(books[0]))
 	}
 }
 
-// tryBook returns the trials of one book and the seconds of audio that were heard for them.
-func tryBook(b *testing.B, ear *transcribe.Ear, speaker *neural.Engine, path string, size int) (all []trial, seconds float64) {
-	b.Helper()
-	book := strings.TrimSuffix(filepath.Base(path), ".txt")
-	texts := segments(b, path, size)
-	said, heard := make([]engine.Audio, size), make([]hearing, size)
-	listening := func(audio engine.Audio) hearing {
-		seconds += audio.Seconds()
-		return hear(b, ear, audio)
+// laboratory speaks and listens, and keeps what came of it.
+type laboratory struct {
+	tb       testing.TB
+	cache    cache
+	model    string // that hears
+	ear      func() *transcribe.Ear
+	speakers map[string]*neural.Engine // by model
+	costs    []*cost
+}
+
+// cost is what the processor did for how much audio.
+type cost struct {
+	of         string
+	cpu, audio float64 // seconds
+}
+
+func newLaboratory(tb testing.TB) *laboratory {
+	tb.Helper()
+	l := &laboratory{tb: tb, cache: cache{cmp.Or(os.Getenv("VOICEMILL_EAR_CACHE"), tb.TempDir())}, speakers: map[string]*neural.Engine{}}
+	options := strings.Fields(os.Getenv("VOICEMILL_EAR_OPTIONS"))
+	l.model = strings.Join(append([]string{"whisper-base"}, options...), " ")
+	l.ear = sync.OnceValue(func() *transcribe.Ear {
+		ear, _ := realEar(tb, options...)
+		return ear
+	})
+	return l
+}
+
+// spend adds what was done to the costs of.
+func (l *laboratory) spend(of string, cpu, audio float64) {
+	i := slices.IndexFunc(l.costs, func(c *cost) bool { return c.of == of })
+	if i < 0 {
+		i, l.costs = len(l.costs), append(l.costs, &cost{of: of})
 	}
-	for i, text := range texts {
-		said[i] = say(b, speaker, enginetest.Request(text))
-		heard[i] = listening(said[i])
+	l.costs[i].cpu, l.costs[i].audio = l.costs[i].cpu+cpu, l.costs[i].audio+audio
+}
+
+// spoken is what a voice said.
+type spoken struct {
+	Audio     engine.Audio
+	Sentences []engine.Mark
+	CPU       float64 // seconds
+}
+
+// say has a voice speak: joe is a model of its own, the others are Kokoro's.
+func (l *laboratory) say(v, text string) (s spoken) {
+	key := digest(l.tb, "said", v, text)
+	if !l.cache.get(l.tb, key, &s) {
+		model, q := "kokoro", enginetest.Request(text)
+		if q.Voice = v; v == "joe" {
+			model, q.Voice = "joe", ""
+		}
+		if l.speakers[model] == nil {
+			l.speakers[model] = voice(l.tb, model)
+			say(l.tb, l.speakers[model], q) // what loading the model costs is no cost of speech
+		}
+		before := childrenCPU(l.tb)
+		results, err := l.speakers[model].Synthesize(l.tb.Context(), []engine.Request{q})
+		require.NoError(l.tb, err)
+		require.NoError(l.tb, results[0].Err)
+		s = spoken{results[0].Audio, results[0].Sentences, childrenCPU(l.tb) - before}
+		l.cache.put(l.tb, key, s)
 	}
+	l.spend(v, s.CPU, s.Audio.Seconds())
+	return s
+}
+
+// listen has the ear hear audio, unless it is silent.
+func (l *laboratory) listen(audio engine.Audio) hearing {
+	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate)}
+	if h.sound.Seconds() == 0 {
+		return h
+	}
+	var known struct {
+		Words []listen.Span
+		CPU   float64
+	}
+	key := digest(l.tb, "heard", l.model, audio.Rate, audio.Samples)
+	if !l.cache.get(l.tb, key, &known) {
+		ear := l.ear()
+		before := childrenCPU(l.tb)
+		heard, err := ear.Hear(l.tb.Context(), audio, "en")
+		require.NoError(l.tb, err)
+		known.Words, known.CPU = heard.Words, childrenCPU(l.tb)-before
+		l.cache.put(l.tb, key, known)
+	}
+	l.spend("ear", known.CPU, audio.Seconds())
+	h.words = h.sound.Audible(known.Words)
+	return h
+}
+
+// try returns the trials of one text and voice: size segments with all faults, and more
+// without any.
+func (l *laboratory) try(path, v string, size, more int) (all []trial) {
+	texts := segments(l.tb, path, size, more)
+	size = min(size, len(texts))
+	var first, before spoken
 	for i, text := range texts {
 		note := func(fault string, h hearing) {
-			e := h.evidence(text)
-			e.Predicted = float64(len(text))
-			all = append(all, trial{Book: book, Fault: fault, Text: text, Heard: h.text(), Evidence: e})
-			keep(b, all[len(all)-1])
+			all = append(all, trial{book: name(path), voice: v, fault: fault, text: text, predicted: enginetest.Request(text).Seconds, heard: h})
 		}
-		s, r := said[i].Samples, said[i].Rate
+		said := l.say(v, text)
+		note(clean, l.listen(said.Audio))
+		if i >= size {
+			continue
+		}
+		if i == 0 {
+			first = said
+		} else {
+			note(another, l.listen(before.Audio))
+		}
+		before = said
+		s, r := said.Audio.Samples, said.Audio.Rate
 		n := len(s)
-		note(clean, heard[i])
-		note(another, heard[(i+1)%size])
-		note(leftOut, listening(say(b, speaker, enginetest.Request(text[sentence.FindStringIndex(text)[1]:]))))
-		note(silence, listening(engine.Audio{Rate: r, Samples: make([]int16, n)}))
-		note(cut, listening(engine.Audio{Rate: r, Samples: s[:n*6/10]}))
-		note(doubled, listening(engine.Audio{Rate: r, Samples: slices.Concat(s[:n*7/10], s[n*4/10:])}))
-		note(runaway, listening(engine.Audio{Rate: r, Samples: slices.Concat(s, slices.Repeat(s[max(0, n-2*r):], 4))}))
+		hear := func(parts ...[]int16) hearing {
+			return l.listen(engine.Audio{Rate: r, Samples: slices.Concat(parts...)})
+		}
+		note(leftOut, hear(l.without(v, text, said, i)...))
+		note(silence, hear(make([]int16, n)))
+		note(cut, hear(s[:n*6/10]))
+		note(doubled, hear(s[:n*7/10], s[n*4/10:]))
+		note(runaway, hear(s, slices.Repeat(s[max(0, n-2*r):], 3)))
 	}
-	return all, seconds
+	text := texts[0]
+	all = append(all, trial{book: name(path), voice: v, fault: another, text: text, predicted: enginetest.Request(text).Seconds, heard: l.listen(before.Audio)})
+	require.NotEqual(l.tb, first, before)
+	return all
 }
 
-// keep adds t to the file VOICEMILL_EAR_TRIALS, a line of JSON each, if that is set.
-func keep(b *testing.B, t trial) {
-	b.Helper()
-	path := os.Getenv("VOICEMILL_EAR_TRIALS")
-	if path == "" {
-		return
+// without returns the parts of what was said that remain when a sentence is left out, the
+// first, the last or one between by turns. A voice says each by itself, so that it is
+// what it would say without it.
+func (l *laboratory) without(v, text string, said spoken, turn int) [][]int16 {
+	s, marks := said.Audio.Samples, said.Sentences
+	if len(marks) < 2 { // it took both for one
+		return [][]int16{l.say(v, text[sentence.FindStringIndex(text)[1]:]).Audio.Samples}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the caller's own
-	require.NoError(b, err)
-	require.NoError(b, errors.Join(json.NewEncoder(f).Encode(t), f.Close()))
+	gone := turn % len(marks)
+	if gone == len(marks)-1 {
+		return [][]int16{s[:marks[gone].Sample]}
+	}
+	return [][]int16{s[:marks[gone].Sample], s[marks[gone+1].Sample:]}
 }
+
+func name(path string) string { return strings.TrimSuffix(filepath.Base(path), ".txt") }
 
 var sentence = regexp.MustCompile(`[.!?][”"’')]* +`)
 
-// segments returns size segments of a book, spread over it: paragraphs of two sentences
-// or more, shortened to what a segment may have.
-func segments(b *testing.B, path string, size int) []string {
-	b.Helper()
+// What a paragraph that is code, a table or a list of figures has, and prose has not.
+var noProse = regexp.MustCompile("[_/{}<>=|`$#*\\[\\]+~^]|--|\\w\\.\\w|\\w:\\w|\\d[–-]|[A-Z]{2}")
+
+// longest is how many characters a text has at most: short segments are quickly heard, and
+// the harder ones.
+const longest = 150
+
+// segments returns size segments of a text and more of them if there are, spread over it:
+// the first sentences, two or more, of its paragraphs of prose.
+func segments(tb testing.TB, path string, size, more int) []string {
+	tb.Helper()
 	raw, err := os.ReadFile(path) //nolint:gosec // the caller's own
-	require.NoError(b, err)
+	require.NoError(tb, err)
 	var all []string
 	for p := range strings.SplitSeq(string(raw), "\n\n") {
 		p = strings.Join(strings.Fields(p), " ")
-		ends := sentence.FindAllStringIndex(p+" ", -1)
+		if noProse.MatchString(p) {
+			continue
+		}
 		text := ""
-		for _, e := range ends {
-			if e[1] > 260 {
+		for _, e := range sentence.FindAllStringIndex(p+" ", -1) {
+			if e[1] > longest {
 				break
 			}
 			text = strings.TrimSpace((p + " ")[:e[1]])
@@ -135,53 +251,37 @@ func segments(b *testing.B, path string, size int) []string {
 			all = append(all, text)
 		}
 	}
-	require.GreaterOrEqual(b, len(all), size, path)
-	spread := make([]string, size)
-	for i := range spread {
-		spread[i] = all[i*len(all)/size]
-	}
-	return spread
+	require.Greater(tb, len(all), 1, path)
+	return spread(all)[:min(size+more, len(all))]
 }
 
-// report learns the limits from the book called first and prints what they find in all.
-func report(b *testing.B, all []trial, first string) {
-	b.Helper()
-	var h listen.History
-	for _, t := range all {
-		if t.Book == first && t.Fault == clean {
-			h.Add(t.Evidence)
-		}
+// spread puts all into an order of which every beginning is spread over the whole.
+func spread(all []string) []string {
+	step := max(1, int(.618*float64(len(all))))
+	for gcd(step, len(all)) != 1 {
+		step++
 	}
-	limits, pace := h.Limits(listen.DefaultLimits()), h.Pace()
-	fmt.Printf("\nlimits after %s: %+v, pace %.4f\n", first, limits, pace)
-	for _, name := range books(all) {
-		line := name
-		for _, fault := range append([]string{clean}, planted...) {
-			condemned, of, errors, words := 0, 0, 0, 0
-			for _, t := range all {
-				if t.Book != name || t.Fault != fault {
-					continue
-				}
-				of++
-				errors, words = errors+t.WordErrors, words+t.Words
-				if limits.Judge(t.Evidence, pace).Fault != listen.None {
-					condemned++
-				}
-			}
-			line += fmt.Sprintf(", %s %d/%d", fault, condemned, of)
-			if fault == clean {
-				line += fmt.Sprintf(" (WER %.3f)", float64(errors)/math.Max(1, float64(words)))
-			}
-		}
-		fmt.Println(line)
+	mixed := make([]string, len(all))
+	for i := range mixed {
+		mixed[i] = all[i*step%len(all)]
 	}
+	return mixed
 }
 
-func books(all []trial) (names []string) {
-	for _, t := range all {
-		if !slices.Contains(names, t.Book) {
-			names = append(names, t.Book)
-		}
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
 	}
-	return names
+	return a
+}
+
+// TestSpreadKeepsAll says that no segment is lost or doubled.
+func TestSpreadKeepsAll(t *testing.T) {
+	for n := 1; n < 70; n++ {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf("%02d", i)
+		}
+		require.Equal(t, all, slices.Sorted(slices.Values(spread(all))))
+	}
 }

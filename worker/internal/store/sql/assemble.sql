@@ -20,14 +20,32 @@ order by s.n;
 select state, finished_at is not null from jobs where id = $1 for update;
 
 -- name: ReadyChapter
-update chapters
-set state = 'ready', proof_digest = $4, sample_rate = $5, audio_samples = $6, artifact = $7, object_key = $8,
-    bytes = $9, sha256 = $10, ready_at = now(), encoded_at = null, error_kind = null, error_detail = null
-where job_id = $1 and ordinal = $2 and state = 'assembling' and attempts = $3
-    and segments_done + segments_failed = segments_total and (segments_failed > 0 or plan_digest = $4);
-
--- name: CountReady
-update jobs set chapters_ready = chapters_ready + 1, bound_at = null, version = version + 1 where id = $1;
+-- A chapter is ready, with its file; the job counts it, who asked for it is told ($14 on), and
+-- it is not due any more. Nothing of that if it is not what it was, or its job has ended.
+with ready as (
+    update chapters
+    set state = 'ready', proof_digest = $4, sample_rate = $5, audio_samples = $6, artifact = $7, object_key = $8,
+        bytes = $9, sha256 = $10, ready_at = now(), encoded_at = null, error_kind = null, error_detail = null
+    where job_id = $1 and ordinal = $2 and state = 'assembling' and attempts = $3
+        and segments_done + segments_failed = segments_total and (segments_failed > 0 or plan_digest = $4)
+        and exists (select from jobs where id = $1 and finished_at is null)
+    returning job_id, ordinal),
+file as (
+    insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, loudness)
+    select job_id, $7, $11, $8, $9, $10, $12::float8, $13::jsonb from ready
+    on conflict (job_id, name) do update
+    set media_type = excluded.media_type, object_key = excluded.object_key, bytes = excluded.bytes,
+        sha256 = excluded.sha256, audio_seconds = excluded.audio_seconds, loudness = excluded.loudness, created_at = now()),
+counted as (
+    update jobs j set chapters_ready = j.chapters_ready + 1, bound_at = null, version = j.version + 1 from ready r where j.id = r.job_id
+    returning j.id, j.tenant_id),
+told as (
+    insert into deliveries (id, tenant_id, job_id, event, ordinal, url, payload)
+    select $14, c.tenant_id, c.id, $15, $2, $16, '' from counted c where $14 <> ''
+    on conflict (job_id, event, ordinal) do nothing),
+done as (
+    delete from outbox o using ready r where o.kind = 'assemble' and o.job_id = r.job_id and o.ordinal = r.ordinal)
+select from ready;
 
 -- name: FailChapter
 update chapters
@@ -103,18 +121,6 @@ j as (
 insert into outbox (kind, job_id, ordinal) select 'assemble', $1, ordinal from c
 on conflict (kind, job_id, ordinal) do nothing;
 
--- name: AddArtifact
-insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, loudness)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
-on conflict (job_id, name) do update
-set media_type = excluded.media_type, object_key = excluded.object_key, bytes = excluded.bytes,
-    sha256 = excluded.sha256, audio_seconds = excluded.audio_seconds, loudness = excluded.loudness, created_at = now();
-
--- name: AddDelivery
-insert into deliveries (id, tenant_id, job_id, event, ordinal, url, payload)
-values ($1, $2, $3, $4, $5, $6, '')
-on conflict (job_id, event, ordinal) do nothing;
-
 -- name: DropOutbox
 delete from outbox where kind = $1 and job_id = $2 and ordinal = $3;
 
@@ -158,9 +164,18 @@ select num, state, finished_at is not null, tenant_id, class, title, language, o
     segments_total, segments_done, segments_reused, segments_failed,
     chapters_total, chapters_ready, chapters_failed, coalesce(plan_digest, ''),
     coalesce(spec -> 'output' -> 'pauses', 'null'), coalesce(spec -> 'callback', 'null'),
-    array(select jsonb_array_elements_text(spec -> 'output' -> 'subtitles')),
-    coalesce(nullif(spec -> 'output' ->> 'loudness', 'none'), '')
+    array(select jsonb_array_elements_text(spec -> 'output' -> 'subtitles')), coalesce((spec -> 'output' ->> 'read_along')::boolean, false),
+    coalesce(nullif(spec -> 'output' ->> 'loudness', 'none'), ''), coalesce(nullif(spec ->> 'verify', 'none'), ''),
+    coalesce(spec #>> '{input,media_type}', ''), coalesce(source_sha256, ''), coalesce(source_bytes, 0)
 from jobs where id = $1;
+
+-- name: FilesBeside
+-- What is there of a job before it ends: all but the files of its chapters and an old manifest.
+select a.name, a.media_type, a.bytes, a.sha256, a.loudness
+from artifacts a
+where a.job_id = $1 and a.name <> 'manifest.json'
+    and not exists (select from chapters c where c.job_id = a.job_id and c.artifact = a.name and c.state = 'ready')
+order by a.name;
 
 -- name: Chapters
 select ordinal, title, matter, state, first_segment, segments_total, segments_failed, coalesce(sample_rate, 0),
@@ -172,7 +187,8 @@ from chapters c where job_id = $1 and ordinal > $2 order by ordinal limit $3;
 -- name: ManifestSegments
 select s.n, s.state, s.break_after, encode(s.rendition_key, 'hex'), coalesce(r.sample_rate, 0), coalesce(r.samples, 0),
     s.text, s.voice, s.language, s.source_document, s.source_start, s.source_end, r.sha256, r.marks,
-    coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), r.lufs, r.rms, r.true_peak, r.lead_samples, r.tail_samples
+    coalesce(s.error_kind, ''), coalesce(s.error_detail, ''), r.lufs, r.rms, r.true_peak, r.lead_samples, r.tail_samples,
+    coalesce(r.verdict, ''), r.hearing
 from segments_between($1, $2, $3) s
          left join lateral (select * from renditions r where r.key = s.rendition_key and s.state in ('done', 'reused') offset 0) r on true
 order by s.n;
@@ -182,8 +198,30 @@ select n, coalesce(error_kind, ''), coalesce(error_detail, '') from exceptions
 where job = $1 and state = 'failed' order by n limit 1;
 
 -- name: FinishJob
-update jobs
-set state = $2, proof_digest = $3, error_kind = nullif($4, ''), error_detail = nullif($5, ''),
-    finished_at = clock_timestamp(), version = version + 1
-where id = $1 and state = 'assembling' and chapters_ready + chapters_failed = chapters_total
-    and ($2 <> 'succeeded' or plan_digest = $3);
+-- A job ends, with its last files ($7 on); who asked for it is told ($14 on), and it is not due
+-- any more. Nothing of that if it is not assembling, or the proof does not hold.
+with ended as (
+    update jobs
+    set state = $2, proof_digest = $3, error_kind = nullif($4, ''), error_detail = nullif($5, ''), quality = $6,
+        finished_at = clock_timestamp(), version = version + 1
+    where id = $1 and state = 'assembling' and chapters_ready + chapters_failed = chapters_total
+        and ($2 <> 'succeeded' or plan_digest = $3)
+    returning id, tenant_id),
+files as (
+    insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, loudness)
+    select e.id, f.name, f.media_type, f.object_key, f.bytes, f.sha256, f.audio_seconds, f.loudness::jsonb
+    from ended e cross join unnest($7::text[], $8::text[], $9::text[], $10::bigint[], $11::bytea[], $12::float8[], $13::text[])
+                                as f (name, media_type, object_key, bytes, sha256, audio_seconds, loudness)
+    on conflict (job_id, name) do update
+    set media_type = excluded.media_type, object_key = excluded.object_key, bytes = excluded.bytes,
+        sha256 = excluded.sha256, audio_seconds = excluded.audio_seconds, loudness = excluded.loudness, created_at = now()),
+told as (
+    insert into deliveries (id, tenant_id, job_id, event, ordinal, url, payload)
+    select $14, e.tenant_id, e.id, $15, 0, $16, '' from ended e where $14 <> ''
+    on conflict (job_id, event, ordinal) do nothing),
+parked as (
+    update outbox o set parked_at = clock_timestamp(), error_kind = $4, error_detail = $5
+    from ended e where $17::boolean and o.kind = 'finish' and o.job_id = e.id and o.ordinal = 0),
+done as (
+    delete from outbox o using ended e where not $17::boolean and o.kind = 'finish' and o.job_id = e.id and o.ordinal = 0)
+select from ended;

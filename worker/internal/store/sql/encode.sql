@@ -10,8 +10,12 @@ on conflict (worker, format) do update set updated_at = now();
 
 -- name: Encoding
 select num, tenant_id, class, finished_at is not null, chapters_ready + chapters_failed = chapters_total, bound_at is not null,
-    chapters_total, title, author, language, coalesce(spec -> 'output', '{}'), coalesce(spec ->> 'voice', '')
+    chapters_total, title, author, about, language, coalesce(spec -> 'output', '{}'), coalesce(spec ->> 'voice', '')
 from jobs where id = $1;
+
+-- name: Manuscript
+-- The document that a job was made of, as it was uploaded.
+select coalesce(source_key, ''), coalesce(source_etag, ''), coalesce(spec #>> '{input,media_type}', '') from jobs where id = $1;
 
 -- name: EncodingChapter
 select state = 'ready' and encoded_at is null, title, coalesce(object_key, ''), coalesce(bytes, 0), coalesce(sha256, ''),
@@ -29,12 +33,20 @@ from chapters c join artifacts a on a.job_id = c.job_id and a.name = left(c.arti
 where c.job_id = $1 and c.state = 'ready' and c.ordinal > $3
 order by c.ordinal limit $4;
 
+-- name: CoverOf
+select name, media_type, object_key, bytes, sha256 from artifacts where job_id = $1 and name in ('cover.jpg', 'cover.png') limit 1;
+
 -- name: AddEncoded
-insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, coded_samples)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+insert into artifacts (job_id, name, media_type, object_key, bytes, sha256, audio_seconds, coded_samples, loudness, made_of, made_key)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $4)
 on conflict (job_id, name) do update
 set media_type = excluded.media_type, object_key = excluded.object_key, bytes = excluded.bytes, sha256 = excluded.sha256,
-    audio_seconds = excluded.audio_seconds, coded_samples = excluded.coded_samples, created_at = now();
+    audio_seconds = excluded.audio_seconds, coded_samples = excluded.coded_samples, loudness = excluded.loudness,
+    made_of = excluded.made_of, made_key = excluded.made_key, created_at = now();
+
+-- name: Made
+-- A file that was made of the same, of whichever job; not one that a worker of before put in its place.
+select object_key, bytes, sha256, coded_samples, loudness from artifacts where made_of = $1 and made_key = object_key limit 1;
 
 -- name: ChapterEncoded
 update chapters set encoded_at = clock_timestamp()

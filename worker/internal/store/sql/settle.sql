@@ -3,21 +3,30 @@
 -- late finds no row, or no bit, and changes nothing.
 
 -- name: Claim
--- Notes that deliveries begin, and tells what is left of each bundle. A message
--- that WORK delivers for the first time is no sign that somebody died with it,
--- whatever began before WORK was lost. Suspects begin with their engine call.
+-- Notes that deliveries begin, and tells what is left of each bundle, and which of
+-- that has a rendition already. A message that WORK delivers for the first time is
+-- no sign that somebody died with it, whatever began before WORK was lost. Suspects
+-- begin with their engine call.
 with a as (
     select * from unnest($1::bigint[], $2::int[], $3::int[], $4::boolean[]) as a (job, n, attempt, again)),
 l as materialized (
     select o.job, o.n, o.attempt, a.again
     from (select * from a order by job, n, attempt) a
              cross join lateral (select * from outstanding o
-                                 where o.job = a.job and o.n = a.n and o.attempt = a.attempt for update) o)
-update outstanding o
-set started = case when l.again then o.started else 0 end + case when o.deaths < 2 then 1 else 0 end
-from l
-where o.job = l.job and o.n = l.n and o.attempt = l.attempt
-returning o.job, o.n, o.attempt, o.mask, o.deaths, o.started - case when o.deaths < 2 then 1 else 0 end;
+                                 where o.job = a.job and o.n = a.n and o.attempt = a.attempt for update) o),
+k as materialized (
+    select k.job, k.b, k.attempt, bit_or(1::bigint << ((k.n - 1) % 64)) as bits
+    from unnest($5::bigint[], $6::int[], $7::int[], $8::int[], $9::bytea[]) as k (job, b, attempt, n, key)
+             cross join lateral (select r.key from renditions r where r.key = k.key offset 0) r
+    group by k.job, k.b, k.attempt),
+u as (
+    update outstanding o
+    set started = case when l.again then o.started else 0 end + case when o.deaths < 2 then 1 else 0 end
+    from l
+    where o.job = l.job and o.n = l.n and o.attempt = l.attempt
+    returning o.job, o.n, o.attempt, o.mask, o.deaths, o.started - case when o.deaths < 2 then 1 else 0 end as died)
+select u.job, u.n, u.attempt, u.mask, u.deaths, u.died, coalesce(k.bits, 0)
+from u left join k on k.job = u.job and k.b = u.n and k.attempt = u.attempt;
 
 -- name: Return
 -- Takes back what Claim or Begin noted: the deliveries ended in good order.
@@ -27,17 +36,22 @@ where o.job = a.job and o.n = a.n and o.attempt = a.attempt;
 
 -- name: Begin
 -- Which of the segments of an engine call are still wanted, and which of those
--- have a rendition already. The delivery of a suspect begins here.
+-- have a rendition already: Claim knew that a while ago. The delivery of a suspect
+-- begins here.
 with a as (
     select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bytea[]) with ordinality as a (job, b, attempt, n, key, i)),
 s as (
     update outstanding o set started = o.started + 1
     from (select distinct job, b, attempt from a) k
     where o.job = k.job and o.n = k.b and o.attempt = k.attempt and o.deaths >= 2)
-select a.i::int, r.key is not null
+select a.i::int, r.key is not null, coalesce(r.suffix, ''), coalesce(r.heard, false)
 from a join outstanding o on o.job = a.job and o.n = a.b and o.attempt = a.attempt
-       left join lateral (select r.key from renditions r where r.key = a.key offset 0) r on true
+       left join lateral (select r.key, r.suffix, r.hearing is not null as heard from renditions r where r.key = a.key offset 0) r on true
 where o.mask >> ((a.n - 1) % 64) & 1 = 1;
+
+-- name: PutHearing
+-- What was heard of a rendition that was there before. What is known of it stays.
+update renditions set hearing = $3 where key = $1 and suffix = $2 and hearing is null;
 
 -- name: LockJobs
 select from jobs where num = any ($1::bigint[]) order by id for update;
@@ -45,22 +59,22 @@ select from jobs where num = any ($1::bigint[]) order by id for update;
 -- name: AddRenditions
 -- Fails if one of them is there already: most never are, and to find that out
 -- costs a third of the statement and of its WAL. See AddMissingRenditions.
-insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples)
-select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail
+insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples, hearing)
+select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail, r.hearing::jsonb
 from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[],
-        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[])
-    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail) join tenants t on t.id = r.tenant
+        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[], $15::text[])
+    as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail, hearing) join tenants t on t.id = r.tenant
 order by r.key;
 
 -- name: AddMissingRenditions
 -- The first of a key stays. The object of another that has a name of its own goes.
 with r as materialized (
     select * from unnest($1::bytea[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[], $8::text[], $9::text[],
-        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[])
-        as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail)),
+        $10::real[], $11::real[], $12::real[], $13::int[], $14::int[], $15::text[])
+        as r (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead, tail, hearing)),
 added as (
-    insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples)
-    select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail
+    insert into renditions (key, tenant, suffix, sample_rate, samples, bytes, sha256, verdict, marks, lufs, rms, true_peak, lead_samples, tail_samples, hearing)
+    select r.key, t.num, r.suffix, r.sample_rate, r.samples, r.bytes, r.sha256, nullif(r.verdict, ''), r.marks::jsonb, r.lufs, r.rms, r.true_peak, r.lead, r.tail, r.hearing::jsonb
     from r join tenants t on t.id = r.tenant
     order by r.key
     on conflict (key) do nothing

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -74,6 +75,25 @@ func newLibrary(name, dataPath string) *library {
 	return l
 }
 
+// files are the voices that the library finds by their file's name alone, by the
+// languages under which it lists them, and models of Piper's and Kokoro's name them.
+var files = map[string]string{"en-gb": "en", "fr-fr": "fr"}
+
+// setVoice has what follows spoken by the voice called name, or by its variant after a plus.
+func (l *library) setVoice(name string) error {
+	language, variant, varied := strings.Cut(name, "+")
+	if file, ok := files[strings.ToLower(language)]; ok {
+		language = file
+	}
+	if varied {
+		language += "+" + variant
+	}
+	if l.setVoiceByName(language) != 0 {
+		return fmt.Errorf("%q: %w", name, errVoice)
+	}
+	return nil
+}
+
 // open loads and initialises the library.
 func (l *library) open() error {
 	handle, err := purego.Dlopen(l.name, purego.RTLD_NOW|purego.RTLD_LOCAL)
@@ -137,8 +157,8 @@ func (l *library) version() string {
 
 // speak synthesises r into out.
 func (l *library) speak(r ask.Request, out sink) error {
-	if l.setVoiceByName(r.Voice) != 0 {
-		return fmt.Errorf("%q: %w", r.Voice, errVoice)
+	if err := l.setVoice(r.Voice); err != nil {
+		return err
 	}
 	// Everything else has its default, since the library is fresh.
 	if status := l.setParameter(paramRate, int32(r.WPM), 0); status != 0 { //nolint:gosec // at most maxWPM

@@ -1,7 +1,6 @@
 package libespeak
 
 import (
-	"fmt"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -48,8 +47,8 @@ func (p *Phonemes) Close() error { return p.library.close() }
 // letters of one sound are joined by tie, unless that is 0.
 func (p *Phonemes) IPA(voice, text string, tie rune) (string, error) {
 	if voice != p.voice {
-		if p.library.setVoiceByName(voice) != 0 {
-			return "", fmt.Errorf("%q: %w", voice, errVoice)
+		if err := p.library.setVoice(voice); err != nil {
+			return "", err
 		}
 		p.voice = voice
 	}
