@@ -167,7 +167,11 @@ func TestSecretsAreReferences(t *testing.T) {
 			require.Equal(t, want["VOICEMILL_DB_DSN"], got["VOICEMILL_DB_DSN"])
 			continue
 		}
-		require.Equal(t, want, got, name)
+		expected := maps.Clone(want)
+		if name == release+"-speech-gateway" || name == release+"-speech-scheduler" { // who keep and who open credentials of buckets
+			expected["VOICEMILL_BUCKET_KEYS"] = [2]string{"delivery", "keys"}
+		}
+		require.Equal(t, expected, got, name)
 	}
 	require.NotContains(t, slices.Collect(maps.Keys(r.others)), "Secret")
 }

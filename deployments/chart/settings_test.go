@@ -68,7 +68,7 @@ func TestCommandsTakeTheirSettings(t *testing.T) {
 	t.Parallel()
 	bin, err := services.Build()
 	require.NoError(t, err)
-	secrets := map[string]string{"VOICEMILL_DB_DSN": "postgres://u:p@db/v", "VOICEMILL_BLOB_ACCESS_KEY": "key", "VOICEMILL_BLOB_SECRET_KEY": "secret"}
+	secrets := map[string]string{"VOICEMILL_DB_DSN": "postgres://u:p@db/v", "VOICEMILL_BLOB_ACCESS_KEY": "key", "VOICEMILL_BLOB_SECRET_KEY": "secret", "VOICEMILL_BUCKET_KEYS": "a:" + strings.Repeat("A", 43) + "="}
 	for set, values := range sets(t) {
 		r := render(t, values)
 		for name, d := range r.deployments {

@@ -16,6 +16,14 @@
   valueFrom: {secretKeyRef: {name: {{ .Values.bucket.secret.name }}, key: {{ .Values.bucket.secret.secretKey }}}}
 {{- end }}
 
+{{- /* What gateway and scheduler open credentials of owners' buckets with. */ -}}
+{{- define "voicemill.bucketKeys" -}}
+{{- with .Values.delivery.keys }}{{ if .name -}}
+- name: VOICEMILL_BUCKET_KEYS
+  valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
+{{- end }}{{ end }}
+{{- end }}
+
 {{- /* What Go keeps to: three quarters of the container's memory; the rest is for what it does not count, engines' helpers and ffmpeg. */ -}}
 {{- define "voicemill.runtime" -}}
 {{- $mib := regexFind "^[0-9]+" .limits.memory | int -}}

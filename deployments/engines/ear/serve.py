@@ -18,10 +18,13 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy
 from faster_whisper import WhisperModel, decode_audio
 
 MAX_BODY = 64 << 20
 SAMPLE_RATE = 16000
+FRAMES_PER_SECOND = 100
+LOOPING = 2.4  # how far text can be packed that says the same over and over
 
 
 class Refused(Exception):
@@ -32,15 +35,36 @@ class Refused(Exception):
         self.status = status
 
 
+class Listener(WhisperModel):
+    """Whisper that does not listen to all of the silence that it fills 30 s with.
+
+    Most of the time for a short text goes into that. Without any, it makes words up or
+    repeats itself at the end; `tail` seconds, of each thread by itself, keep it from that.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.own = threading.local()
+
+    def encode(self, features):
+        tail = getattr(self.own, "tail", None)
+        if tail is not None:
+            sound = numpy.flatnonzero(features.any(axis=tuple(range(features.ndim - 1))))
+            frames = (sound[-1] + 1 if len(sound) else 0) + int(tail * FRAMES_PER_SECOND)
+            features = numpy.ascontiguousarray(features[..., :max(2, frames + frames % 2)])  # it halves them
+        return super().encode(features)
+
+
 class Ear:
     """One model and the places of those who may use it or wait for it."""
 
     def __init__(self, options):
-        self.model = WhisperModel(
+        self.model = Listener(
             options.model, device=options.device, compute_type=options.compute_type,
             cpu_threads=options.threads, num_workers=options.workers, local_files_only=True)
         self.name = os.path.basename(os.path.normpath(options.model))
         self.beam = options.beam
+        self.tail = options.tail
         self.places = threading.BoundedSemaphore(2 * options.workers)
         self.turns = threading.BoundedSemaphore(options.workers)
 
@@ -61,10 +85,9 @@ class Ear:
         # One temperature: the same audio is heard the same way each time. Nothing is
         # conditioned on what was heard before: a mistake would go on.
         try:
-            segments, info = self.model.transcribe(
-                samples, language=language, beam_size=self.beam, temperature=0.0,
-                condition_on_previous_text=False, word_timestamps=with_words)
-            segments = list(segments)
+            segments, info = self.decode(samples, language, with_words, self.tail)
+            if self.tail is not None and any(s.compression_ratio > LOOPING for s in segments):
+                segments, info = self.decode(samples, language, with_words, None)
         except ValueError as error:
             raise Refused(400, str(error)) from error
         answer = {
@@ -78,6 +101,13 @@ class Ear:
         if with_words:
             answer["words"] = [{"word": w.word.strip(), "start": float(w.start), "end": float(w.end)} for s in segments for w in s.words or []]
         return answer
+
+    def decode(self, samples, language, with_words, tail):
+        self.model.own.tail = tail
+        segments, info = self.model.transcribe(
+            samples, language=language, beam_size=self.beam, temperature=0.0,
+            condition_on_previous_text=False, word_timestamps=with_words)
+        return list(segments), info
 
 
 def form(content_type, body):
@@ -154,10 +184,12 @@ def main():
     options.add_argument("--workers", type=int, default=1, help="requests that are heard at once")
     options.add_argument("--threads", type=int, default=1, help="of each worker")
     options.add_argument("--beam", type=int, default=1, help="width of the search")
+    options.add_argument("--tail", type=float, default=-1, help="seconds of silence that are listened to after the sound; negative: up to 30 s in all")
     options.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options.add_argument("--compute-type", default="int8")
     options.add_argument("--with-parent", action="store_true", help="end with standard input")
     options = options.parse_args()
+    options.tail = None if options.tail < 0 else options.tail
     server = ThreadingHTTPServer((options.address, options.port), Handler)
     server.ear = Ear(options)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

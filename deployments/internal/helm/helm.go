@@ -41,7 +41,7 @@ func Command(ctx context.Context) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags=-s -w", "helm.sh/helm/v4/cmd/helm@"+version) //nolint:gosec // a constant
+	cmd := exec.CommandContext(ctx, "go", "install", "-ldflags=-s -w", "helm.sh/helm/v4/cmd/helm@"+version) //nolint:gosec // a constant
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0", "GOBIN="+tools)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build helm: %w\n%s", err, out)

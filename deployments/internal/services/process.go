@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -92,10 +94,7 @@ func Get(tb testing.TB, url string, status int) string {
 				return string(body)
 			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
+		lifecycle.Sleep(ctx, again)
 	}
 	require.Failf(tb, "no such answer in time", "%s: %s", url, last)
 	return ""

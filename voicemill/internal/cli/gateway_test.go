@@ -45,7 +45,7 @@ func startGatewayOn(t *testing.T, bucket *blob.Store, change func(*gateway.Confi
 	}
 	m.exec(t, `insert into voices (name, pool, language, engine, sample_rate, is_default) values ('amy', 'espeak', 'en', 'espeak-ng', 22050, true)`)
 	var err error
-	if m.key, _, err = gateway.EnsureKey(t.Context(), m.db, "default", rand.Reader); err != nil {
+	if m.key, err = gateway.CreateKey(t.Context(), m.db, "default", "first key", gateway.Scopes(), rand.Reader); err != nil {
 		t.Fatal(err)
 	}
 	cfg := gateway.DefaultConfig()

@@ -24,13 +24,15 @@ type Grammar struct {
 	Delete  DeleteCommand  `cmd:"" group:"Run" help:"Delete a job with its text, files and rows, in the database."`
 	Fsck    FsckCommand    `cmd:"" group:"Run" help:"Hold the bucket against the database: no object without a row, no row without its object."`
 
-	Submit SubmitCommand `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
-	Watch  WatchCommand  `cmd:"" group:"Jobs" help:"Follow a job until it ends."`
-	Status StatusCommand `cmd:"" group:"Jobs" help:"Show one job as it is now."`
-	List   ListCommand   `cmd:"" group:"Jobs" help:"List jobs, newest first."`
-	Cancel CancelCommand `cmd:"" group:"Jobs" help:"Stop a job."`
-	Get    GetCommand    `cmd:"" group:"Jobs" help:"Fetch the finished files of a job."`
-	Verify VerifyCommand `cmd:"" group:"Jobs" help:"Hold fetched files against their signed manifest."`
+	Submit   SubmitCommand   `cmd:"" group:"Jobs" help:"Hand in a text or a book and get a job id."`
+	Watch    WatchCommand    `cmd:"" group:"Jobs" help:"Follow a job until it ends."`
+	Status   StatusCommand   `cmd:"" group:"Jobs" help:"Show one job as it is now."`
+	List     ListCommand     `cmd:"" group:"Jobs" help:"List jobs, newest first."`
+	Cancel   CancelCommand   `cmd:"" group:"Jobs" help:"Stop a job."`
+	Get      GetCommand      `cmd:"" group:"Jobs" help:"Fetch the finished files of a job."`
+	Verify   VerifyCommand   `cmd:"" group:"Jobs" help:"Hold fetched files against their signed manifest."`
+	Timeline TimelineCommand `cmd:"" group:"Jobs" help:"Tell when each sentence of a job that has ended sounds."`
+	Deliver  DeliverCommand  `cmd:"" group:"Jobs" help:"Deliver the files of a job into its bucket again."`
 
 	Pause   PauseCommand   `cmd:"" group:"Work" help:"Keep a job from the engines; in the database, as all of these."`
 	Resume  ResumeCommand  `cmd:"" group:"Work" help:"Let a paused job go on."`
@@ -40,6 +42,8 @@ type Grammar struct {
 
 	Voices VoicesCommand `cmd:"" group:"Server" help:"List the voices that the server has."`
 	Keys   KeysCommand   `cmd:"" group:"Server" help:"Create, list and revoke API keys."`
+
+	Buckets BucketsCommand `cmd:"" group:"Server" help:"Name, list and forget buckets of your own that files are delivered into."`
 }
 
 // Globals are the flags of every command.

@@ -52,7 +52,7 @@ func (c *UpCommand) Run(ctx context.Context, con *console.Console) error {
 	defer lines.Close()
 	telemetry.SurviveReaders()
 	config.WarnUnread(ctx, lines.Logger(), unread)
-	return ownFault(up.Run(ctx, cfg.Up, up.Deps{Log: lines.Logger(), Lost: lines.Lost, Ready: func(r up.Running) {
+	return ownFault(up.Run(ctx, cfg.Up, up.Deps{Log: lines.Logger(), Version: con.Version, Lost: lines.Lost, Ready: func(r up.Running) {
 		if con.JSON {
 			_ = con.Document(r)
 			return
@@ -83,7 +83,7 @@ func (c *DemoCommand) Run(ctx context.Context, con *console.Console) error {
 		return err
 	}
 	return demo.Run(ctx, c.Config, demo.Deps{
-		Out: con.Out, Log: log,
+		Out: con.Out, Log: log, Version: con.Version,
 		Command: func(ctx context.Context, env map[string]string, args ...string) int {
 			return Run(ctx, args, &console.Console{
 				In: con.In, Out: con.Out, Err: con.Err, Version: con.Version,
@@ -122,7 +122,7 @@ func (c *DoctorCommand) Run(ctx context.Context, con *console.Console) error {
 	if models == "" {
 		models = weights.DefaultDir()
 	}
-	findings := doctor.Check(ctx, c.Data, models)
+	findings := doctor.Check(ctx, c.Data, models, con.Getenv("VOICEMILL_BUCKET_KEYS"))
 	if con.JSON {
 		if err := con.Document(findings); err != nil {
 			return err

@@ -32,6 +32,8 @@ func fill(d *jobdoc.Document) {
 		{Name: "manifest.json", MediaType: "application/json", Bytes: 812, SHA256: strings.Repeat("1", 64)},
 	}
 	d.Failures = []jobdoc.Failure{{Segment: 17, Chapter: 3, Kind: "engine", Detail: "The engine spoke nothing.", Attempts: 3}}
+	d.Quality = &job.Quality{Verify: job.VerifyAll, Segments: 399, Heard: 398, Words: 8000, WordErrors: 204, WordErrorRate: .0255}
+	d.Quality.Doubt(job.Doubt{Segment: 31, Chapter: 2, StartSeconds: 71.2, Kind: "missing", Text: "The pilot came aboard at noon, and went below.", Heard: "The pilot came aboard.", Tries: 3})
 	d.Usage = jobdoc.Usage{Characters: 51234, AudioSeconds: 3725.2, GPUSeconds: 12.25, ReusedSeconds: 900}
 }
 

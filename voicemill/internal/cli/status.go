@@ -55,6 +55,32 @@ func (c *CancelCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 	return con.Printf("%s %s\n", d.ID, d.State)
 }
 
+// DeliverCommand has the files of a job delivered again.
+type DeliverCommand struct {
+	ID job.ID `arg:"" help:"The job's id."`
+}
+
+// Run asks for the delivery and prints how far it is.
+func (c *DeliverCommand) Run(ctx context.Context, con *console.Console, s *Session) error {
+	d, err := s.calls.Deliver(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if con.JSON || d.Delivery == nil {
+		return con.Document(d)
+	}
+	return con.Printf("%s %s\n", d.ID, delivery(d.Delivery))
+}
+
+// delivery says how far the files are.
+func delivery(d *jobdoc.Delivery) string {
+	said := fmt.Sprintf("%s to %s, %d of %d files", d.State, progress.Clean(d.Bucket), d.Files.Done, d.Files.Total)
+	if d.Error != nil {
+		said += ": " + progress.Clean(d.Error.Detail)
+	}
+	return said
+}
+
 // writeStatus says everything about a job in lines of "name value" and tables.
 func writeStatus(out io.Writer, d jobdoc.Document, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -71,6 +97,9 @@ func writeStatus(out io.Writer, d jobdoc.Document, now time.Time) error {
 	}
 	if w := d.Waiting; w != nil {
 		row("waiting", "%s", waiting(w))
+	}
+	if d.Delivery != nil {
+		row("delivery", "%s", delivery(d.Delivery))
 	}
 	row("class", "%s", d.Class)
 	if d.Language != "" {
@@ -92,6 +121,9 @@ func writeStatus(out io.Writer, d jobdoc.Document, now time.Time) error {
 	if u := d.Usage; u.Characters > 0 {
 		row("usage", "%d characters, %s of audio, %s of it reused, %.1f GPU seconds",
 			u.Characters, progress.Clock(u.AudioSeconds), progress.Clock(u.ReusedSeconds), u.GPUSeconds)
+	}
+	if d.Quality != nil {
+		row("quality", "%s", heard(d.Quality))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write the result: %w", err)
@@ -132,6 +164,15 @@ func writeParts(out io.Writer, d jobdoc.Document) error {
 			fmt.Sprint(f.Segment), fmt.Sprint(f.Chapter), fmt.Sprint(f.Attempts), progress.Clean(f.Kind), progress.Clean(f.Detail),
 		})
 	}
+	var doubts [][]string
+	if d.Quality != nil {
+		for _, q := range d.Quality.Stretches {
+			doubts = append(doubts, []string{
+				fmt.Sprint(q.Segment), fmt.Sprint(q.Chapter), progress.Clock(q.StartSeconds), progress.Clean(q.Kind),
+				progress.Clip(progress.Clean(q.Text), maxTitle), progress.Clip(progress.Clean(q.Heard), maxTitle),
+			})
+		}
+	}
 	for _, t := range []struct {
 		head []string
 		rows [][]string
@@ -139,6 +180,7 @@ func writeParts(out io.Writer, d jobdoc.Document) error {
 		{[]string{"CHAPTER", "TITLE", "AUDIO", "STATE"}, chapters},
 		{[]string{"FILE", "AUDIO", "SIZE", "TYPE"}, files},
 		{[]string{"FAILED SEGMENT", "CHAPTER", "ATTEMPTS", "KIND", "DETAIL"}, failures},
+		{[]string{"DOUBTFUL SEGMENT", "CHAPTER", "AT", "KIND", "TEXT", "HEARD"}, doubts},
 	} {
 		if len(t.rows) == 0 {
 			continue

@@ -19,14 +19,20 @@ type SubmitCommand struct {
 	File  string `arg:"" optional:"" help:"The document: .epub, .md, .markdown, .html, .xhtml or .txt; - reads standard input."`
 	Batch string `placeholder:"FILE" help:"Instead of a document: up to 10,000 jobs, the JSON of one on each line; - reads standard input."`
 
-	MediaType string   `placeholder:"TYPE" help:"Media type of the document, if its extension does not say it."`
-	Voice     string   `placeholder:"NAME" help:"Who speaks; voicemill voices lists them."`
-	Language  string   `placeholder:"TAG" help:"Language of the text (BCP 47); default: what the document says."`
-	Speed     float64  `placeholder:"FACTOR" help:"Pace, 0.5 to 2.0."`
-	Seed      int64    `placeholder:"N" help:"Seed of the engine."`
-	Format    []string `placeholder:"FORMAT" help:"Audio format of the files; may be repeated."`
-	Loudness  string   `placeholder:"LEVEL" help:"Level of the files: none, acx or ebu-r128; voices are matched and peaks limited."`
-	Subtitles []string `placeholder:"FORMAT" help:"Subtitles of the chapters and the book: vtt, srt or ass; may be repeated."`
+	MediaType    string   `placeholder:"TYPE" help:"Media type of the document, if its extension does not say it."`
+	Voice        string   `placeholder:"NAME" help:"Who speaks; voicemill voices lists them."`
+	Language     string   `placeholder:"TAG" help:"Language of the text (BCP 47); default: what the document says."`
+	Speed        float64  `placeholder:"FACTOR" help:"Pace, 0.5 to 2.0."`
+	Instructions string   `placeholder:"TEXT" help:"How to speak, in words for the model, such as 'warm, unhurried'; for voices that take some."`
+	Seed         int64    `placeholder:"N" help:"Seed of the engine."`
+	Format       []string `placeholder:"FORMAT" help:"Audio format of the files; may be repeated."`
+	Loudness     string   `placeholder:"LEVEL" help:"Level of the files: none, acx or ebu-r128; voices are matched and peaks limited."`
+	Subtitles    []string `placeholder:"FORMAT" help:"Subtitles of the chapters and the book: vtt, srt or ass; may be repeated."`
+	ReadAlong    bool     `help:"An EPUB that reads along, besides: the document itself, or one made of its text."`
+	DeliverTo    string   `placeholder:"BUCKET" help:"Bucket of your own (bkt_…) that the files are copied to when the job has ended; voicemill buckets lists them."`
+	Path         string   `placeholder:"TEMPLATE" help:"Where in that bucket; default {author}/{series}/{title}/{chapter:03} - {chapter_title}.{ext}."`
+
+	Book bookFlags `embed:""`
 
 	PauseSentence  *float64 `placeholder:"SECONDS" help:"Silence between sentences."`
 	PauseParagraph *float64 `placeholder:"SECONDS" help:"Silence between paragraphs."`
@@ -37,6 +43,9 @@ type SubmitCommand struct {
 	Label         map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label to find the job by; may be repeated."`
 	Class         string            `placeholder:"CLASS" help:"interactive or bulk."`
 	OnFailure     string            `placeholder:"CHOICE" help:"What becomes of a job with segments that nobody can speak: fail or partial."`
+
+	Verify  string `placeholder:"CHOICE" help:"Which segments are heard back by speech recognition: none, sample or all."`
+	OnDoubt string `placeholder:"CHOICE" help:"What becomes of a segment in which other words are heard: retry or deliver."`
 
 	IdempotencyKey string `placeholder:"KEY" help:"The same key with the same document is the same job. Default: a random one."`
 	Wait           bool   `help:"Follow the job until it ends."`
@@ -73,6 +82,9 @@ func (c *SubmitCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 	} else if ok {
 		spec.Input.Text = text
 	} else if spec.Input.Upload, err = s.upload(ctx, con, doc, media, key); err != nil {
+		return err
+	}
+	if spec.Output.Metadata, err = c.Book.metadata(ctx, con, s, key); err != nil {
 		return err
 	}
 	accepted, err := s.submit(ctx, spec, key)
@@ -127,9 +139,9 @@ func (c *SubmitCommand) batch(ctx context.Context, con *console.Console, s *Sess
 
 func (c *SubmitCommand) spec() job.Spec {
 	spec := job.Spec{
-		Voice: c.Voice, Language: c.Language, Speed: c.Speed, Seed: c.Seed,
-		Class: job.Class(c.Class), OnFailure: job.OnFailure(c.OnFailure),
-		Output: job.Output{Formats: c.Format, Subtitles: c.Subtitles, Loudness: c.Loudness}, Labels: c.Label,
+		Voice: c.Voice, Language: c.Language, Speed: c.Speed, Seed: c.Seed, Instructions: c.Instructions,
+		Class: job.Class(c.Class), OnFailure: job.OnFailure(c.OnFailure), Verify: job.Verify(c.Verify), OnDoubt: job.OnDoubt(c.OnDoubt),
+		Output: job.Output{Formats: c.Format, Subtitles: c.Subtitles, Loudness: c.Loudness, ReadAlong: c.ReadAlong, DeliverTo: c.DeliverTo, Path: c.Path}, Labels: c.Label,
 	}
 	spec.Output.Pauses = c.pauses()
 	if c.Callback != "" {

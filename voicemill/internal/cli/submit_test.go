@@ -17,15 +17,15 @@ func TestSubmitSendsWhatTheFlagsSay(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	got := runCommand(t, s.URL, "", "submit", write(t, "Letter.MD", "# Hello\n\nWorld."), "--voice", "amy", "--language", "en-GB",
-		"--speed", "1.25", "--seed", "7", "--format", "wav", "--pause-chapter", "2", "--callback", "https://example.org/hook",
+		"--speed", "1.25", "--seed", "7", "--instructions", "warm, unhurried", "--format", "wav", "--pause-chapter", "2", "--callback", "https://example.org/hook",
 		"--callback-event", "job.failed", "--callback-event", "chapter.ready", "--label", "book=a;b=c", "--label", "n=1",
-		"--class", "interactive", "--on-failure", "partial", "--idempotency-key", "once")
+		"--class", "interactive", "--on-failure", "partial", "--verify", "sample", "--on-doubt", "deliver", "--idempotency-key", "once")
 	if got.code != 0 || got.out != string(testID)+"\n" || got.errOut != "Next: voicemill watch "+string(testID)+"\n" {
 		t.Errorf("submit = %d, %q, %q", got.code, got.out, got.errOut)
 	}
 	want := job.Spec{
 		Input: job.Input{Text: "# Hello\n\nWorld.", Media: job.MediaMarkdown},
-		Voice: "amy", Language: "en-GB", Speed: 1.25, Seed: 7, Class: job.Interactive, OnFailure: job.AllowPartial,
+		Voice: "amy", Language: "en-GB", Speed: 1.25, Seed: 7, Instructions: "warm, unhurried", Class: job.Interactive, OnFailure: job.AllowPartial, Verify: job.VerifySample, OnDoubt: job.DeliverDoubtful,
 		Output:   job.Output{Formats: []string{"wav"}, Pauses: &job.Pauses{Sentence: 0.35, Paragraph: 0.7, Chapter: 2}},
 		Callback: &job.Callback{URL: "https://example.org/hook", Events: []string{"job.failed", "chapter.ready"}},
 		Labels:   map[string]string{"book": "a;b=c", "n": "1"},

@@ -13,6 +13,7 @@ import (
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/embed/pgd"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/firstkey"
@@ -123,7 +124,7 @@ func (c *InitCommand) Run(ctx context.Context, con *console.Console) error {
 	if err != nil {
 		return err
 	}
-	if err := pg.Migrate(ctx, db, log); err != nil {
+	if err := migrate.Up(ctx, db, log); err != nil {
 		return ownFault(err)
 	}
 	return c.give(ctx, con, db, up.DefaultTenant, defaultKeyFile)

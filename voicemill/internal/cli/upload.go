@@ -9,6 +9,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 )
 
@@ -51,10 +52,8 @@ func (s *Session) upload(ctx context.Context, con *console.Console, d *document,
 		if try == uploadTries || !away(err) && !errors.Is(err, errUploadStalled) {
 			return "", fmt.Errorf("upload %s: %w", d.name, err)
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, pause) {
 			return "", ctx.Err()
-		case <-time.After(pause):
 		}
 		pause *= 2
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/voicemill/voicemill/voicemill/internal/cli/console"
 	"github.com/voicemill/voicemill/voicemill/internal/progress"
@@ -34,6 +35,12 @@ func (c *VoicesCommand) Run(ctx context.Context, con *console.Console, s *Sessio
 		standard := ""
 		if v.Default {
 			standard = "default"
+		}
+		if v.Instructions {
+			standard = strings.TrimSpace(standard + " takes instructions")
+		}
+		if v.UnavailableSince != nil {
+			standard = strings.TrimSpace(standard + " no worker since " + v.UnavailableSince.Local().Format(time.DateTime))
 		}
 		rows = append(rows, []string{
 			progress.Clean(v.Name), progress.Clean(v.Language), progress.Clean(v.Engine), fmt.Sprintf("%d Hz", v.SampleRate), standard,

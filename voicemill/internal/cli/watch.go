@@ -64,6 +64,9 @@ func writeEnd(out, hints io.Writer, d jobdoc.Document) error {
 		if n := p.Segments.Failed; n > 0 {
 			sentence += " " + count(n, "segment") + " could not be spoken: see voicemill status " + string(d.ID)
 		}
+		if d.Quality != nil {
+			sentence += "\n" + heard(d.Quality)
+		}
 	case job.StateFailed:
 		sentence = "failed."
 		if d.Error != nil {
@@ -79,6 +82,15 @@ func writeEnd(out, hints io.Writer, d jobdoc.Document) error {
 		_, _ = fmt.Fprintf(hints, "Next: voicemill get %s --out DIR\n", d.ID)
 	}
 	return nil
+}
+
+// heard says what hearing a job back has proved.
+func heard(q *job.Quality) string {
+	if q.Heard == 0 {
+		return fmt.Sprintf("Nothing was heard back of %s.", count(q.Segments, "segment"))
+	}
+	return fmt.Sprintf("Heard back: %d of %s, word error rate %.1f %% by the ear, %d doubtful.",
+		q.Heard, count(q.Segments, "segment"), 100*q.WordErrorRate, q.Doubtful)
 }
 
 func took(d jobdoc.Document) string {

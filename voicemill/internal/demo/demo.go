@@ -8,17 +8,22 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/ffmpeg"
 	"github.com/voicemill/voicemill/platform/lifecycle"
 	"github.com/voicemill/voicemill/voicemill/internal/demobook"
 	"github.com/voicemill/voicemill/voicemill/internal/up"
+	"github.com/voicemill/voicemill/worker"
 )
 
 const (
 	callbackWait = 30 * time.Second
 	grace        = 60 * time.Second
+	earShare     = 0.05 // of the book is heard back, so that two CPUs are done in time
 )
 
 // Config is what the demo can be told.
@@ -29,8 +34,9 @@ type Config struct {
 
 // Deps are what the demo works with.
 type Deps struct {
-	Out io.Writer
-	Log *slog.Logger
+	Out     io.Writer
+	Log     *slog.Logger
+	Version string // of the program
 
 	// Command runs one client command of voicemill, such as "submit", with the
 	// environment given, and returns its exit code.
@@ -55,11 +61,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	settings.Gateway.Listen, settings.Admin, settings.S3Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	settings.Gateway.CallbackAllowPrivate, settings.Scheduler.Callback.AllowPrivate = true, true // the receiver is on this machine
 	settings.Gateway.AccessLog = false
+	settings.Worker.Ear.EarShare = earShare
 
 	ready := make(chan up.Running, 1)
 	var stack lifecycle.Stack
 	stack.Add("voicemill", func(ctx context.Context) error {
-		return up.Run(ctx, settings, up.Deps{Log: deps.Log, Ready: func(r up.Running) { ready <- r }})
+		return up.Run(ctx, settings, up.Deps{Log: deps.Log, Version: deps.Version, Ready: func(r up.Running) { ready <- r }})
 	})
 	stack.Add("story", func(ctx context.Context) error {
 		select {
@@ -122,8 +129,8 @@ func tell(ctx context.Context, cfg Config, deps Deps, dir string, r up.Running) 
 		}
 	}()
 
-	began := time.Now()
-	if err := step(ctx, deps, env, "submit", book, "--callback", inbox.URL(), "--label", "from=demo", "--wait"); err != nil {
+	began, formats := time.Now(), audiobook(ctx)
+	if err := step(ctx, deps, env, slices.Concat([]string{"submit", book}, formats, []string{"--callback", inbox.URL(), "--label", "from=demo", "--wait"}, verify())...); err != nil {
 		return err
 	}
 	say(deps.Out, "\nThe whole book took %.1f s.", time.Since(began).Seconds())
@@ -138,12 +145,32 @@ func tell(ctx context.Context, cfg Config, deps Deps, dir string, r up.Running) 
 	if err := list(deps.Out, audio); err != nil {
 		return err
 	}
+	if len(formats) > 0 {
+		say(deps.Out, "\nThe audiobook, one file with its chapters:  %s", filepath.Join(audio, "book.m4b"))
+	}
 	say(deps.Out, "\nOther voices: `voicemill voices` lists what is here, `voicemill models list` what can be installed.")
 	if cfg.Keep {
 		say(deps.Out, "\nEverything keeps running until Ctrl-C. In another terminal:\n\n  export VOICEMILL_URL=%s\n  export VOICEMILL_KEY=$(cat %s)\n  voicemill list\n", r.URL, r.KeyFile)
 		<-ctx.Done()
 	}
 	return nil
+}
+
+// verify has a sample of the book heard back, where something can hear.
+func verify() []string {
+	if _, err := worker.DefaultEarConfig().FindEar(""); err != nil {
+		return nil
+	}
+	return []string{"--verify", "sample"}
+}
+
+// audiobook asks for an M4B, and for a book that reads along, where they can be made.
+func audiobook(ctx context.Context) []string {
+	program, err := ffmpeg.Find(ctx, "ffmpeg")
+	if err != nil || len(worker.LackingEncoders(program)) > 0 {
+		return nil
+	}
+	return []string{"--format", job.FormatM4B, "--read-along"}
 }
 
 func writeBook(dir string) (string, error) {

@@ -53,7 +53,15 @@ func list(out io.Writer, dir string) error {
 		say(out, "  %-18s %9d bytes  %8s", e.Name(), info.Size(), progress.Clock(seconds))
 	}
 	say(out, "  in all %s of audio\n\nListen:  ffplay %s", progress.Clock(total), longest)
+	if book := filepath.Join(dir, "book.epub"); exists(book) {
+		say(out, "Read along (Thorium, Apple Books, ...):  %s", book)
+	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 const (

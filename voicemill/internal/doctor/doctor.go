@@ -14,8 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/embed/pgd"
 	"github.com/voicemill/voicemill/platform/ffmpeg"
+	"github.com/voicemill/voicemill/platform/seal"
 	"github.com/voicemill/voicemill/platform/weights"
 	"github.com/voicemill/voicemill/worker"
 )
@@ -37,14 +39,17 @@ type Finding struct {
 }
 
 // Check runs every check. dataDir is where `voicemill up` would keep its state, and
-// modelsDir where it would find neural voices; neither need exist.
-func Check(ctx context.Context, dataDir, modelsDir string) []Finding {
+// modelsDir where it would find neural voices; neither need exist. bucketKeys are the keys for
+// credentials of buckets, as the setting of that name has them; there need be none.
+func Check(ctx context.Context, dataDir, modelsDir, bucketKeys string) []Finding {
 	return []Finding{
 		postgres(ctx),
 		program(ctx, "espeak-ng", true, "apt-get install espeak-ng", "--version"),
 		espeakHelper(),
 		encoders(ctx),
 		neuralVoices(modelsDir),
+		ear(modelsDir),
+		sealing(bucketKeys),
 		openFiles(),
 		dataFolder(dataDir),
 	}
@@ -177,6 +182,36 @@ func neuralVoices(dir string) Finding {
 		return f
 	}
 	f.OK, f.Detail = true, strings.Join(names, ", ")+" in "+dir
+	return f
+}
+
+// ear tells what hears back what was spoken, or what is missing for it.
+func ear(modelsDir string) Finding {
+	f := Finding{Name: "ear"}
+	what, err := worker.DefaultEarConfig().FindEar(modelsDir)
+	if err == nil {
+		f.OK, f.Detail = true, what
+		return f
+	}
+	f.Detail = job.PublicOf(err, err.Error())
+	if detail, fix, ok := strings.Cut(f.Detail, ": "); ok && job.KindOf(err) == job.NotFound {
+		f.Detail, f.Fix = detail+", so nothing is heard back", fix
+	}
+	return f
+}
+
+// sealing looks for what credentials of owners' buckets are encrypted with.
+func sealing(keys string) Finding {
+	f := Finding{Name: "bucket keys", Fix: "export VOICEMILL_BUCKET_KEYS=2026:$(openssl rand -base64 32), and keep it: docs/delivery.md"}
+	parsed, err := seal.Parse(keys)
+	switch {
+	case err != nil:
+		f.Detail = "VOICEMILL_BUCKET_KEYS cannot be used: " + err.Error()
+	case !parsed.Any():
+		f.Detail = "none in VOICEMILL_BUCKET_KEYS: files cannot be delivered into buckets of their owners"
+	default:
+		f.OK, f.Detail = true, "credentials of owners' buckets can be kept encrypted"
+	}
 	return f
 }
 

@@ -24,7 +24,7 @@ func find(t *testing.T, findings []doctor.Finding, name string) doctor.Finding {
 
 func TestDoctorFindsWhatTheSetupInstalled(t *testing.T) {
 	t.Parallel()
-	findings := doctor.Check(t.Context(), t.TempDir(), t.TempDir())
+	findings := doctor.Check(t.Context(), t.TempDir(), t.TempDir(), "")
 	for _, name := range []string{"PostgreSQL", "espeak-ng", "ffmpeg", "data folder"} {
 		if f := find(t, findings, name); !f.OK {
 			t.Errorf("%s: %s", name, f.Detail)
@@ -34,7 +34,7 @@ func TestDoctorFindsWhatTheSetupInstalled(t *testing.T) {
 
 func TestDoctorNamesTheCommandForWhatIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir()) // nothing is in PATH
-	findings := doctor.Check(t.Context(), t.TempDir(), t.TempDir())
+	findings := doctor.Check(t.Context(), t.TempDir(), t.TempDir(), "")
 	f := find(t, findings, "espeak-ng")
 	require.False(t, f.OK)
 	require.False(t, doctor.Healthy(findings))
@@ -48,6 +48,15 @@ func TestDoctorRefusesADataFolderThatIsAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	f := find(t, doctor.Check(t.Context(), filepath.Join(file, "data"), t.TempDir()), "data folder")
+	f := find(t, doctor.Check(t.Context(), filepath.Join(file, "data"), t.TempDir(), ""), "data folder")
 	require.False(t, f.OK)
+}
+
+func TestDoctorSaysWhatHearsOrWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	f := find(t, doctor.Check(t.Context(), t.TempDir(), t.TempDir(), ""), "ear")
+	require.False(t, f.OK)
+	require.False(t, f.Required)
+	require.Equal(t, "The ear's model whisper-base is not installed, so nothing is heard back", f.Detail)
+	require.Equal(t, "voicemill models install whisper-base", f.Fix)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/voicemill/voicemill/platform/embed/pgd"
 	"github.com/voicemill/voicemill/platform/embed/s3d"
 	"github.com/voicemill/voicemill/platform/pg"
+	"github.com/voicemill/voicemill/platform/pg/migrate"
 )
 
 // The private servers are for one process; these bounds keep them small.
@@ -72,7 +73,7 @@ func (b *backing) connect(ctx context.Context, cfg Config, log *slog.Logger) err
 	if err != nil {
 		return err
 	}
-	if err := pg.Migrate(ctx, b.db, log); err != nil {
+	if err := migrate.Up(ctx, b.db, log); err != nil {
 		return err
 	}
 	b.bus, err = bus.Connect(ctx, bus.Config{}, log, bus.InProcess(b.nats))

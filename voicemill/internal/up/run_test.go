@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/platform/testkit"
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 	"github.com/voicemill/voicemill/scheduler"
 	"github.com/voicemill/voicemill/voicemill/internal/up"
 	"github.com/voicemill/voicemill/worker"
@@ -56,12 +56,9 @@ func (j *journal) text() string {
 // helper builds the program that speaks.
 func helper(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "voicemill-espeak")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/voicemill/voicemill/worker/cmd/voicemill-espeak") //nolint:gosec // fixed names
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
+	dir := t.TempDir()
+	require.NoError(t, commands.Build(t.Context(), dir, commands.Espeak))
+	return filepath.Join(dir, "voicemill-espeak")
 }
 
 // start runs everything until the test has ended, and returns what is known of it.

@@ -20,6 +20,7 @@ import (
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/config"
 	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/pg"
 	"github.com/voicemill/voicemill/platform/telemetry"
 	"github.com/voicemill/voicemill/scheduler"
 	"github.com/voicemill/voicemill/voicemill/internal/firstkey"
@@ -87,6 +88,8 @@ type Deps struct {
 	Log   *slog.Logger
 	Lost  func() uint64 // how many lines Log had to leave out; may be nil
 	Ready func(Running)
+
+	Version string // of the program
 }
 
 // Run runs everything until ctx is done, then drains, and calls Ready once when
@@ -112,6 +115,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	pg.Observe(registry, b.db)
+	b.blob.Observe(registry)
 	running := Running{Admin: "http://" + admin.Addr().String(), KeyFile: filepath.Join(cfg.Data, firstKeyFile)}
 	// Whoever has lost the file's key removes it and starts again.
 	first := firstkey.Request{Tenant: DefaultTenant, Path: running.KeyFile, Another: true, Random: rand.Reader}
@@ -125,7 +130,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	stack.Add("servers", b.run)
 	stack.Add("admin", admin.Run)
 	stack.Add("worker", func(ctx context.Context) error {
-		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})
+		return worker.Run(ctx, cfg.Worker, worker.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader, Version: deps.Version})
 	})
 	stack.Add("scheduler", func(ctx context.Context) error {
 		return scheduler.Run(ctx, cfg.Scheduler, scheduler.Deps{Log: log, Registry: registry, Admin: admin, Bus: b.bus, DB: b.db, Blob: b.blob, Random: rand.Reader})

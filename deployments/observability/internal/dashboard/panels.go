@@ -92,6 +92,7 @@ var rows = []row{
 		}},
 		{title: "Planning", unit: "s", queries: one(`histogram_quantile(0.95, sum by (le) (rate(voicemill_scheduler_plan_duration_seconds_bucket[$__rate_interval])))`, "P95")},
 		{title: "Callbacks", unit: "none", stacked: true, queries: one(`sum by (outcome) (rate(voicemill_scheduler_callback_attempts_total[$__rate_interval]))`, "{{outcome}}")},
+		{title: "Deliveries into buckets", unit: "none", stacked: true, help: "Attempts at a job's files by how they ended; docs/delivery.md.", queries: one(`sum by (outcome) (rate(voicemill_scheduler_export_attempts_total[$__rate_interval]))`, "{{outcome}}")},
 	}},
 	{title: "Workers", panels: []panel{
 		{title: "Speech, seconds a second", unit: "none", stacked: true, queries: one(`voicemill:speech_seconds:rate5m`, "{{pool}}")},

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // PartSuffix ends the name of a file that is not whole yet.
@@ -184,10 +186,8 @@ func (f *Fetcher) fill(ctx context.Context, file File, part *os.File) error {
 		if failed++; failed == tries {
 			return fmt.Errorf("fetch %s: %w", file.Name, err)
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, pause) {
 			return context.Cause(ctx)
-		case <-time.After(pause):
 		}
 		pause *= 2
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Poll returns the job when it has changed, or as it is when nothing changed
@@ -122,7 +123,7 @@ func ask(ctx context.Context, cfg Config, news chan<- event) {
 				least = minIdlePoll
 			}
 			version = doc.Version
-			if !sleep(ctx, least-time.Since(asked)) {
+			if !lifecycle.Sleep(ctx, least-time.Since(asked)) {
 				return
 			}
 			continue
@@ -140,20 +141,10 @@ func ask(ctx context.Context, cfg Config, news chan<- event) {
 			tell(event{err: fmt.Errorf("%w for %s: %w", ErrLost, cfg.Patience, err)})
 			return
 		}
-		if !sleep(ctx, jitter(pause)) {
+		if !lifecycle.Sleep(ctx, jitter(pause)) {
 			return
 		}
 		pause = min(2*pause, maxPause)
-	}
-}
-
-// sleep waits for d and reports whether it did; false means that ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 
