@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/voicemill/voicemill/e2e/internal/caller"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 )
 
 // startsEnv says how many starts are tried, and that the machine is ours: each then
@@ -52,14 +52,7 @@ func run(m *testing.M) int {
 
 // build builds the services, and the servers in the versions that are embedded.
 func build(ctx context.Context) error {
-	if err := stage.Build(ctx, bin); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", bin, "github.com/nats-io/nats-server/v2", "github.com/versity/versitygw/cmd/versitygw") //nolint:gosec // fixed names
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the servers: %w\n%s", err, out)
-	}
-	return nil
+	return commands.Build(ctx, bin, append(commands.All(), "github.com/nats-io/nats-server/v2", "github.com/versity/versitygw/cmd/versitygw")...)
 }
 
 func TestEverythingStartsAtOnceOnEmptyServers(t *testing.T) {

@@ -152,6 +152,9 @@ type segment struct {
 	RenditionKey                 string `json:"rendition_key"`
 	SHA256                       string
 	Sentences, Words             [][3]int
+	Verdict                      string
+	Heard                        *string
+	Tries                        int
 }
 
 // check holds everything about a finished job against everything else.

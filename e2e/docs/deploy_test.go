@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/voicemill/voicemill/e2e/internal/stage"
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 )
 
 // triedWithin is how long the page's commands may take; a slow machine starts nine programs.
@@ -96,19 +97,7 @@ func (r *replacer) copy(from, to string) {
 // programs builds what the page builds or installs, at the versions of go.mod.
 func programs(t *testing.T, bin string) {
 	t.Helper()
-	for _, p := range []string{
-		"./gateway/cmd/gateway", "./scheduler/cmd/scheduler", "./worker/cmd/worker", "./voicemill/cmd/voicemill", "./worker/cmd/voicemill-espeak", "./worker/cmd/voicemill-neural",
-		"github.com/nats-io/nats-server/v2", "github.com/versity/versitygw/cmd/versitygw",
-	} {
-		name := filepath.Base(p)
-		if name == "v2" {
-			name = "nats-server"
-		}
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, name), p)
-		cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "build %s: %s", p, out)
-	}
+	require.NoError(t, commands.Build(t.Context(), bin, append(commands.All(), "github.com/nats-io/nats-server/v2", "github.com/versity/versitygw/cmd/versitygw")...))
 }
 
 // run runs a script in dir, as a user that is not root, and ends what it started.

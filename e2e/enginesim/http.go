@@ -46,6 +46,7 @@ func (s *Sim) tell(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	stats := s.stats
 	stats.Batches, stats.Faults = maps.Clone(stats.Batches), maps.Clone(stats.Faults)
+	stats.Instructed = maps.Clone(stats.Instructed)
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(stats)
@@ -116,7 +117,11 @@ func (s *Sim) speech(w http.ResponseWriter, r *http.Request) {
 	if q.Speed != nil {
 		speed = *q.Speed
 	}
-	said, err := s.speak(r.Context(), cmp.Or(q.RefAudio, q.Voice), q.Input, speed)
+	instructions := q.Instructions
+	if s.cfg.Dialect == "vllm-omni" && q.RefAudio != "" { // CosyVoice3 does not look at the field
+		instructions = prompted(q.RefText)
+	}
+	said, err := s.speak(r.Context(), s.manner(cmp.Or(q.RefAudio, q.Voice), instructions), q.Input, speed)
 	switch {
 	case errors.Is(err, errMemory):
 		refuse(w, http.StatusInternalServerError, err.Error())

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,8 @@ type Stats struct {
 	Seconds  float64       `json:"seconds"` // of sound
 	Batches  map[int]int   `json:"batches"` // texts by how many were spoken together
 	Faults   map[Fault]int `json:"faults"`
+	// Instructed are texts by the instructions that they were spoken with.
+	Instructed map[string]int `json:"instructed"`
 }
 
 // Sim is a simulated engine.
@@ -53,7 +56,7 @@ func New(cfg Config) (*Sim, error) {
 	return &Sim{
 		cfg: cfg, engine: newEngine(cfg), faults: cfg.Faults, voices: map[string]string{},
 		chance: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), //nolint:gosec // not a secret
-		stats:  Stats{Batches: map[int]int{}, Faults: map[Fault]int{}},
+		stats:  Stats{Batches: map[int]int{}, Faults: map[Fault]int{}, Instructed: map[string]int{}},
 	}, nil
 }
 
@@ -209,6 +212,32 @@ func (s *Sim) spokenWith(company int, seconds float64) (int, error) {
 	s.stats.Seconds += seconds
 	s.stats.Batches[company]++
 	return company, nil
+}
+
+// manner is voice, speaking as instructions say, which are counted.
+func (s *Sim) manner(voice, instructions string) string {
+	if instructions == "" {
+		return voice
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.stats.Instructed) >= maxVoices {
+		clear(s.stats.Instructed)
+	}
+	s.stats.Instructed[instructions]++
+	return Manner(voice, instructions)
+}
+
+// endOfPrompt is what CosyVoice3 is told how to speak before, in the transcript of a reference.
+const endOfPrompt = "<|endofprompt|>"
+
+// prompted returns the instructions that stand before a transcript, "" if there are none.
+func prompted(transcript string) string {
+	before, _, found := strings.Cut(transcript, endOfPrompt)
+	if !found {
+		return ""
+	}
+	return strings.TrimSpace(strings.TrimPrefix(before, "You are a helpful assistant."))
 }
 
 // voice is who speaks: by the transcript of the reference alone, as the official runtime

@@ -24,9 +24,19 @@ func hash(s string) uint64 {
 	return h.Sum64()
 }
 
+const mannered = "\x00"
+
+// Manner is a voice that speaks as instructions say, in another key than without them.
+func Manner(voice, instructions string) string { return voice + mannered + instructions }
+
 // Pitch is the frequency of a word in a voice, in Hz. Case and marks do not change it.
 func Pitch(voice, word string) float64 {
-	key := 110 * math.Pow(2, float64(hash(voice)%12)/12)
+	voice, manner, instructed := strings.Cut(voice, mannered)
+	semitone := hash(voice) % 12
+	if instructed {
+		semitone = (semitone + 1 + hash(manner)%11) % 12 // another in any case
+	}
+	key := 110 * math.Pow(2, float64(semitone)/12)
 	plain := strings.ToLower(strings.Trim(word, ".,;:!?\"'()“”’—…-"))
 	return key * math.Pow(2, pitches[hash(plain)%uint64(len(pitches))]/12)
 }

@@ -106,16 +106,16 @@ func elements(raw []byte) (all []string, ok bool) {
 	return all, true
 }
 
-// texts reads a request as Triton and the model would: what is to be said, and by whom.
-func (s *Sim) texts(q *kserve.ModelInferRequest, stream bool) (texts []string, voice string, err error) {
-	wrong := func(message string) ([]string, string, error) {
-		return nil, "", status.Error(codes.InvalidArgument, message)
+// texts reads a request as Triton and the model would: what is to be said, and by whom and how.
+func (s *Sim) texts(q *kserve.ModelInferRequest, stream bool) (texts, voices []string, err error) {
+	wrong := func(message string) ([]string, []string, error) {
+		return nil, nil, status.Error(codes.InvalidArgument, message)
 	}
 	if err := known(q.GetModelName()); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if q.GetModelName() == Stream && !stream {
-		return nil, "", status.Error(codes.Unimplemented, "ModelInfer RPC doesn't support models with decoupled transaction policy")
+		return nil, nil, status.Error(codes.Unimplemented, "ModelInfer RPC doesn't support models with decoupled transaction policy")
 	}
 	if len(q.GetRawInputContents()) != len(q.GetInputs()) {
 		return wrong("expected as many raw contents as inputs")
@@ -129,13 +129,20 @@ func (s *Sim) texts(q *kserve.ModelInferRequest, stream bool) (texts []string, v
 	}
 	texts, ok := elements(raw["target_text"])
 	transcripts, fine := elements(raw["reference_text"])
-	if !ok || !fine || len(texts) == 0 || len(transcripts) == 0 {
+	if !ok || !fine || len(texts) == 0 || len(transcripts) != len(texts) {
 		return wrong("inputs 'target_text' and 'reference_text' are no strings")
 	}
 	if q.GetModelName() != Rows {
 		texts = texts[:1] // what else there is, the model does not look at
 	}
-	return texts, s.voice(transcripts[0], strconv.FormatUint(hash(string(raw["reference_wav"])), 16)), nil
+	wave := raw["reference_wav"]
+	width := len(wave) / len(transcripts)
+	for i := range texts {
+		voice := s.voice(transcripts[i], strconv.FormatUint(hash(string(wave[i*width:(i+1)*width])), 16))
+		instructions := prompted(transcripts[i])
+		voices = append(voices, s.manner(voice, instructions))
+	}
+	return texts, voices, nil
 }
 
 // failure is the status that a fault ends a call with.
@@ -170,7 +177,7 @@ func tensors(q *kserve.ModelInferRequest, shape []int64, samples []float32) *kse
 }
 
 func (s *Sim) infer(ctx context.Context, q *kserve.ModelInferRequest) (*kserve.ModelInferResponse, error) {
-	texts, voice, err := s.texts(q, false)
+	texts, voices, err := s.texts(q, false)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +186,7 @@ func (s *Sim) infer(ctx context.Context, q *kserve.ModelInferRequest) (*kserve.M
 	var wg sync.WaitGroup
 	for i, text := range texts {
 		wg.Go(func() {
-			rows[i], errs[i] = s.speak(ctx, voice, text, 1)
+			rows[i], errs[i] = s.speak(ctx, voices[i], text, 1)
 			errs[i] = failure(rows[i], errs[i])
 		})
 	}
@@ -237,11 +244,11 @@ func (s *Sim) streamInfer(stream grpc.ServerStream) error {
 		} else if err != nil {
 			return err //nolint:wrapcheck // of the stream
 		}
-		texts, voice, err := s.texts(q, true)
+		texts, voices, err := s.texts(q, true)
 		if err != nil {
 			return err
 		}
-		said, err := s.speak(stream.Context(), voice, texts[0], 1)
+		said, err := s.speak(stream.Context(), voices[0], texts[0], 1)
 		if said.fault != Cut {
 			if err := failure(said, err); err != nil {
 				return err

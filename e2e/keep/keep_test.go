@@ -97,6 +97,7 @@ func TestTheBucketHoldsWhatRowsNameWhateverHappens(t *testing.T) {
 	}
 	n := kills()
 	require.Positive(t, n, "nothing was killed, so that nothing was shown")
+	testkit.AwaitIntake(t, s.Setting("VOICEMILL_BUS_URL"))
 	s.until(ctx, `select count(*) from jobs where finished_at is null`)
 	require.NoError(t, s.Stop(keeper)) // nothing is on its way to its row any more, so that what is young may go, too
 	s.Another(t, stage.Scheduler, "sweeper", "VOICEMILL_RETENTION_EVERY=300ms", "VOICEMILL_RETENTION_GARBAGE=1s", "VOICEMILL_RETENTION_ORPHANS=1s")

@@ -28,7 +28,7 @@ var bin string // the folder with the built commands
 func TestMain(m *testing.M) { os.Exit(stage.Main(m, &bin)) }
 
 // testLimit bounds one test on a machine that is busy with others.
-const testLimit = 5 * time.Minute
+const testLimit = 8 * time.Minute
 
 func limited(t *testing.T) context.Context {
 	t.Helper()

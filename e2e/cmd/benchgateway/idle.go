@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -140,10 +142,8 @@ func settled(ctx context.Context, pid int) (int64, error) {
 			quiet = 0
 		}
 		last = now
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, pause) {
 			return 0, ctx.Err()
-		case <-time.After(pause):
 		}
 	}
 	return last, nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
@@ -30,9 +32,7 @@ func (b *bench) paced(ctx context.Context, s *server) (time.Duration, error) {
 		all.Go(func() error {
 			next := begin.Add(pacedEvery * time.Duration(i) / pacedConns) // not all at once
 			for ; next.Sub(begin) < pacedFor; next = next.Add(pacedEvery) {
-				select {
-				case <-time.After(time.Until(next)):
-				case <-ctx.Done():
+				if !lifecycle.Sleep(ctx, time.Until(next)) {
 					return ctx.Err()
 				}
 				if err := ask(ctx, transport, s); err != nil {

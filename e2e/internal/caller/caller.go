@@ -16,6 +16,7 @@ import (
 
 	"github.com/voicemill/voicemill/api/apitest"
 	"github.com/voicemill/voicemill/api/jobdoc"
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 // Server is whom a Caller calls. Both may change while it is used.
@@ -120,10 +121,8 @@ func (c *Caller) Insist(ctx context.Context, method, path string, body []byte, h
 		if err == nil && a.Status != http.StatusServiceUnavailable && a.Status != http.StatusTooManyRequests {
 			return a, nil
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, retryEvery) {
 			return a, fmt.Errorf("%s %s: last answer %d %s: %w", method, path, a.Status, a.Body, errors.Join(err, context.Cause(ctx)))
-		case <-time.After(retryEvery):
 		}
 	}
 }
@@ -172,10 +171,8 @@ func (c *Caller) Until(ctx context.Context, id string, done func(jobdoc.Document
 		if err != nil || done(doc) {
 			return doc, err
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, retryEvery) {
 			return doc, fmt.Errorf("job %s is still %s (%+v): %w", id, doc.State, doc.Progress, context.Cause(ctx))
-		case <-time.After(retryEvery):
 		}
 	}
 }

@@ -24,9 +24,9 @@ type Box struct {
 	cmd *exec.Cmd
 }
 
-// Run starts a box with the commands in bin, calls use when it takes jobs, and
-// ends it. ctx ends it, too, without mercy.
-func Run(ctx context.Context, bin string, use func(*Box) error) (err error) {
+// Run starts a box with the commands in bin and flags of `voicemill up` besides ours,
+// calls use when it takes jobs, and ends it. ctx ends it, too, without mercy.
+func Run(ctx context.Context, bin string, use func(*Box) error, flags ...string) (err error) {
 	dir, err := os.MkdirTemp("", "onebox-")
 	if err != nil {
 		return err
@@ -36,15 +36,15 @@ func Run(ctx context.Context, bin string, use func(*Box) error) (err error) {
 		return err
 	}
 	b := &Box{Dir: dir}
-	if err := b.start(ctx, bin); err != nil {
+	if err := b.start(ctx, bin, flags); err != nil {
 		return fmt.Errorf("start voicemill up: %w", err)
 	}
 	return errors.Join(use(b), b.stop())
 }
 
-func (b *Box) start(ctx context.Context, bin string) error {
-	b.cmd = exec.CommandContext(ctx, filepath.Join(bin, "voicemill"), "up", "--json", "--data", filepath.Join(b.Dir, "data"), //nolint:gosec // built by make
-		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-access-log")
+func (b *Box) start(ctx context.Context, bin string, flags []string) error {
+	b.cmd = exec.CommandContext(ctx, filepath.Join(bin, "voicemill"), append([]string{"up", "--json", "--data", filepath.Join(b.Dir, "data"), //nolint:gosec // built by make
+		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--no-access-log"}, flags...)...)
 	b.cmd.Stderr = os.Stderr
 	out, err := b.cmd.StdoutPipe()
 	if err != nil {

@@ -10,10 +10,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/voicemill/voicemill/platform/lifecycle"
 )
 
 const (
-	startTimeout = 60 * time.Second // crash recovery included
+	startTimeout = 5 * time.Minute // crash recovery included, and an engine that is heard before it is admitted, on a busy machine
 	stopTimeout  = 60 * time.Second
 )
 
@@ -41,10 +43,8 @@ func (p *process) start(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, 100*time.Millisecond) {
 			return fmt.Errorf("start %s: %w", p.name, err)
-		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

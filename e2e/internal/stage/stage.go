@@ -21,6 +21,8 @@ import (
 
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/config"
+	"github.com/voicemill/voicemill/platform/lifecycle"
+	"github.com/voicemill/voicemill/platform/testkit/commands"
 )
 
 // The programs on a Stage. Database is the Postgres server itself: it is
@@ -75,6 +77,17 @@ func New(tb testing.TB, bin string, settings ...string) *Stage {
 // relay returns for the real one.
 func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, settings ...string) *Stage {
 	tb.Helper()
+	return open(tb, bin, relay, nil, settings)
+}
+
+// NewWorker is New with settings for the worker alone.
+func NewWorker(tb testing.TB, bin string, settings ...string) *Stage {
+	tb.Helper()
+	return open(tb, bin, func(s3 string) string { return s3 }, settings, nil)
+}
+
+func open(tb testing.TB, bin string, relay func(s3 string) string, worker, gateway []string) *Stage {
+	tb.Helper()
 	s := &Stage{dir: tb.TempDir(), procs: map[string]*process{}, admins: map[string]string{}}
 	require.NoError(tb, os.Chmod(filepath.Dir(s.dir), 0o755)) //nolint:gosec // Postgres runs as another user and must pass
 	require.NoError(tb, os.Chmod(s.dir, 0o755))               //nolint:gosec // as above
@@ -97,11 +110,10 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 	s.Key = strings.TrimSpace(out)
 	s.URL = "http://" + gw
 	s.bin, s.env, s.store = bin, env, store
-	for _, name := range []string{Worker, Scheduler} {
-		s.service(tb, name, name, env)
-	}
+	s.service(tb, Worker, Worker, append(slices.Clone(env), worker...))
+	s.service(tb, Scheduler, Scheduler, env)
 	env = append(env, "VOICEMILL_BLOB_ENDPOINT="+relay(s3))
-	s.service(tb, Gateway, Gateway, append(env, settings...))
+	s.service(tb, Gateway, Gateway, append(env, gateway...))
 	require.NoError(tb, awaitOK(tb.Context(), "http://"+s.admins[Gateway]+"/readyz")) // the worker has its voices registered
 	return s
 }
@@ -109,17 +121,7 @@ func NewThrough(tb testing.TB, bin string, relay func(s3 string) string, setting
 // Build builds the commands of the services into a folder that lives as long
 // as the process of the tests.
 func Build(ctx context.Context, dir string) error {
-	for out, pkg := range map[string]string{
-		"gateway": "gateway/cmd/gateway", "scheduler": "scheduler/cmd/scheduler",
-		"worker": "worker/cmd/worker", "voicemill-espeak": "worker/cmd/voicemill-espeak", "voicemill-neural": "worker/cmd/voicemill-neural", "voicemill": "voicemill/cmd/voicemill",
-	} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, out), "github.com/voicemill/voicemill/"+pkg) //nolint:gosec // fixed names
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if b, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", pkg, err, b)
-		}
-	}
-	return nil
+	return commands.Build(ctx, dir, commands.All()...)
 }
 
 // Kill ends a program as kill -9 does.
@@ -322,10 +324,8 @@ func awaitOK(ctx context.Context, url string) error {
 				return nil
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, 2*time.Millisecond) {
 			return fmt.Errorf("%s did not answer with 200: %w", url, context.Cause(ctx))
-		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
