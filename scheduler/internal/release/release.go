@@ -163,7 +163,9 @@ func (r *Releaser) await(ctx context.Context, tick <-chan time.Time) {
 }
 
 // atOnce lets out what was just planned, as far as there is room for it, before all
-// that can wait: somebody may listen.
+// that can wait: somebody may listen. What the bus does not take stays to be published
+// later in the step, after a WORK that was lost is made anew: were it a fault here, a
+// steady flow of plans would keep every step from getting there.
 func (l *loop) atOnce(ctx context.Context, begin time.Time) error {
 	if !l.known || len(l.r.notices) == 0 {
 		return nil
@@ -175,11 +177,13 @@ func (l *loop) atOnce(ctx context.Context, begin time.Time) error {
 		return err
 	}
 	let := len(l.unsent) + len(l.unsentJoins)
-	err := l.publish(ctx)
-	if err == nil && let > 0 {
+	switch err := l.publish(ctx); {
+	case err == nil && let > 0:
 		l.r.deps.Observe(Event{Step: time.Since(begin)})
+	case err != nil && !job.Retryable(err):
+		return err
 	}
-	return err
+	return nil
 }
 
 // step brings what is out up to date once. It reports whether another step has
