@@ -510,31 +510,6 @@ func TestNotesReachWhoListens(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestTheIntakeIsProbedWithoutATrace(t *testing.T) {
-	t.Parallel()
-	s := testkit.NATSServer(t, t.TempDir())
-	b := testkit.Bus(t, s, bus.Config{JobsBytes: 2 * bus.MaxMessageBytes})
-	for range 3 {
-		require.NoError(t, b.ProbeIntake(t.Context()))
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	stream, err := js.Stream(t.Context(), bus.StreamJobs)
-	require.NoError(t, err)
-	require.Zero(t, stream.CachedInfo().State.Msgs)
-
-	for err == nil {
-		err = b.PublishEnvelope(t.Context(), make([]byte, bus.MaxMessageBytes/3))
-	}
-	for i := bus.MaxMessageBytes / 3; i > 0; i /= 2 { // to the last bytes
-		_ = b.PublishEnvelope(t.Context(), make([]byte, i))
-	}
-	require.Equal(t, job.Overloaded, job.KindOf(b.ProbeIntake(t.Context())))
-}
-
 // An envelope that cannot be read holds accepted jobs: it is kept until it can.
 func TestAnEnvelopeThatCannotBeReadIsParkedAndReplayed(t *testing.T) {
 	t.Parallel()

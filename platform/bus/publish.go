@@ -30,10 +30,11 @@ func (b *Bus) PublishEnvelope(ctx context.Context, data []byte) error {
 // ProbeIntake stores a message in JOBS as an envelope would be, takes it out again,
 // and reports what kept it from being stored: a server that is away, a disk or a
 // stream that is full. It is no rollup: the purge behind one holds a lock of the
-// server's (2.15.2) that it needs again when the disk is full, for ever.
+// server's (2.15.2) that it needs again when the disk is full, for ever. What a probe
+// that is cut short leaves goes by itself.
 func (b *Bus) ProbeIntake(ctx context.Context) error {
 	const op = "bus.ProbeIntake"
-	ack, err := b.js.Publish(ctx, probeSubject, nil)
+	ack, err := b.js.Publish(ctx, probeSubject, nil, jetstream.WithMsgTTL(probeStays))
 	if err != nil {
 		return classify(op, err)
 	}

@@ -23,6 +23,7 @@ const (
 const (
 	intakeSubject = "jobs.intake"
 	probeSubject  = "jobs.probe" // which nobody takes, and which stays for a moment
+	probeStays    = 5 * time.Second
 	workPrefix    = "work"
 	hintPrefix    = "hint.job"
 
@@ -39,7 +40,7 @@ func (b *Bus) shapeJobs(c *jetstream.StreamConfig) {
 	shape(c)
 	c.Storage = jetstream.FileStorage
 	c.Subjects, c.Description = []string{intakeSubject, probeSubject}, "envelopes of accepted jobs until Postgres has them"
-	c.MaxBytes = b.cfg.JobsBytes
+	c.MaxBytes, c.AllowMsgTTL = b.cfg.JobsBytes, true
 }
 
 // shapeWork keeps WORK in memory: all that it holds can be released again out of
