@@ -228,14 +228,15 @@ bench-books: setup-test ## Have 50 books spoken at once by one `voicemill up` (B
 	VOICEMILL_BOOKS=$(or $(BOOKS),50) VOICEMILL_BOOK=$(abspath $(BOOK)) go test -count=1 -v -timeout=90m -run=TestManyBooksAtOnce ./e2e/book
 
 .PHONY: bench-ear
-bench-ear: setup-test voices ## Plant faults in what neural voices read and have the ear find them (BOOK="a.epub b.epub", VOICES=joe,af_heart, SEGMENTS=n, CLEAN=n)
+bench-ear: setup-test voices ## Plant faults in what neural voices read and have the ear find them (BOOK="a.epub b.epub", VOICES=joe,af_heart, SEGMENTS=n, CLEAN=n, FAULTS="said again", DEAF=1)
 	@rm -rf bin/ear/$(or $(VOICES),all) && mkdir -p bin/ear/$(or $(VOICES),all) .cache/ear
 	@pandoc -t plain --wrap=none voicemill/internal/demobook/book/chapter-*.xhtml -o bin/ear/$(or $(VOICES),all)/1-demo.txt 2>/dev/null
 	@pandoc -t plain --wrap=none worker/internal/listen/transcribe/testdata/ferry.md -o bin/ear/$(or $(VOICES),all)/2-ferry.txt
 	@n=2; for book in $(BOOK); do n=$$((n + 1)); pandoc -t plain --wrap=none "$$book" -o "bin/ear/$(or $(VOICES),all)/$$n-$$(basename "$$book").txt"; done
 	@test -n "$(BOOK)" || pandoc -t plain --wrap=none docs/*.md -o bin/ear/$(or $(VOICES),all)/3-docs.txt
 	cd worker && VOICEMILL_EAR_BOOKS='$(CURDIR)/bin/ear/$(or $(VOICES),all)' VOICEMILL_EAR_CACHE='$(CURDIR)/.cache/ear' VOICEMILL_EAR_VOICES='$(or $(VOICES),joe,af_heart)' \
-		VOICEMILL_EAR_SEGMENTS='$(or $(SEGMENTS),35)' VOICEMILL_EAR_CLEAN='$(or $(CLEAN),10)' go test -timeout=10h -run='^$$' -bench=BenchmarkPlantedFaults -benchtime=1x ./internal/listen/transcribe
+		VOICEMILL_EAR_SEGMENTS='$(or $(SEGMENTS),35)' VOICEMILL_EAR_CLEAN='$(or $(CLEAN),10)' \
+		VOICEMILL_EAR_FAULTS='$(FAULTS)' VOICEMILL_EAR_DEAF='$(DEAF)' go test -timeout=10h -run='^$$' -bench=BenchmarkPlantedFaults -benchtime=1x ./internal/listen/transcribe
 
 .PHONY: bench-book-heard
 bench-book-heard: setup-test voices ## Have a book spoken by a neural voice and heard back, all of it, and show the worst with evidence of whose fault it is (BOOK=file, WORDS=n)

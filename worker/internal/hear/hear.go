@@ -13,6 +13,7 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine"
 	"github.com/voicemill/voicemill/worker/internal/listen"
 	"github.com/voicemill/voicemill/worker/internal/meter"
+	"github.com/voicemill/voicemill/worker/internal/recur"
 )
 
 // Spoken is a segment that an engine spoke.
@@ -73,9 +74,14 @@ func (e *Ears) Hear(ctx context.Context, s Spoken) Heard {
 		}
 		words = sound.Audible(t.Words)
 	}
-	h := e.voices.judge(s, sound, words)
+	h := e.voices.judge(s, sound, words, twice(s))
 	e.cfg.Meter.Verdict(s.Pool, h.Kind)
 	return h
+}
+
+// twice returns the seconds of s that sound like what was before, beyond what its text says twice.
+func twice(s Spoken) float64 {
+	return max(0, recur.Find(s.Audio.Samples, s.Audio.Rate).Seconds-recur.Expect(s.Text, s.Audio.Seconds()))
 }
 
 // Wrong returns the share of the characters of r that differ from what is heard in audio,
@@ -152,14 +158,14 @@ func (h *histories) makeRoomLocked() {
 }
 
 // judge holds what was heard against the text, and learns from what is good.
-func (h *histories) judge(s Spoken, sound listen.Sound, words []listen.Span) Heard {
+func (h *histories) judge(s Spoken, sound listen.Sound, words []listen.Span, twice float64) Heard {
 	past := h.of(s)
 	past.mu.Lock()
 	defer past.mu.Unlock()
 	heard := texts(words)
 	evidence := listen.Evidence{
 		Report:  listen.Compare(listen.Tokens(s.Language, s.Text), listen.Tokens(s.Language, heard), past.Pardoned),
-		Seconds: sound.Seconds(), Predicted: s.Seconds, Unheard: sound.Unheard(words),
+		Seconds: sound.Seconds(), Predicted: s.Seconds, Unheard: sound.Unheard(words), Twice: twice,
 	}
 	verdict := past.Limits(listen.DefaultLimits()).Judge(evidence, past.Pace())
 	if verdict.Fault == listen.None {

@@ -104,11 +104,34 @@ func TestWhatIsHeardIsHeldAgainstTheText(t *testing.T) {
 	require.True(t, bad.Better(worse))
 }
 
+// A recogniser that writes down once what sounds twice hears no wrong word.
+func TestWhatSoundsTwiceIsDoubtfulThoughEveryWordIsRight(t *testing.T) {
+	t.Parallel()
+	const text = "Good morning, said the keeper of the old lighthouse, and closed the door."
+	s := spoken(text)
+	s.Audio.Samples = nil
+	for i := range 8 * 16000 { // a tone that wanders, the last two seconds those before
+		at := float64(i) / 16000
+		if i >= 6*16000 {
+			at -= 2
+		}
+		hz := 300 + 200*math.Sin(at*at)
+		s.Audio.Samples = append(s.Audio.Samples, int16(9000*math.Sin(2*math.Pi*hz*at)))
+	}
+	e := ears(t, 1, &scripted{heard: text})
+	got := e.Hear(t.Context(), s)
+	require.Equal(t, "repeated", got.Kind, got.Why)
+	s.Audio.Samples = s.Audio.Samples[:6*16000]
+	got = e.Hear(t.Context(), s)
+	require.False(t, got.Doubtful(), got.Why)
+}
+
 // Instructions are free text: whoever writes some costs nobody else what is known of a voice.
 func TestHistoriesWithInstructionsAreForgottenFirst(t *testing.T) {
 	t.Parallel()
 	e := ears(t, 1, &scripted{heard: "good morning"})
 	s := spoken("Good morning!")
+	s.Audio = engine.Audio{Rate: 1000, Samples: s.Audio.Samples[:1000]} // it is heard a thousand times
 	for range 40 {
 		require.False(t, e.Hear(t.Context(), s).Doubtful())
 	}

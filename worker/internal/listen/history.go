@@ -13,15 +13,18 @@ type Limits struct {
 	Slack   int     // so many characters may be wrong whatever the rate
 	Unheard float64 // seconds of sound in one gap between the words that were heard
 	Pace    float64 // how far the length may be off, as a share of what was expected
+	Twice   float64 // seconds of sound like sound before it
 }
 
 // DefaultLimits returns limits for a voice that nothing is known of; docs/benchmarks.md
 // has where they come from.
-func DefaultLimits() Limits { return Limits{Weight: 14, CER: 0.4, Slack: 8, Unheard: 1.2, Pace: 0.35} }
+func DefaultLimits() Limits {
+	return Limits{Weight: 14, CER: 0.4, Slack: 8, Unheard: 1.2, Pace: 0.35, Twice: 0.4}
+}
 
 // Validate reports limits that make no sense.
 func (l Limits) Validate() error {
-	if l.Weight < 1 || !(l.CER > 0) || l.Slack < 0 || !(l.Unheard > 0) || !(l.Pace > 0) {
+	if l.Weight < 1 || !(l.CER > 0) || l.Slack < 0 || !(l.Unheard > 0) || !(l.Pace > 0) || !(l.Twice > 0) {
 		return errors.New("limits of the ear must be positive: " + fmt.Sprintf("%+v", l))
 	}
 	return nil
@@ -33,6 +36,7 @@ type Evidence struct {
 	Seconds   float64 // of audio, without the silence at both ends
 	Predicted float64 // seconds; 0: not known
 	Unheard   float64 // see [Unheard]
+	Twice     float64 // seconds of sound like sound before it, beyond what the text itself says twice
 }
 
 // Verdict is what [Limits.Judge] says of a segment.
@@ -56,8 +60,17 @@ func (l Limits) Judge(e Evidence, pace float64) Verdict {
 		return Verdict{Extra, fmt.Sprintf("%.0f %% longer than the voice takes", 100*off)}
 	case off < -l.Pace:
 		return Verdict{Missing, fmt.Sprintf("%.0f %% shorter than the voice takes", -100*off)}
+	case e.Twice > l.Twice || e.Twice > l.Twice/2 && l.longer(e, off):
+		return Verdict{Repeated, fmt.Sprintf("%.2f s sound twice", e.Twice)}
 	}
 	return Verdict{}
+}
+
+// longer reports whether half of what condemns a segment says that it has more than the
+// text: its length, or words. With as much of what sounds twice that is enough.
+func (l Limits) longer(e Evidence, off float64) bool {
+	more := e.Worst.Fault == Extra || e.Worst.Fault == Repeated
+	return off > l.Pace/2 || more && e.Worst.Weight > l.Weight/2
 }
 
 // paceSlack is how many seconds of a segment its pace says nothing about: pauses and decay.
@@ -88,9 +101,9 @@ const (
 // History learns from the good segments of one voice and recogniser. The zero value
 // is ready; it is not safe for concurrent use.
 type History struct {
-	weights, paces, cers, unheard []float64 // of the last segments, bounded by remembered
-	next                          int
-	words                         map[string]count
+	weights, paces, cers, unheard, twice []float64 // of the last segments, bounded by remembered
+	next                                 int
+	words                                map[string]count
 }
 
 type count struct{ heard, misheard int }
@@ -103,6 +116,7 @@ func (h *History) Add(e Evidence) {
 	h.put(&h.weights, float64(e.Worst.Weight))
 	h.put(&h.cers, e.CER())
 	h.put(&h.unheard, e.Unheard)
+	h.put(&h.twice, e.Twice)
 	h.next++
 	if h.words == nil || len(h.words) > vocabulary {
 		h.words = map[string]count{}
@@ -150,6 +164,7 @@ func (h *History) Limits(fallback Limits) Limits {
 	l.Weight = int(within(1.3*quantile(h.weights, .99), float64(fallback.Weight)))
 	l.CER = within(1.3*quantile(h.cers, .99), fallback.CER)
 	l.Unheard = within(1.3*quantile(h.unheard, .99), fallback.Unheard)
+	l.Twice = within(1.3*quantile(h.twice, .99), fallback.Twice)
 	if pace := h.Pace(); pace > 0 {
 		spread := max(quantile(h.paces, .99)/pace-1, 1-quantile(h.paces, .01)/pace)
 		l.Pace = within(1.3*spread, fallback.Pace)

@@ -63,6 +63,32 @@ func TestLimitsComeFromTheVoicesOwnHistory(t *testing.T) {
 	require.Error(t, listen.Limits{}.Validate())
 }
 
+func TestSoundThatIsHeardTwiceCountsWithWhatElseIsMore(t *testing.T) {
+	t.Parallel()
+	usual := listen.DefaultLimits()
+	right := listen.Evidence{Report: compare("en", "It was quiet", "It was quiet"), Seconds: 2, Predicted: 2, Twice: .3}
+	require.Equal(t, listen.None, usual.Judge(right, 1).Fault, "by itself it is too little")
+	longer := right
+	longer.Seconds = 3
+	require.Equal(t, listen.Repeated, usual.Judge(longer, 1).Fault, "23 % longer, and 35 are allowed")
+	more := right
+	more.Report = compare("en", "It was quiet", "It was quiet was quiet")
+	require.LessOrEqual(t, more.Worst.Weight, usual.Weight)
+	require.Equal(t, listen.Repeated, usual.Judge(more, 0).Fault)
+	more.Twice, longer.Twice = .1, .1
+	require.Equal(t, listen.None, usual.Judge(more, 0).Fault)
+	require.Equal(t, listen.None, usual.Judge(longer, 1).Fault)
+	right.Twice = .5
+	require.Equal(t, listen.Repeated, usual.Judge(right, 1).Fault)
+
+	var h listen.History
+	for i := range 1000 {
+		h.Add(listen.Evidence{Report: compare("en", "It was quiet", "It was quiet"), Twice: .4 + float64(i%10)/100})
+	}
+	require.InDelta(t, 1.3*.49, h.Limits(usual).Twice, .01)
+	require.Equal(t, listen.None, h.Limits(usual).Judge(right, 0).Fault, "it is usual for this voice")
+}
+
 func TestWordsThatAreNeverHeardRightArePardoned(t *testing.T) {
 	t.Parallel()
 	var h listen.History

@@ -26,13 +26,14 @@ const (
 	clean   = "clean"
 	cut     = "cut at 60 %"
 	doubled = "doubled stretch"
+	again   = "said again"
 	another = "another segment's"
 	leftOut = "sentence left out"
 	silence = "silence"
 	runaway = "runaway"
 )
 
-var planted = []string{cut, doubled, another, leftOut, silence, runaway}
+var planted = []string{cut, doubled, again, another, leftOut, silence, runaway}
 
 // trial is one piece of audio with what was heard in it.
 type trial struct {
@@ -46,7 +47,9 @@ type trial struct {
 // and has the ear hear all of it. Each voice's limits come from its clean segments of the
 // first text, if they are enough; what they find is reported of each. What was spoken and
 // heard is kept in VOICEMILL_EAR_CACHE, so that a change of what is made of it takes
-// seconds. `make bench-ear` runs it.
+// seconds. VOICEMILL_EAR_FAULTS names the faults that are planted, all if it is empty; with
+// VOICEMILL_EAR_DEAF every word counts as heard, and the sound is judged by itself.
+// `make bench-ear` runs it.
 func BenchmarkPlantedFaults(b *testing.B) {
 	books, err := filepath.Glob(filepath.Join(os.Getenv("VOICEMILL_EAR_BOOKS"), "*.txt"))
 	require.NoError(b, err)
@@ -78,6 +81,7 @@ type laboratory struct {
 	tb       testing.TB
 	cache    cache
 	model    string // that hears
+	deaf     bool
 	ear      func() *transcribe.Ear
 	speakers map[string]*neural.Engine // by model
 	costs    []*cost
@@ -93,6 +97,7 @@ func newLaboratory(tb testing.TB) *laboratory {
 	tb.Helper()
 	l := &laboratory{tb: tb, cache: cache{cmp.Or(os.Getenv("VOICEMILL_EAR_CACHE"), tb.TempDir())}, speakers: map[string]*neural.Engine{}}
 	options := strings.Fields(os.Getenv("VOICEMILL_EAR_OPTIONS"))
+	l.deaf = os.Getenv("VOICEMILL_EAR_DEAF") != ""
 	l.model = strings.Join(append([]string{"whisper-base"}, options...), " ")
 	l.ear = sync.OnceValue(func() *transcribe.Ear {
 		ear, _ := realEar(tb, options...)
@@ -119,9 +124,21 @@ type spoken struct {
 
 // say has a voice speak: joe is a model of its own, the others are Kokoro's.
 func (l *laboratory) say(v, text string) (s spoken) {
-	key := digest(l.tb, "said", v, text)
+	return l.speak(v, enginetest.Request(text), digest(l.tb, "said", v, text))
+}
+
+// retell has a voice say text once more with other samples: a little faster, and by
+// other dice where the voice throws some.
+func (l *laboratory) retell(v, text string) (s spoken) {
+	q := enginetest.Request(text)
+	q.Speed, q.Seed = 1.06, 7
+	return l.speak(v, q, digest(l.tb, "said", v, text, q.Speed, q.Seed))
+}
+
+// speak has a voice answer q, unless what it said is kept under key.
+func (l *laboratory) speak(v string, q engine.Request, key string) (s spoken) {
 	if !l.cache.get(l.tb, key, &s) {
-		model, q := "kokoro", enginetest.Request(text)
+		model := "kokoro"
 		if q.Voice = v; v == "joe" {
 			model, q.Voice = "joe", ""
 		}
@@ -140,10 +157,15 @@ func (l *laboratory) say(v, text string) (s spoken) {
 	return s
 }
 
-// listen has the ear hear audio, unless it is silent.
-func (l *laboratory) listen(audio engine.Audio) hearing {
-	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate)}
+// listen has the ear hear audio, unless it is silent. A deaf laboratory takes every word of
+// text for heard, so that only the sound is judged.
+func (l *laboratory) listen(audio engine.Audio, text string) hearing {
+	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate), audio: audio}
 	if h.sound.Seconds() == 0 {
+		return h
+	}
+	if l.deaf {
+		h.words = []listen.Span{{Text: text}}
 		return h
 	}
 	var known struct {
@@ -170,36 +192,52 @@ func (l *laboratory) try(path, v string, size, more int) (all []trial) {
 	texts := segments(l.tb, path, size, more)
 	size = min(size, len(texts))
 	var first, before spoken
-	for i, text := range texts {
-		note := func(fault string, h hearing) {
-			all = append(all, trial{book: name(path), voice: v, fault: fault, text: text, predicted: enginetest.Request(text).Seconds, heard: h})
+	note := func(text, fault string, audio engine.Audio) {
+		if f := os.Getenv("VOICEMILL_EAR_FAULTS"); f != "" && fault != clean && !strings.Contains(f, fault) {
+			return // not asked for
 		}
+		all = append(all, trial{
+			book: name(path), voice: v, fault: fault, text: text, predicted: enginetest.Request(text).Seconds, heard: l.listen(audio, text),
+		})
+	}
+	for i, text := range texts {
 		said := l.say(v, text)
-		note(clean, l.listen(said.Audio))
+		note(text, clean, said.Audio)
 		if i >= size {
 			continue
 		}
 		if i == 0 {
 			first = said
 		} else {
-			note(another, l.listen(before.Audio))
+			note(text, another, before.Audio)
 		}
 		before = said
 		s, r := said.Audio.Samples, said.Audio.Rate
 		n := len(s)
-		hear := func(parts ...[]int16) hearing {
-			return l.listen(engine.Audio{Rate: r, Samples: slices.Concat(parts...)})
+		join := func(parts ...[]int16) engine.Audio {
+			return engine.Audio{Rate: r, Samples: slices.Concat(parts...)}
 		}
-		note(leftOut, hear(l.without(v, text, said, i)...))
-		note(silence, hear(make([]int16, n)))
-		note(cut, hear(s[:n*6/10]))
-		note(doubled, hear(s[:n*7/10], s[n*4/10:]))
-		note(runaway, hear(s, slices.Repeat(s[max(0, n-2*r):], 3)))
+		note(text, leftOut, join(l.without(v, text, said, i)...))
+		note(text, silence, join(make([]int16, n)))
+		note(text, cut, join(s[:n*6/10]))
+		note(text, doubled, join(s[:n*7/10], s[n*4/10:]))
+		other := quieter(l.retell(v, text).Audio.Samples)
+		m := len(other)
+		note(text, again, join(s[:n*7/10], other[m*4/10:m*7/10], s[n*7/10:]))
+		note(text, runaway, join(s, slices.Repeat(s[max(0, n-2*r):], 3)))
 	}
-	text := texts[0]
-	all = append(all, trial{book: name(path), voice: v, fault: another, text: text, predicted: enginetest.Request(text).Seconds, heard: l.listen(before.Audio)})
+	note(texts[0], another, before.Audio)
 	require.NotEqual(l.tb, first, before)
 	return all
+}
+
+// quieter returns samples at seven tenths of their level, 3 dB less.
+func quieter(samples []int16) []int16 {
+	out := make([]int16, len(samples))
+	for i, s := range samples {
+		out[i] = int16(int(s) * 7 / 10) //nolint:gosec // it fits
+	}
+	return out
 }
 
 // without returns the parts of what was said that remain when a sentence is left out, the

@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,9 +19,13 @@ import (
 	"github.com/voicemill/voicemill/worker/internal/engine/neural"
 	"github.com/voicemill/voicemill/worker/internal/listen"
 	"github.com/voicemill/voicemill/worker/internal/listen/transcribe"
+	"github.com/voicemill/voicemill/worker/internal/recur"
 )
 
 const server = "../../../../deployments/engines/ear/serve.py"
+
+// patience is how long a model may take with a text on a machine that has much else to do.
+const patience = 10 * time.Minute
 
 // realEar starts the server of deployments/engines/ear with Whisper base. end ends it and
 // tells the CPU seconds that it took; the test does so, too.
@@ -49,7 +55,7 @@ func realEar(tb testing.TB, options ...string) (ear *transcribe.Ear, end func() 
 	tb.Cleanup(func() { end() })
 	address, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(tb, err)
-	ear, err = transcribe.New(transcribe.Config{Backend: strings.TrimSpace(address), Window: 1})
+	ear, err = transcribe.New(transcribe.Config{Backend: strings.TrimSpace(address), Window: 1, MinTimeout: patience})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, ear.Close()) })
 	return ear, end
@@ -60,7 +66,7 @@ func voice(tb testing.TB, name string) *neural.Engine {
 	tb.Helper()
 	path, err := filepath.Abs(helperPath)
 	require.NoError(tb, err)
-	e, err := neural.New(tb.Context(), neural.Config{Models: weightstest.Need(tb, name), Model: name, Helper: path, Helpers: 1})
+	e, err := neural.New(tb.Context(), neural.Config{Models: weightstest.Need(tb, name), Model: name, Helper: path, Helpers: 1, MinTimeout: patience})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, e.Close()) })
 	return e
@@ -78,12 +84,13 @@ func say(tb testing.TB, e *neural.Engine, q engine.Request) engine.Audio {
 type hearing struct {
 	sound listen.Sound
 	words []listen.Span
+	audio engine.Audio
 }
 
 // hear has the ear hear audio, unless it is silent.
 func hear(tb testing.TB, ear *transcribe.Ear, audio engine.Audio) hearing {
 	tb.Helper()
-	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate)}
+	h := hearing{sound: listen.NewSound(audio.Samples, audio.Rate), audio: audio}
 	if h.sound.Seconds() > 0 {
 		heard, err := ear.Hear(tb.Context(), audio, "en")
 		require.NoError(tb, err)
@@ -106,6 +113,7 @@ func (h hearing) evidence(text string, pardoned func(string) bool) listen.Eviden
 	return listen.Evidence{
 		Report:  listen.Compare(listen.Tokens("en", text), listen.Tokens("en", h.text()), pardoned),
 		Seconds: h.sound.Seconds(), Unheard: h.sound.Unheard(h.words),
+		Twice: max(0, recur.Find(h.audio.Samples, h.audio.Rate).Seconds-recur.Expect(text, h.audio.Seconds())),
 	}
 }
 
@@ -123,6 +131,18 @@ func TestTheEarHearsANeuralVoice(t *testing.T) {
 	n := len(audio.Samples)
 	cut := engine.Audio{Rate: audio.Rate, Samples: audio.Samples[:n*6/10]}
 	require.Equal(t, listen.Missing, limits.Judge(hear(t, ear, cut).evidence(text, nil), 0).Fault)
+	// Twice what is in the middle: the samples, and another saying of them.
+	require.Less(t, clean.Twice, limits.Twice/2)
+	q := enginetest.Request(text)
+	q.Speed, q.Seed = 1.06, 7
+	other := quieter(say(t, joe, q).Samples)
+	m := len(other)
+	for _, again := range [][]int16{audio.Samples[n*4/10 : n*7/10], other[m*4/10 : m*7/10]} {
+		doubled := engine.Audio{Rate: audio.Rate, Samples: slices.Concat(audio.Samples[:n*7/10], again, audio.Samples[n*7/10:])}
+		e := hear(t, ear, doubled).evidence(text, nil)
+		require.Greater(t, e.Twice, limits.Twice)
+		require.NotEqual(t, listen.None, limits.Judge(e, 0).Fault)
+	}
 	silent := engine.Audio{Rate: audio.Rate, Samples: make([]int16, n)}
 	require.Equal(t, listen.Missing, limits.Judge(hear(t, ear, silent).evidence(text, nil), 0).Fault)
 }

@@ -56,7 +56,7 @@ func (p *past) judge(t trial) judged {
 	j := judged{trial: t, Evidence: e, verdict: p.limits.Judge(e, p.pace)}
 	for _, k := range loosest {
 		l := p.limits
-		l.Weight, l.CER, l.Unheard, l.Pace = int(k*float64(l.Weight)+.5), k*l.CER, k*l.Unheard, k*l.Pace
+		l.Weight, l.CER, l.Unheard, l.Pace, l.Twice = int(k*float64(l.Weight)+.5), k*l.CER, k*l.Unheard, k*l.Pace, k*l.Twice
 		if l.Judge(e, p.pace).Fault != listen.None {
 			j.severity = k
 		}
@@ -151,7 +151,7 @@ func mistakes(all []judged) {
 			continue
 		}
 		fmt.Printf("\n%s, %s, %s: %q, %s\n  text:  %s\n  heard: %s\n", j.fault, j.voice, j.book, j.verdict.Fault, j.verdict.Why, j.text, j.heard.text())
-		fmt.Printf("  weight %d %q for %q, character errors %d of %d, unheard %.2f s, %.2f s of %.2f\n",
-			j.Worst.Weight, j.Worst.Heard, j.Worst.Said, j.CharErrors, j.Chars, j.Unheard, j.Seconds, j.Predicted)
+		fmt.Printf("  weight %d %q for %q, character errors %d of %d, unheard %.2f s, twice %.2f s, %.2f s of %.2f\n",
+			j.Worst.Weight, j.Worst.Heard, j.Worst.Said, j.CharErrors, j.Chars, j.Unheard, j.Twice, j.Seconds, j.Predicted)
 	}
 }
