@@ -19,9 +19,9 @@ const (
 	idleFor      = 60 * time.Second // between two requests of a connection
 	stallAfter   = 30 * time.Second // for the next bytes of a body, in or out
 	maxHeadBytes = 16 << 10
-	publicConns  = 512 // at the public address
-	perPeer      = 128 // of these, from one address
-	privateConns = 256 // beside them, for this process
+	publicConns  = 1536 // at the public address
+	perPeer      = 1152 // of these, from one address: a gateway carries 1,024 bodies at once
+	privateConns = 256  // beside them, for this process
 	idleInside   = 64
 	drainWithin  = 10 * time.Second
 )

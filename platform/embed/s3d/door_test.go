@@ -38,7 +38,7 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	t.Cleanup(own.Close)
 
 	var quiet []net.Conn
-	for range 600 { // one address
+	for range 1200 { // one address
 		quiet = append(quiet, silent(t, s, "127.0.0.2"))
 	}
 	began := time.Now()
@@ -46,7 +46,7 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	put(t, own, "own.txt", "this process")
 	require.Less(t, time.Since(began), 5*time.Second)
 
-	for i := range 600 { // many addresses: they fill the public port
+	for i := range 400 { // many addresses: they fill the public port
 		quiet = append(quiet, silent(t, s, fmt.Sprintf("127.0.%d.%d", 1+i/100, 10+i%100)))
 	}
 	began = time.Now()
@@ -60,6 +60,19 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 		require.False(t, ok && timeout.Timeout(), "a silent connection is held")
 	}
 	put(t, open(t, s), "later.txt", "everybody")
+}
+
+// A gateway apart carries 1,024 bodies by default, each over a connection of its own, and
+// comes from one address.
+func TestAGatewayMayCarryAllThatItAccepts(t *testing.T) {
+	s := start(t, t.TempDir())
+	for range 1024 {
+		silent(t, s, "127.0.0.1")
+	}
+	answer, err := new(http.Client).Get("http://" + s.Endpoint() + "/.health") //nolint:noctx // one attempt, as it is
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusOK, answer.StatusCode)
 }
 
 func TestADribbledHeadIsCut(t *testing.T) {
