@@ -32,7 +32,8 @@ func say(all []syllable, pace, loud, pitch float64) (out []int16) {
 		n := int(s.seconds / pace * rate)
 		sound := make([]float64, n)
 		for hz := pitch; hz < 4000; hz += pitch {
-			near := math.Exp(-math.Pow((hz-s.low)/150, 2)) + .6*math.Exp(-math.Pow((hz-s.high)/200, 2))
+			low, high := (hz-s.low)/150, (hz-s.high)/200
+			near := math.Exp(-low*low) + .6*math.Exp(-high*high)
 			for i := range sound {
 				if near > .01 {
 					sound[i] += near * math.Sin(2*math.Pi*hz*float64(i)/rate+hz)
