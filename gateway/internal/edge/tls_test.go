@@ -471,7 +471,7 @@ func TestHalfAClientHelloTakesNoHandshake(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	d := open(t, edge.Config{
-		MaxHandshakes: 1, HeadTimeout: 2 * time.Second,
+		MaxHandshakes: 1, HeadTimeout: 15 * time.Second,
 		TLS: &edge.TLS{Certificates: []edge.CertificateFiles{a.issue("h", "h")}},
 	}, echo)
 	hello := clientHello(t, "h")
