@@ -49,11 +49,11 @@ demo: setup build-voicemill ## Turn a book into audio and show it happening (KEE
 
 # One way of building everything besides what has the race detector on: each other would compile all of it once more.
 lint arch modules generate: export CGO_ENABLED := 0
-# Nobody debugs what is built here, and a fifth of what a compiler does is DWARF.
+# Nobody debugs what is built here, and up to a fifth of what a compiler does is DWARF, by package.
 test lint arch modules generate: export GOFLAGS := $(GOFLAGS) -gcflags=all=-dwarf=false
 
-# What tests and their subjects import. It is compiled before the tests, because a compiler spends a sixth of its time on
-# garbage that it need not collect, and GOGC is not for the tests.
+# What tests and their subjects import. It is compiled before the tests, because a compiler spends up to a sixth of its time
+# on garbage that it need not collect, and GOGC is not for the tests.
 COMPILED := {{if and .Module (not .ForTest) (ne .Name "main")}}{{.ImportPath}}{{end}}
 
 # `make lint` vets, and no test reads DWARF, which the linker would write.

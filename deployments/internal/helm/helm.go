@@ -18,7 +18,7 @@ import (
 // version is not in go.mod: Helm's own dependencies would raise those of every module.
 const version = "v4.3.2"
 
-// quickly has what is run a few times built in half the time: without DWARF and, but for
+// quickly has what is run a few times built sooner: without DWARF and, but for
 // the standard library, which is built as `make test` does, without optimizing.
 var quickly = []string{"-gcflags=all=-dwarf=false -N -l", "-gcflags=std=-dwarf=false", "-ldflags=-s -w"}
 

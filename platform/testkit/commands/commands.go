@@ -71,7 +71,8 @@ func Kept(ctx context.Context, packages ...string) (dir string, err error) {
 		return "", fmt.Errorf("lock the folder of the commands: %w", err)
 	}
 	build := exec.CommandContext(ctx, "go", append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + "/"}, packages...)...) //nolint:gosec // what a test names
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOGC=400")                                                                            // a compiler spends a sixth of its time on garbage that it need not collect
+	// A compiler spends up to a sixth of its time on garbage that it need not collect.
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOGC=400")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %v: %w\n%s", packages, err, out)
 	}

@@ -74,14 +74,9 @@ func (e *Ears) Hear(ctx context.Context, s Spoken) Heard {
 		}
 		words = sound.Audible(t.Words)
 	}
-	h := e.voices.judge(s, sound, words, twice(s))
+	h := e.voices.judge(s, sound, words, recur.Twice(s.Audio.Samples, s.Audio.Rate, s.Text))
 	e.cfg.Meter.Verdict(s.Pool, h.Kind)
 	return h
-}
-
-// twice returns the seconds of s that sound like what was before, beyond what its text says twice.
-func twice(s Spoken) float64 {
-	return max(0, recur.Find(s.Audio.Samples, s.Audio.Rate).Seconds-recur.Expect(s.Text, s.Audio.Seconds()))
 }
 
 // Wrong returns the share of the characters of r that differ from what is heard in audio,

@@ -5,7 +5,7 @@
 // shape of its spectrum without its level, and looks for the best path along which the
 // two go on together. One of them may be a little faster, quieter or otherwise said:
 // a model that repeats itself never says the same samples twice. Pauses count for
-// nothing. [Expect] tells how much a text makes sound twice by itself.
+// nothing. [Expect] tells how much a text makes sound twice by itself; [Twice] is what is left.
 //
 // It is pure, and takes some thousandth of the time that the audio lasts.
 package recur

@@ -60,6 +60,16 @@ func Find(samples []int16, rate int) (most Stretch) {
 	return most
 }
 
+// Twice returns the seconds of mono samples at rate Hz that sound like what was before,
+// beyond what the text that they say makes sound twice.
+func Twice(samples []int16, rate int, text string) float64 {
+	found := Find(samples, rate).Seconds
+	if found == 0 {
+		return 0
+	}
+	return max(0, found-Expect(text, float64(len(samples))/float64(rate)))
+}
+
 // longer returns p, or other at a cost if that is more.
 func longer(p, other path, cost float32) path {
 	if other.alike -= cost; other.alike > p.alike {

@@ -89,6 +89,7 @@ func TestWhatSaysNothingSaysNothingTwice(t *testing.T) {
 		require.Less(t, recur.Find(samples, rate).Seconds, .1, name)
 	}
 	require.Zero(t, recur.Find(hum, 10), "no rate that speech has")
+	require.Zero(t, recur.Twice(hum, 0, "hum"), "no rate at all")
 }
 
 func TestATextIsExpectedToSoundTwiceWhereItSaysSo(t *testing.T) {

@@ -122,7 +122,7 @@ func newFilters(rate int) *filters {
 	return f
 }
 
-// mel is how high a frequency sounds.
+// mel is how high a frequency sounds, by the formula of O'Shaughnessy, Speech Communication (1987).
 func mel(hz float64) float64 { return 1127 * math.Log(1+hz/700) }
 
 // floor is the power of each band of silence.
@@ -165,7 +165,8 @@ func (f *filters) cepstrum(second bool, c *[coefficients]float32) float64 {
 	return math.Log(level)
 }
 
-// fourier is the discrete Fourier transform of x in place. Its length is a power of two.
+// fourier is the discrete Fourier transform of x in place, after Cooley and Tukey (1965): its
+// length is a power of two. It is all that is needed of a library for signals.
 func fourier(x, roots []complex128) {
 	n := len(x)
 	for i, j := 1, 0; i < n; i++ {

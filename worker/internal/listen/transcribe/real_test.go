@@ -113,7 +113,7 @@ func (h hearing) evidence(text string, pardoned func(string) bool) listen.Eviden
 	return listen.Evidence{
 		Report:  listen.Compare(listen.Tokens("en", text), listen.Tokens("en", h.text()), pardoned),
 		Seconds: h.sound.Seconds(), Unheard: h.sound.Unheard(h.words),
-		Twice: max(0, recur.Find(h.audio.Samples, h.audio.Rate).Seconds-recur.Expect(text, h.audio.Seconds())),
+		Twice: recur.Twice(h.audio.Samples, h.audio.Rate, text),
 	}
 }
 
