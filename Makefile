@@ -56,11 +56,22 @@ test lint arch modules generate: export GOFLAGS := $(GOFLAGS) -gcflags=all=-dwar
 # on garbage that it need not collect, and GOGC is not for the tests.
 COMPILED := {{if and .Module (not .ForTest) (ne .Name "main")}}{{.ImportPath}}{{end}}
 
+# What e2e and deployments test runs in processes of its own, built as users get it: the race detector would watch the tests
+# only, and slow the servers that they start.
+FROM_OUTSIDE := ./e2e/... ./deployments/...
+RACED := $(filter-out $(FROM_OUTSIDE),$(PACKAGES)) ./e2e/enginesim/...
+
+.PHONY: compiled
+compiled: # for `make test`, beside its setup: it needs no C compiler
+	CGO_ENABLED=0 go list -test -deps -f '$(COMPILED)' $(FROM_OUTSIDE) | CGO_ENABLED=0 GOGC=400 xargs go build
+
 # `make lint` vets, and no test reads DWARF, which the linker would write.
 .PHONY: test
-test: setup-test ## Every test: race detector on, random order
-	go list -race -test -deps -f '$(COMPILED)' $(PACKAGES) | GOGC=400 xargs go build -race
-	go test -race -shuffle=on -vet=off -ldflags=-w -timeout=20m $(PACKAGES)
+test: ## Every test: race detector on where we run in the test's process, random order
+	@$(MAKE) --no-print-directory -j2 setup-test compiled
+	go list -race -test -deps -f '$(COMPILED)' $(RACED) | GOGC=400 xargs go build -race
+	go test -race -shuffle=on -vet=off -ldflags=-w -timeout=20m $(RACED)
+	CGO_ENABLED=0 go test -shuffle=on -vet=off -ldflags=-w -timeout=20m $(FROM_OUTSIDE)
 	CGO_ENABLED=0 go test -vet=off -ldflags=-w -run='AllocatesNothing|TheWindowIsWorthIt|AnHourOfSaturation|AStallIsFound|AFailingPool|AFlakyEngine' -timeout=10m \
 		./worker/internal/fleet $(shell grep -rl --include=*_test.go AllocatesNothing gateway platform | xargs -n1 dirname | sort -u | sed 's,^,./,')
 

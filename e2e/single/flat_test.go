@@ -15,6 +15,7 @@ import (
 	"github.com/voicemill/voicemill/e2e/internal/proctree"
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/job"
+	"github.com/voicemill/voicemill/platform/testkit/weightstest"
 )
 
 // How much of a job is through at each look at the memory, and how much more it may be at
@@ -35,7 +36,7 @@ func TestManySegmentsPassInFlatMemory(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ctx := t.Context()
-	s := stage.NewSolo(t, bin, stage.SoloConfig{Env: []string{"VOICEMILL_MODELS_DIR=" + joeAlone(t)}})
+	s := stage.NewSolo(t, bin, stage.SoloConfig{Env: []string{"VOICEMILL_MODELS_DIR=" + weightstest.Need(t, "joe").Dir()}})
 	c := caller.New(t, s)
 	var text strings.Builder
 	for i := range n {

@@ -23,7 +23,7 @@ import (
 func hearing(t *testing.T) []string {
 	t.Helper()
 	models := weightstest.Need(t, "joe", "whisper-base").Dir()
-	return []string{"VOICEMILL_MODELS_DIR=" + models, "VOICEMILL_EAR_DIR=" + weightstest.Ear(t, models)}
+	return []string{"VOICEMILL_MODELS_DIR=" + models, "VOICEMILL_EAR_DIR=" + weightstest.Ear(t)}
 }
 
 // liar is an engine that speaks with espeak-ng, and not always what it is asked to: what

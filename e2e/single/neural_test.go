@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,18 +19,7 @@ import (
 	"github.com/voicemill/voicemill/e2e/internal/stage"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/testkit/weightstest"
-	"github.com/voicemill/voicemill/platform/weights"
 )
-
-// joeAlone returns a folder in which nothing is installed but one voice.
-func joeAlone(t *testing.T) string {
-	t.Helper()
-	from, dir := weightstest.Need(t, "joe"), stage.Dir(t)
-	for _, name := range []string{weights.Library, "joe"} {
-		require.NoError(t, os.Symlink(filepath.Join(from.Dir(), name), filepath.Join(dir, name)))
-	}
-	return dir
-}
 
 // sentences is a job of n paragraphs that are spoken once.
 func sentences(n int) map[string]any {
@@ -69,7 +57,7 @@ func TestAJobOutlivesItsNeuralVoice(t *testing.T) {
 		kills, err = strconv.Atoi(v)
 		require.NoError(t, err)
 	}
-	s := stage.NewSolo(t, bin, stage.SoloConfig{Env: []string{"VOICEMILL_MODELS_DIR=" + joeAlone(t)}})
+	s := stage.NewSolo(t, bin, stage.SoloConfig{Env: []string{"VOICEMILL_MODELS_DIR=" + weightstest.Need(t, "joe").Dir()}})
 	c := caller.New(t, s)
 	doc, err := c.Submit(ctx, "", sentences(12*kills))
 	require.NoError(t, err)

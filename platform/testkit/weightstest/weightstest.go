@@ -2,39 +2,50 @@
 package weightstest
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/voicemill/voicemill/platform/weights"
 )
 
-// Need returns the store that has the models called names; without them see [Missing].
+// Need returns a store with the models called names and the library, and with nothing
+// else that is installed: whoever takes all models that are there must not take more on a
+// machine that has more. Without them see [Missing].
 func Need(tb testing.TB, names ...string) weights.Store {
 	tb.Helper()
-	dir := os.Getenv("VOICEMILL_MODELS_DIR")
-	if dir == "" {
-		dir = weights.DefaultDir()
-	}
-	s := weights.Open(dir)
+	from, dir := weights.Open(installed()), tb.TempDir()
 	for _, name := range append([]string{weights.Library}, names...) {
-		if _, err := s.Get(name); err != nil {
+		m, err := from.Get(name)
+		if err != nil {
 			Missing(tb, err)
 		}
+		require.NoError(tb, os.Symlink(m.Dir, filepath.Join(dir, name)))
 	}
-	return s
+	return weights.Open(dir)
 }
 
-// Ear returns the folder of the server that hears with a model of models, which has it
-// beside it; without one see [Missing].
-func Ear(tb testing.TB, models string) (dir string) {
+// Has says whether a model is installed here.
+func Has(name string) bool {
+	_, err := weights.Open(installed()).Get(name)
+	return err == nil
+}
+
+// Ear returns the folder of the server that hears; without one see [Missing].
+func Ear(tb testing.TB) (dir string) {
 	tb.Helper()
-	dir = filepath.Join(filepath.Dir(models), "ear")
+	dir = filepath.Join(filepath.Dir(installed()), "ear")
 	if _, err := os.Stat(filepath.Join(dir, "requirements.txt")); err != nil { // it is there when all of it is
 		Missing(tb, err)
 	}
 	return dir
 }
+
+// installed is the folder of the models of this machine.
+func installed() string { return cmp.Or(os.Getenv("VOICEMILL_MODELS_DIR"), weights.DefaultDir()) }
 
 // Missing ends a test that needs what scripts/setup test installs from a network, and err
 // says is not there. A machine that cannot have it says so with VOICEMILL_TEST_OFFLINE,

@@ -34,7 +34,7 @@ func realEar(tb testing.TB, options ...string) (ear *transcribe.Ear, end func() 
 	models := weightstest.Need(tb, "joe", "whisper-base")
 	model, err := models.Get("whisper-base")
 	require.NoError(tb, err)
-	python := filepath.Join(weightstest.Ear(tb, models.Dir()), "bin", "python")
+	python := filepath.Join(weightstest.Ear(tb), "bin", "python")
 	p := exec.Command(python, append([]string{server, model.Dir, "--port", "0", "--with-parent"}, options...)...) //nolint:noctx,gosec // end ends it
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.Stderr = os.Stderr
