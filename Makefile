@@ -79,7 +79,7 @@ test: ## Every test: race detector on where we run in the test's process, random
 check: test lint arch modules generated ## Everything that CI runs
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
-	GOWORK=off GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	GOGC=400 GOWORK=off GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(TOOLS)/golangci-lint $@
 
 .PHONY: lint
