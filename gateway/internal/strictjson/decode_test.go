@@ -98,6 +98,23 @@ func TestMembersWithoutFaultsAreReadAllTheSame(t *testing.T) {
 	require.Len(t, faults.List, 3)
 	require.Equal(t, "Hello.", spec.Input.Text)
 	require.InDelta(t, 9, spec.Speed, 0)
+	require.Nil(t, spec.Deadline)
+	require.Equal(t, job.DefaultPauses(), *spec.Output.Pauses)
+}
+
+func TestMembersBesideAFaultAreReadHoweverDeep(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"input":{"segments":[{"text":"a","voice":3},{"text":null,"voice":"b"},7]},"callback":[],"labels":{"a":"b","c":4}}`)
+	var spec job.Spec
+	faults, err := schema().Decode(body, &spec)
+	require.NoError(t, err)
+	require.Len(t, faults.List, 5)
+	clear(body) // whose buffer is used again
+	require.Len(t, spec.Input.Segments, 3)
+	require.Equal(t, "a", spec.Input.Segments[0].Text)
+	require.Equal(t, "b", spec.Input.Segments[1].Voice)
+	require.Equal(t, "b", spec.Labels["a"])
+	require.Nil(t, spec.Callback)
 }
 
 func TestDepthIsBounded(t *testing.T) {

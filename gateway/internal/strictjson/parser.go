@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,19 +14,37 @@ import (
 	"github.com/voicemill/voicemill/job"
 )
 
-// parser walks the text once, beside the shape it should have. A nil shape
-// means that the value is of no interest: it is checked for syntax only.
+// parser walks the text once, beside the shape it should have, and sets what it
+// reads.
 type parser struct {
 	data   []byte
 	pos    int
 	depth  int
 	path   []byte // JSON pointer of the value at pos
 	faults job.Faults
-
-	respelt []respelling
 }
 
-func (p *parser) document(t *shape) error {
+// target is where a value goes. The zero target is of a value of no interest,
+// which is checked for syntax only.
+type target struct {
+	shape *shape
+	into  reflect.Value // settable, of a type that has the shape
+}
+
+// takes reports whether a value of kind k goes to t. It is a fault if t is for
+// another.
+func (p *parser) takes(t target, k kind, found string) bool {
+	if t.shape == nil {
+		return false
+	}
+	if t.shape.kind != k {
+		p.fault("must be %s, is %s", t.shape.kind, found)
+		return false
+	}
+	return true
+}
+
+func (p *parser) document(t target) error {
 	if err := p.value(t); err != nil {
 		return err
 	}
@@ -57,50 +76,88 @@ func (p *parser) space() {
 	}
 }
 
-// value reads one value that should be of type t.
-func (p *parser) value(t *shape) error {
+// value reads one value that should go to t.
+func (p *parser) value(t target) error {
 	p.space()
-	if p.pos >= len(p.data) {
+	switch {
+	case p.pos >= len(p.data):
 		return p.syntax("the text ends too early")
+	case t.shape != nil && t.shape.kind == raw:
+		return p.verbatim(t.into)
+	case t.shape != nil && t.into.Kind() == reflect.Pointer:
+		return p.pointer(t)
 	}
 	switch c := p.data[p.pos]; {
 	case c == '{':
-		return p.nested(func() error { return p.object(t) })
+		return p.nested(t, p.object)
 	case c == '[':
-		return p.nested(func() error { return p.array(t) })
+		return p.nested(t, p.array)
 	case c == '"':
 		return p.stringValue(t)
 	case c == '-' || c >= '0' && c <= '9':
 		return p.number(t)
 	}
+	return p.word(t)
+}
+
+// word reads true, false or null.
+func (p *parser) word(t target) error {
 	for _, word := range []string{"true", "false", "null"} {
-		if bytes.HasPrefix(p.data[p.pos:], []byte(word)) {
-			p.pos += len(word)
-			if t != nil && (word == "null" || t.kind != boolean) {
-				p.fault("must be %s, is %s", t.kind, word)
-			}
-			return nil
+		if !bytes.HasPrefix(p.data[p.pos:], []byte(word)) {
+			continue
 		}
+		p.pos += len(word)
+		switch {
+		case word == "null" && t.shape != nil:
+			p.fault("must be %s, is null", t.shape.kind)
+		case p.takes(t, boolean, word):
+			t.into.SetBool(word == "true")
+		}
+		return nil
 	}
 	return p.syntax("a value cannot start with %q", p.data[p.pos])
 }
 
-func (p *parser) nested(read func() error) error {
+// verbatim keeps a value as it is written.
+func (p *parser) verbatim(into reflect.Value) error {
+	start := p.pos
+	err := p.value(target{})
+	into.SetBytes(bytes.Clone(p.data[start:p.pos]))
+	return err
+}
+
+// pointer reads a value that t points to. t stays nil where the value is of
+// another kind, but not where a member of it has a fault.
+func (p *parser) pointer(t target) error {
+	into := reflect.New(t.into.Type().Elem())
+	before := p.faults.Len()
+	keep := t.shape.kind == object && p.peek('{')
+	err := p.value(target{t.shape, into.Elem()})
+	if keep || p.faults.Len() == before {
+		t.into.Set(into)
+	}
+	return err
+}
+
+func (p *parser) nested(t target, read func(target) error) error {
 	p.depth++
 	defer func() { p.depth-- }()
 	if p.depth > MaxDepth {
 		return p.syntax("values nest deeper than %d", MaxDepth)
 	}
 	p.pos++
-	return read()
+	return read(t)
 }
 
 // object reads members after the opening brace.
-func (p *parser) object(t *shape) error {
-	known := t
-	if t != nil && t.kind != object && t.kind != mapping {
-		p.fault("must be %s, is an object", t.kind)
-		known = nil
+func (p *parser) object(t target) error {
+	switch {
+	case t.shape != nil && t.shape.kind == mapping:
+		t.into.Set(reflect.MakeMap(t.into.Type()))
+	case !p.takes(t, object, "an object"):
+		t = target{}
+	case t.shape.defaults.IsValid():
+		t.into.Set(t.shape.defaults)
 	}
 	var seen names
 	for first := true; ; first = false {
@@ -116,13 +173,13 @@ func (p *parser) object(t *shape) error {
 			p.pos++
 			p.space()
 		}
-		if err := p.member(known, &seen); err != nil {
+		if err := p.member(t, &seen); err != nil {
 			return err
 		}
 	}
 }
 
-func (p *parser) member(t *shape, seen *names) error {
+func (p *parser) member(t target, seen *names) error {
 	if !p.peek('"') {
 		return p.syntax("the name of a member is missing")
 	}
@@ -135,48 +192,48 @@ func (p *parser) member(t *shape, seen *names) error {
 		return p.syntax("the colon after a name is missing")
 	}
 	p.pos++
+	if t.shape == nil {
+		return p.value(t)
+	}
 
 	outer := len(p.path)
 	defer func() { p.path = p.path[:outer] }()
 	p.path = append(p.path, '/')
 	p.path = append(p.path, escapePointer(name)...)
-	if t != nil && !seen.add(name) {
+	if !seen.add(name) {
 		p.fault("is given twice")
 	}
-	return p.value(p.memberShape(t, name))
+	if t.shape.kind == mapping {
+		elem := reflect.New(t.into.Type().Elem()).Elem()
+		err := p.value(target{t.shape.elem, elem})
+		t.into.SetMapIndex(reflect.ValueOf(name), elem)
+		return err
+	}
+	m, known := t.shape.members[name]
+	if !known {
+		p.unknown(t.shape, name)
+		return p.value(target{})
+	}
+	return p.value(target{m.shape, t.into.Field(m.field)})
 }
 
-// memberShape looks a member up; an unknown name is a fault.
-func (p *parser) memberShape(t *shape, name string) *shape {
-	switch {
-	case t == nil:
-		return nil
-	case t.kind == mapping:
-		return t.elem
-	}
-	member, known := t.members[name]
-	if known {
-		return member
-	}
+// unknown tells that an object of shape t has no member of that name.
+func (p *parser) unknown(t *shape, name string) {
 	for candidate := range t.members {
 		if strings.EqualFold(candidate, name) {
 			p.fault("is not a known field; it is spelled %q", candidate)
-			return nil
+			return
 		}
 	}
 	p.fault("is not a known field")
-	return nil
 }
 
 // array reads elements after the opening bracket.
-func (p *parser) array(t *shape) error {
-	var elem *shape
-	if t != nil {
-		if t.kind == list {
-			elem = t.elem
-		} else {
-			p.fault("must be %s, is a list", t.kind)
-		}
+func (p *parser) array(t target) error {
+	if p.takes(t, list, "a list") {
+		t.into.Set(reflect.MakeSlice(t.into.Type(), 0, 0))
+	} else {
+		t = target{}
 	}
 	outer := len(p.path)
 	for n := 0; ; n++ {
@@ -195,7 +252,13 @@ func (p *parser) array(t *shape) error {
 				return p.syntax("a value is missing after the comma")
 			}
 		}
-		p.path = strconv.AppendInt(append(p.path, '/'), int64(n), 10)
+		var elem target
+		if t.shape != nil {
+			t.into.Grow(1)
+			t.into.SetLen(n + 1)
+			elem = target{t.shape.elem, t.into.Index(n)}
+			p.path = strconv.AppendInt(append(p.path, '/'), int64(n), 10)
+		}
 		err := p.value(elem)
 		p.path = p.path[:outer]
 		if err != nil {
@@ -206,17 +269,20 @@ func (p *parser) array(t *shape) error {
 
 func (p *parser) peek(c byte) bool { return p.pos < len(p.data) && p.data[p.pos] == c }
 
-func (p *parser) stringValue(t *shape) error {
+func (p *parser) stringValue(t target) error {
 	s, err := p.text()
 	switch {
-	case err != nil || t == nil:
+	case err != nil:
 		return err
-	case t.kind == moment:
-		if _, err := time.Parse(time.RFC3339Nano, s); err != nil {
+	case t.shape != nil && t.shape.kind == moment:
+		var at time.Time
+		if err := at.UnmarshalText([]byte(s)); err != nil {
 			p.fault("must be a time such as 2026-12-01T06:00:00Z")
+			return nil //nolint:nilerr // it is told as a fault
 		}
-	case t.kind != text:
-		p.fault("must be %s, is a string", t.kind)
+		t.into.Set(reflect.ValueOf(at))
+	case p.takes(t, text, "a string"):
+		t.into.SetString(s)
 	}
 	return nil
 }
@@ -294,69 +360,47 @@ func codeUnit(raw []byte, i int) (uint64, bool) {
 	return unit, err == nil
 }
 
-func (p *parser) number(t *shape) error {
+func (p *parser) number(t target) error {
 	start := p.pos
 	for p.pos < len(p.data) && strings.IndexByte("+-0123456789.eE", p.data[p.pos]) >= 0 {
 		p.pos++
 	}
-	raw := p.data[start:p.pos]
-	if !json.Valid(raw) {
+	digits := p.data[start:p.pos]
+	if !json.Valid(digits) {
 		p.pos = start
 		return p.syntax("a number is not written as JSON wants it")
 	}
-	if t == nil {
-		return nil
-	}
-	switch t.kind {
-	case whole:
-		if _, err := strconv.ParseInt(string(raw), 10, t.bits); err == nil {
-			return nil
-		}
-		n, ok := integer(raw, t.bits)
+	switch {
+	case t.shape != nil && t.shape.kind == whole:
+		n, ok := integer(digits, t.shape.bits)
 		if !ok {
-			p.fault("must be %s, is %s", t.kind, clip(raw))
+			p.fault("must be %s, is %s", t.shape.kind, clip(digits))
 			return nil
 		}
-		p.respelt = append(p.respelt, respelling{start, p.pos, n})
-	case number:
-		if _, err := strconv.ParseFloat(string(raw), 64); err != nil {
+		t.into.SetInt(n)
+	case p.takes(t, number, "a number"):
+		f, err := strconv.ParseFloat(string(digits), 64)
+		if err != nil {
 			p.fault("is out of range")
+			return nil //nolint:nilerr // it is told as a fault
 		}
-	default:
-		p.fault("must be %s, is a number", t.kind)
+		t.into.SetFloat(f)
 	}
 	return nil
 }
 
-// respelling is an integer that was written as JSON Schema allows and Go does not
-// read: 10147.0, 1e3.
-type respelling struct {
-	start, end int
-	n          int64
-}
-
-// integer reads such a number, as long as a float64 holds it exactly.
-func integer(raw []byte, bits int) (n int64, ok bool) {
+// integer reads a whole number. JSON Schema lets it be written as 10147.0 or 1e3,
+// too, which is read as long as a float64 holds it exactly.
+func integer(digits []byte, bits int) (n int64, ok bool) {
 	const exact = 1<<53 - 1
-	f, err := strconv.ParseFloat(string(raw), 64)
+	if n, err := strconv.ParseInt(string(digits), 10, bits); err == nil {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(string(digits), 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > min(exact, math.Ldexp(1, bits-1)-1) {
 		return 0, false
 	}
 	return int64(f), true
-}
-
-// plain returns the text with integers written as Go reads them.
-func (p *parser) plain() []byte {
-	if len(p.respelt) == 0 {
-		return p.data
-	}
-	var b []byte
-	at := 0
-	for _, r := range p.respelt {
-		b = strconv.AppendInt(append(b, p.data[at:r.start]...), r.n, 10)
-		at = r.end
-	}
-	return append(b, p.data[at:]...)
 }
 
 func clip(raw []byte) string {
