@@ -31,9 +31,9 @@ const (
 	firstKeyFile = "first-key"
 	stopGrace    = 45 * time.Second // of one part; more than any service's own
 
-	// The process holds a bounded amount whatever the length of a book, and the
-	// collector's default would let it keep twice that as garbage.
-	gcPercent = 30
+	// The process holds a bounded amount whatever the length of a book. At 30 it is
+	// 6 MB smaller and takes a fifth more CPU, at 100 it is 9 MB larger for 2 % less.
+	gcPercent = 60
 
 	// The gateway takes no job before a worker has registered its voices, which a
 	// start does once its models are loaded. Longer than this is a fault that readyz
