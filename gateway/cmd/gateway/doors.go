@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/voicemill/voicemill/gateway"
+	"github.com/voicemill/voicemill/gateway/internal/edge"
 	"github.com/voicemill/voicemill/gateway/internal/takeover"
 )
 
@@ -26,15 +27,15 @@ type doors struct{ clients, admin net.Listener }
 
 func open(ctx context.Context, cfg gateway.Settings, in *takeover.Inherited) (*doors, error) {
 	d := &doors{clients: in.Listener(clientsName), admin: in.Listener(adminName)}
-	var lc net.ListenConfig
 	var err error
 	if d.clients == nil {
-		if d.clients, err = lc.Listen(ctx, "tcp", cfg.Gateway.Listen); err != nil {
+		if d.clients, err = edge.Listen(ctx, cfg.Gateway.Listen); err != nil {
 			d.close()
 			return nil, fmt.Errorf("listen for clients: %w", err)
 		}
 	}
 	if d.admin == nil {
+		var lc net.ListenConfig
 		if d.admin, err = lc.Listen(ctx, "tcp", cfg.Admin); err != nil {
 			d.close()
 			return nil, fmt.Errorf("listen on the admin port: %w", err)

@@ -100,7 +100,7 @@ func New(cfg Config, h Handler, log *slog.Logger) (*Server, error) {
 		}
 	}
 	if s.ln == nil {
-		ln, err := net.Listen("tcp", cfg.Listen) //nolint:noctx // binding does not block
+		ln, err := Listen(context.Background(), cfg.Listen) //nolint:forbidigo // binding does not block
 		if err != nil {
 			return nil, fmt.Errorf("edge: listen on %s: %w", cfg.Listen, err)
 		}
