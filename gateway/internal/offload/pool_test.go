@@ -49,13 +49,70 @@ func TestAFullPoolRefusesAndStoppingWaitsForWhatRuns(t *testing.T) {
 func TestAPoolHasRoomAgainWhenATaskIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p, err := offload.NewPool(1)
-		require.NoError(t, err)
+		p := runPool(t, 1)
 		for range 10 {
 			require.NoError(t, p.Go(func() {}))
 			synctest.Wait()
 		}
 	})
+}
+
+// A wave of tasks, and another: each task of both runs once, however many goroutines
+// rest between them, and none stays when the pool ends, which synctest sees to.
+func TestEachTaskOfAWaveRunsOnce(t *testing.T) {
+	t.Parallel()
+	const many = 1000
+	synctest.Test(t, func(t *testing.T) {
+		p := runPool(t, many)
+		var runs [many]atomic.Int32
+		for wave := range int32(3) {
+			hold := make(chan struct{})
+			for i := range runs {
+				require.NoError(t, p.Go(func() { <-hold; runs[i].Add(1) }))
+			}
+			require.Error(t, p.Go(func() {}))
+			close(hold)
+			synctest.Wait()
+			for i := range runs {
+				require.Equal(t, wave+1, runs[i].Load())
+			}
+		}
+	})
+}
+
+func runPool(t *testing.T, most int) *offload.Pool {
+	t.Helper()
+	p, err := offload.NewPool(most)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go func() { _ = p.Run(ctx) }()
+	return p
+}
+
+// BenchmarkGo is a task whose stack has to be large.
+func BenchmarkGo(b *testing.B) {
+	p, err := offload.NewPool(8)
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan struct{})
+	go func() { _ = p.Run(ctx); close(ended) }()
+	over := make(chan byte)
+	for b.Loop() {
+		require.NoError(b, p.Go(func() { over <- deep(40) }))
+		<-over
+	}
+	cancel()
+	<-ended
+}
+
+//go:noinline
+func deep(n int) byte {
+	var frame [200]byte
+	if n > 0 {
+		frame[n] = deep(n - 1)
+	}
+	return frame[n]
 }
 
 func TestAGateLetsThroughInOrder(t *testing.T) {
