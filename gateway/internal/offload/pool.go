@@ -12,10 +12,10 @@ import (
 // ErrFull is in the error of who was refused because too many are there already.
 var ErrFull = errors.New("offload: there is no room")
 
-// mostResting is how many goroutines wait for their next task. A new one would have
+// MostResting is how many goroutines wait for their next task. A new one would have
 // to let its stack grow first, which took a sixth of a submit's CPU; one that rests
 // keeps some 16 KiB until the next collection of garbage.
-const mostResting = 256
+const MostResting = 256
 
 // Pool runs tasks on goroutines of their own. It is safe for concurrent use. Run
 // ends it.
@@ -35,7 +35,7 @@ func NewPool(most int) (*Pool, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("offload: tasks at a time are %d; they must be positive", most)
 	}
-	return &Pool{most: most, tasks: make(chan func(), mostResting), idle: make(chan struct{})}, nil
+	return &Pool{most: most, tasks: make(chan func(), MostResting), idle: make(chan struct{})}, nil
 }
 
 // Go runs task on another goroutine and returns at once. It refuses with
@@ -62,28 +62,33 @@ func (p *Pool) Go(task func()) error {
 
 // work runs task, and more as long as the pool keeps its goroutine.
 func (p *Pool) work(task func()) {
-	for ok := true; ok; task, ok = <-p.tasks {
-		if !p.run(task) {
+	running := true
+	defer func() {
+		if running { // the task ended its goroutine
+			p.over(false)
+		}
+	}()
+	for more := true; more; task, more = <-p.tasks {
+		running = true
+		task()
+		running = false
+		if !p.over(true) {
 			return
 		}
 	}
 }
 
-// run runs task and reports whether the goroutine is to rest then.
-func (p *Pool) run(task func()) (rest bool) {
-	returned := false // or its goroutine ends
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.running--; p.closed && p.running == 0 {
-			close(p.idle)
-		}
-		if rest = returned && !p.closed && p.resting < mostResting; rest {
-			p.resting++
-		}
-	}()
-	task()
-	returned = true
+// over takes a task off the books and reports whether its goroutine, which could
+// take another, is to wait for that.
+func (p *Pool) over(could bool) (rest bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running--; p.closed && p.running == 0 {
+		close(p.idle)
+	}
+	if rest = could && !p.closed && p.resting < MostResting; rest {
+		p.resting++
+	}
 	return rest
 }
 

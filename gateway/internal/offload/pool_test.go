@@ -3,6 +3,7 @@ package offload_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -77,6 +78,19 @@ func TestEachTaskOfAWaveRunsOnce(t *testing.T) {
 				require.Equal(t, wave+1, runs[i].Load())
 			}
 		}
+	})
+}
+
+func TestATaskThatEndsItsGoroutineTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := runPool(t, 1)
+		ran := false
+		for _, task := range []func(){func() {}, runtime.Goexit, func() { ran = true }} {
+			require.NoError(t, p.Go(task))
+			synctest.Wait()
+		}
+		require.True(t, ran)
 	})
 }
 
