@@ -19,6 +19,11 @@ var ErrStarting = errors.New("the backend is starting")
 // not all of one: the backend hung, died or cut the connection.
 var ErrLost = errors.New("the backend was lost")
 
+// ErrDied is wrapped, beside [ErrLost], by the error of a request that ended a process
+// which the driver runs itself. The driver starts another for the next request, so that
+// what that says is no sign that the first one was well.
+var ErrDied = errors.New("the process of the driver's own ended")
+
 // ErrNoAnswer is wrapped by the error of a request whose answer came whole and holds
 // no speech that can be used.
 var ErrNoAnswer = errors.New("not an answer")
@@ -27,8 +32,8 @@ var ErrNoAnswer = errors.New("not an answer")
 // speak in company as it speaks alone.
 var ErrRefused = errors.New("the engine is refused")
 
-// ErrPoison is wrapped by the error of a request whose text ended the engine's
-// process more than once. Trying it again on the same kind of engine is waste.
+// ErrPoison is wrapped by the error of a request whose text ended the engine
+// again and again, which a fleet finds. Trying it once more is waste.
 var ErrPoison = errors.New("the text ended the engine more than once")
 
 // BusyError is the cause of an Overloaded failure when the backend said how

@@ -69,6 +69,7 @@ type trial struct {
 	failures int  // calls that failed with it
 	beside   bool // in the last of them others were spoken
 	alone    bool // it was alone in the last of them, with an address of its own
+	died     bool // in the last of them it ended a process of the driver's, which starts another
 	deaths   int  // engines that it ended while it was alone, the last one included
 	enough   int  // of these, to call it poison
 	doubt    int  // the address has failed so many canaries lately
@@ -97,7 +98,7 @@ const (
 
 // rule says who pays for a failure. A text is charged only if it failed again after
 // the engine was seen to speak: one that was well again when it was asked may have
-// been sick before.
+// been sick before. Where a process ended, what its successor speaks says nothing.
 func rule(t trial, p proof) ruling {
 	if t.fault == answer {
 		switch {
@@ -107,12 +108,13 @@ func rule(t trial, p proof) ruling {
 			return charge
 		}
 	}
+	ended := p == unwell || t.died
 	switch {
 	case t.crowd && p != speaks: // several texts and one engine: it is the engine
 		return againAlone
-	case p == unwell && t.alone && t.deaths > 0 && t.deaths >= t.enough:
+	case ended && t.alone && t.deaths > 0 && t.deaths >= t.enough:
 		return quarantine
-	case p == unwell || t.failures < minFailures+t.doubt:
+	case ended || t.failures < minFailures+t.doubt:
 		return againAlone
 	default:
 		return charge

@@ -18,7 +18,7 @@ import (
 )
 
 // killed is a backend that somebody kills: what is in flight is lost, and it takes a
-// while to come back.
+// while to come back, or none where the driver starts another by itself.
 type killed struct {
 	sim
 	down  time.Duration
@@ -31,6 +31,14 @@ type killed struct {
 
 func newKilled(down time.Duration) *killed {
 	return &killed{sim: sim{window: 4}, down: down, kill: make(chan struct{})}
+}
+
+// killings tests both kinds.
+func killings(t *testing.T, test func(t *testing.T, down time.Duration)) {
+	t.Helper()
+	for name, down := range map[string]time.Duration{"it comes back": time.Second, "its driver starts another": 0} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { test(t, down) }) })
+	}
 }
 
 func (k *killed) strike() {
@@ -67,6 +75,9 @@ func (k *killed) Synthesize(ctx context.Context, batch []engine.Request) ([]engi
 	}
 	select {
 	case <-kill:
+		if k.down == 0 {
+			return k.all(batch, errDies), nil
+		}
 		return k.all(batch, errResets), nil
 	case err := <-failed:
 		return nil, err
@@ -78,8 +89,8 @@ func (k *killed) Synthesize(ctx context.Context, batch []engine.Request) ([]engi
 // A text that was there when its engine was killed, once with others and twice alone,
 // has done nothing.
 func TestATextThatIsThereAtThreeKillsIsSpoken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k, hits := newKilled(time.Second), 0
+	killings(t, func(t *testing.T, down time.Duration) {
+		k, hits := newKilled(down), 0
 		k.dies = func(batch []engine.Request) bool {
 			if batch[0].Text != "unlucky" || hits == 3 {
 				return false
@@ -98,8 +109,8 @@ func TestATextThatIsThereAtThreeKillsIsSpoken(t *testing.T) {
 // An engine that also ends without the text says nothing against it, however often it
 // ended with it.
 func TestAnEngineThatEndsInTheControlAcquitsTheText(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newKilled(time.Second)
+	killings(t, func(t *testing.T, down time.Duration) {
+		k := newKilled(down)
 		var mu sync.Mutex
 		alone, controls, canaries := 0, 0, 0
 		k.dies = func(batch []engine.Request) bool {
@@ -143,8 +154,8 @@ func killRounds(t *testing.T) int {
 // then, and some are hit there more than once.
 func TestKillsAtAnyMomentFailNothing(t *testing.T) {
 	for seed := range killRounds(t) {
-		synctest.Test(t, func(t *testing.T) {
-			k, random := newKilled(500*time.Millisecond), newRandom(seed)
+		killings(t, func(t *testing.T, down time.Duration) {
+			k, random := newKilled(down/2), newRandom(seed)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			go func() {
@@ -165,8 +176,8 @@ func TestKillsAtAnyMomentFailNothing(t *testing.T) {
 // one that it had with others, and three that it had alone. The two last of these had
 // spoken canaries for four times as long just before.
 func TestATextThatEndsEveryEngineFailsAfterFour(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newKilled(time.Second)
+	killings(t, func(t *testing.T, down time.Duration) {
+		k := newKilled(down)
 		k.dies = func(batch []engine.Request) bool {
 			return slices.ContainsFunc(batch, func(r engine.Request) bool { return r.Text == "poison" })
 		}

@@ -154,6 +154,7 @@ var (
 	errHangs   = errors.New("it hangs")
 	errFails   = &job.Error{Op: "sim", Kind: job.Engine, Public: "status 500"}
 	errResets  = &job.Error{Op: "sim", Kind: job.Engine, Err: engine.ErrLost}
+	errDies    = &job.Error{Op: "sim", Kind: job.Engine, Err: errors.Join(engine.ErrLost, engine.ErrDied)}
 	errRefuses = &job.Error{Op: "sim", Kind: job.Unavailable, Err: errors.New("connection refused")}
 	errInvalid = &job.Error{Op: "sim", Kind: job.Invalid, Public: "status 400: no such model"}
 	errFull    = &job.Error{Op: "sim", Kind: job.Overloaded, Err: &engine.BusyError{After: 7 * time.Second}}

@@ -250,6 +250,7 @@ func (f *Fleet) learn(now time.Time, m *member, c call, items []*item, faults []
 			}
 			it.m, it.failed, it.before = m, m.begun, before
 			it.trial.fault, it.trial.alone, it.trial.beside = faults[i], alone, false
+			it.trial.died = errors.Is(it.answer.Err, engine.ErrDied)
 			it.trial.failures++
 		case stopped, ours:
 		}
@@ -349,7 +350,7 @@ func (f *Fleet) suspect(now time.Time, it *item, p proof) {
 		return
 	}
 	it.trial.crowd = f.suspects.brokeAlone(it.r.Text)
-	if p == unwell && it.trial.fault == lost {
+	if it.trial.fault == lost && (p == unwell || it.trial.died) {
 		it.trial.deaths = f.suspects.ended(it.r.Text)
 	}
 	if it.trial.crowd && p == canary && it.m.phase == well {

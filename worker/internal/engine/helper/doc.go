@@ -15,5 +15,6 @@
 // kind Engine; the next request starts a new one, after a back-off that doubles
 // while starts keep failing. A helper that answers no more is killed at the
 // request's deadline. One that died while idle is replaced without anybody
-// noticing. A text that ended a helper twice is reported with [engine.ErrPoison].
+// noticing. The error of a request that ended its helper wraps [engine.ErrDied];
+// whether it was the text's fault is for others to find.
 package helper

@@ -19,12 +19,11 @@ var errHung = errors.New("the helper did not answer in time")
 // Pool is a number of helper processes that do the same. It is safe for
 // concurrent use.
 type Pool struct {
-	cfg      Config
-	op       string
-	hello    wire.Hello
-	free     chan *slot // holds every slot that is not in use
-	suspects suspects
-	lastID   atomic.Uint64
+	cfg    Config
+	op     string
+	hello  wire.Hello
+	free   chan *slot // holds every slot that is not in use
+	lastID atomic.Uint64
 }
 
 // Open starts a Pool and its first helper, to find out early what is missing; ctx
@@ -65,9 +64,8 @@ func (p *Pool) Speak(ctx context.Context, r *engine.Request, q Ask) (a Answer, b
 	a, backend, err = p.ask(ctx, place, q, r.Seconds)
 	p.free <- place
 	if err != nil {
-		return Answer{}, backend, p.judge(ctx, r, err)
+		return Answer{}, backend, p.failure(ctx, r, err)
 	}
-	p.suspects.clear(r.Text)
 	if a.Done.Code != wire.CodeOK {
 		return Answer{}, backend, &job.Error{
 			Op: p.op, Kind: job.Engine, Public: "The speech engine refused this text.",
@@ -93,21 +91,19 @@ func (p *Pool) ask(ctx context.Context, place *slot, q Ask, predicted float64) (
 	return a, backend, err
 }
 
-// judge turns what went wrong with a helper into the failure of r, and keeps
-// account of texts that end helpers.
-func (p *Pool) judge(ctx context.Context, r *engine.Request, err error) error {
+// failure says what went wrong with a helper that had r.
+func (p *Pool) failure(ctx context.Context, r *engine.Request, err error) error {
 	if ctx.Err() != nil {
 		return engine.CallError(p.op, context.Cause(ctx))
 	}
 	if _, ok := errors.AsType[*startError](err); ok {
 		return &job.Error{Op: p.op, Kind: job.Unavailable, Err: err}
 	}
-	deaths := p.suspects.blame(r.Text)
-	p.cfg.Logger.WarnContext(ctx, "helper failed", slog.String("request", r.ID), slog.Int("deaths", deaths), slog.Any("error", err))
-	if deaths > 1 {
-		err = fmt.Errorf("%w, %d times: %w", engine.ErrPoison, deaths, err)
+	p.cfg.Logger.WarnContext(ctx, "helper failed", slog.String("request", r.ID), slog.Any("error", err))
+	return &job.Error{
+		Op: p.op, Kind: job.Engine, Public: "The speech engine failed on this text.",
+		Err: fmt.Errorf("%w: %w: %w", engine.ErrLost, engine.ErrDied, err),
 	}
-	return &job.Error{Op: p.op, Kind: job.Engine, Public: "The speech engine failed on this text.", Err: err}
 }
 
 // Close ends every helper and returns when they are gone. It waits for calls of
