@@ -20,14 +20,15 @@ const (
 	maxRefusals    = 64                   // connections being told at once that there is no room
 	refusalLife    = time.Second          // how long telling one may take
 	refusalBytes   = 16 << 10             // of its input that are read meanwhile
+	acceptPause    = 5 * time.Millisecond // at least, once the accept rate is used up: to wake for each connection costs more than it does
 	firstBackOff   = 5 * time.Millisecond // after a failure to accept, doubling
 	longestBackOff = 500 * time.Millisecond
 )
 
 // acceptor takes connections from the listener and has them put on event loops. It
-// is one goroutine; beside it there is one for each loop that takes a connection,
-// which a busy one does late, and for each surplus connection that is told to come
-// back later, which refusals bounds.
+// is one goroutine; beside it there is one for each busy loop that is given a
+// connection, which that takes late, and for each surplus connection that is told to
+// come back later, which refusals bounds.
 type acceptor struct {
 	srv       *Server
 	free      chan *loop // that no connection is on its way to; room for all
@@ -87,7 +88,7 @@ func (a *acceptor) permit(ctx context.Context) bool {
 		if wait == 0 {
 			break
 		}
-		if !lifecycle.Sleep(ctx, wait) {
+		if !lifecycle.Sleep(ctx, max(wait, acceptPause)) {
 			return false
 		}
 	}
@@ -149,15 +150,22 @@ func (a *acceptor) admit(ctx context.Context, nc *net.TCPConn) {
 	}
 	withoutZone(nc)
 	l := a.pick()
-	a.enrolling.Go(func() {
-		defer func() { a.free <- l }()
-		if err := l.enrol(nc, c); err != nil {
-			s.left()
-			a.failed(ctx, "enrol a connection", err)
-			return
-		}
-		a.backOff.Store(0)
-	})
+	if !l.busy.Load() { // one that begins something long in this moment holds up the next connection, once
+		a.enrol(ctx, l, nc, c)
+		return
+	}
+	a.enrolling.Go(func() { a.enrol(ctx, l, nc, c) })
+}
+
+// enrol has l take a connection, and waits until it has.
+func (a *acceptor) enrol(ctx context.Context, l *loop, nc *net.TCPConn, c *conn) {
+	defer func() { a.free <- l }()
+	if err := l.enrol(nc, c); err != nil {
+		a.srv.left()
+		a.failed(ctx, "enrol a connection", err)
+		return
+	}
+	a.backOff.Store(0)
 }
 
 // turnAway answers 503 and closes, or closes only where the answer would have to be

@@ -53,6 +53,7 @@ type loop struct {
 
 	bell   *net.UnixConn // written to by any goroutine
 	active atomic.Bool   // it had something to do since the last tick
+	busy   atomic.Bool   // it is in a callback, which may take long
 
 	mu    sync.Mutex
 	ready []*conn
@@ -235,6 +236,8 @@ func (e *engine) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
 }
 
 func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
+	e.l.busy.Store(true)
+	defer e.l.busy.Store(false)
 	switch c := g.Context().(type) {
 	case bellEnd:
 		_, _ = g.Discard(-1)
