@@ -13,7 +13,7 @@ import (
 var ErrFull = errors.New("offload: there is no room")
 
 // MostResting is how many goroutines wait for their next task. A new one would have
-// to let its stack grow first, which took a sixth of a submit's CPU; one that rests
+// to let its stack grow first, which took a tenth of a submit's CPU; one that rests
 // keeps some 16 KiB until the next collection of garbage.
 const MostResting = 256
 
