@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/voicemill/voicemill/job"
 )
@@ -14,8 +15,10 @@ var ErrFull = errors.New("offload: there is no room")
 
 // MostResting is how many goroutines wait for their next task. A new one would have
 // to let its stack grow first, which took a tenth of a submit's CPU; one that rests
-// keeps some 16 KiB until the next collection of garbage.
+// keeps some 16 KiB until the next collection of garbage, and leaves after restTime.
 const MostResting = 256
+
+const restTime = time.Second
 
 // Pool runs tasks on goroutines of their own. It is safe for concurrent use. Run
 // ends it.
@@ -68,14 +71,37 @@ func (p *Pool) work(task func()) {
 			p.over(false)
 		}
 	}()
-	for more := true; more; task, more = <-p.tasks {
+	rest := time.NewTimer(restTime)
+	defer rest.Stop()
+	for more := true; more; {
 		running = true
 		task()
 		running = false
 		if !p.over(true) {
 			return
 		}
+		rest.Reset(restTime)
+		select {
+		case task, more = <-p.tasks:
+		case <-rest.C:
+			if p.leave() {
+				return
+			}
+			task, more = <-p.tasks
+		}
 	}
+}
+
+// leave takes a goroutine off those that rest. It reports false if a task is on its
+// way to each of them.
+func (p *Pool) leave() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resting == 0 {
+		return false
+	}
+	p.resting--
+	return true
 }
 
 // over takes a task off the books and reports whether its goroutine, which could

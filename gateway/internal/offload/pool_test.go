@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -91,6 +92,23 @@ func TestATaskThatEndsItsGoroutineTakesNoPlace(t *testing.T) {
 			synctest.Wait()
 		}
 		require.True(t, ran)
+	})
+}
+
+func TestWhoRestsLeavesInTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, err := offload.NewPool(100) // nobody ends it
+		require.NoError(t, err)
+		var ran atomic.Int32
+		for range 100 {
+			for range 100 {
+				require.NoError(t, p.Go(func() { ran.Add(1) }))
+			}
+			time.Sleep(time.Second) // at which some leave while they are asked
+		}
+		require.Equal(t, int32(10_000), ran.Load())
+		time.Sleep(time.Minute) // synctest sees to it that no goroutine is left
 	})
 }
 
