@@ -17,7 +17,6 @@ import (
 
 	"github.com/voicemill/voicemill/api/client"
 	"github.com/voicemill/voicemill/api/jobdoc"
-	"github.com/voicemill/voicemill/gateway/internal/offload"
 	"github.com/voicemill/voicemill/job"
 	"github.com/voicemill/voicemill/platform/blob"
 	"github.com/voicemill/voicemill/platform/bus"
@@ -403,7 +402,7 @@ func TestTwoThousandWaitsEndWithOneChangeAndLeaveNothing(t *testing.T) {
 	watchers(1 + conns*each)
 	w.bump(id, job.StateQueued)
 	watchers(0)
-	const most = offload.MostResting + 50
+	const most = 50
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+most }, time.Minute, 10*time.Millisecond,
 		"%d goroutines before", before)
 }

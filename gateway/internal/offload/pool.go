@@ -13,10 +13,10 @@ import (
 // ErrFull is in the error of who was refused because too many are there already.
 var ErrFull = errors.New("offload: there is no room")
 
-// MostResting is how many goroutines wait for their next task. A new one would have
+// mostResting is how many goroutines wait for their next task. A new one would have
 // to let its stack grow first, which took a tenth of a submit's CPU; one that rests
 // keeps some 16 KiB until the next collection of garbage, and leaves after restTime.
-const MostResting = 256
+const mostResting = 256
 
 const restTime = time.Second
 
@@ -38,7 +38,7 @@ func NewPool(most int) (*Pool, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("offload: tasks at a time are %d; they must be positive", most)
 	}
-	return &Pool{most: most, tasks: make(chan func(), MostResting), idle: make(chan struct{})}, nil
+	return &Pool{most: most, tasks: make(chan func(), mostResting), idle: make(chan struct{})}, nil
 }
 
 // Go runs task on another goroutine and returns at once. It refuses with
@@ -112,7 +112,7 @@ func (p *Pool) over(could bool) (rest bool) {
 	if p.running--; p.closed && p.running == 0 {
 		close(p.idle)
 	}
-	if rest = could && !p.closed && p.resting < MostResting; rest {
+	if rest = could && !p.closed && p.resting < mostResting; rest {
 		p.resting++
 	}
 	return rest
